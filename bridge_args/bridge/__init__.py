@@ -1,0 +1,1 @@
+"""What Bridge accepts; nothing here knows Megatron-LM."""

@@ -1,0 +1,132 @@
+"""Which settings each Bridge version has; the facts are generated (``python -m bridge_args.dev schema``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+FOLDER: Final = Path(__file__).parent / "schemas"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One setting of one configuration class.
+
+    Attributes:
+        name: as the class spells it.
+        type: the resolved annotation, ``int | None``.
+        default: what Bridge has when nobody says anything, as plain data (the way ``values.to_plain`` writes it);
+            meaningless where ``required``.
+        required: the class cannot be built without it.
+        init: can be given to the constructor.
+        declared: a dataclass field; False for a plain constructor parameter.
+        environment: the default depends on the machine (installed packages, environment variables).
+        choices: accepted values, None where the type says all.
+        enum: qualified name of the enum the value is a member of.
+    """
+
+    name: str
+    type: str
+    default: Any = None
+    required: bool = False
+    init: bool = True
+    declared: bool = True
+    environment: bool = False
+    choices: tuple[Any, ...] | None = None
+    enum: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One field of ``ConfigContainer``: its default class, the classes it accepts, and whether it may be None."""
+
+    name: str
+    default_class: str | None
+    classes: tuple[str, ...]
+    optional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """All settings of one Bridge version.
+
+    Attributes:
+        container: qualified name of the ConfigContainer class.
+        sections: by name, in Bridge's order.
+        classes: qualified class name to its fields by name, in order.
+        enums: qualified enum name to member name to value.
+        presets: mixed-precision recipe name to the values of its MixedPrecisionConfig, as plain data.
+    """
+
+    version: str
+    ref: str
+    commit: str
+    megatron_lm_commit: str
+    container: str
+    sections: dict[str, Section]
+    classes: dict[str, dict[str, Field]] = field(repr=False)
+    enums: dict[str, dict[str, Any]] = field(repr=False)
+    presets: dict[str, dict[str, Any]] = field(repr=False)
+
+    def find(self, path: str, chosen: Mapping[str, str] | None = None) -> Field | None:
+        """The field at ``section.field``; ``chosen`` names the class of a section where it is not the default one."""
+        section_name, _, name = path.partition(".")
+        section = self.sections.get(section_name)
+        if section is None:
+            return None
+        if not name:  # the section itself: mixed_precision
+            return Field(section_name, "section", default=None, required=section.default_class is None and not section.optional)
+        if name == "_target_":
+            return Field(name, "str", default=section.default_class, choices=section.classes)
+        class_name = (chosen or {}).get(section_name) or section.default_class or section.classes[0]
+        return self.classes[class_name].get(name)
+
+
+def versions() -> tuple[str, ...]:
+    """The versions there is a schema for, oldest first."""
+    from bridge_args.versions import number
+
+    return tuple(sorted((path.stem for path in FOLDER.glob("*.json")), key=number))
+
+
+@lru_cache(maxsize=None)
+def load(version: str) -> Schema:
+    """The schema of a version.
+
+    Raises:
+        ValueError: when there is none, naming those there are.
+    """
+    path = FOLDER / f"{version}.json"
+    if not path.is_file():
+        raise ValueError(f"no schema of Megatron Bridge {version}; there are {', '.join(versions())}")
+    return from_data(json.loads(path.read_bytes()))
+
+
+def from_data(data: dict[str, Any]) -> Schema:
+    """A schema from the mapping its JSON file holds."""
+    sections = {
+        name: Section(name, entry.get("default_class"), tuple(entry.get("classes", ())), entry.get("optional", False))
+        for name, entry in data["sections"].items()
+    }
+    classes: dict[str, dict[str, Field]] = {}
+    for class_name, fields in data["classes"].items():
+        classes[class_name] = {}
+        for name, entry in fields.items():
+            if "choices" in entry:
+                entry["choices"] = tuple(entry["choices"])
+            classes[class_name][name] = Field(name, **entry)
+    return Schema(
+        version=data["version"],
+        ref=data["ref"],
+        commit=data["commit"],
+        megatron_lm_commit=data["megatron_lm_commit"],
+        container=data["container"],
+        sections=sections,
+        classes=classes,
+        enums=data["enums"],
+        presets=data["presets"],
+    )

@@ -1,0 +1,1 @@
+"""Maintainers' commands: regenerate catalogs, schemas and the reference."""

@@ -1,0 +1,1 @@
+"""A Translation as text; the functions here decide nothing."""

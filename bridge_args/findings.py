@@ -1,0 +1,94 @@
+"""Finding: everything a user is told, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from bridge_args.words import Place, Word
+
+Level = Literal["error", "warning", "note"]
+
+# The level is a property of the kind, so that a kind never means two things.
+LEVELS: Final[dict[str, Level]] = {
+    "unknown-argument": "error",
+    "stray-word": "error",
+    "missing-value": "error",
+    "bad-value": "error",
+    "conflicting-arguments": "error",
+    "invalid-command-line": "error",  # Megatron-LM would stop with these arguments
+    "bridge-rejects": "error",  # Bridge's own validation stops with the translated values
+    "unreadable-source": "error",
+    "unresolved-variable": "warning",
+    "no-equivalent": "warning",
+    "not-yet": "warning",
+    "ignored-by-megatron": "note",
+    "assumed-world-size": "note",
+    "launcher": "note",
+    "overrides-cannot-say": "warning",
+    "replaced-for-cpu": "note",
+    "environment": "note",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The user's own words with a marked part: ``text[start:end]`` is what the finding is about."""
+
+    text: str
+    start: int
+    end: int
+
+    def lines(self) -> tuple[str, str]:
+        """The words, and below them the marks."""
+        return self.text, " " * self.start + "^" * max(1, self.end - self.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing a user is told: where, what, and what to do.
+
+    Attributes:
+        kind: short slug, a key of ``LEVELS``.
+        message: what was found, one sentence, with the numbers it is about.
+        remedy: what to write instead; empty where the message says it.
+        arguments: names of the Megatron-LM arguments concerned, as Megatron-LM stores them.
+        place: the user's file and line, where there is one.
+        excerpt: the user's own words.
+    """
+
+    kind: str
+    message: str
+    remedy: str = ""
+    arguments: tuple[str, ...] = ()
+    place: Place | None = None
+    excerpt: Excerpt | None = None
+
+    @property
+    def level(self) -> Level:
+        return LEVELS[self.kind]
+
+    def __str__(self) -> str:
+        where = f"{self.place}: " if self.place else ""
+        text = where + self.message + (f"; {self.remedy}" if self.remedy else "")
+        if self.excerpt:
+            words, marks = self.excerpt.lines()
+            text += f"\n    {words}\n    {marks}"
+        return text
+
+
+def excerpt_of(words: Sequence[Word], first: int, last: int | None = None, *, around: int = 2) -> Excerpt:
+    """The words ``first..last`` of a command line, marked, with a few neighbours."""
+    last = first if last is None else last
+    begin, end = max(0, first - around), min(len(words), last + 1 + around)
+    text, start, stop = "", 0, 0
+    for index in range(begin, end):
+        if index > begin:
+            text += " "
+        if index == first:
+            start = len(text)
+        text += words[index].text
+        if index == last:
+            stop = len(text)
+    return Excerpt(text, start, stop)

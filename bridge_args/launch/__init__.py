@@ -1,0 +1,1 @@
+"""Starting the real training loop from a Translation."""

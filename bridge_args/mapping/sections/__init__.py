@@ -1,0 +1,1 @@
+"""Settings that are chosen as a whole from several arguments."""

@@ -1,0 +1,1 @@
+"""What Megatron-LM's arguments are and mean; nothing here knows Bridge."""

@@ -1,0 +1,1 @@
+"""Shell words and launchers; nothing here knows Megatron-LM or Bridge."""

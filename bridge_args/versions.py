@@ -1,0 +1,62 @@
+"""Versions in play, and conditions on them: ``bridge >=0.4``, ``megatron <0.15``, ``bridge >=0.4, <0.6``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+_CONDITION = re.compile(r"^(bridge|megatron)\s+((?:(?:>=|<=|==|!=|>|<)\s*[\d.]+\s*,?\s*)+)$")
+_BOUND = re.compile(r"(>=|<=|==|!=|>|<)\s*([\d.]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The pair a translation is made for; a checkout's version may carry letters (``main-2026-08-22``)."""
+
+    megatron: str
+    bridge: str
+
+
+def number(version: str) -> tuple[int, ...]:
+    """``0.16.1`` as a tuple that compares; a name without a number is newer than every number."""
+    match = re.match(r"\d+(?:\.\d+)*", version)
+    if not match:
+        return (10**6,)
+    parts = [int(part) for part in match.group().split(".")]
+    while parts and parts[-1] == 0:
+        parts.pop()
+    return tuple(parts)
+
+
+@lru_cache(maxsize=None)
+def holds(condition: str, versions: Versions) -> bool:
+    """Is the condition true for this pair?
+
+    Raises:
+        ValueError: when the text is not a condition.
+    """
+    match = _CONDITION.match(condition.strip())
+    if not match:
+        raise ValueError(f"not a version condition: {condition!r} (write for example 'bridge >=0.4')")
+    actual = number(versions.bridge if match.group(1) == "bridge" else versions.megatron)
+    for operator, text in _BOUND.findall(match.group(2)):
+        bound = number(text)
+        # "==0.16" speaks of the whole series 0.16.*
+        cut = actual[: len(bound)]
+        outcome = {
+            ">=": actual >= bound,
+            "<": actual < bound,
+            ">": actual > bound and cut != bound,
+            "<=": actual <= bound or cut == bound,
+            "==": cut == bound,
+            "!=": cut != bound,
+        }[operator]
+        if not outcome:
+            return False
+    return True
+
+
+def is_condition(text: str) -> bool:
+    """Does the text read as a version condition?"""
+    return bool(_CONDITION.match(text.strip()))

@@ -1,0 +1,49 @@
+"""Word: a piece of a command line that remembers where the user wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a word stands in a file the user wrote; lines and columns count from 1."""
+
+    source: str
+    line: int
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word of a command line, as the program would receive it."""
+
+    text: str
+    place: Place | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def as_words(argv: Iterable[str | Word]) -> tuple[Word, ...]:
+    """Plain strings become words without a place.
+
+    Raises:
+        TypeError: for anything that is neither ``str`` nor ``Word``; a single string is refused as well,
+            because its characters are not words.
+    """
+    if isinstance(argv, str):
+        raise TypeError("argv is a list of words, not one string; split it with shlex.split first")
+    words = []
+    for item in argv:
+        if isinstance(item, Word):
+            words.append(item)
+        elif isinstance(item, str):
+            words.append(Word(item))
+        else:
+            raise TypeError(f"argv holds words of type str, not {type(item).__name__}: {item!r}")
+    return tuple(words)
