@@ -42,12 +42,24 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One field of ``ConfigContainer``: its default class, the classes it accepts, and whether it may be None."""
+    """One field of ``ConfigContainer``.
+
+    Attributes:
+        default_class: the class Bridge makes it from when nobody says anything; None where it stays None or is required.
+        classes: the concrete classes it accepts; empty for a section that is a plain value.
+        optional: may be None.
+        type: the resolved annotation.
+        required: Bridge's container cannot be built without it.
+        default: for a section without ``default_class`` that is not required.
+    """
 
     name: str
     default_class: str | None
     classes: tuple[str, ...]
     optional: bool
+    type: str = ""
+    required: bool = False
+    default: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,9 @@ class Schema:
         if section is None:
             return None
         if not name:  # the section itself: mixed_precision
-            return Field(section_name, "section", default=None, required=section.default_class is None and not section.optional)
+            return Field(section_name, section.type, default=section.default, required=section.required)
+        if not section.classes:  # a plain value; a mapping has whatever keys are given to it
+            return Field(name, section.type.rpartition(", ")[2].rstrip("]")) if section.type.startswith("dict[") else None
         if name == "_target_":
             return Field(name, "str", default=section.default_class, choices=section.classes)
         class_name = (chosen or {}).get(section_name) or section.default_class or section.classes[0]
@@ -109,16 +123,21 @@ def load(version: str) -> Schema:
 def from_data(data: dict[str, Any]) -> Schema:
     """A schema from the mapping its JSON file holds."""
     sections = {
-        name: Section(name, entry.get("default_class"), tuple(entry.get("classes", ())), entry.get("optional", False))
+        name: Section(
+            name,
+            entry.get("default_class"),
+            tuple(entry.get("classes", ())),
+            entry.get("optional", False),
+            entry["type"],
+            entry.get("required", False),
+            entry.get("default"),
+        )
         for name, entry in data["sections"].items()
     }
-    classes: dict[str, dict[str, Field]] = {}
-    for class_name, fields in data["classes"].items():
-        classes[class_name] = {}
-        for name, entry in fields.items():
-            if "choices" in entry:
-                entry["choices"] = tuple(entry["choices"])
-            classes[class_name][name] = Field(name, **entry)
+    classes = {
+        class_name: {name: _field(name, entry) for name, entry in fields.items()}
+        for class_name, fields in data["classes"].items()
+    }
     return Schema(
         version=data["version"],
         ref=data["ref"],
@@ -130,3 +149,9 @@ def from_data(data: dict[str, Any]) -> Schema:
         enums=data["enums"],
         presets=data["presets"],
     )
+
+
+def _field(name: str, entry: dict[str, Any]) -> Field:
+    if "choices" in entry:
+        entry = {**entry, "choices": tuple(entry["choices"])}
+    return Field(name, **entry)

@@ -19,14 +19,18 @@ class Argument:
         flags: all spellings, ``("--save-interval", "--persistent-save-interval")``.
         dest: the name under which Megatron-LM stores the value.
         action: ``store``, ``store_true``, ``store_false``, ``BooleanOptionalAction``, ... as argparse names them.
-        type: name of the converter, None for plain text: ``int``, ``float``, ``moe_freq_type``, ...
+        type: name of the converter, None for plain text: ``int``, ``float``, ``moe_freq_type``, ...; ``enum`` where
+            the converter looks a member up by its name.
         nargs: None, a count, ``+``, ``*`` or ``?``.
         choices: accepted values; members of an enum by name.
         enum: qualified name of the enum whose member names the values are.
-        default: the value an empty command line gives; members of an enum by name.
+        members: the names of its members where ``choices`` does not list them.
+        default: the value an empty command line gives, with no environment variable set; members of an enum by name.
         group: title of the argparse group.
         field: ``Class.field`` of the dataclass the flag is generated from, if it is.
         requires: the optional package without which Megatron-LM does not have the flag.
+        exclusive: the number of its mutually exclusive group; only one flag of a group may be given.
+        environment: the environment variable that Megatron-LM takes the default from when it is set.
     """
 
     flags: tuple[str, ...]
@@ -36,12 +40,15 @@ class Argument:
     nargs: int | str | None = None
     choices: tuple[Any, ...] | None = None
     enum: str | None = None
+    members: tuple[str, ...] | None = None
     const: Any = None
     default: Any = None
     required: bool = False
     group: str = ""
     field: str | None = None
     requires: str | None = None
+    exclusive: int | None = None
+    environment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +98,8 @@ def from_data(data: dict[str, Any]) -> Catalog:
     """A catalog from the mapping its JSON file holds."""
     arguments = []
     for entry in data["arguments"]:
-        entry["flags"] = tuple(entry["flags"])
-        if "choices" in entry:
-            entry["choices"] = tuple(entry["choices"])
-        arguments.append(Argument(**entry))
+        lists = {key: tuple(entry[key]) for key in ("flags", "choices", "members") if key in entry}
+        arguments.append(Argument(**{**entry, **lists}))
     defaults: dict[str, Any] = {}
     for argument in arguments:
         defaults.setdefault(argument.dest, argument.default)  # argparse: the first flag's default stands
