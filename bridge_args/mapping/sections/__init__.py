@@ -1,1 +1,49 @@
-"""Settings that are chosen as a whole from several arguments."""
+"""Settings that are chosen as a whole from several arguments.
+
+A builder is a function that receives exactly the arguments whose rows name it (``section:`` in a table; the
+parameter ``schema``, if it has one, is the Bridge schema) and returns what it decides:
+
+* ``path -> value`` for settings, with values as in ``bridge_args.values``; a value equal to Bridge's default is
+  not written;
+* ``argument -> Lost(reason)`` where the value of an argument cannot be said in Bridge and changes the run;
+* ``argument -> Rejected(reason)`` where Bridge's own validation would stop.
+
+It must not raise, whatever values the command line holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+Builder = Callable[..., dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Bridge cannot do this; the run will differ. ``reason`` is a sentence a user can act on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Bridge stops with this. ``reason`` says why, and what to do instead."""
+
+    reason: str
+
+
+BUILDERS: Final[dict[str, Builder]] = {}
+
+
+def builder(function: Builder) -> Builder:
+    """Registers a builder under its function's name."""
+    BUILDERS[function.__name__] = function
+    return function
+
+
+def parameters(function: Builder) -> tuple[str, ...]:
+    """The names a builder reads."""
+    code = function.__code__
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]

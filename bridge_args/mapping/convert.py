@@ -1,0 +1,68 @@
+"""The named conversions a row may ask for with ``as:``; each takes one value and returns one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from bridge_args.bridge.schema import Field, Schema
+from bridge_args.values import Member, Symbol
+
+
+def negate(value: Any) -> bool:
+    """``not``: Megatron-LM stores the negative, Bridge the positive."""
+    return not value
+
+
+def single(value: Any) -> Any:
+    """``single``: a list of one becomes its item; anything else stays."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def joined_by_spaces(value: Any) -> Any:
+    """``joined_by_spaces``: a list of words becomes one text."""
+    return " ".join(str(item) for item in value) if isinstance(value, list) else value
+
+
+def minutes_to_seconds(value: Any) -> Any:
+    """``minutes_to_seconds``: a number of minutes becomes seconds."""
+    return None if value is None else value * 60
+
+
+def on_or_none(value: Any) -> Any:
+    """``none_when_empty``: an empty list or text becomes None."""
+    return value or None
+
+
+def integer(value: Any) -> Any:
+    """``integer``: a text of digits becomes a whole number."""
+    return None if value is None else int(value)
+
+
+CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {
+    "not": negate,
+    "single": single,
+    "joined_by_spaces": joined_by_spaces,
+    "minutes_to_seconds": minutes_to_seconds,
+    "none_when_empty": on_or_none,
+    "integer": integer,
+}
+
+
+def fit(value: Any, field: Field, schema: Schema) -> Any:
+    """The value in the type the receiving field resolves: members of enums where the field holds an enum.
+
+    A text that Bridge would silently leave a text (``attention_backend`` is the classic one) becomes a ``Member``.
+    """
+    if field.enum is None or value is None:
+        return value
+    if isinstance(value, list):
+        return [fit(item, field, schema) for item in value]
+    if isinstance(value, str) and value in schema.enums[field.enum]:
+        return Member(field.enum, value, schema.enums[field.enum][value])
+    return value
+
+
+def shown(value: Any) -> str:
+    """The value in a sentence."""
+    return value.path if isinstance(value, Symbol) else repr(value) if isinstance(value, str) else str(value)

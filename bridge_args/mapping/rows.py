@@ -1,0 +1,74 @@
+"""Row: what becomes of one Megatron-LM argument, with the place in our tables where it says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Fate = Literal["to", "section", "feeds", "launcher", "not_needed", "no_equivalent", "not_yet"]
+
+FATES: Final[dict[Fate, str]] = {
+    "to": "the value goes to a Bridge setting",
+    "section": "handed, with its fellows, to a builder for a whole section",
+    "feeds": "used up in deriving another value",
+    "launcher": "belongs to how processes are started, not to the config",
+    "not_needed": "nothing is lost: Bridge already behaves so, or a pretraining run never reads it",
+    "no_equivalent": "Bridge cannot; a value other than the default changes the run",
+    "not_yet": "not translated yet",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of one table, for one pair of versions.
+
+    Attributes:
+        argument: the argument's name as Megatron-LM stores it, or the name of a derived value.
+        fate: one of ``FATES``.
+        to: the settings the value goes to (fate ``to``).
+        conversion: name of a conversion in ``convert.py`` (``as:`` in the table).
+        sections: names of the builders in ``sections/`` that read it (fate ``section``, or beside ``to``).
+        feeds: names of the derived values that use this one up (fate ``feeds``).
+        reason: why, for the fates that need a reason.
+        note: shown in the report when the row fires.
+        see: where in either code base this can be verified.
+        derived: the row speaks of a derived value, not of an argument.
+        area: the table's file name without ``.yaml``.
+    """
+
+    argument: str
+    fate: Fate
+    to: tuple[str, ...] = ()
+    conversion: str | None = None
+    sections: tuple[str, ...] = ()
+    feeds: tuple[str, ...] = ()
+    reason: str = ""
+    note: str = ""
+    see: tuple[str, ...] = ()
+    derived: bool = False
+    area: str = ""
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        """``mappings/moe.yaml:41``."""
+        return f"mappings/{self.area}.yaml:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """One table file: its title and what it is about."""
+
+    name: str
+    title: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class OptionalSection:
+    """A section that is None in Bridge until an argument is on."""
+
+    name: str
+    opened_by: str
+    area: str
+    line: int

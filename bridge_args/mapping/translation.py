@@ -1,0 +1,100 @@
+"""Translation: what a command line says to Bridge, and what became of every argument."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bridge_args.bridge.schema import Schema
+from bridge_args.findings import Finding
+from bridge_args.mapping.rows import Fate, Row
+from bridge_args.megatron_lm.resolve import MegatronArgs
+from bridge_args.versions import Versions
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an assignment comes from.
+
+    Attributes:
+        kind: ``flag`` (the user wrote it), ``default`` (Megatron-LM's default, which Bridge does not share),
+            ``derived`` (Megatron-LM computes it).
+        text: the user's words for a flag; empty otherwise.
+        arguments: the arguments whose values went in.
+        inputs: for a derived value, what it was derived from.
+    """
+
+    kind: Literal["flag", "default", "derived"]
+    arguments: tuple[str, ...]
+    text: str = ""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        if self.kind == "default":
+            return "Megatron-LM's default"
+        if self.kind == "flag":
+            return self.text
+        inputs = ", ".join(f"{name}={value}" for name, value in self.inputs.items())
+        return f"{self.text}; derived from {inputs}" if self.text else f"derived from {inputs}"
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One setting of Bridge: ``path`` (``model.num_layers``), its value, its origin, and the row that says so."""
+
+    path: str
+    value: Any
+    origin: Origin
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one argument: its fate, where it went, and why."""
+
+    argument: str
+    fate: Fate
+    paths: tuple[str, ...]
+    reason: str
+    given: bool
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """A command line in Bridge's words.
+
+    Attributes:
+        assignments: in Bridge's order; only what was given, or differs from what Bridge would have without it.
+        outcomes: argument to what became of it, for every argument of the Megatron-LM version.
+        findings: everything the user is told.
+        args: the effective arguments of Megatron-LM.
+        classes: section to the class it is built from, where the section exists in this run.
+        environment: environment variables the run is started with.
+        launcher: the launcher's own settings (``nproc_per_node``, ...).
+        words: the command line after the program's name, as the user wrote it.
+    """
+
+    assignments: tuple[Assignment, ...]
+    outcomes: Mapping[str, Outcome]
+    findings: tuple[Finding, ...]
+    args: MegatronArgs
+    classes: Mapping[str, str]
+    schema: Schema
+    versions: Versions
+    world_size: int
+    program: str
+    environment: Mapping[str, str]
+    launcher: Mapping[str, str | int]
+    words: tuple[str, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings of level error; a command line that Megatron-LM would reject has some."""
+        return tuple(finding for finding in self.findings if finding.level == "error")
+
+    @property
+    def losses(self) -> tuple[Finding, ...]:
+        """What is lost in translation: errors under ``--strict``."""
+        return tuple(finding for finding in self.findings if finding.kind in ("no-equivalent", "not-yet"))
