@@ -60,3 +60,12 @@ def holds(condition: str, versions: Versions) -> bool:
 def is_condition(text: str) -> bool:
     """Does the text read as a version condition?"""
     return bool(_CONDITION.match(text.strip()))
+
+
+def nearest(version: str, known: tuple[str, ...]) -> str:
+    """The known version closest to one we may not have: the newest that is not newer, else the oldest."""
+    older = [candidate for candidate in known if number(candidate) <= number(version)]
+    same_series = [candidate for candidate in known if number(candidate)[:2] == number(version)[:2]]
+    if version in known:
+        return version
+    return (same_series or older or list(known))[-1] if (same_series or older) else known[0]

@@ -1,0 +1,173 @@
+"""MegatronArgs + rows + Schema -> Translation. Read this after ``rows.py`` and ``sections/__init__.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bridge_args.bridge.schema import Schema
+from bridge_args.findings import Finding
+from bridge_args.mapping.convert import CONVERSIONS, fit, shown
+from bridge_args.mapping.rows import Row
+from bridge_args.mapping.sections import BUILDERS, Lost, Rejected, parameters
+from bridge_args.mapping.table import Table
+from bridge_args.mapping.translation import Assignment, Origin, Outcome
+from bridge_args.megatron_lm.catalog import Catalog
+from bridge_args.megatron_lm.parse import Given
+from bridge_args.megatron_lm.resolve import MegatronArgs, Setting
+from bridge_args.values import to_plain
+
+
+@dataclass(slots=True)
+class Applied:
+    """What the rows said; filled while they are walked, then frozen into a Translation."""
+
+    assignments: dict[str, Assignment] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    classes: dict[str, str] = field(default_factory=dict)
+
+
+def apply(args: MegatronArgs, given: Given, table: Table, schema: Schema, catalog: Catalog, program: str) -> Applied:
+    """What becomes of every argument.
+
+    An assignment is made when the user gave the argument, or when the effective value differs from what Bridge
+    would have without it.
+    """
+    done = Applied()
+    built = _build_sections(args, table, schema, program)
+    done.classes = _classes(args, table, schema, built)
+    for name, row in table.rows.items():
+        setting = args.settings.get(name)
+        if setting is None and name not in catalog.defaults and not row.derived:
+            continue  # an argument of another Megatron-LM version
+        _row(row, setting or Setting(None, "default"), given, catalog, schema, table, done)
+    for decided, origin, row in built:
+        for key, value in decided.items():
+            if isinstance(value, Lost):
+                done.findings.append(_lost(key, value.reason, args.settings.get(key), given))
+            elif isinstance(value, Rejected):
+                done.findings.append(_about("bridge-rejects", value.reason, key, args.settings.get(key), given))
+            else:
+                _assign(key, value, origin, row, schema, done, written=False)
+    order = {path: index for index, path in enumerate(_paths(schema, done.classes))}
+    done.assignments = dict(sorted(done.assignments.items(), key=lambda item: order.get(item[0], len(order))))
+    return done
+
+
+def _row(
+    row: Row, setting: Setting, given: Given, catalog: Catalog, schema: Schema, table: Table, done: Applied
+) -> None:
+    name, typed = row.argument, setting.typed
+    paths: tuple[str, ...] = ()
+    if row.fate == "to":
+        value = CONVERSIONS[row.conversion](setting.value) if row.conversion else setting.value
+        origin = _origin(name, setting, given)
+        paths = tuple(path for path in row.to if _open(path, done))
+        for path in paths:
+            _assign(path, value, origin, row, schema, done, written=typed is not None)
+        if typed is not None and not paths:
+            opener = table.optional_sections[row.to[0].partition(".")[0]].opened_by
+            flag = (catalog.flags_of(opener) or (opener,))[0]
+            message = f"{typed.flag} has no effect without {flag}, in Megatron-LM and in Bridge"
+            done.findings.append(_about("ignored-by-megatron", message, name, setting, given))
+    elif row.fate in ("no_equivalent", "not_yet"):
+        default = catalog.defaults.get(name)
+        if name in catalog.program_defaults and default is None:
+            default = catalog.program_defaults[name]
+        if setting.value != default:
+            kind = "no-equivalent" if row.fate == "no_equivalent" else "not-yet"
+            flag = typed.flag if typed else name
+            message = f"{flag} = {shown(setting.value)} is lost: {row.reason}"
+            done.findings.append(_about(kind, message, name, setting, given))
+    done.outcomes[name] = Outcome(name, row.fate, paths, row.reason or row.note, typed is not None, row)
+
+
+def _assign(
+    path: str, value: Any, origin: Origin, row: Row, schema: Schema, done: Applied, *, written: bool
+) -> None:
+    known = schema.find(path, done.classes)
+    assert known is not None, f"{row.place}: {row.argument} goes to {path}, which Bridge {schema.version} does not have"
+    value = fit(value, known, schema)
+    if not written and not known.required and not known.environment and to_plain(value) == known.default:
+        return
+    if path in done.assignments and origin.kind != "flag":
+        return
+    done.assignments[path] = Assignment(path, value, origin, row)
+
+
+def _origin(name: str, setting: Setting, given: Given) -> Origin:
+    text = given.text_of(setting.typed) if setting.typed else ""
+    if setting.source == "derived":
+        return Origin("derived", (name,), text, setting.inputs)
+    return Origin("flag" if setting.typed else "default", (name,), text)
+
+
+def _build_sections(
+    args: MegatronArgs, table: Table, schema: Schema, program: str
+) -> list[tuple[dict[str, Any], Origin, Row]]:
+    readers: dict[str, list[Row]] = {}
+    for row in table.rows.values():
+        for section in row.sections:
+            readers.setdefault(section, []).append(row)
+    context = {"schema": schema, "program": program}
+    built = []
+    for section, rows in readers.items():
+        function = BUILDERS[section]
+        values = {}
+        for name in parameters(function):
+            values[name] = context[name] if name in context else args[name] if name in args else None
+        settings = {row.argument: args.settings[row.argument] for row in rows if row.argument in args}
+        typed = {name: setting for name, setting in settings.items() if setting.typed}
+        inputs = {name: setting.value for name, setting in (typed or settings).items()}
+        origin = Origin("derived" if typed else "default", tuple(typed or settings), "", inputs)
+        built.append((function(**values), origin, rows[0]))
+    return built
+
+
+def _classes(
+    args: MegatronArgs, table: Table, schema: Schema, built: Iterable[tuple[dict[str, Any], Origin, Row]]
+) -> dict[str, str]:
+    """The class of every section that exists in this run."""
+    classes = {name: section.default_class for name, section in schema.sections.items() if section.default_class}
+    for name, section in table.optional_sections.items():
+        if name in schema.sections and section.opened_by in args and args[section.opened_by]:
+            classes[name] = schema.sections[name].classes[0]
+    for decided, _, _ in built:
+        for key, value in decided.items():
+            section_name, _, leaf = key.partition(".")
+            if leaf == "_target_":
+                classes[section_name] = value
+    return classes
+
+
+def _open(path: str, done: Applied) -> bool:
+    section, _, leaf = path.partition(".")
+    return not leaf or section in done.classes
+
+
+def _paths(schema: Schema, classes: Mapping[str, str]) -> Iterable[str]:
+    for section in schema.sections:
+        yield section
+        if section in classes:
+            yield f"{section}._target_"
+            for name in schema.classes[classes[section]]:
+                yield f"{section}.{name}"
+
+
+def _lost(argument: str, reason: str, setting: Setting | None, given: Given) -> Finding:
+    flag = setting.typed.flag if setting and setting.typed else argument
+    value = f" = {shown(setting.value)}" if setting else ""
+    return _about("no-equivalent", f"{flag}{value} is lost: {reason}", argument, setting, given)
+
+
+def _about(kind: str, message: str, argument: str, setting: Setting | None, given: Given) -> Finding:
+    typed = setting.typed if setting else None
+    return Finding(
+        kind,
+        message,
+        arguments=(argument,),
+        place=given.place_of(typed) if typed else None,
+        excerpt=given.excerpt_of(typed) if typed else None,
+    )
