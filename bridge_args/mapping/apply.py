@@ -48,7 +48,7 @@ def apply(args: MegatronArgs, given: Given, table: Table, schema: Schema, catalo
             if isinstance(value, Lost):
                 done.findings.append(_lost(key, value.reason, args.settings.get(key), given))
             elif isinstance(value, Rejected):
-                done.findings.append(_about("bridge-rejects", value.reason, key, args.settings.get(key), given))
+                done.findings.append(_about("bridge-rejects", value.reason, key, given))
             else:
                 _assign(key, value, origin, row, schema, done, written=False)
     order = {path: index for index, path in enumerate(_paths(schema, done.classes))}
@@ -71,7 +71,7 @@ def _row(
             opener = table.optional_sections[row.to[0].partition(".")[0]].opened_by
             flag = (catalog.flags_of(opener) or (opener,))[0]
             message = f"{typed.flag} has no effect without {flag}, in Megatron-LM and in Bridge"
-            done.findings.append(_about("ignored-by-megatron", message, name, setting, given))
+            done.findings.append(_about("ignored-by-megatron", message, name, given))
     elif row.fate in ("no_equivalent", "not_yet"):
         default = catalog.defaults.get(name)
         if name in catalog.program_defaults and default is None:
@@ -80,7 +80,7 @@ def _row(
             kind = "no-equivalent" if row.fate == "no_equivalent" else "not-yet"
             flag = typed.flag if typed else name
             message = f"{flag} = {shown(setting.value)} is lost: {row.reason}"
-            done.findings.append(_about(kind, message, name, setting, given))
+            done.findings.append(_about(kind, message, name, given))
     done.outcomes[name] = Outcome(name, row.fate, paths, row.reason or row.note, typed is not None, row)
 
 
@@ -98,7 +98,7 @@ def _assign(
 
 
 def _origin(name: str, setting: Setting, given: Given) -> Origin:
-    text = given.text_of(setting.typed) if setting.typed else ""
+    text = given.text(name)
     if setting.source == "derived":
         return Origin("derived", (name,), text, setting.inputs)
     return Origin("flag" if setting.typed else "default", (name,), text)
@@ -159,15 +159,8 @@ def _paths(schema: Schema, classes: Mapping[str, str]) -> Iterable[str]:
 def _lost(argument: str, reason: str, setting: Setting | None, given: Given) -> Finding:
     flag = setting.typed.flag if setting and setting.typed else argument
     value = f" = {shown(setting.value)}" if setting else ""
-    return _about("no-equivalent", f"{flag}{value} is lost: {reason}", argument, setting, given)
+    return _about("no-equivalent", f"{flag}{value} is lost: {reason}", argument, given)
 
 
-def _about(kind: str, message: str, argument: str, setting: Setting | None, given: Given) -> Finding:
-    typed = setting.typed if setting else None
-    return Finding(
-        kind,
-        message,
-        arguments=(argument,),
-        place=given.place_of(typed) if typed else None,
-        excerpt=given.excerpt_of(typed) if typed else None,
-    )
+def _about(kind: str, message: str, argument: str, given: Given) -> Finding:
+    return Finding(kind, message, arguments=(argument,), place=given.place(argument), excerpt=given.excerpt(argument))

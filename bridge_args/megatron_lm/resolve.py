@@ -124,14 +124,14 @@ def plan(version: str) -> tuple[Derivation | Check, ...]:
 
 def _finding(invalid: Invalid, step: Derivation | Check, settings: Mapping[str, Setting], given: Given) -> Finding:
     concerned = invalid.arguments or tuple(name for name in step.reads if name not in CONTEXT)
-    shown = next((settings[name].typed for name in concerned if name in settings and settings[name].typed), None)
+    shown = next((name for name in concerned if name in given.typed), "")
     return Finding(
         "invalid-command-line",
         str(invalid),
         remedy=invalid.remedy,
         arguments=concerned,
-        place=shown.place if shown else None,
-        excerpt=given.excerpt(shown) if shown else None,
+        place=given.place(shown),
+        excerpt=given.excerpt(shown),
     )
 
 
