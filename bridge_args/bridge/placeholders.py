@@ -1,0 +1,231 @@
+"""Importing and validating Bridge's configuration on a machine with no GPU and no Transformer Engine.
+
+Two context managers, each a no-op where the real thing is there:
+
+* ``absent_packages()`` around imports of ``megatron.bridge``: a few of its modules, and two of Megatron Core's
+  they pull in, import GPU-only packages without a guard. Exactly those importers get a placeholder.
+* ``gpu_machine()`` around validation: Bridge asks for the compute capability and the Transformer Engine version
+  of the machine it will train on, and inspects the signature of Transformer Engine's ``FusedAdam``.
+
+Neither leaves a package in ``sys.modules``. Megatron Core decides by ``import transformer_engine`` which layers it
+builds, so a placeholder that stays would change what a later training run in the same process computes.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import importlib
+import importlib.util
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+# Modules of Bridge 0.3.1 and Megatron Core 0.16 with an unguarded import of a GPU-only package, and the package.
+# Verify: `grep -rn "^import triton\|^import transformer_engine\|^from transformer_engine" megatron/`.
+UNGUARDED: Final[dict[str, str]] = {
+    "megatron.bridge.peft.lora": "transformer_engine",
+    "megatron.bridge.peft.lora_layers": "transformer_engine",
+    "megatron.bridge.models.gpt_full_te_layer_autocast_spec": "transformer_engine",
+    "megatron.core.inference.contexts.attention_context.triton.tensor_ops": "triton",
+    "megatron.core.inference.contexts.fused_kv_append_kernel": "triton",
+    "megatron.core.transformer.custom_layers.batch_invariant_kernels": "triton",
+}
+
+# The machine validation imagines: an H100 with the oldest Transformer Engine that Bridge 0.3 accepts
+# (`transformer-engine >= 2.10.0a0` in its requirements).
+CAPABILITY: Final = (9, 0)
+DEVICE_NAME: Final = "NVIDIA H100 80GB HBM3"
+TRANSFORMER_ENGINE: Final = "2.10.0"
+
+
+def is_missing(package: str) -> bool:
+    """The package is neither imported nor installed."""
+    return sys.modules.get(package) is None and importlib.util.find_spec(package) is None
+
+
+class _PlaceholderMeta(type):
+    """Attributes of a placeholder are placeholders; it can stand in a union type."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _placeholder(f"{cls.__name__}.{name}")
+
+    def __or__(cls, other: object) -> Any:
+        return object
+
+    __ror__ = __or__
+
+
+def _placeholder(name: str) -> Any:
+    """A class for annotations, ``isinstance`` and decorators; creating one says which package is missing."""
+
+    def refuse(self: object, *args: object, **kwargs: object) -> None:
+        raise RuntimeError(f"{name} is not installed on this machine")
+
+    return _PlaceholderMeta(name, (), {"__init__": refuse})
+
+
+class _PlaceholderModule(types.ModuleType):
+    """A module in which every name exists: submodules are given, everything else is a placeholder class."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _placeholder(f"{self.__name__}.{name}")
+
+
+class _Triton(_PlaceholderModule):
+    """Kernels are compiled when called, which never happens here: the decorators hand back the function."""
+
+    @staticmethod
+    def jit(function: Any = None, **options: object) -> Any:
+        return function if function is not None else (lambda f: f)
+
+    @staticmethod
+    def autotune(*args: object, **kwargs: object) -> Any:
+        return lambda function: function
+
+    heuristics = autotune
+
+
+def _packages() -> dict[str, types.ModuleType]:
+    """The placeholder packages, by name, with the submodules that the importers above name."""
+    engine = _PlaceholderModule("transformer_engine")
+    pytorch = _PlaceholderModule("transformer_engine.pytorch")
+    setattr(pytorch, "module", _PlaceholderModule("transformer_engine.pytorch.module"))
+    setattr(engine, "pytorch", pytorch)
+    triton = _Triton("triton")
+    setattr(triton, "language", _PlaceholderModule("triton.language"))
+    return {"transformer_engine": engine, "triton": triton}
+
+
+@contextlib.contextmanager
+def absent_packages() -> Iterator[None]:
+    """Lets ``megatron.bridge`` be imported inside; only the importers in ``UNGUARDED`` see placeholders."""
+    missing = {package for package in UNGUARDED.values() if is_missing(package)}
+    if not missing:
+        yield
+        return
+    packages, original = _packages(), builtins.__import__
+
+    def import_(
+        name: str,
+        globals: Mapping[str, object] | None = None,
+        locals: Mapping[str, object] | None = None,
+        fromlist: Any = (),
+        level: int = 0,
+    ) -> Any:
+        package, *rest = name.split(".")
+        importer = str(globals.get("__name__")) if globals else ""
+        if level == 0 and package in missing and UNGUARDED.get(importer) == package:
+            module: Any = packages[package]
+            if fromlist:  # `from a.b import c` wants a.b; `import a.b as c` wants a, then looks up b
+                for part in rest:
+                    module = getattr(module, part)
+            return module
+        return original(name, globals, locals, fromlist, level)
+
+    builtins.__import__ = import_
+    try:
+        yield
+    finally:
+        builtins.__import__ = original
+
+
+@contextlib.contextmanager
+def gpu_machine() -> Iterator[None]:
+    """Answers Bridge's questions about the machine it will train on, inside only.
+
+    ``torch`` and ``megatron.core`` are imported by this; import them under ``absent_packages`` first.
+    """
+    with contextlib.ExitStack() as stack:
+        if not importlib.import_module("torch").cuda.is_available():
+            stack.enter_context(_cuda_questions())
+        if is_missing("transformer_engine"):
+            stack.enter_context(_transformer_engine_questions())
+        yield
+
+
+@contextlib.contextmanager
+def _cuda_questions() -> Iterator[None]:
+    """Compute capability and name: the flexible MoE dispatcher and some fusions depend on them."""
+    cuda = importlib.import_module("torch").cuda
+    properties = types.SimpleNamespace(
+        major=CAPABILITY[0], minor=CAPABILITY[1], name=DEVICE_NAME, total_memory=80 << 30, multi_processor_count=132
+    )
+    answers = {
+        "is_available": lambda: True,
+        "device_count": lambda: 8,
+        "current_device": lambda: 0,
+        "get_device_capability": lambda *args, **kwargs: CAPABILITY,
+        "get_device_name": lambda *args, **kwargs: DEVICE_NAME,
+        "get_device_properties": lambda *args, **kwargs: properties,
+    }
+    with contextlib.ExitStack() as stack:
+        for name, answer in answers.items():
+            stack.enter_context(replaced(cuda, name, answer))
+        yield
+
+
+@contextlib.contextmanager
+def _transformer_engine_questions() -> Iterator[None]:
+    """Version, presence, and the parameters of FusedAdam that ``--use-precision-aware-optimizer`` looks for."""
+    from packaging.version import Version
+
+    optimizers = types.ModuleType("transformer_engine.pytorch.optimizers")
+    setattr(optimizers, "FusedAdam", FusedAdam)
+    with contextlib.ExitStack() as stack:
+        # get_te_version() answers with this global when it is set
+        stack.enter_context(replaced(importlib.import_module("megatron.core.utils"), "_te_version", Version(TRANSFORMER_ENGINE)))
+        overlap = importlib.import_module("megatron.bridge.training.comm_overlap")
+        stack.enter_context(replaced(overlap, "HAVE_TE", True))
+        for name in ("transformer_engine", "transformer_engine.pytorch"):
+            stack.enter_context(_module_in_place(name, _package(name)))
+        stack.enter_context(_module_in_place(optimizers.__name__, optimizers))
+        yield
+
+
+class FusedAdam:
+    """Has the parameters of Transformer Engine's FusedAdam; only its signature is looked at."""
+
+    def __init__(
+        self,
+        params: object,
+        *,
+        master_weight_dtype: object = None,
+        exp_avg_dtype: object = None,
+        exp_avg_sq_dtype: object = None,
+        use_decoupled_grad: bool = False,
+        store_param_remainders: bool = False,
+    ) -> None:
+        raise RuntimeError("transformer_engine is not installed on this machine")
+
+
+def _package(name: str) -> types.ModuleType:
+    package = types.ModuleType(name)
+    package.__path__ = []
+    setattr(package, "__version__", TRANSFORMER_ENGINE)
+    return package
+
+
+@contextlib.contextmanager
+def _module_in_place(name: str, module: types.ModuleType) -> Iterator[None]:
+    sys.modules[name] = module
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+@contextlib.contextmanager
+def replaced(holder: Any, name: str, value: object) -> Iterator[None]:
+    """``holder.name`` is ``value`` inside; afterwards it is what it was."""
+    before = getattr(holder, name)
+    setattr(holder, name, value)
+    try:
+        yield
+    finally:
+        setattr(holder, name, before)
