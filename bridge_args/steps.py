@@ -59,7 +59,7 @@ def translate(
     program = program or _program(command)
     if program not in PROGRAMS:
         raise ValueError(f"program is one of {', '.join(PROGRAMS)}, not {program!r}")
-    versions = Versions(megatron_version(megatron_lm), bridge_version(bridge))
+    versions = chosen_versions(megatron_lm, bridge)
     catalog = catalogs.load(versions.megatron)
     schema = bridge_schema.load(versions.bridge)
     table = tables.load(versions)
@@ -88,6 +88,15 @@ def translate(
         launcher=command.launcher_options,
         words=tuple(word.text for word in command.argv),
     )
+
+
+def chosen_versions(megatron_lm: str | None = None, bridge: str | None = None) -> Versions:
+    """The pair of versions meant by two texts; None for the defaults.
+
+    Raises:
+        ValueError: when there is no catalog or schema for one of them.
+    """
+    return Versions(megatron_version(megatron_lm or MEGATRON_LM), bridge_version(bridge))
 
 
 def megatron_version(text: str) -> str:
@@ -171,4 +180,4 @@ def _smallest_world(values: Mapping[str, object]) -> tuple[int, Finding]:
     return ranks, Finding("assumed-world-size", message, "say it with --world-size N, or give the torchrun words")
 
 
-__all__ = ["BRIDGE", "MEGATRON_LM", "PROGRAMS", "bridge_version", "megatron_version", "translate"]
+__all__ = ["BRIDGE", "MEGATRON_LM", "PROGRAMS", "bridge_version", "chosen_versions", "megatron_version", "translate"]

@@ -1,0 +1,357 @@
+"""The command line of bridge_args; the only module that prints, exits or reads ``sys.argv``.
+
+Results go to stdout or ``-o``, everything said to the user to stderr. Exit 0: done. 1: problems found. 2: wrong use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bridge_args.findings import Finding
+from bridge_args.source import Source, SourceError, from_argv, from_file, from_text
+
+if TYPE_CHECKING:
+    from bridge_args.mapping.translation import Translation
+
+FORMATS: Final = ("yaml", "overrides", "run-config", "recipe", "argv", "json")
+REPORTS: Final = ("text", "json", "markdown", "html")
+
+
+class Problem(Exception):
+    """Something the user has to mend; printed without a traceback, exit code 1."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``bridge-args``.
+
+    Returns:
+        0: done. 1: problems found. 2: wrong use (from argparse).
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    words, rest = _split(words)
+    options = _parser().parse_args(words)
+    options.rest = rest
+    command: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return command(options)
+    except (Problem, SourceError) as problem:
+        _say(str(problem))
+        return 1
+    except BrokenPipeError:  # the reader of our output went away: not our problem
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str] | None]:
+    """What stands after ``--`` is the Megatron-LM command line, whatever it looks like."""
+    if "--" in words:
+        at = words.index("--")
+        return words[:at], words[at + 1 :]
+    return words, None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bridge-args",
+        description="Translates a Megatron-LM command line into a Megatron Bridge configuration.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version of this program")
+    parser.set_defaults(run=_version)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    translate = _command(subparsers, "translate", _translate, "translate a command line or a script")
+    translate.add_argument("--format", choices=FORMATS, default="yaml", help="default: yaml")
+    translate.add_argument("-o", "--output", metavar="FILE", help="write the result here, whole or not at all")
+    translate.add_argument("--full", action="store_true", help="every setting, not only those that matter")
+    translate.add_argument("--report", choices=REPORTS, help="also print a report (to stderr)")
+
+    report = _command(subparsers, "report", _report, "say what becomes of every flag")
+    report.add_argument("--format", choices=REPORTS, default="text", help="default: text")
+    report.add_argument("-o", "--output", metavar="FILE", help="write the report here")
+
+    _command(subparsers, "validate", _validate, "build the real Bridge ConfigContainer and let Bridge validate it")
+
+    rehearse = _command(subparsers, "rehearse", _rehearse, "train with the real Bridge loop, on a CPU if need be")
+    rehearse.add_argument("--steps", type=_positive, metavar="N", help="stop after N iterations; the schedule stays")
+    rehearse.add_argument("--shrink", action="store_true", help="scale the model down, keep every other choice")
+    rehearse.add_argument("--nproc", type=_positive, metavar="N", help="processes (default: the world size, 1 with --shrink)")
+    rehearse.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    rehearse.add_argument("--plot", metavar="FILE", help="also draw the loss curve as a PNG")
+
+    explain = subparsers.add_parser("explain", help="everything known about an argument", allow_abbrev=False)
+    explain.add_argument("names", nargs="+", metavar="NAME", help="moe_router_topk or moe-router-topk")
+    explain.add_argument("--megatron-lm", metavar="VERSION", default=None)
+    explain.add_argument("--bridge", metavar="VERSION", default=None)
+    explain.set_defaults(run=_explain)
+
+    check = subparsers.add_parser("check", help="check the mapping tables against catalogs and schemas", allow_abbrev=False)
+    check.add_argument("--megatron-lm", metavar="VERSION", default=None)
+    check.add_argument("--bridge", metavar="VERSION", default=None)
+    check.set_defaults(run=_check)
+    return parser
+
+
+def _command(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    summary: str,
+) -> argparse.ArgumentParser:
+    """A subcommand that starts from a command line."""
+    parser = subparsers.add_parser(
+        name, help=summary, description=summary, allow_abbrev=False,
+        usage=f"bridge-args {name} [options] SOURCE\n       bridge-args {name} [options] -- <argv…>",
+    )  # fmt: skip
+    parser.add_argument("source", nargs="?", metavar="SOURCE", help="a launch script, or - for one on standard input")
+    parser.add_argument("--megatron-lm", metavar="VERSION|CHECKOUT", default=None, help="default: 0.16.1")
+    parser.add_argument("--bridge", metavar="VERSION", default=None, help="default: the installed one, else 0.3.1")
+    parser.add_argument("--world-size", type=_positive, metavar="N", help="number of GPUs, if the words do not say it")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the script")
+    parser.add_argument("--strict", action="store_true", help="anything lost in translation is an error")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expects a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+# ---------------------------------------------------------------- subcommands
+
+
+def _translate(options: argparse.Namespace) -> int:
+    translation = _translation(options)
+    _say_findings(translation)
+    if options.report:
+        from bridge_args.emit.report import report
+
+        _say(report(translation, options.report))
+    if _refused(translation, options):
+        return 1
+    _write(_rendered(translation, options), options.output)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from bridge_args.emit.report import report
+
+    translation = _translation(options)
+    _write(report(translation, options.format), options.output)
+    return 1 if translation.errors or (options.strict and translation.losses) else 0
+
+
+def _validate(options: argparse.Namespace) -> int:
+    translation = _translation(options)
+    _say_findings(translation)
+    if _refused(translation, options):
+        return 1
+    from bridge_args.bridge.container import BridgeRejects, to_container
+
+    try:
+        to_container(translation)
+    except BridgeRejects as rejection:
+        _say(str(rejection))
+        return 1
+    except ModuleNotFoundError as missing:
+        raise Problem(_install(missing)) from missing
+    _say(f"Megatron Bridge {translation.versions.bridge} accepts the configuration")
+    return 0
+
+
+def _rehearse(options: argparse.Namespace) -> int:
+    translation = _translation(options)
+    _say_findings(translation)
+    if _refused(translation, options):
+        return 1
+    from bridge_args.launch.rehearse import rehearse
+
+    return rehearse(
+        translation, steps=options.steps, shrink=options.shrink, nproc=options.nproc, format=options.format, plot=options.plot
+    )
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from bridge_args.explain import explain
+    from bridge_args.steps import chosen_versions
+
+    missing = False
+    for index, name in enumerate(options.names):
+        text = explain(name, chosen_versions(options.megatron_lm, options.bridge))
+        if text is None:
+            missing = True
+            _say(f"no Megatron-LM argument is called {name}")
+        else:
+            _write(("\n" if index else "") + text, None)
+    return 1 if missing else 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from bridge_args.mapping.check import check
+    from bridge_args.steps import chosen_versions
+
+    problems = check(chosen_versions(options.megatron_lm, options.bridge))
+    for problem in problems:
+        _say(problem)
+    return 1 if problems else 0
+
+
+def _version(options: argparse.Namespace) -> int:
+    from bridge_args import __version__
+
+    if not options.version:
+        _parser().print_help(sys.stderr)
+        return 2
+    _write(f"bridge-args {__version__}\n", None)
+    return 0
+
+
+# ---------------------------------------------------------------- what they share
+
+
+def _translation(options: argparse.Namespace) -> Translation:
+    from dataclasses import replace
+
+    from bridge_args.steps import MEGATRON_LM, translate
+
+    source = _source(options)
+    try:
+        translation = translate(
+            source.command,
+            world_size=options.world_size,
+            megatron_lm=options.megatron_lm or MEGATRON_LM,
+            bridge=options.bridge,
+            env=source.environment,
+        )
+    except ValueError as error:  # an unknown version, named on our own command line
+        raise Problem(str(error)) from error
+    return replace(translation, findings=(*source.findings, *translation.findings))
+
+
+def _source(options: argparse.Namespace) -> Source:
+    if options.rest is not None and options.source is not None:
+        raise Problem(f"both {options.source} and words after -- are given; give one of them")
+    if options.rest is not None:
+        return from_argv(options.rest)
+    if options.source is None:
+        raise Problem("nothing to translate: name a launch script, or put the command line after --")
+    variables = {}
+    for pair in options.set:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise Problem(f"--set expects NAME=VALUE, not {pair!r}")
+        variables[name] = value
+    if options.source == "-":
+        return from_text(sys.stdin.read(), "<stdin>", variables)
+    return from_file(options.source, variables)
+
+
+def _rendered(translation: Translation, options: argparse.Namespace) -> str:
+    import bridge_args.emit as emit
+
+    match options.format:
+        case "yaml":
+            from bridge_args.emit.config_yaml import to_yaml
+
+            return to_yaml(translation, full=options.full)
+        case "overrides":
+            from bridge_args.emit.hydra import to_overrides, unsayable
+
+            for finding in unsayable(translation):
+                _say_finding(finding)
+            return "".join(shlex.quote(word) + "\n" for word in to_overrides(translation))
+        case "run-config":
+            from bridge_args.emit.config_yaml import dump_run_config
+
+            return dump_run_config(translation)
+        case "recipe":
+            from bridge_args.emit.recipe import to_recipe
+
+            return to_recipe(translation)
+        case "argv":
+            from bridge_args.emit.argv import to_argv
+
+            return shlex.join(to_argv(translation)) + "\n"
+        case _:
+            from bridge_args.emit.run_config import to_run_config
+
+            assert emit
+            return json.dumps(to_run_config(translation), indent=1) + "\n"
+
+
+def _refused(translation: Translation, options: argparse.Namespace) -> bool:
+    if translation.errors:
+        return True
+    if options.strict and translation.losses:
+        _say(f"--strict: {len(translation.losses)} settings would be lost")
+        return True
+    return False
+
+
+def _say_findings(translation: Translation) -> None:
+    for finding in translation.findings:
+        _say_finding(finding)
+
+
+def _say_finding(finding: Finding) -> None:
+    level = finding.level
+    if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
+        colour = {"error": "31", "warning": "33", "note": "36"}[level]
+        level = f"\033[{colour}m{level}\033[0m"  # type: ignore[assignment]
+    _say(f"{level}: {finding}")
+
+
+def _say(text: str) -> None:
+    print(text.rstrip("\n"), file=sys.stderr)
+
+
+def _write(text: str, path: str | None) -> None:
+    """To stdout, or to a file that is replaced whole or not at all."""
+    if path is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    target = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:
+        raise Problem(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+        os.chmod(temporary, mode)
+        os.replace(temporary, target)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise Problem(f"{path} cannot be written: {error.strerror}; it is as it was") from error
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _install(missing: ModuleNotFoundError) -> str:
+    return (
+        f"{missing.name} is not installed; this command needs Megatron Bridge: "
+        "pip install --no-deps megatron-bridge==0.3.1 && pip install 'bridge_args[bridge]'"
+    )

@@ -1,0 +1,132 @@
+"""Rows against catalog and schema: what a table says must exist on both sides.
+
+Run by a test with one test id per row, and by ``bridge-args check``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+
+from bridge_args.bridge import schema as schemas
+from bridge_args.bridge.schema import Schema
+from bridge_args.mapping import table as tables
+from bridge_args.mapping.convert import CONVERSIONS
+from bridge_args.mapping.rows import Row
+from bridge_args.mapping.sections import BUILDERS, parameters
+from bridge_args.mapping.table import Table
+from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.megatron_lm.catalog import Catalog
+from bridge_args.megatron_lm.derive import Derivation
+from bridge_args.megatron_lm.resolve import CONTEXT, plan
+from bridge_args.versions import Versions
+
+# What a builder may read beside arguments that have a row naming it.
+BUILDER_CONTEXT = ("schema", "program")
+
+
+def check(versions: Versions) -> list[str]:
+    """Everything wrong with our tables for a pair of versions; each starts with file and line."""
+    table, catalog, schema = tables.load(versions), catalogs.load(versions.megatron), schemas.load(versions.bridge)
+    problems = [problem for row in table.rows.values() for problem in check_row(row, table, catalog, schema)]
+    problems += check_completeness(table, catalog)
+    problems += check_builders(table)
+    problems += check_paths(table)
+    return problems
+
+
+def check_row(row: Row, table: Table, catalog: Catalog, schema: Schema) -> Iterator[str]:
+    """What is wrong with one row."""
+    derivations = derived_names(catalog)
+    if row.derived:
+        if row.argument not in derivations:
+            yield f"{row.place}: {row.argument} is not a derived value{_near(row.argument, derivations)}"
+    elif row.argument not in catalog.defaults and not any_catalog_has(row.argument):
+        yield f"{row.place}: {row.argument} is not an argument{_near(row.argument, catalog.defaults)}"
+    for path in row.to:
+        yield from _check_path(row, path, table, schema)
+    if row.conversion and row.conversion not in CONVERSIONS:
+        yield f"{row.place}: no conversion is called {row.conversion!r}{_near(row.conversion, CONVERSIONS)}"
+    for section in row.sections:
+        if section not in BUILDERS:
+            yield f"{row.place}: no builder is called {section!r}{_near(section, BUILDERS)}"
+        elif row.argument not in parameters(BUILDERS[section]):
+            yield f"{row.place}: the builder {section} does not read {row.argument}"
+    for target in row.feeds:
+        readers = derivations.get(target)
+        if readers is None:
+            yield f"{row.place}: {row.argument} feeds {target}, which is not derived{_near(target, derivations)}"
+        elif row.argument not in readers:
+            yield f"{row.place}: the derivation of {target} does not read {row.argument}"
+    if row.fate in ("launcher", "not_needed", "no_equivalent", "not_yet") and not _is_sentence(row.reason):
+        yield f"{row.place}: a reason is a sentence with a capital and a full stop, not {row.reason!r}"
+    if row.note and not _is_sentence(row.note):
+        yield f"{row.place}: a note is a sentence with a capital and a full stop, not {row.note!r}"
+    plain = row.fate == "to" and len(row.to) == 1 and not row.conversion and row.to[0].endswith(f".{row.argument}")
+    if not plain and not row.see and row.fate in ("no_equivalent", "section"):
+        yield f"{row.place}: {row.argument} says {row.fate} but not where that can be verified (see:)"
+
+
+def check_completeness(table: Table, catalog: Catalog) -> Iterator[str]:
+    """Every argument of the catalog has a row."""
+    for argument in catalog.arguments:
+        if argument.dest not in table.rows and argument.requires != "nvidia_kitchen":
+            yield f"mappings: {argument.dest} ({argument.flags[0]}, group {argument.group}) has no row"
+
+
+def check_builders(table: Table) -> Iterator[str]:
+    """Each builder's parameters are exactly the rows that name it."""
+    for name, function in BUILDERS.items():
+        named = {row.argument for row in table.rows.values() if name in row.sections}
+        for parameter in parameters(function):
+            if parameter not in named and parameter not in BUILDER_CONTEXT:
+                yield f"{function.__module__}: {name} reads {parameter}, but no row names the builder"
+        if not named:
+            yield f"{function.__module__}: no row names the builder {name}"
+
+
+def check_paths(table: Table) -> Iterator[str]:
+    """No two rows write the same path."""
+    writers: dict[str, Row] = {}
+    for row in table.rows.values():
+        for path in row.to:
+            if path in writers:
+                yield f"{row.place}: {path} is written by {writers[path].argument} ({writers[path].place}) already"
+            writers[path] = row
+
+
+def _check_path(row: Row, path: str, table: Table, schema: Schema) -> Iterator[str]:
+    section, _, leaf = path.partition(".")
+    if section not in schema.sections:
+        yield f"{row.place}: {row.argument} goes to {path}, but Bridge {schema.version} has no section {section!r}"
+        return
+    if any(schema.find(path, {section: name}) for name in schema.sections[section].classes):
+        closed = schema.sections[section].default_class is None
+        if leaf and closed and section not in table.optional_sections:
+            yield f"{row.place}: {section} is None in Bridge until it is opened; say what opens it under sections:"
+        return
+    names = {name for class_name in schema.sections[section].classes for name in schema.classes[class_name]}
+    yield f"{row.place}: {row.argument} goes to {path}, which Bridge {schema.version} does not have{_near(leaf, names)}"
+
+
+def derived_names(catalog: Catalog) -> dict[str, tuple[str, ...]]:
+    """Derived value -> the arguments it reads, for the catalog's version."""
+    return {
+        step.name: tuple(name for name in step.reads if name not in CONTEXT)
+        for step in plan(catalog.version)
+        if isinstance(step, Derivation)
+    }
+
+
+def any_catalog_has(dest: str) -> bool:
+    """Does any Megatron-LM version we know have the argument?"""
+    return any(dest in catalogs.load(version).defaults for version in catalogs.versions())
+
+
+def _is_sentence(text: str) -> bool:
+    return bool(text) and (text[0].isupper() or not text[0].isalpha()) and text.rstrip()[-1] in ".!?"
+
+
+def _near(name: str, known: Mapping[str, object] | set[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (near: {close[0]})" if close else ""
