@@ -1,0 +1,80 @@
+"""What to say about a flag that a Megatron-LM version does not have; only read when there is such a flag."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.megatron_lm.catalog import Argument, Catalog
+from bridge_args.versions import number
+
+# Flag as typed -> every version that has it, oldest first, with what it is there.
+History = Callable[[str], Mapping[str, Argument]]
+
+
+def versions_with(flag: str) -> dict[str, Argument]:
+    """The versions that have the flag, oldest first; reads all catalogs."""
+    found = {}
+    for version in catalogs.versions():
+        argument = catalogs.load(version).by_flag.get(flag)
+        if argument is not None:
+            found[version] = argument
+    return found
+
+
+def remedy(flag: str, catalog: Catalog, history: History, present: frozenset[str]) -> str:
+    """What to write instead of ``flag``, which ``catalog`` does not have."""
+    here = catalog.by_flag.get(flag)
+    if here is not None and here.requires is not None:
+        return f"Megatron-LM has it only where {here.requires.replace('_', '-')} is installed"
+    having = history(flag)
+    if having:
+        renamed = catalog.flags_of([*having.values()][-1].dest)
+        return (f"write {renamed[0]}; " if renamed else "") + _eras(having, catalog.version)
+    near = near_flags(flag, tuple(name for name, found in catalog.by_flag.items() if _exists(found, present)))
+    return f"did you mean {' or '.join(near)}?" if near else "leave it out; no Megatron-LM version known here has it"
+
+
+@lru_cache(maxsize=256)
+def near_flags(typed: str, flags: tuple[str, ...]) -> tuple[str, ...]:
+    """The flags most likely meant, best first: the same letters, then longer ones that begin so, then similar ones."""
+    plain = _plain(typed)
+    if not plain:
+        return ()
+    by_plain: dict[str, str] = {}
+    for flag in flags:
+        by_plain.setdefault(_plain(flag), flag)
+    if plain in by_plain:
+        return (by_plain[plain],)
+    longer = sorted((name for name in by_plain if name.startswith(plain)), key=len)
+    if longer and len(plain) >= 3:
+        nearly = [name for name in longer if len(name) - len(plain) <= 2]
+        return tuple(by_plain[name] for name in (nearly or longer)[:3])
+    close = difflib.get_close_matches(plain, by_plain, n=3, cutoff=0.75)
+    # One that is clearly nearer than the others stands alone.
+    ratios = [difflib.SequenceMatcher(None, plain, name).ratio() for name in close]
+    return tuple(by_plain[name] for name, ratio in zip(close, ratios) if ratio >= ratios[0] - 0.04)
+
+
+def _plain(flag: str) -> str:
+    return flag.lstrip("-\u2010\u2011\u2012\u2013\u2014\u2212").replace("_", "-").lower()
+
+
+def _exists(argument: Argument, present: frozenset[str]) -> bool:
+    return argument.requires is None or argument.requires in present
+
+
+def _eras(having: Mapping[str, Argument], wanted: str) -> str:
+    """The versions that have a flag, in runs without a gap: "only Megatron-LM 0.11.0 to 0.13.1 has it"."""
+    order = catalogs.versions()
+    runs: list[list[str]] = []
+    for version in having:
+        if runs and version in order and order[: order.index(version)][-1:] == (runs[-1][-1],):
+            runs[-1].append(version)
+        else:
+            runs.append([version])
+    texts = [run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+    verb = "had" if all(number(version) < number(wanted) for version in having) else "has"
+    return f"only Megatron-LM {' and '.join(texts)} {verb} it"
