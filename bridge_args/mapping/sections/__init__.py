@@ -47,3 +47,14 @@ def parameters(function: Builder) -> tuple[str, ...]:
     """The names a builder reads."""
     code = function.__code__
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+# The builders register themselves when their module is read.
+from bridge_args.mapping.sections import (  # noqa: E402
+    checkpointing as checkpointing,
+    data as data,
+    initialization as initialization,
+    observing as observing,
+    run_length as run_length,
+    tokenizer as tokenizer,
+)

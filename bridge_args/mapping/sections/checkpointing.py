@@ -1,0 +1,58 @@
+"""Checkpoints: the formats Bridge writes, and what it does not read back."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from bridge_args.mapping.sections import Lost, Rejected, builder
+
+WRITTEN: Final = ("torch_dist", "fsdp_dtensor")  # megatron/bridge/training/checkpointing.py load_checkpoint
+
+
+@builder
+def checkpoint_format(ckpt_format: str) -> dict[str, Any]:
+    """Bridge writes and reads two of Megatron-LM's four formats."""
+    if ckpt_format in WRITTEN:
+        return {"checkpoint.ckpt_format": ckpt_format}
+    return {
+        "ckpt_format": Lost(
+            "Bridge writes and reads torch_dist and fsdp_dtensor; torch_dist is used, and a checkpoint in the old "
+            "format has to be converted with Megatron-LM's --ckpt-convert-format torch_dist first."
+        )
+    }
+
+
+@builder
+def checkpoint_load(
+    ckpt_step: int | None, load: str | None, use_checkpoint_args: bool, ckpt_convert_format: str | None
+) -> dict[str, Any]:
+    """What Megatron-LM takes from a checkpoint, or does with it, and Bridge does not.
+
+    See megatron/bridge/training/initialize.py initialize_megatron, where both are left out.
+    """
+    decided: dict[str, Any] = {}
+    if ckpt_step is not None and load is None:
+        decided["ckpt_step"] = Rejected("Bridge takes a step only from checkpoint.load; give --load too.")
+    if use_checkpoint_args:
+        decided["use_checkpoint_args"] = Lost(
+            "Bridge takes no model settings from a checkpoint; put the model's own flags on the command line."
+        )
+    if ckpt_convert_format is not None:
+        decided["ckpt_convert_format"] = Lost(
+            "Bridge would train instead of converting; convert the checkpoint with Megatron-LM."
+        )
+    return decided
+
+
+@builder
+def resharding(
+    dist_ckpt_optim_fully_reshardable: bool, distrib_optim_fully_reshardable_mem_efficient: bool
+) -> dict[str, Any]:
+    """See megatron/bridge/training/config.py CheckpointConfig.finalize."""
+    if dist_ckpt_optim_fully_reshardable and distrib_optim_fully_reshardable_mem_efficient:
+        return {
+            "distrib_optim_fully_reshardable_mem_efficient": Rejected(
+                "Bridge refuses it together with --dist-ckpt-optim-fully-reshardable; leave it out."
+            )
+        }
+    return {}

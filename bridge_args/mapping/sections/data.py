@@ -1,0 +1,129 @@
+"""Where the tokens come from, and what the data loader makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from bridge_args.mapping.sections import Lost, builder
+
+FILL_IN_THE_MIDDLE: Final = "megatron.bridge.training.config.GPTFIMDatasetConfig"
+
+Blend = list[Any]  # [prefixes, weights or None]
+
+
+@builder
+def data_source(
+    data_path: list[str] | None,
+    train_data_path: list[str] | None,
+    valid_data_path: list[str] | None,
+    test_data_path: list[str] | None,
+    data_args_path: str | None,
+    per_split_data_args_path: str | None,
+    per_dataset_sequences_path: str | None,
+    mock_data: bool,
+) -> dict[str, Any]:
+    """One blend, or one per split; none means made-up data to Bridge.
+
+    See megatron/training/utils.py get_blend_and_blend_per_split.
+    """
+    decided: dict[str, Any] = {}
+    per_split = (train_data_path, valid_data_path, test_data_path)
+    if data_path is not None:
+        decided["dataset.blend"] = blend(data_path)
+    elif data_args_path is not None:
+        decided["data_args_path"] = Lost(
+            "Bridge reads no such file; write its words after --data-path instead, for example with "
+            f"--data-path $(cat {data_args_path})."
+        )
+    elif any(paths is not None for paths in per_split):
+        decided["dataset.blend_per_split"] = [None if paths is None else blend(paths) for paths in per_split]
+    elif per_split_data_args_path is not None:
+        decided["per_split_data_args_path"] = Lost(
+            "Bridge reads no such file; write its lists after --train-data-path, --valid-data-path and "
+            "--test-data-path instead."
+        )
+    if mock_data:
+        decided.pop("dataset.blend", None)
+        decided.pop("dataset.blend_per_split", None)
+    if per_dataset_sequences_path is not None:
+        decided["per_dataset_sequences_path"] = Lost(
+            "Bridge reads no such file; set dataset.sequences_per_dataset to the mapping it holds."
+        )
+    return decided
+
+
+def blend(words: Sequence[str]) -> Blend | None:
+    """``[prefixes, weights or None]`` from prefixes, or from weights and prefixes in turn; None where there are none.
+
+    See megatron/core/datasets/utils.py get_blend_from_list. Words that are weights only in part, which Megatron
+    Core refuses, are taken as prefixes.
+    """
+    if not words:
+        return None
+    weights = [_number(word) for word in words[::2]]
+    if len(words) % 2 == 0 and None not in weights:
+        return [[prefix.strip() for prefix in words[1::2]], weights]
+    return [[prefix.strip() for prefix in words], None]
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+@builder
+def attention_mask(create_attention_mask_in_dataloader: bool) -> dict[str, Any]:
+    """Bridge drops the mask the data set made unless told to keep it.
+
+    See megatron/bridge/training/gpt_step.py get_batch_from_iterator.
+    """
+    return {"dataset.skip_getting_attention_mask_from_dataset": not create_attention_mask_in_dataloader}
+
+
+@builder
+def workers(num_workers: int) -> dict[str, Any]:
+    """Megatron-LM keeps its data-loader workers from one epoch to the next.
+
+    See megatron/training/datasets/data_samplers.py build_pretraining_data_loader.
+    """
+    return {"dataset.persistent_workers": num_workers > 0}
+
+
+@builder
+def fill_in_the_middle(
+    fim_data: bool,
+    fim_rate: float,
+    fim_spm_rate: float,
+    fim_split_sample: str | None,
+    fim_fragment_rate: float | None,
+    fim_no_prefix: str | None,
+    fim_prefix_token: str,
+    fim_middle_token: str,
+    fim_suffix_token: str,
+    fim_pad_token: str,
+    fim_eod_token: str,
+) -> dict[str, Any]:
+    """Another class of data set, with the five tokens under the names the data set looks up.
+
+    See pretrain_gpt.py core_gpt_dataset_config_from_args and megatron/bridge/data/datasets/fim_dataset.py.
+    """
+    if not fim_data:
+        return {}
+    return {
+        "dataset._target_": FILL_IN_THE_MIDDLE,
+        "dataset.fim_rate": fim_rate,
+        "dataset.fim_spm_rate": fim_spm_rate,
+        "dataset.fim_split_sample": fim_split_sample,
+        "dataset.fim_fragment_rate": fim_fragment_rate,
+        "dataset.fim_no_prefix": fim_no_prefix,
+        "dataset.fim_extra_tokens": {
+            "prefix": fim_prefix_token,
+            "middle": fim_middle_token,
+            "suffix": fim_suffix_token,
+            "pad": fim_pad_token,
+            "eod": fim_eod_token,
+        },
+    }
