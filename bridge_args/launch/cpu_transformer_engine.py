@@ -1,0 +1,218 @@
+"""A stand-in for Transformer Engine in plain PyTorch, for rehearsals of configurations that ask for its layers.
+
+Installed only where the configuration wants Transformer Engine and it is not installed, because its presence decides
+which layers and which optimizer Megatron Core builds. It covers what Megatron Core 0.16 uses without fp8, fp4,
+communication overlap and CUDA graphs; the rest raises when it is used. Its numerics are PyTorch's, not those of
+Transformer Engine's kernels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import torch
+
+from bridge_args.bridge.placeholders import is_missing
+from bridge_args.launch import cpu_te_layers as layers
+from bridge_args.launch.cpu import Replacement
+from bridge_args.launch.cpu_kernels import add_module
+from bridge_args.launch.cpu_te_layers import NotEmulated
+
+# Megatron Core asks for features by version. This one has the layers above and not yet the interfaces to
+# operator fusion and quantization that later versions are asked for.
+VERSION: Final = "2.6.0"
+
+
+def install() -> list[Replacement]:
+    """Puts the stand-in into ``sys.modules``, if Transformer Engine is not installed."""
+    if not is_missing("transformer_engine"):
+        return []
+    for name, content in _packages().items():
+        add_module(name, package=True, **content)
+    return [
+        Replacement("Transformer Engine's layers", "the same layers in plain PyTorch", "no fp8, no fused kernels"),
+        Replacement("Transformer Engine's FusedAdam", "the same update in plain PyTorch"),
+    ]
+
+
+def _packages() -> dict[str, dict[str, Any]]:
+    """Module name to its content, parents before children."""
+    te = "transformer_engine"
+    rotary = {"apply_rotary_pos_emb": apply_rotary_pos_emb}
+    return {
+        te: {"__version__": VERSION},
+        f"{te}.common": {},
+        f"{te}.common.recipe": {
+            "DelayedScaling": _refusing("fp8"),
+            "Format": types.SimpleNamespace(E4M3="e4m3", HYBRID="hybrid"),
+        },
+        f"{te}.pytorch": {
+            "LayerNorm": layers.LayerNorm,
+            "RMSNorm": layers.RMSNorm,
+            "Linear": layers.Linear,
+            "LayerNormLinear": layers.LayerNormLinear,
+            "GroupedLinear": layers.GroupedLinear,
+            "DotProductAttention": layers.DotProductAttention,
+            "TransformerLayer": _refusing("TransformerLayer", torch.nn.Module),
+            "fp8_autocast": fp8_autocast,
+        },
+        f"{te}.pytorch.fp8": {"FP8GlobalStateManager": FP8GlobalStateManager, "fp8_autocast": fp8_autocast},
+        f"{te}.pytorch.distributed": {
+            "CudaRNGStatesTracker": _refusing("CudaRNGStatesTracker"),
+            "checkpoint": _refusing_function("checkpoint"),
+        },
+        f"{te}.pytorch.optimizers": {
+            "FusedAdam": FusedAdam,
+            "FusedSGD": torch.optim.SGD,
+            "multi_tensor_applier": multi_tensor_applier,
+            "multi_tensor_l2norm": multi_tensor_l2norm,
+            "multi_tensor_scale": multi_tensor_scale,
+        },
+        f"{te}.pytorch.tensor": {"QuantizedTensor": QuantizedTensor},
+        f"{te}.pytorch.float8_tensor": {"Float8Tensor": QuantizedTensor},
+        f"{te}.pytorch.attention": rotary,
+        f"{te}.pytorch.attention.rope": rotary,
+        f"{te}.pytorch.cross_entropy": {"parallel_cross_entropy": parallel_cross_entropy},
+        f"{te}.pytorch.module": {},
+        f"{te}.pytorch.ops": {name: _refusing(f"ops.{name}") for name in _OPERATIONS},
+    }
+
+
+_OPERATIONS: Final = (
+    "Sequential FusibleOperation BasicLinear Bias LayerNorm RMSNorm ReduceScatter AllReduce "
+    "GELU GEGLU SiLU SwiGLU ReLU ReGLU"
+).split()
+
+
+def _refusing(what: str, base: type = object) -> type:
+    """A class that can be named and subclassed; creating one is refused."""
+
+    def refuse(self: object, *args: object, **kwargs: object) -> None:
+        raise NotEmulated(what)
+
+    return type(what.rsplit(".", 1)[-1], (base,), {"__init__": refuse})
+
+
+def _refusing_function(what: str) -> Callable[..., None]:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise NotEmulated(what)
+
+    return refuse
+
+
+# -------------------------------------------------------------------------------------- fp8
+
+
+class QuantizedTensor(torch.Tensor):
+    """For ``isinstance``; there are none on the CPU."""
+
+
+class FP8GlobalStateManager:
+    @staticmethod
+    def is_fp8_enabled() -> bool:
+        return False
+
+    @staticmethod
+    def is_fp8_calibration() -> bool:
+        return False
+
+
+@contextlib.contextmanager
+def fp8_autocast(enabled: bool = False, *args: object, **kwargs: object) -> Iterator[None]:
+    if enabled:
+        raise NotEmulated("fp8")
+    yield
+
+
+# -------------------------------------------------------------------------------- functions
+
+
+def apply_rotary_pos_emb(
+    t: Any, freqs: Any, tensor_format: str = "sbhd", interleaved: bool = False, **ignored: object
+) -> Any:
+    from megatron.core.models.common.embeddings.rope_utils import _apply_rotary_pos_emb_bshd
+
+    if tensor_format != "sbhd":
+        raise NotEmulated("rotary embedding of packed sequences")
+    return _apply_rotary_pos_emb_bshd(t, freqs, rotary_interleaved=interleaved)
+
+
+def parallel_cross_entropy(
+    logits: Any, labels: Any, label_smoothing: float = 0.0, reduce_loss: bool = False, *ignored: object
+) -> Any:
+    from megatron.core.tensor_parallel.cross_entropy import vocab_parallel_cross_entropy
+
+    return vocab_parallel_cross_entropy(logits, labels.reshape(logits.shape[:-1]), label_smoothing)
+
+
+def multi_tensor_applier(operation: Callable[..., Any], noop_flag: Any, tensors: Any, *args: Any) -> Any:
+    return operation(2048 * 32, noop_flag, tensors, *args)
+
+
+def multi_tensor_l2norm(chunk_size: int, noop_flag: Any, tensors: Any, per_tensor: bool, *args: Any) -> Any:
+    norms = [tensor.float().norm() for group in tensors for tensor in group]
+    total = torch.stack(norms).norm() if norms else torch.zeros(())
+    return total.reshape(1), None
+
+
+def multi_tensor_scale(chunk_size: int, noop_flag: Any, tensors: Any, scale: Any) -> None:
+    for source, target in zip(*tensors):
+        target.copy_(source * scale if source.dtype == target.dtype else source.float() * scale)
+
+
+# -------------------------------------------------------------------------------- optimizer
+
+
+class FusedAdam(torch.optim.Optimizer):
+    """Adam with moments in fp32 and the step count in the parameter group, as Transformer Engine keeps it."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        bias_correction: bool = True,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        adam_w_mode: bool = True,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        master_weights: bool = False,
+        use_decoupled_grad: bool = False,
+        **ignored: object,
+    ) -> None:
+        if master_weights or use_decoupled_grad:
+            raise NotEmulated("FusedAdam's precision-aware state")
+        defaults = dict(lr=lr, bias_correction=bias_correction, betas=betas, eps=eps, weight_decay=weight_decay)
+        super().__init__(params, defaults)
+        self.adam_w_mode = adam_w_mode
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            if group["params"]:
+                group["step"] = group.get("step", 0) + 1
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, group)
+
+    def _update(self, parameter: Any, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["exp_avg"] = torch.zeros_like(parameter, dtype=torch.float32)
+            state["exp_avg_sq"] = torch.zeros_like(parameter, dtype=torch.float32)
+        beta1, beta2 = group["betas"]
+        correction1 = 1 - beta1 ** group["step"] if group["bias_correction"] else 1.0
+        correction2 = 1 - beta2 ** group["step"] if group["bias_correction"] else 1.0
+        gradient, decay = parameter.grad.float(), group["weight_decay"]
+        if decay and not self.adam_w_mode:
+            gradient = gradient + decay * parameter
+        state["exp_avg"].mul_(beta1).add_(gradient, alpha=1 - beta1)
+        state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        update = (state["exp_avg"] / correction1) / ((state["exp_avg_sq"] / correction2).sqrt() + group["eps"])
+        if decay and self.adam_w_mode:
+            update = update + decay * parameter
+        parameter.sub_((group["lr"] * update).to(parameter.dtype))

@@ -1,0 +1,158 @@
+"""What a run config must give up on a CPU, and what has to stand in for missing packages there.
+
+Only what cannot run is changed, and each change is returned, so that the user is told. Numerically these are speed
+settings, except fp8 and fp4: there the rehearsal computes in the 16-bit type instead.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One setting of a run config that a rehearsal does not take as it is."""
+
+    path: str
+    before: Any
+    after: Any
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {_short(self.before)} -> {_short(self.after)} ({self.why})"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+class Editor:
+    """A copy of a run config, changed one setting at a time; remembers what was changed."""
+
+    def __init__(self, run_config: Mapping[str, Any]) -> None:
+        self.config: dict[str, Any] = copy.deepcopy(dict(run_config))
+        self.changes: list[Change] = []
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """The value at ``section.field``; ``default`` where section or field are absent or None."""
+        section, _, field = path.partition(".")
+        holder = self.config.get(section)
+        if field:
+            holder = holder.get(field) if isinstance(holder, dict) else None
+        return default if holder is None else holder
+
+    def set(self, path: str, value: Any, why: str) -> None:
+        """Changes a setting, if its section has it and the value differs."""
+        section, _, field = path.partition(".")
+        holder = self.config if not field else self.config.get(section)
+        key = field or section
+        if isinstance(holder, dict) and key in holder and holder[key] != value:
+            self.changes.append(Change(path, holder[key], value, why))
+            holder[key] = value
+
+
+@dataclass(frozen=True, slots=True)
+class StandIns:
+    """Packages the emulation must provide for a configuration (``cpu.install``)."""
+
+    transformer_engine: bool
+    apex_layer_norm: bool
+
+
+# path, the value that runs on a CPU, why; applied where another true value stands
+_OFF: Final[tuple[tuple[str, Any, str], ...]] = (
+    ("model.fp8", None, "no fp8 on a CPU"),
+    ("model.fp8_param", False, "no fp8 on a CPU"),
+    ("model.fp4", None, "no fp4 on a CPU"),
+    ("model.fp4_param", False, "no fp4 on a CPU"),
+    ("ddp.fp8_param_gather", False, "no fp8 on a CPU"),
+    ("ddp.reuse_grad_buf_for_mxfp8_param_ag", False, "no fp8 on a CPU"),
+    ("optimizer.reuse_grad_buf_for_mxfp8_param_ag", False, "no fp8 on a CPU"),
+    ("model.cuda_graph_impl", "none", "no CUDA graphs on a CPU"),
+    ("model.enable_cuda_graph", False, "no CUDA graphs on a CPU"),
+    ("model.external_cuda_graph", False, "no CUDA graphs on a CPU"),
+    ("model.cuda_graph_scope", [], "no CUDA graphs on a CPU"),
+    ("model.use_te_rng_tracker", False, "Transformer Engine's random state lives on the GPU"),
+    ("rng.te_rng_tracker", False, "Transformer Engine's random state lives on the GPU"),
+    ("comm_overlap.tp_comm_overlap", False, "user buffers need NVLink"),
+    ("model.tp_comm_overlap", False, "user buffers need NVLink"),
+    ("ddp.nccl_ub", False, "user buffers belong to NCCL"),
+    ("model.cpu_offloading", False, "everything is on the CPU already"),
+    ("model.fine_grained_activation_offloading", False, "everything is on the CPU already"),
+    ("optimizer.optimizer_cpu_offload", False, "everything is on the CPU already"),
+    ("optimizer.use_precision_aware_optimizer", False, "needs Transformer Engine's fused kernel"),
+    ("ddp.use_megatron_fsdp", False, "sharding by FSDP is not emulated"),
+    ("dist.use_megatron_fsdp", False, "sharding by FSDP is not emulated"),
+    ("dist.use_torch_fsdp2", False, "sharding by FSDP is not emulated"),
+    ("model.moe_permute_fusion", False, "needs a fused kernel"),
+    ("model.moe_router_fusion", False, "needs a fused kernel"),
+    ("model.moe_enable_deepep", False, "DeepEP needs a GPU"),
+    ("model.use_transformer_engine_op_fuser", False, "needs Transformer Engine's operator fusion"),
+    ("model.batch_invariant_mode", False, "needs Triton kernels"),
+    ("inprocess_restart", None, "watches GPU processes"),
+    ("nvrx_straggler", None, "measures GPU kernels"),
+    ("ft", None, "needs the launcher of the NVIDIA resiliency extension"),
+    ("profiling.use_nsys_profiler", False, "profiles a GPU"),
+    ("profiling.record_memory_history", False, "records GPU memory"),
+)
+
+
+def adapt(run_config: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Change, ...]]:
+    """The run config with everything switched off that cannot run on a CPU, and the list of that."""
+    edit = Editor(run_config)
+    for path, value, why in _OFF:
+        if edit.get(path):
+            edit.set(path, value, why)
+    _mixed_precision(edit)
+    _fusions(edit)
+    if edit.get("model.moe_token_dispatcher_type") == "flex":
+        edit.set("model.moe_token_dispatcher_type", "alltoall", "the flexible dispatcher needs a GPU")
+    if edit.get("checkpoint.ckpt_format") == "fsdp_dtensor":
+        edit.set("checkpoint.ckpt_format", "torch_dist", "sharding by FSDP is not emulated")
+    return edit.config, tuple(edit.changes)
+
+
+def _mixed_precision(edit: Editor) -> None:
+    """fp8 and fp4 recipes become the 16-bit recipe they are built on."""
+    recipe = edit.get("mixed_precision")
+    if isinstance(recipe, str):
+        if "fp8" in recipe or "fp4" in recipe:
+            edit.set("mixed_precision", f"{recipe[:4]}_mixed", "no fp8 and no fp4 on a CPU")
+    elif isinstance(recipe, dict):
+        off = {"fp8": None, "fp4": None}
+        off |= {name: False for name in ("fp8_param", "fp8_param_gather", "reuse_grad_buf_for_mxfp8_param_ag")}
+        for name, value in off.items():
+            if recipe.get(name):
+                edit.set(f"mixed_precision.{name}", value, "no fp8 and no fp4 on a CPU")
+
+
+def _fusions(edit: Editor) -> None:
+    """Rotary embedding and cross entropy have a fused form in Transformer Engine, and an unfused one that works."""
+    local = not stand_ins(edit.config).transformer_engine
+    if edit.get("model.apply_rope_fusion") and (local or edit.get("model.multi_latent_attention")):
+        edit.set("model.apply_rope_fusion", False, "needs a fused kernel")
+    if edit.get("model.cross_entropy_fusion_impl") == "te" and local:
+        edit.set("model.cross_entropy_fusion_impl", "native", "needs Transformer Engine")
+
+
+def stand_ins(run_config: Mapping[str, Any]) -> StandIns:
+    """Which packages a run of this configuration uses on a GPU machine, of those that can be stood in for.
+
+    Transformer Engine: unless the layers are Megatron Core's local ones. Apex: its layer norm, for what PyTorch's
+    is refused by Megatron Core (``WrappedTorchNorm``): persistent kernels, sequence parallelism, zero-centred
+    weights. Apex has no RMSNorm, and Megatron Core refuses these for RMSNorm there as well.
+    """
+    model = run_config["model"]
+    spec = model.get("transformer_layer_spec")
+    name = spec.get("_target_", "") if isinstance(spec, dict) else str(spec or "")
+    local = name.endswith("local_layer_spec") and not model.get("mtp_num_layers")
+    special = ("persist_layer_norm", "sequence_parallel", "layernorm_zero_centered_gamma")
+    layer_norm = model.get("normalization", "LayerNorm") == "LayerNorm"
+    return StandIns(
+        transformer_engine=not local,
+        apex_layer_norm=local and layer_norm and any(model.get(option) for option in special),
+    )
