@@ -1,0 +1,79 @@
+"""``python -m bridge_args.dev``: the maintainers' commands. Each says what it wrote; ``--check`` writes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bridge_args.dev.layout import as_text
+
+# Facts that a checkout without its history, or an installed wheel, cannot tell; then they stay as they are on file.
+_ORIGIN = ("ref", "commit", "megatron_lm_commit")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command and gives the exit status: 0 done, 1 differences or problems found, 2 wrong use."""
+    parser = argparse.ArgumentParser(prog="python -m bridge_args.dev", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    catalog = commands.add_parser("catalog", help="which arguments a Megatron-LM version has")
+    catalog.add_argument("--megatron-lm", type=Path, required=True, metavar="CHECKOUT", help="a source tree")
+    catalog.add_argument("--name", metavar="VERSION", help="what to call the version (default: its tag or package)")
+    catalog.set_defaults(run=_catalog)
+    schema = commands.add_parser("schema", help="which settings the installed Megatron Bridge has")
+    schema.set_defaults(run=_schema)
+    for command in (catalog, schema):
+        command.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
+        command.add_argument("-o", dest="file", type=Path, metavar="FILE", help="another file than the package's own")
+
+    options = parser.parse_args(argv)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except (ValueError, OSError) as problem:
+        print(problem, file=sys.stderr)
+        return 1
+
+
+def _catalog(options: argparse.Namespace) -> int:
+    from bridge_args.dev.catalog import from_checkout
+    from bridge_args.megatron_lm.catalog import FOLDER
+
+    data = from_checkout(options.megatron_lm, options.name)
+    return _settle(data, options.file or FOLDER / f"{data['version']}.json", options.check)
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from bridge_args.bridge.schema import FOLDER
+    from bridge_args.dev.schema import from_installed
+
+    data = from_installed()
+    return _settle(data, options.file or FOLDER / f"{data['version']}.json", options.check)
+
+
+def _settle(data: dict[str, Any], file: Path, check: bool) -> int:
+    """Writes the file, or says line by line where it differs."""
+    old = file.read_text(encoding="utf-8") if file.is_file() else ""
+    on_file = json.loads(old) if old else {}
+    for key in _ORIGIN:
+        if data.get(key) == "" and on_file.get("version") == data["version"]:
+            data[key] = on_file[key]
+    new = as_text(data)
+    if not check:
+        file.write_text(new, encoding="utf-8")
+        print(f"{file}: {'unchanged' if new == old else 'written'}", file=sys.stderr)
+        return 0
+    if new == old:
+        print(f"{file}: up to date", file=sys.stderr)
+        return 0
+    print("\n".join(difflib.unified_diff(old.splitlines(), new.splitlines(), str(file), "now", n=0, lineterm="")))
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
