@@ -1,0 +1,155 @@
+"""Sparse YAML: one line per setting, with a comment that says where it comes from."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+import textwrap
+from collections.abc import Iterator
+from typing import Any, Final
+
+from bridge_args.emit.layout import Part, escaped, field_of, leaf, merge_notes, on_one_line, parts
+from bridge_args.emit.run_config import to_run_config
+from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.values import to_plain
+
+_WIDTH: Final = 100  # characters a mapping may take on one line
+_BARE: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
+_KEYWORDS: Final = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
+
+
+def to_yaml(t: Translation, full: bool = False) -> str:
+    """The settings as YAML, sections nested, a comment of origin on every line.
+
+    The file is what Bridge merges into a configuration (``process_config_with_overrides`` in
+    ``megatron/bridge/training/utils/omegaconf_utils.py``). A setting on which that merging has no effect says so.
+    Texts with ``${`` are written so that OmegaConf reads them literally.
+
+    Args:
+        full: write every setting, also those that are as Bridge has them; see ``to_run_config``.
+    """
+    lines = [*_head(t), ""]
+    origins = {assignment.path: _origin(t, assignment) for assignment in t.assignments}
+    if full:
+        lines += _full(t, origins)
+    else:
+        found = parts(t)
+        for part in found:
+            lines += _part(t, part, origins)
+        if not found:
+            lines.append("{}")
+    return "\n".join(lines) + "\n"
+
+
+def scalar(value: Any) -> str:
+    """A plain scalar as PyYAML and OmegaConf both read it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return _float(value)
+    if isinstance(value, int):
+        return str(int(value))
+    return _text(escaped(str(value)))
+
+
+def _text(text: str) -> str:
+    if _BARE.fullmatch(text) and text.lower() not in _KEYWORDS:
+        return text
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(char if char.isprintable() else _escape(char) for char in quoted)
+
+
+def flow(plain: Any) -> str:
+    """A plain value on one line."""
+    if isinstance(plain, dict):
+        return "{" + ", ".join(f"{_key(key)}: {flow(item)}" for key, item in plain.items()) + "}"
+    if isinstance(plain, (list, tuple)):
+        return "[" + ", ".join(flow(item) for item in plain) + "]"
+    return scalar(plain)
+
+
+def _key(key: Any) -> str:
+    return _text(key) if isinstance(key, str) else scalar(key)  # OmegaConf looks for ${ in values only
+
+
+def _float(value: float) -> str:
+    if math.isnan(value):
+        return ".nan"
+    if math.isinf(value):
+        return ".inf" if value > 0 else "-.inf"
+    mantissa, e, exponent = repr(value).partition("e")
+    if e and "." not in mantissa:
+        mantissa += ".0"  # YAML 1.1 reads 1e-05 as text
+    return mantissa + e + exponent
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _head(t: Translation) -> list[str]:
+    ranks = "1 GPU" if t.world_size == 1 else f"{t.world_size} GPUs"
+    first = (
+        f"# For Megatron Bridge {t.versions.bridge}, from a Megatron-LM {t.versions.megatron} command line, {ranks}:"
+    )
+    command = on_one_line(" ".join([t.program, *map(shlex.quote, t.words)]), 100_000)
+    wrapped = textwrap.wrap(command, 110, break_long_words=False, break_on_hyphens=False)
+    return [first, *(f"#     {line}" for line in wrapped)]
+
+
+def _part(t: Translation, part: Part, origins: dict[str, str]) -> Iterator[str]:
+    if part.value is not None:
+        yield from _entry("", part.name, to_plain(part.value.value), origins[part.value.path])
+        if not part.settings:
+            return
+    notes = merge_notes(t, part)
+    yield f"{_key(part.name)}:"
+    if part.target is not None:
+        comment = _with_note(origins[part.target.path], notes.get(part.target.path))
+        yield from _entry("  ", "_target_", part.target.value, comment)
+    elif part.opened:
+        yield from _entry("  ", "_target_", part.class_name, "Bridge has none of this until it is asked for")
+    for assignment in part.settings:
+        comment = _with_note(origins[assignment.path], notes.get(assignment.path))
+        yield from _entry("  ", leaf(assignment), to_plain(assignment.value), comment)
+
+
+def _full(t: Translation, origins: dict[str, str]) -> Iterator[str]:
+    for name, section in to_run_config(t).items():
+        if not isinstance(section, dict):
+            comment = "" if name == "_target_" else origins.get(name, "Bridge's default")
+            yield from _entry("", name, section, comment)
+            continue
+        yield f"{_key(name)}:" if section else f"{_key(name)}: {{}}"
+        for key, value in section.items():
+            comment = origins.get(f"{name}.{key}", "" if key == "_target_" else origins.get(name, "Bridge's default"))
+            yield from _entry("  ", key, value, comment)
+
+
+def _entry(indent: str, key: str, plain: Any, comment: str) -> Iterator[str]:
+    end = f"  # {comment}" if comment else ""
+    on_a_line = flow(plain)
+    if not isinstance(plain, dict) or not plain or len(on_a_line) <= _WIDTH:
+        yield f"{indent}{_key(key)}: {on_a_line}{end}"
+        return
+    yield f"{indent}{_key(key)}:{end}"
+    for inner, value in plain.items():
+        yield from _entry(indent + "  ", inner, value, "")
+
+
+def _with_note(origin: str, note: str | None) -> str:
+    return f"{origin}; {note}" if note and origin else note or origin
+
+
+def _origin(t: Translation, assignment: Assignment) -> str:
+    text = str(assignment.origin)
+    if assignment.origin.kind == "default":
+        field = field_of(t, assignment)
+        if field is not None and not field.required and not field.environment:
+            text += f", Bridge has {flow(field.default)}"
+    return on_one_line(text)

@@ -1,0 +1,124 @@
+"""Hydra overrides, as Bridge's ``process_config_with_overrides`` takes them on a command line."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any, Final
+
+from bridge_args.emit.layout import Part, escaped, field_of, leaf, mergeable, own_constructor, parts
+from bridge_args.findings import Finding
+from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.values import to_plain
+
+_BARE: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
+_KEYWORDS: Final = {"null", "true", "false", "inf", "nan"}
+_PATH: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
+_REMEDY: Final = "use --format run-config or --format recipe, or start with python -m bridge_args.pretrain_gpt"
+
+
+def to_overrides(t: Translation) -> list[str]:
+    """One Hydra override per assignment, for a configuration that otherwise has Bridge's defaults.
+
+    Each is accepted by Hydra's parser and by Bridge's ``parse_hydra_overrides``, which adds no setting that is not
+    there yet unless it starts with ``++``. A section that Bridge leaves out becomes one override; a section whose class
+    cannot be built again from its fields (``dataset``) is emptied first. What cannot be said is left out;
+    ``unsayable`` names it.
+    """
+    return [text for part in parts(t) for text, _ in _overrides(t, part) if text]
+
+
+def unsayable(t: Translation) -> tuple[Finding, ...]:
+    """A finding of kind ``overrides-cannot-say`` for every assignment that ``to_overrides`` leaves out.
+
+    Verify: ``_track_excluded_fields``, ``_apply_overrides`` in ``megatron/bridge/training/utils/omegaconf_utils.py``.
+    """
+    return tuple(finding for part in parts(t) for _, finding in _overrides(t, part) if finding)
+
+
+def to_shell(t: Translation) -> str:
+    """The overrides for pasting into bash: one word per line, each line but the last continued."""
+    return " \\\n".join(map(shlex.quote, to_overrides(t)))
+
+
+def literal(plain: Any) -> str:
+    """A plain value in Hydra's grammar.
+
+    Raises:
+        ValueError: for a mapping key that the grammar has no way to write.
+    """
+    match plain:
+        case None:
+            return "null"
+        case bool():
+            return "true" if plain else "false"
+        case int():
+            return str(int(plain))
+        case float():
+            return repr(plain)
+        case list() | tuple():
+            return "[" + ",".join(map(literal, plain)) + "]"
+        case dict():
+            return "{" + ",".join(f"{_key(key)}:{literal(item)}" for key, item in plain.items()) + "}"
+    text = escaped(str(plain))
+    if _BARE.fullmatch(text) and text.lower() not in _KEYWORDS:
+        return text
+    # Hydra takes backslashes away only in front of a quote, and at the end.
+    inside = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), text)
+    return f"'{inside}'"
+
+
+def _key(key: Any) -> str:
+    text = str(key)
+    if not isinstance(key, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", text) or text.lower() in _KEYWORDS:
+        raise ValueError(f"Hydra's grammar has no way to write the key {key!r}")
+    return text
+
+
+def _overrides(t: Translation, part: Part) -> Iterator[tuple[str, Finding | None]]:
+    """Pairs of an override and None, or of an empty text and the reason why there is none."""
+    if part.value is not None:
+        yield _one(part.name, to_plain(part.value.value), part.value, "")
+    if part.opened and part.value is None:
+        yield from _opened(t, part)
+        return
+    anew = part.target is not None
+    emptied = anew and own_constructor(t, part)
+    if part.target is not None:
+        if emptied:
+            yield f"{part.name}=null", None
+        yield _one(f"++{part.target.path}", part.target.value, part.target, "")
+    for assignment in part.settings:
+        plain, reason = mergeable(t, part, assignment, anew=anew)
+        field = field_of(t, assignment)
+        added = emptied or field is None or not field.declared or _is_mapping(plain)
+        yield _one(("++" if added else "") + assignment.path, plain, assignment, reason)
+
+
+def _opened(t: Translation, part: Part) -> Iterator[tuple[str, Finding | None]]:
+    settings: dict[str, Any] = {"_target_": part.target.value if part.target else part.class_name}
+    for assignment in part.settings:
+        plain, reason = mergeable(t, part, assignment, anew=True)
+        _, finding = _one(assignment.path, {leaf(assignment): plain}, assignment, reason)
+        if finding is None:
+            settings[leaf(assignment)] = plain
+        else:
+            yield "", finding
+    yield f"++{part.name}={literal(settings)}", None
+
+
+def _one(key: str, plain: Any, assignment: Assignment, reason: str) -> tuple[str, Finding | None]:
+    if not reason and not _PATH.fullmatch(key.lstrip("+")):
+        reason = f"Hydra's grammar has no way to write the key {key!r}"
+    if not reason:
+        try:
+            return f"{key}={literal(plain)}", None
+        except ValueError as error:
+            reason = str(error)
+    message = f"{assignment.path} = {assignment.value} is not among the overrides: {reason}"
+    return "", Finding("overrides-cannot-say", message, _REMEDY, assignment.origin.arguments)
+
+
+def _is_mapping(plain: Any) -> bool:
+    return isinstance(plain, dict) and "_target_" not in plain

@@ -1,0 +1,171 @@
+"""The assignments of a translation, section by section, and what Bridge's merging does to each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bridge_args.bridge.schema import Field
+from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.values import Member, to_plain
+
+_DTYPE: Final = re.compile(r"torch\.(bfloat16|float|float\d\w*|half|double|u?int\d+|bool|short|long|q?u?int\d+x?\d*)")
+
+_KEEPS_FUNCTION: Final = "Bridge takes functions out of a configuration before it merges, and puts the old ones back"
+_LEAVES_MAPPING: Final = "Bridge builds no objects inside a list or a mapping when it merges"
+_MISSING: Final = 'OmegaConf reads the text "???" as a value that is not there'
+_KEEPS_CLASS: Final = "merging a file cannot change this class; the configuration it is merged into must have it"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One section of Bridge's configuration, as far as the translation speaks of it.
+
+    Attributes:
+        class_name: the class it is built from; None for a section that is a plain value.
+        target: the assignment of that class, where the translation chooses it.
+        opened: Bridge has nothing here until something opens it.
+        value: the assignment of the whole section, ``mixed_precision = bf16_mixed``.
+        settings: the assignments of its settings, without ``_target_``.
+    """
+
+    name: str
+    class_name: str | None
+    target: Assignment | None = None
+    opened: bool = False
+    value: Assignment | None = None
+    settings: tuple[Assignment, ...] = ()
+
+
+def parts(t: Translation) -> list[Part]:
+    """The sections the translation speaks of, in Bridge's order."""
+    by_section: dict[str, list[Assignment]] = {name: [] for name in t.schema.sections}
+    for assignment in t.assignments:
+        by_section.setdefault(assignment.path.partition(".")[0], []).append(assignment)
+    found = []
+    for name, assignments in by_section.items():
+        section = t.schema.sections.get(name)
+        class_name = class_of(t, name)
+        opened = section is not None and section.default_class is None and not section.required
+        if not assignments and not (opened and class_name):
+            continue
+        whole = [a for a in assignments if a.path == name]
+        target = [a for a in assignments if a.path == f"{name}._target_"]
+        found.append(
+            Part(
+                name,
+                class_name,
+                target[0] if target else None,
+                opened and class_name is not None,
+                whole[0] if whole else None,
+                tuple(a for a in assignments if a not in whole and a not in target),
+            )
+        )
+    return found
+
+
+def class_of(t: Translation, section_name: str) -> str | None:
+    """The class a section is built from in this run."""
+    section = t.schema.sections.get(section_name)
+    if section_name in t.classes:
+        return t.classes[section_name]
+    return section.classes[0] if section and section.required and section.classes else None
+
+
+def field_of(t: Translation, assignment: Assignment) -> Field | None:
+    """The field an assignment goes to; None where the schema does not have it."""
+    section = assignment.path.partition(".")[0]
+    class_name = class_of(t, section)
+    return t.schema.find(assignment.path, {**t.classes, section: class_name} if class_name else t.classes)
+
+
+def leaf(assignment: Assignment) -> str:
+    """``num_layers`` of ``model.num_layers``."""
+    return assignment.path.partition(".")[2]
+
+
+def is_dtype(path: str) -> bool:
+    """Is this the qualified name of a dtype?"""
+    return _DTYPE.fullmatch(path) is not None
+
+
+def own_constructor(t: Translation, part: Part) -> bool:
+    """The class has a constructor of its own: it is not built again from its fields."""
+    if part.class_name is None:
+        return False
+    return any(not field.declared for field in t.schema.classes.get(part.class_name, {}).values())
+
+
+def mergeable(t: Translation, part: Part, assignment: Assignment, *, anew: bool) -> tuple[Any, str]:
+    """The plain value to write for Bridge's merging (``training/utils/omegaconf_utils.py``), and what is wrong with it.
+
+    Args:
+        anew: Bridge builds the whole section from the merged mapping, so mappings inside lists become objects.
+
+    Returns:
+        The value, and why merging it has no effect; the reason is empty where merging works.
+    """
+    plain = to_plain(assignment.value)
+    field = field_of(t, assignment)
+    if not part.opened and field is not None and _is_function(field.default):
+        return plain, _KEEPS_FUNCTION
+    if not anew and not (isinstance(plain, dict) and "_target_" in plain) and _has_target(plain):
+        if field is not None and "list[str]" in field.type and _only_members(assignment.value):
+            return [member.name for member in assignment.value], ""
+        return plain, _LEAVES_MAPPING
+    if _has_missing(plain) and (anew or plain != "???"):
+        return plain, _MISSING
+    return plain, ""
+
+
+def merge_notes(t: Translation, part: Part) -> dict[str, str]:
+    """Path to what Bridge's merging of a file does not do, for the settings of one section."""
+    anew = part.opened or (part.target is not None and not own_constructor(t, part))
+    notes = {a.path: mergeable(t, part, a, anew=anew)[1] for a in part.settings}
+    notes.update({a.path: _MISSING for a in part.settings if to_plain(a.value) == "???"})
+    if part.target is not None and not part.opened and own_constructor(t, part):
+        notes[part.target.path] = _KEEPS_CLASS
+    return {path: note for path, note in notes.items() if note}
+
+
+def escaped(text: str) -> str:
+    """The text as OmegaConf reads it literally: ``${`` would otherwise be an interpolation."""
+    return re.sub(r"(\\*)\$\{", lambda match: match.group(1) * 2 + r"\${", text)
+
+
+def on_one_line(text: str, limit: int = 160) -> str:
+    """The text without line breaks and characters that cannot be seen, cut at ``limit`` characters."""
+    text = " ".join(visible(text).split())
+    return text if len(text) <= limit else text[: limit - 3].rstrip() + "..."
+
+
+def visible(text: str) -> str:
+    """Every character that cannot be seen replaced by one that can."""
+    return "".join(char if char.isprintable() else " " if char.isspace() else "?" for char in text)
+
+
+def _is_function(default: Any) -> bool:
+    if not isinstance(default, dict) or "_target_" not in default:
+        return False
+    return default.get("_partial_") is True or (default.get("_call_") is False and not is_dtype(default["_target_"]))
+
+
+def _only_members(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(item, Member) for item in value)
+
+
+def _has_target(plain: Any) -> bool:
+    return any(isinstance(item, dict) and "_target_" in item for item in _walk(plain))
+
+
+def _has_missing(plain: Any) -> bool:
+    return any(item == "???" for item in _walk(plain) if isinstance(item, str))
+
+
+def _walk(plain: Any) -> Iterable[Any]:
+    yield plain
+    inside = plain.values() if isinstance(plain, dict) else plain if isinstance(plain, list) else ()
+    for item in inside:
+        yield from _walk(item)
