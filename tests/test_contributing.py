@@ -1,0 +1,29 @@
+"""What the pages for people say is true: CONTRIBUTING.md runs, README.md shows what really comes out."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shlex
+from pathlib import Path
+
+import bridge_args
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_five_steps_run() -> None:
+    failed, tried = doctest.testfile(str(ROOT / "CONTRIBUTING.md"), module_relative=False, encoding="utf-8")
+    assert tried >= 10
+    assert failed == 0
+
+
+def test_readme_shows_the_real_translation() -> None:
+    """The first block of shell in README.md, translated for Bridge 0.3.1, is the first block of YAML below it."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(bash|yaml)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    command = next(body for language, body in blocks if language == "bash")
+    shown = next(body for language, body in blocks if language == "yaml")
+    translation = bridge_args.translate(shlex.split(command.replace("\\\n", " ")), bridge="0.3.1")
+    assert translation.errors == ()
+    assert shown == bridge_args.to_yaml(translation)
