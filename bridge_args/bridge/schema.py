@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,7 +45,8 @@ class Section:
     """One field of ``ConfigContainer``.
 
     Attributes:
-        default_class: the class Bridge makes it from when nobody says anything; None where it stays None or is required.
+        default_class: the class Bridge makes it from when nobody says anything; None where it stays None or has to
+            be given.
         classes: the concrete classes it accepts; empty for a section that is a plain value.
         optional: may be None.
         type: the resolved annotation.
@@ -93,7 +94,8 @@ class Schema:
         if not name:  # the section itself: mixed_precision
             return Field(section_name, section.type, default=section.default, required=section.required)
         if not section.classes:  # a plain value; a mapping has whatever keys are given to it
-            return Field(name, section.type.rpartition(", ")[2].rstrip("]")) if section.type.startswith("dict[") else None
+            value_type = section.type.rpartition(", ")[2].rstrip("]")
+            return Field(name, value_type) if section.type.startswith("dict[") else None
         if name == "_target_":
             return Field(name, "str", default=section.default_class, choices=section.classes)
         class_name = (chosen or {}).get(section_name) or section.default_class or section.classes[0]
@@ -107,7 +109,7 @@ def versions() -> tuple[str, ...]:
     return tuple(sorted((path.stem for path in FOLDER.glob("*.json")), key=number))
 
 
-@lru_cache(maxsize=None)
+@cache
 def load(version: str) -> Schema:
     """The schema of a version.
 

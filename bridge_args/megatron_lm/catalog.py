@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,7 +81,7 @@ def versions() -> tuple[str, ...]:
     return tuple(sorted((path.stem for path in FOLDER.glob("*.json")), key=number))
 
 
-@lru_cache(maxsize=None)
+@cache
 def load(version: str) -> Catalog:
     """The catalog of a version.
 

@@ -1,0 +1,35 @@
+"""``python -m bridge_args.dev schema``: a schema from the installed Megatron Bridge."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import bridge_args
+
+
+def from_installed() -> dict[str, Any]:
+    """The content of a schema file; the commits are empty, because a wheel does not tell them.
+
+    Bridge is imported in a process of its own that sees no launcher, so that defaults are those of a plain start.
+
+    Raises:
+        ValueError: when Bridge is not installed or cannot be imported.
+    """
+    package = Path(bridge_args.__file__).resolve().parents[1]
+    variables = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "RANK", "WORLD_SIZE")}
+    variables |= {"PYTHONPATH": str(package), "CUDA_VISIBLE_DEVICES": ""}
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "schema.json"
+        command = [sys.executable, "-m", "bridge_args.dev.schema_probe", str(output)]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise ValueError(f"Megatron Bridge could not be read:\n{done.stderr[-3000:]}")
+        found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
+    version = found.pop("version")
+    return {"version": version, "ref": f"v{version}", "commit": "", "megatron_lm_commit": "", **found}
