@@ -14,6 +14,11 @@ def negate(value: Any) -> bool:
     return not value
 
 
+def switch(value: Any) -> bool:
+    """``switch``: what nobody turned on (None) is off."""
+    return bool(value)
+
+
 def single(value: Any) -> Any:
     """``single``: a list of one becomes its item; anything else stays."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
@@ -41,6 +46,7 @@ def integer(value: Any) -> Any:
 
 CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {
     "not": negate,
+    "switch": switch,
     "single": single,
     "joined_by_spaces": joined_by_spaces,
     "minutes_to_seconds": minutes_to_seconds,

@@ -51,10 +51,15 @@ def parameters(function: Builder) -> tuple[str, ...]:
 
 # The builders register themselves when their module is read.
 from bridge_args.mapping.sections import (  # noqa: E402
+    activation as activation,
     checkpointing as checkpointing,
+    communication as communication,
     data as data,
     initialization as initialization,
+    layer_spec as layer_spec,
+    model_class as model_class,
     observing as observing,
+    precision as precision,
     run_length as run_length,
     tokenizer as tokenizer,
 )

@@ -1,0 +1,28 @@
+"""The activation function of the feed-forward layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge_args.mapping.sections import builder
+from bridge_args.values import Symbol
+
+
+@builder
+def activation(
+    swiglu: bool, squared_relu: bool, quick_geglu: bool, bias_gelu_fusion: bool, bias_swiglu_fusion: bool
+) -> dict[str, Any]:
+    """The function, whether it is gated, and whether it is fused with the bias.
+
+    See megatron/training/arguments.py core_transformer_config_from_args.
+    """
+    decided: dict[str, Any] = {"model.bias_activation_fusion": bias_swiglu_fusion if swiglu else bias_gelu_fusion}
+    if squared_relu:
+        decided["model.activation_func"] = Symbol("megatron.core.activations.squared_relu")
+    elif quick_geglu:
+        decided["model.activation_func"] = Symbol("megatron.core.activations.quick_gelu")
+        decided["model.gated_linear_unit"] = True
+    elif swiglu:
+        decided["model.activation_func"] = Symbol("torch.nn.functional.silu")
+        decided["model.gated_linear_unit"] = True
+    return decided

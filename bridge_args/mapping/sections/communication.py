@@ -1,0 +1,22 @@
+"""Communication between pipeline stages, and weight decay where Bridge asks in a roundabout way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge_args.mapping.sections import builder
+
+
+@builder
+def pipeline_communication(overlap_p2p_comm: bool) -> dict[str, Any]:
+    """What is not overlapped is batched. See megatron/training/arguments.py core_transformer_config_from_args."""
+    return {"model.overlap_p2p_comm": overlap_p2p_comm, "model.batch_p2p_comm": not overlap_p2p_comm}
+
+
+@builder
+def weight_decay_of_norms(apply_wd_to_qk_layernorm: bool) -> dict[str, Any]:
+    """Bridge decays the norms of queries and keys under the name of the model that introduced it.
+
+    See megatron/bridge/training/config.py OptimizerConfigOverrideProvider.build_config_overrides.
+    """
+    return {"scheduler.no_weight_decay_cond_type": "qwen3_next"} if apply_wd_to_qk_layernorm else {}

@@ -1,0 +1,90 @@
+"""Which modules a layer is made of: ``model.transformer_layer_spec``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from bridge_args.mapping.sections import Lost, builder
+from bridge_args.values import Partial, Symbol
+
+SPECS: Final = "megatron.core.models.gpt"
+LOCAL: Final = Symbol("megatron.bridge.models.gpt_provider.local_layer_spec")
+BLOCK: Final = f"{SPECS}.gpt_layer_specs.get_gpt_decoder_block_spec"
+VARIANT: Final = Symbol(
+    f"{SPECS}.experimental_attention_variant_module_specs.get_transformer_block_with_experimental_attention_variant_spec"
+)
+
+
+@builder
+def layer_spec(
+    transformer_impl: str,
+    spec: list[str] | None,
+    normalization: str,
+    qk_l2_norm: bool,
+    multi_latent_attention: bool,
+    experimental_attention_variant: str | None,
+    num_experts: int | None,
+    moe_layer_freq: int | list[int],
+    moe_use_legacy_grouped_gemm: bool,
+    mtp_num_layers: int | None,
+    pipeline_model_parallel_layout: str | None,
+    program: str,
+) -> dict[str, Any]:
+    """The function that makes the layers, where Bridge's default makes others than Megatron-LM.
+
+    Bridge's own functions (megatron/bridge/models/gpt_provider.py default_layer_spec, local_layer_spec) make one
+    kind of layer and know neither latent attention nor L2 norms; Megatron Core's block function, which Megatron-LM
+    calls for experts (gpt_builders.py gpt_builder), reads everything from the configuration. Without experts it
+    makes the layers that Megatron-LM's layer functions make.
+    """
+    if program == "pretrain_mamba.py":
+        return {}
+    local = transformer_impl == "local"
+    decided: dict[str, Any] = {}
+    if transformer_impl == "inference_optimized":
+        decided["transformer_impl"] = Lost("Bridge trains with Transformer Engine or local layers; choose one of them.")
+    if spec:
+        decided["model.transformer_layer_spec"] = Symbol(".".join(spec))
+    elif experimental_attention_variant is not None:
+        decided["model.transformer_layer_spec"] = VARIANT
+    elif local and not multi_latent_attention and (not num_experts or moe_layer_freq == 1) and not (
+        num_experts and (moe_use_legacy_grouped_gemm or qk_l2_norm)
+    ):
+        decided["model.transformer_layer_spec"] = LOCAL
+    elif num_experts or multi_latent_attention or qk_l2_norm:
+        options = {"use_transformer_engine": not local, "normalization": normalization, "qk_l2_norm": qk_l2_norm}
+        decided["model.transformer_layer_spec"] = Partial(BLOCK, options)
+    if mtp_num_layers:
+        reason = _lost_in_prediction(
+            local, bool(spec), multi_latent_attention or qk_l2_norm, pipeline_model_parallel_layout
+        )
+        if reason:
+            decided["mtp_num_layers"] = Lost(reason)
+    return decided
+
+
+def _lost_in_prediction(local: bool, spec: bool, own_layers: bool, layout: str | None) -> str:
+    """Where the layers of multi-token prediction differ.
+
+    See megatron/bridge/models/gpt_provider.py mtp_block_spec, and gpt_builders.py gpt_builder.
+    """
+    if local:
+        return (
+            "Bridge always joins the predicted tokens with Transformer Engine modules, Megatron-LM with local ones "
+            "here; use --transformer-impl transformer_engine to have the same modules on both sides."
+        )
+    if spec:
+        return "Bridge predicts with the layers of --spec, Megatron-LM with its standard layers; leave out --spec."
+    if own_layers and layout and not _decodes_last(layout):
+        return (
+            "Without decoder layers in the last pipeline stage Bridge predicts with standard attention; put a decoder "
+            "layer (t) before the prediction layer (m) in --pipeline-model-parallel-layout."
+        )
+    return ""
+
+
+def _decodes_last(layout: str) -> bool:
+    """Does the last stage of ``Et*3|(tt|)*6mL`` have a decoder layer?"""
+    flat = re.sub(r"\(([^()]*)\)\*(\d+)", lambda found: found[1] * int(found[2]), layout)
+    return "t" in flat.rpartition("|")[2]

@@ -1,0 +1,121 @@
+"""The class of the model section, and what only one class has."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from bridge_args.mapping.sections import Lost, builder
+from bridge_args.values import Symbol
+
+GPT: Final = "megatron.bridge.models.gpt_provider.GPTModelProvider"
+LATENT: Final = "megatron.bridge.models.mla_provider.MLAModelProvider"
+HYBRID: Final = "megatron.bridge.models.mamba.mamba_provider.MambaModelProvider"
+STACK: Final = "megatron.core.models.mamba.mamba_layer_specs.mamba_stack_spec"
+
+
+@builder
+def model_class(multi_latent_attention: bool, program: str) -> dict[str, Any]:
+    """GPT, GPT with latent attention, or hybrid. Megatron-LM always frees a stage's output once it is sent.
+
+    See megatron/training/arguments.py core_transformer_config_from_args.
+    """
+    decided: dict[str, Any] = {"model._target_": GPT, "model.deallocate_pipeline_outputs": True}
+    if program == "pretrain_mamba.py":
+        decided["model._target_"] = HYBRID
+        if multi_latent_attention:
+            decided["multi_latent_attention"] = Lost(
+                "Bridge's hybrid model has no latent attention; leave out --multi-latent-attention."
+            )
+    elif multi_latent_attention:
+        decided["model._target_"] = LATENT
+    return decided
+
+
+@builder
+def latent_attention(
+    multi_latent_attention: bool,
+    q_lora_rank: int | None,
+    kv_lora_rank: int,
+    qk_head_dim: int,
+    qk_pos_emb_head_dim: int,
+    v_head_dim: int,
+    rope_type: str | None,
+    rotary_scaling_factor: float,
+    mscale: float,
+    mscale_all_dim: float,
+    cache_mla_latents: bool,
+    program: str,
+) -> dict[str, Any]:
+    """Settings that only the class with latent attention has; Megatron-LM reads them only with it.
+
+    See megatron/core/transformer/transformer_config.py MLATransformerConfig.
+    """
+    if not multi_latent_attention or program == "pretrain_mamba.py":
+        return {}
+    decided: dict[str, Any] = {
+        "model.q_lora_rank": q_lora_rank,
+        "model.kv_lora_rank": kv_lora_rank,
+        "model.qk_head_dim": qk_head_dim,
+        "model.qk_pos_emb_head_dim": qk_pos_emb_head_dim,
+        "model.v_head_dim": v_head_dim,
+        "model.rotary_scaling_factor": rotary_scaling_factor,
+        "model.mscale": mscale,
+        "model.mscale_all_dim": mscale_all_dim,
+        "model.cache_mla_latents": cache_mla_latents,
+    }
+    if rope_type is not None:
+        decided["model.rope_type"] = rope_type
+    return decided
+
+
+@builder
+def hybrid(
+    hybrid_attention_ratio: float,
+    hybrid_mlp_ratio: float,
+    hybrid_override_pattern: str | None,
+    spec: list[str] | None,
+    program: str,
+) -> dict[str, Any]:
+    """Settings that only the hybrid class has; ``pretrain_gpt.py`` reads none of them.
+
+    See mamba_builders.py mamba_builder, and megatron/bridge/models/mamba/mamba_provider.py.
+    """
+    if program != "pretrain_mamba.py":
+        return {}
+    decided: dict[str, Any] = {
+        "model.hybrid_attention_ratio": hybrid_attention_ratio,
+        "model.hybrid_mlp_ratio": hybrid_mlp_ratio,
+        "model.hybrid_override_pattern": hybrid_override_pattern,
+    }
+    stack = ".".join(spec or ())
+    if stack and stack != STACK:
+        decided["model.mamba_stack_spec"] = Symbol(stack)
+    return decided
+
+
+@builder
+def rope(use_rope_scaling: bool, program: str) -> dict[str, Any]:
+    """Llama 3.1's scaling of rotary positions, by the factor that Megatron Core's GPT model has by default.
+
+    Megatron-LM does not hand --rope-scaling-factor on (gpt_builders.py gpt_builder); hybrid models have no scaling.
+    """
+    if not use_rope_scaling or program == "pretrain_mamba.py":
+        return {}
+    return {"model.rope_scaling": True, "model.rope_scaling_factor": 8.0}
+
+
+@builder
+def positions(max_position_embeddings: int, seq_length: int, position_embedding_type: str) -> dict[str, Any]:
+    """The table of learned positions, which Bridge makes as long as a sequence.
+
+    See gpt_builders.py gpt_builder, and megatron/bridge/models/gpt_provider.py GPTModelProvider.provide.
+    """
+    if position_embedding_type == "learned_absolute" and max_position_embeddings != seq_length:
+        return {
+            "max_position_embeddings": Lost(
+                f"Bridge learns one position per token of a sequence, {seq_length}, and cannot have "
+                f"{max_position_embeddings}; weights and random numbers differ. "
+                f"Use --max-position-embeddings {seq_length}."
+            )
+        }
+    return {}
