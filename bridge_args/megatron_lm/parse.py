@@ -195,7 +195,7 @@ class _Parser:
                 self._bad_value(typed, index, attached)
                 return None
             texts = []
-        converted = [self._converted(typed, i, text) for i, text in zip(indices, texts)]
+        converted = [self._converted(typed, i, text) for i, text in zip(indices, texts, strict=False)]
         if _REFUSED in converted:
             return None
         if argument.nargs is None:

@@ -54,8 +54,8 @@ def near_flags(typed: str, flags: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(by_plain[name] for name in (nearly or longer)[:3])
     close = difflib.get_close_matches(plain, by_plain, n=3, cutoff=0.75)
     # One that is clearly nearer than the others stands alone.
-    ratios = [difflib.SequenceMatcher(None, plain, name).ratio() for name in close]
-    return tuple(by_plain[name] for name, ratio in zip(close, ratios) if ratio >= ratios[0] - 0.04)
+    ratios = {name: difflib.SequenceMatcher(None, name, plain).ratio() for name in close}
+    return tuple(by_plain[name] for name, ratio in ratios.items() if ratio >= max(ratios.values()) - 0.04)
 
 
 def _plain(flag: str) -> str:
