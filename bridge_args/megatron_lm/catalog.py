@@ -51,7 +51,7 @@ class Argument:
     environment: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # compared and hashed by identity: what is made from it is kept
 class Catalog:
     """All arguments of ``pretrain_gpt.py`` of one Megatron-LM version.
 

@@ -10,18 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from graphlib import TopologicalSorter
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm.catalog import Catalog
-from bridge_args.megatron_lm.derive import REGISTERED, Check, Derivation, Invalid
+from bridge_args.megatron_lm.derive import CONTEXT, REGISTERED, Check, Derivation, Invalid
 from bridge_args.megatron_lm.parse import Given, Typed
 
 Source = Literal["given", "default", "derived"]
-
-# What a derivation may read beside arguments: the names that were typed, the number of ranks, the run's
-# environment variables, the program (pretrain_gpt.py or pretrain_mamba.py).
-CONTEXT: Final = ("given", "world_size", "env", "program")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,75 +56,102 @@ class MegatronArgs:
 
 
 def resolve(
-    given: Given, catalog: Catalog, *, world_size: int, env: Mapping[str, str], program: str = "pretrain_gpt.py"
+    given: Given,
+    catalog: Catalog,
+    *,
+    world_size: int,
+    env: Mapping[str, str] | None,
+    whole_env: bool = True,
+    program: str = "pretrain_gpt.py",
 ) -> MegatronArgs:
     """What Megatron-LM would have in ``args`` after ``validate_args`` and the builders behind it.
 
     Args:
         world_size: number of ranks.
-        env: the run's environment variables; the process environment is not read.
+        env: the run's environment variables; None where they are not known. The process environment is not read.
+        whole_env: False where ``env`` holds only some of them, such as those that a script sets. A variable that
+            Megatron-LM wants and that is not there is then a note, not an error.
 
-    A derivation or check that refuses the values becomes a finding of kind ``invalid-command-line``; what depends
-    on a refused value is left as it was, so one mistake gives one finding.
+    A derivation or check that refuses the values becomes a finding of kind ``invalid-command-line``. What depends on
+    a refused value, or on one that the parser could not read, is left as it was: one mistake gives one finding.
     """
-    settings: dict[str, Setting] = {}
-    for name, default in catalog.defaults.items():
-        typed = given.typed.get(name)
-        settings[name] = Setting(given.values[name], "given", typed=typed) if typed else Setting(default, "default")
-    for name, default in catalog.program_defaults.items():
-        if name in settings and settings[name].value is None:
-            settings[name] = Setting(default, "default")
+    settings = dict(_defaults(catalog))
+    for name, typed in given.typed.items():
+        settings[name] = Setting(given.values[name], "given", typed=typed)
 
-    context = {"given": frozenset(given.typed), "world_size": world_size, "env": env, "program": program}
     values: dict[str, Any] = {name: setting.value for name, setting in settings.items()}
-    values.update(context)
+    values |= {"given": given.values, "world_size": world_size, "env": env or {}, "program": program}
+    environment_known = whole_env and env is not None
+    refused = {name for finding in given.findings if finding.level == "error" for name in finding.arguments}
     findings: list[Finding] = []
-    refused: set[str] = set()
-    for step in plan(catalog.version):
+    for step in _plan(catalog):
         if refused and not refused.isdisjoint(step.reads):
             refused.update(step.sets)
             continue
-        try:
-            result = step.function(*[values.get(name) for name in step.reads])
-        except Invalid as invalid:
-            findings.append(_finding(invalid, step, settings, given))
-            refused.update(step.sets)
-            continue
+        inputs = [values.get(name) for name in step.reads]
         if isinstance(step, Check):
+            for problem in step.function(*inputs):
+                findings.append(_finding(problem, step, given, environment_known))
+            continue
+        try:
+            result = step.function(*inputs)
+        except Invalid as problem:
+            findings.append(_finding(problem, step, given, environment_known))
+            refused.add(step.name)
             continue
         before = settings.get(step.name)
         if before is not None and _same(before.value, result):
             continue
-        inputs = {name: values[name] for name in step.reads if name not in CONTEXT and name != step.name}
-        if "world_size" in step.reads:
-            inputs["world_size"] = world_size
-        settings[step.name] = Setting(result, "derived", inputs, before.typed if before else None)
+        settings[step.name] = Setting(
+            result,
+            "derived",
+            {name: value for name, value in zip(step.reads, inputs) if name not in _UNSAID and name != step.name},
+            before.typed if before else None,
+        )
         values[step.name] = result
     return MegatronArgs(settings, tuple(findings), world_size)
 
 
+# What is not worth saying when a derived value is explained.
+_UNSAID = frozenset(CONTEXT) - {"world_size"}
+
+
 @lru_cache(maxsize=None)
-def plan(version: str) -> tuple[Derivation | Check, ...]:
-    """The derivations and checks that hold for a Megatron-LM version, in an order that respects what each reads."""
-    chosen = [step for step in REGISTERED if step.holds(version)]
-    by_name = {step.name: step for step in chosen if isinstance(step, Derivation)}
-    graph: TopologicalSorter[str] = TopologicalSorter()
+def _defaults(catalog: Catalog) -> Mapping[str, Setting]:
+    """Every argument's setting for an empty command line; made once, because it is most of the work."""
+    settings = {name: Setting(value, "default") for name, value in catalog.defaults.items()}
+    for name, value in catalog.program_defaults.items():
+        if name in settings and settings[name].value is None:
+            settings[name] = Setting(value, "default")
+    return settings
+
+
+@lru_cache(maxsize=None)
+def _plan(catalog: Catalog) -> tuple[Derivation | Check, ...]:
+    """The derivations and checks for a Megatron-LM version, in an order that respects what each reads."""
     keyed: dict[str, Derivation | Check] = {}
-    for step in chosen:
+    for step in REGISTERED:
+        if not step.holds(catalog.version):
+            continue
+        if isinstance(step, Derivation) and step.argument and step.name not in catalog.defaults:
+            continue
         key = step.name if isinstance(step, Derivation) else f"check {step.name}"
-        assert key not in keyed, f"two derivations of {key} hold for Megatron-LM {version}"
+        assert key not in keyed, f"two derivations of {key} hold for Megatron-LM {catalog.version}"
         keyed[key] = step
-        graph.add(key, *(name for name in step.reads if name in by_name and name != key))
+    graph: TopologicalSorter[str] = TopologicalSorter()
+    for key, step in keyed.items():
+        graph.add(key, *(name for name in step.reads if name in keyed and name != key))
     return tuple(keyed[key] for key in graph.static_order())
 
 
-def _finding(invalid: Invalid, step: Derivation | Check, settings: Mapping[str, Setting], given: Given) -> Finding:
-    concerned = invalid.arguments or tuple(name for name in step.reads if name not in CONTEXT)
+def _finding(problem: Invalid, step: Derivation | Check, given: Given, environment_known: bool) -> Finding:
+    concerned = problem.arguments or tuple(name for name in step.reads if name not in CONTEXT)
     shown = next((name for name in concerned if name in given.typed), "")
+    stops = problem.stops and (environment_known or not problem.variable)
     return Finding(
-        "invalid-command-line",
-        str(invalid),
-        remedy=invalid.remedy,
+        "invalid-command-line" if stops else "environment",
+        str(problem),
+        remedy=problem.remedy,
         arguments=concerned,
         place=given.place(shown),
         excerpt=given.excerpt(shown),

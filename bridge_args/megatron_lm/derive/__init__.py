@@ -1,22 +1,29 @@
 """Derived values: one function per value, one module per area.
 
 A derivation is a plain function. Its name is the argument it sets, its parameters are the arguments it reads
-(its own name, if it reads what was typed or the default), and beside arguments ``given`` (the set of typed
-names), ``world_size``, ``env`` and ``program``. Where Megatron-LM would stop, it raises ``Invalid``.
+(its own name, if it reads what was typed or the default), and beside arguments ``given`` (typed name -> value as
+typed), ``world_size``, ``env`` and ``program``. Arguments that a Megatron-LM version does not have are None.
 
-A check is the same without a value: it only raises. We check what Megatron-LM checks on a command line; its
-line is named in the docstring.
+``derives`` marks a value of an argument; the function is passed over where a version lacks the argument.
+``computes`` marks a value that Megatron-LM keeps under a name of its own, such as ``data_parallel_size``.
+Where Megatron-LM would stop for want of the value, the function raises ``Invalid``.
+
+A check has no value: it yields an ``Invalid`` for each thing that Megatron-LM stops at. Its docstring names the
+place. Checks assume what Megatron-LM's own containers have: H100 GPUs, Transformer Engine 2.10, PyTorch 2.7.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from bridge_args.versions import Versions, holds
 
 Function = Callable[..., Any]
+
+# What a derivation may read beside arguments.
+CONTEXT: Final = ("given", "world_size", "env", "program")
 
 
 class Invalid(Exception):
@@ -26,12 +33,28 @@ class Invalid(Exception):
         message: what is wrong, with the numbers.
         remedy: what to write instead.
         arguments: the arguments concerned; all that the function reads, where empty.
+        variable: the environment variable that is missing. Where the run's environment is not known in full, the
+            user is told so, and it is no error.
+        stops: False where it depends on the machine whether Megatron-LM stops; the user is told, and it is no error.
     """
 
-    def __init__(self, message: str, remedy: str = "", arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        remedy: str = "",
+        arguments: tuple[str, ...] = (),
+        *,
+        variable: str = "",
+        stops: bool = True,
+    ) -> None:
         super().__init__(message)
         self.remedy = remedy
         self.arguments = arguments
+        self.variable = variable
+        self.stops = stops
+
+
+Problems = Iterator[Invalid]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +71,9 @@ class _Step:
 
 @dataclass(frozen=True, slots=True)
 class Derivation(_Step):
-    """Computes one value."""
+    """Computes one value; ``argument`` tells whether it is an argument's, or one under a name of its own."""
+
+    argument: bool
 
     @property
     def sets(self) -> tuple[str, ...]:
@@ -57,7 +82,7 @@ class Derivation(_Step):
 
 @dataclass(frozen=True, slots=True)
 class Check(_Step):
-    """Refuses what Megatron-LM refuses."""
+    """Yields what Megatron-LM refuses."""
 
     @property
     def sets(self) -> tuple[str, ...]:
@@ -73,23 +98,38 @@ def _parameters(function: Function) -> tuple[str, ...]:
 
 
 def derives(when: str = "") -> Callable[[Function], Function]:
-    """Registers a derivation; ``when`` is a condition on the Megatron-LM version, such as ``>=0.15``."""
+    """Registers the derivation of an argument; ``when`` is a condition on the Megatron-LM version, such as ``>=0.15``."""
 
     def register(function: Function) -> Function:
-        REGISTERED.append(Derivation(function.__name__, _parameters(function), function, when))
+        REGISTERED.append(Derivation(function.__name__, _parameters(function), function, when, argument=True))
         return function
 
     return register
 
 
-def checks(when: str = "") -> Callable[[Function], Function]:
-    """Registers a check; ``when`` as in ``derives``."""
+def computes(when: str = "") -> Callable[[Function], Function]:
+    """Registers a value that is no argument; ``when`` as in ``derives``."""
 
     def register(function: Function) -> Function:
+        REGISTERED.append(Derivation(function.__name__, _parameters(function), function, when, argument=False))
+        return function
+
+    return register
+
+
+def checks(when: str = "") -> Callable[[Callable[..., Problems]], Callable[..., Problems]]:
+    """Registers a check; ``when`` as in ``derives``."""
+
+    def register(function: Callable[..., Problems]) -> Callable[..., Problems]:
         REGISTERED.append(Check(function.__name__, _parameters(function), function, when))
         return function
 
     return register
+
+
+def flag(name: str) -> str:
+    """An argument's name as most users type it: ``--num-layers`` for ``num_layers``."""
+    return "--" + name.replace("_", "-")
 
 
 # The areas register themselves; at the end, because they import the decorators above.
@@ -97,30 +137,52 @@ from bridge_args.megatron_lm.derive import (  # noqa: E402
     attention,
     batch,
     checkpointing,
+    cuda_graphs,
     data,
+    fsdp,
+    heterogeneous,
+    inference,
     model,
     moe,
     optimizer,
+    overlap,
     parallelism,
+    pipeline,
     precision,
+    recompute,
+    reinforcement,
+    retired,
     scheduler,
 )
 
 __all__ = [
+    "CONTEXT",
     "REGISTERED",
     "Check",
     "Derivation",
     "Invalid",
+    "Problems",
     "attention",
     "batch",
     "checkpointing",
     "checks",
+    "computes",
+    "cuda_graphs",
     "data",
     "derives",
+    "flag",
+    "fsdp",
+    "heterogeneous",
+    "inference",
     "model",
     "moe",
     "optimizer",
+    "overlap",
     "parallelism",
+    "pipeline",
     "precision",
+    "recompute",
+    "reinforcement",
+    "retired",
     "scheduler",
 ]

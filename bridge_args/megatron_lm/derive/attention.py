@@ -1,0 +1,259 @@
+"""Attention: heads, positions, and its variants."""
+
+from __future__ import annotations
+
+from bridge_args.megatron_lm.derive import Invalid, Problems, checks, derives, flag
+
+
+@derives()
+def kv_channels(kv_channels: int | None, hidden_size: int, num_attention_heads: int) -> int:
+    """Width of one head; hidden size / heads by default. See validate_args in megatron/training/arguments.py."""
+    if kv_channels is not None:
+        return kv_channels
+    if hidden_size % num_attention_heads:
+        raise Invalid(
+            f"--hidden-size {hidden_size} cannot be divided among {num_attention_heads} attention heads",
+            "choose sizes that divide, or give the width of a head with --kv-channels",
+            ("hidden_size", "num_attention_heads"),
+        )
+    return hidden_size // num_attention_heads
+
+
+@derives()
+def num_query_groups(num_query_groups: int | None, group_query_attention: bool) -> int | None:
+    """Key-value heads; None (as many as query heads) without --group-query-attention, whatever was typed.
+
+    See core_transformer_config_from_args in megatron/training/arguments.py.
+    """
+    return num_query_groups if group_query_attention else None
+
+
+@derives()
+def attention_softmax_in_fp32(attention_softmax_in_fp32: bool, apply_query_key_layer_scaling: bool) -> bool:
+    """Scaling of queries and keys brings it along. See validate_args."""
+    return attention_softmax_in_fp32 or apply_query_key_layer_scaling
+
+
+@derives()
+def position_embedding_type(position_embedding_type: str, use_rotary_position_embeddings: bool | None) -> str:
+    """The old switch --use-rotary-position-embeddings means rope. See validate_args."""
+    return "rope" if use_rotary_position_embeddings else position_embedding_type
+
+
+@derives()
+def apply_rope_fusion(apply_rope_fusion: bool, position_embedding_type: str) -> bool:
+    """Only rope has a fused kernel. See validate_args."""
+    return apply_rope_fusion and position_embedding_type == "rope"
+
+
+@checks()
+def heads(
+    num_attention_heads: int,
+    num_query_groups: int | None,
+    tensor_model_parallel_size: int,
+    multi_latent_attention: bool | None,
+    group_query_attention: bool,
+) -> Problems:
+    """Heads against tensor parallelism. See TransformerConfig.__post_init__."""
+    tensor = tensor_model_parallel_size
+    if num_attention_heads % tensor:
+        yield Invalid(
+            f"--num-attention-heads {num_attention_heads} cannot be divided among tensor {tensor}",
+            f"use a multiple of {tensor}",
+            ("num_attention_heads", "tensor_model_parallel_size"),
+        )
+    if num_query_groups is not None and (
+        num_query_groups < 1 or num_query_groups % tensor and tensor % num_query_groups
+    ):
+        yield Invalid(
+            f"--num-query-groups {num_query_groups} is neither a multiple nor a divisor of tensor {tensor}",
+            arguments=("num_query_groups", "tensor_model_parallel_size"),
+        )
+    if multi_latent_attention and group_query_attention:
+        yield Invalid(
+            "--multi-latent-attention and --group-query-attention exclude each other",
+            "keep one of them",
+            ("multi_latent_attention", "group_query_attention"),
+        )
+
+
+@checks()
+def positions(
+    position_embedding_type: str,
+    add_position_embedding: bool | None,
+    transformer_impl: str | None,
+    mrope_section: list[int] | None,
+    mtp_num_layers: int | None,
+    multi_latent_attention: bool | None,
+    rope_type: str | None,
+) -> Problems:
+    """What each kind of position embedding needs. See validate_args, and core_transformer_config_from_args."""
+    kind = position_embedding_type
+    if add_position_embedding is False and kind != "rope":
+        yield Invalid(
+            "--no-position-embedding is no longer there",
+            "use --position-embedding-type none",
+            ("add_position_embedding",),
+        )
+    if kind == "relative" and transformer_impl != "transformer_engine":
+        yield Invalid(
+            f"--position-embedding-type relative needs Transformer Engine, not --transformer-impl {transformer_impl}",
+            arguments=("position_embedding_type", "transformer_impl"),
+        )
+    if kind == "mrope" and mrope_section is None:
+        yield Invalid("--position-embedding-type mrope needs --mrope-section", arguments=("position_embedding_type",))
+    if mtp_num_layers and kind not in ("rope", "none"):
+        yield Invalid(
+            f"multi-token prediction works with positions of type rope or none, not {kind}",
+            "add --position-embedding-type rope",
+            ("mtp_num_layers", "position_embedding_type"),
+        )
+    if rope_type not in (None, "rope") and not multi_latent_attention:
+        yield Invalid(
+            f"--rope-type {rope_type} is there for --multi-latent-attention only",
+            "use --rope-type rope",
+            ("rope_type",),
+        )
+
+
+@checks()
+def latent_attention(
+    multi_latent_attention: bool | None,
+    rotary_interleaved: bool | None,
+    apply_rope_fusion: bool,
+    rope_type: str | None,
+    attention_output_gate: bool | None,
+    cache_mla_latents: bool | None,
+    heterogeneous_layers_config_path: str | None,
+) -> Problems:
+    """What multi-latent attention excludes. See MLATransformerConfig.__post_init__."""
+    if not multi_latent_attention:
+        return
+    for name, on in (
+        ("rotary_interleaved", rotary_interleaved),
+        ("attention_output_gate", attention_output_gate),
+        ("heterogeneous_layers_config_path", heterogeneous_layers_config_path is not None),
+    ):
+        if on:
+            yield Invalid(
+                f"--multi-latent-attention cannot be combined with {flag(name)}",
+                arguments=("multi_latent_attention", name),
+            )
+    if apply_rope_fusion and rope_type == "rope":
+        yield Invalid(
+            "--multi-latent-attention fuses positions only with --rope-type yarn",
+            "add --no-rope-fusion",
+            ("multi_latent_attention", "rope_type"),
+        )
+    if cache_mla_latents and apply_rope_fusion:
+        yield Invalid(
+            "--cache-mla-latents cannot be combined with fused positions",
+            "add --no-rope-fusion",
+            ("cache_mla_latents",),
+        )
+
+
+@checks()
+def backend(attention_backend: str | None, spec: list[str] | None, batch_invariant_mode: bool | None) -> Problems:
+    """Which kernel computes attention. See validate_args, and TransformerConfig.__post_init__."""
+    if attention_backend == "local" and (not spec or spec[0] != "local"):
+        yield Invalid(
+            "--attention-backend local needs --spec local",
+            "choose another backend, or --transformer-impl local",
+            ("attention_backend",),
+        )
+    if batch_invariant_mode and attention_backend != "flash":
+        yield Invalid(
+            f"--batch-invariant-mode needs --attention-backend flash, not {attention_backend}",
+            arguments=("batch_invariant_mode", "attention_backend"),
+        )
+
+
+@checks()
+def layers_without_rope(no_rope_freq: int | list[int] | None, num_layers: int, flash_decode: bool | None) -> Problems:
+    """Layers that know no positions. See TransformerConfig.__post_init__."""
+    if not no_rope_freq:
+        return
+    if flash_decode:
+        yield Invalid(
+            "--no-rope-freq and --flash-decode exclude each other", arguments=("no_rope_freq", "flash_decode")
+        )
+    if isinstance(no_rope_freq, int):
+        if num_layers % no_rope_freq:
+            yield Invalid(f"--no-rope-freq {no_rope_freq} does not divide --num-layers {num_layers}")
+    elif len(no_rope_freq) != num_layers:
+        yield Invalid(f"--no-rope-freq says something about {len(no_rope_freq)} layers; --num-layers is {num_layers}")
+
+
+@checks(">=0.16")
+def attention_variant(
+    experimental_attention_variant: str | None,
+    linear_attention_freq: int | list[int] | None,
+    linear_conv_kernel_dim: int | None,
+    linear_key_head_dim: int | None,
+    linear_value_head_dim: int | None,
+    linear_num_key_heads: int | None,
+    linear_num_value_heads: int | None,
+    num_layers: int,
+    tensor_model_parallel_size: int,
+    context_parallel_size: int,
+    apply_rope_fusion: bool,
+) -> Problems:
+    """Gated delta net and sparse attention. See TransformerConfig.__post_init__."""
+    variant = experimental_attention_variant
+    if variant not in ("gated_delta_net", "dsa"):
+        return
+    said = f"--experimental-attention-variant {variant}"
+    if context_parallel_size > 1:
+        yield Invalid(
+            f"{said} cannot be combined with context parallelism",
+            arguments=("experimental_attention_variant", "context_parallel_size"),
+        )
+    if variant == "dsa":
+        if apply_rope_fusion:
+            yield Invalid(
+                f"{said} cannot be combined with fused positions",
+                "add --no-rope-fusion",
+                ("experimental_attention_variant",),
+            )
+        return
+    needed = {
+        "linear_attention_freq": linear_attention_freq,
+        "linear_conv_kernel_dim": linear_conv_kernel_dim,
+        "linear_key_head_dim": linear_key_head_dim,
+        "linear_value_head_dim": linear_value_head_dim,
+        "linear_num_key_heads": linear_num_key_heads,
+        "linear_num_value_heads": linear_num_value_heads,
+    }
+    missing = [flag(name) for name, value in needed.items() if value is None]
+    if missing:
+        yield Invalid(f"{said} needs {', '.join(missing)}", arguments=("experimental_attention_variant",))
+    if isinstance(linear_attention_freq, list) and len(linear_attention_freq) != num_layers:
+        yield Invalid(
+            f"--linear-attention-freq says something about {len(linear_attention_freq)} layers; "
+            f"--num-layers is {num_layers}",
+            arguments=("linear_attention_freq", "num_layers"),
+        )
+    keys, values, tensor = linear_num_key_heads, linear_num_value_heads, tensor_model_parallel_size
+    if keys is None or values is None:
+        return
+    if keys < 1 or values % keys:
+        yield Invalid(
+            f"--linear-num-value-heads {values} is not a multiple of --linear-num-key-heads {keys}",
+            arguments=("linear_num_value_heads", "linear_num_key_heads"),
+        )
+    for name, count in (("linear_num_key_heads", keys), ("linear_num_value_heads", values)):
+        if count % tensor:
+            yield Invalid(
+                f"{flag(name)} {count} cannot be divided among tensor {tensor}",
+                arguments=(name, "tensor_model_parallel_size"),
+            )
+
+
+@checks(">=0.16")
+def clipping_of_attention(qk_clip: bool, qk_clip_alpha: float, qk_clip_threshold: float) -> Problems:
+    """Bounds of QK-clip. See validate_args."""
+    if qk_clip and not 0 < qk_clip_alpha < 1:
+        yield Invalid(f"--qk-clip-alpha must be between 0 and 1, not {qk_clip_alpha}", arguments=("qk_clip_alpha",))
+    if qk_clip and qk_clip_threshold <= 0:
+        yield Invalid(f"--qk-clip-threshold must be above 0, not {qk_clip_threshold}", arguments=("qk_clip_threshold",))

@@ -1,0 +1,155 @@
+"""Saving and loading."""
+
+from __future__ import annotations
+
+from bridge_args.megatron_lm.derive import Invalid, Problems, checks, computes, derives, flag
+
+
+@computes()
+def use_dist_ckpt(ckpt_format: str | None) -> bool:
+    """Is the format one of the distributed ones? See update_use_dist_ckpt in megatron/training/utils.py."""
+    return ckpt_format != "torch"
+
+
+@derives(">=0.16")
+def async_save(async_save: bool | None, use_dist_ckpt: bool, use_persistent_ckpt_worker: bool | None) -> bool | None:
+    """Needs the persistent worker; without it saving is synchronous. See validate_args in arguments.py."""
+    if use_dist_ckpt and async_save and not use_persistent_ckpt_worker:
+        return False
+    return async_save
+
+
+@derives()
+def no_load_optim(no_load_optim: bool | None, skip_train: bool | None, moe_use_upcycling: bool | None) -> bool | None:
+    """There is nothing to load for without training, or after upcycling. See validate_args."""
+    return True if skip_train or moe_use_upcycling else no_load_optim
+
+
+@derives()
+def no_load_rng(no_load_rng: bool | None, moe_use_upcycling: bool | None) -> bool | None:
+    """An upcycled model has no random state to go on from. See validate_args."""
+    return True if moe_use_upcycling else no_load_rng
+
+
+@derives()
+def exit_on_missing_checkpoint(exit_on_missing_checkpoint: bool, ckpt_convert_format: str | None) -> bool:
+    """Conversion needs something to convert. See initialize_megatron in megatron/training/initialize.py."""
+    return exit_on_missing_checkpoint or ckpt_convert_format is not None
+
+
+@derives()
+def enable_gloo_process_groups(enable_gloo_process_groups: bool, fake_process_group: bool | None) -> bool:
+    """There are no groups to a fake process group. See validate_args."""
+    return enable_gloo_process_groups and not fake_process_group
+
+
+@derives()
+def replication_jump(replication_jump: int | None, replication: bool | None) -> int | None:
+    """Without replication there is no distance of copies. See validate_args."""
+    return None if replication_jump and not replication else replication_jump
+
+
+@checks()
+def saving(
+    save: str | None,
+    save_interval: int | None,
+    save_retain_interval: int | None,
+    log_memory_interval: int | None,
+    log_interval: int,
+) -> Problems:
+    """How often to save, and which checkpoints to keep. See validate_args."""
+    if log_memory_interval is not None and (log_interval < 1 or log_memory_interval % log_interval):
+        yield Invalid(
+            f"--log-memory-interval {log_memory_interval} is not a multiple of --log-interval {log_interval}",
+            arguments=("log_memory_interval", "log_interval"),
+        )
+    if save is None:
+        return
+    if save_interval is None:
+        yield Invalid("--save needs --save-interval", "give the iterations between checkpoints", ("save",))
+        return
+    if save_interval < 1:
+        yield Invalid(f"--save-interval must be at least 1, not {save_interval}", arguments=("save_interval",))
+    elif save_retain_interval is not None and (save_retain_interval < 1 or save_retain_interval % save_interval):
+        yield Invalid(
+            f"--save-retain-interval {save_retain_interval} is not a multiple of --save-interval {save_interval}",
+            arguments=("save_retain_interval", "save_interval"),
+        )
+
+
+@checks()
+def local_checkpoints(
+    non_persistent_ckpt_type: str | None,
+    non_persistent_local_ckpt_dir: str | None,
+    replication: bool | None,
+    replication_jump: int | None,
+) -> Problems:
+    """Checkpoints on the nodes themselves. See validate_args."""
+    kind = non_persistent_ckpt_type
+    if kind not in (None, "global", "local"):
+        yield Invalid(
+            f"--non-persistent-ckpt-type {kind} is not there yet", "use global or local", ("non_persistent_ckpt_type",)
+        )
+    if kind == "local" and non_persistent_local_ckpt_dir is None:
+        yield Invalid(
+            "--non-persistent-ckpt-type local needs --non-persistent-local-ckpt-dir",
+            arguments=("non_persistent_ckpt_type",),
+        )
+    if replication and replication_jump is None:
+        yield Invalid("--replication needs --replication-jump", arguments=("replication",))
+    if replication and kind != "local":
+        yield Invalid("--replication needs --non-persistent-ckpt-type local", arguments=("replication",))
+
+
+@checks()
+def optimizer_states(
+    enable_gloo_process_groups: bool | None,
+    use_distributed_optimizer: bool,
+    use_dist_ckpt: bool,
+    dist_ckpt_optim_fully_reshardable: bool | None,
+    distrib_optim_fully_reshardable_mem_efficient: bool | None,
+    load_main_params_from_ckpt: bool | None,
+    no_load_optim: bool | None,
+) -> Problems:
+    """How optimizer states are saved and loaded. See validate_args."""
+    if enable_gloo_process_groups is False and use_distributed_optimizer:
+        if not use_dist_ckpt:
+            yield Invalid(
+                "--ckpt-format torch gathers the distributed optimizer with Gloo, which --disable-gloo-process-groups "
+                "switches off",
+                "use --ckpt-format torch_dist",
+                ("enable_gloo_process_groups", "ckpt_format"),
+            )
+        elif dist_ckpt_optim_fully_reshardable and distrib_optim_fully_reshardable_mem_efficient:
+            yield Invalid(
+                "--distrib-optim-fully-reshardable-mem-efficient needs Gloo",
+                "leave out --disable-gloo-process-groups",
+                ("distrib_optim_fully_reshardable_mem_efficient", "enable_gloo_process_groups"),
+            )
+    if load_main_params_from_ckpt and not no_load_optim:
+        yield Invalid("--load-main-params-from-ckpt needs --no-load-optim", arguments=("load_main_params_from_ckpt",))
+
+
+@checks()
+def sources_of_checkpoints(
+    use_checkpoint_args: bool | None,
+    load: str | None,
+    pretrained_checkpoint: str | None,
+    non_persistent_ckpt_type: str | None,
+    ckpt_convert_format: str | None,
+    ckpt_convert_save: str | None,
+) -> Problems:
+    """What reading a checkpoint's arguments, or converting it, needs. See initialize_megatron in initialize.py."""
+    if use_checkpoint_args and load is None and pretrained_checkpoint is None:
+        yield Invalid("--use-checkpoint-args needs --load or --pretrained-checkpoint", "", ("use_checkpoint_args",))
+    if use_checkpoint_args and non_persistent_ckpt_type == "local":
+        yield Invalid(
+            "--use-checkpoint-args does not work with --non-persistent-ckpt-type local",
+            arguments=("use_checkpoint_args", "non_persistent_ckpt_type"),
+        )
+    if ckpt_convert_format is not None:
+        missing = [name for name, value in (("load", load), ("ckpt_convert_save", ckpt_convert_save)) if value is None]
+        if missing:
+            yield Invalid(
+                f"--ckpt-convert-format needs {' and '.join(map(flag, missing))}", arguments=("ckpt_convert_format",)
+            )

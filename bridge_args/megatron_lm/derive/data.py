@@ -1,0 +1,191 @@
+"""Data sets, their splits, and reading them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from bridge_args.megatron_lm.derive import Invalid, Problems, checks, computes, derives, flag
+
+
+@derives()
+def split(split: str | None, data_path: list[str] | None) -> str | None:
+    """Shares of training, validation and test; an old default with --data-path. See validate_args in arguments.py."""
+    return "969, 30, 1" if split is None and data_path is not None else split
+
+
+@derives()
+def dataloader_type(dataloader_type: str | None) -> str:
+    """In order by default. See validate_args."""
+    return "single" if dataloader_type is None else dataloader_type
+
+
+@derives()
+def phase_transition_iterations(phase_transition_iterations: str | None) -> list[int] | str | None:
+    """Iterations at which a new phase begins, in order. See validate_args."""
+    if not phase_transition_iterations:
+        return phase_transition_iterations
+    try:
+        return sorted(int(word) for word in phase_transition_iterations.split(","))
+    except ValueError:
+        raise Invalid(
+            f"--phase-transition-iterations expects whole numbers with commas, not {phase_transition_iterations!r}"
+        ) from None
+
+
+@derives()
+def tokenizer_special_tokens(
+    tokenizer_special_tokens: list[str] | None, tiktoken_special_tokens: list[str] | None
+) -> list[str] | None:
+    """The old --tiktoken-special-tokens means the same. See validate_args."""
+    return tokenizer_special_tokens or tiktoken_special_tokens or tokenizer_special_tokens
+
+
+@computes()
+def variable_seq_lengths() -> bool:
+    """pretrain_gpt.py pads all sequences to one length. See validate_args."""
+    return False
+
+
+@checks()
+def sources(
+    mock_data: bool | None,
+    data_path: list[str] | None,
+    data_args_path: str | None,
+    train_data_path: list[str] | None,
+    valid_data_path: list[str] | None,
+    test_data_path: list[str] | None,
+    per_split_data_args_path: str | None,
+    split: str | None,
+) -> Problems:
+    """One source of data. See validate_args, and BlendedMegatronDatasetConfig.__post_init__."""
+    per_split = {
+        "train_data_path": train_data_path,
+        "valid_data_path": valid_data_path,
+        "test_data_path": test_data_path,
+    }
+    named = [name for name, value in per_split.items() if value]
+    used = [name for name, on in (("mock_data", mock_data), ("data_path", data_path)) if on] + named[:1]
+    if len(used) > 1:
+        yield Invalid(f"{' and '.join(map(flag, used))} are different sources of data", "keep one of them", tuple(used))
+    for files, name, paths in (
+        ("data_args_path", "data_path", data_path if data_args_path is not None else None),
+        ("per_split_data_args_path", "train_data_path", named if per_split_data_args_path is not None else None),
+    ):
+        if paths:
+            yield Invalid(f"{flag(files)} names a file with what {flag(name)} says", "keep one of them", (files, name))
+    whole = data_path is not None or data_args_path is not None
+    if split is not None and not whole and (named or per_split_data_args_path is not None):
+        yield Invalid(
+            f"--split {split} has no meaning where each split has data of its own", "leave it out", ("split",)
+        )
+    elif split is not None and len(re.findall(r"[.0-9]+", split)) > 3:
+        yield Invalid(f"--split {split} has more than three shares", "give training, validation, test", ("split",))
+    elif split is None and data_args_path is not None:
+        yield Invalid("--data-args-path needs --split", arguments=("data_args_path",))
+
+
+@checks()
+def reading(
+    num_dataset_builder_threads: int | None,
+    data_cache_path: str | None,
+    dataloader_fast_cache_load: bool | None,
+    dataloader_defer_npy_index_mmap: bool | None,
+    data_path: list[str] | None,
+    data_args_path: str | None,
+) -> Problems:
+    """Threads and caches. See validate_args, and BlendedMegatronDatasetConfig.__post_init__."""
+    if num_dataset_builder_threads is not None and num_dataset_builder_threads < 1:
+        yield Invalid(
+            f"--num-dataset-builder-threads must be at least 1, not {num_dataset_builder_threads}",
+            arguments=("num_dataset_builder_threads",),
+        )
+    for name, on in (
+        ("dataloader_fast_cache_load", dataloader_fast_cache_load),
+        ("dataloader_defer_npy_index_mmap", dataloader_defer_npy_index_mmap),
+    ):
+        if on and data_cache_path is None:
+            yield Invalid(f"{flag(name)} needs --data-cache-path", arguments=(name,))
+    if dataloader_fast_cache_load and (data_path is not None or data_args_path is not None):
+        yield Invalid(
+            "--dataloader-fast-cache-load does not work with --data-path",
+            "use --train-data-path, --valid-data-path and --test-data-path",
+            ("dataloader_fast_cache_load", "data_path"),
+        )
+
+
+@checks()
+def filling_in_the_middle(
+    fim_data: bool | None,
+    mock_data: bool | None,
+    legacy_tokenizer: bool | None,
+    fim_rate: float | None,
+    fim_spm_rate: float | None,
+    fim_prefix_token: str | None,
+    fim_middle_token: str | None,
+    fim_suffix_token: str | None,
+    fim_pad_token: str | None,
+    fim_eod_token: str | None,
+) -> Problems:
+    """What fill-in-the-middle data needs. See validate_args."""
+    if not fim_data:
+        return
+    for name, excluded in (("mock_data", mock_data), ("legacy_tokenizer", legacy_tokenizer)):
+        if excluded:
+            yield Invalid(f"--fim-data does not work with {flag(name)}", arguments=("fim_data", name))
+    needed = {
+        "fim_rate": bool(fim_rate),
+        "fim_spm_rate": bool(fim_spm_rate),
+        "fim_prefix_token": fim_prefix_token is not None,
+        "fim_middle_token": fim_middle_token is not None,
+        "fim_suffix_token": fim_suffix_token is not None,
+        "fim_pad_token": fim_pad_token is not None,
+        "fim_eod_token": fim_eod_token is not None,
+    }
+    missing = [flag(name) for name, there in needed.items() if not there]
+    if missing:
+        yield Invalid(f"--fim-data needs {', '.join(missing)}", arguments=("fim_data",))
+
+
+@checks()
+def phases(phase_transition_iterations: list[int] | None, rampup_batch_size: list[int] | None) -> Problems:
+    """Training in phases. See validate_args."""
+    if phase_transition_iterations and rampup_batch_size is not None:
+        yield Invalid("--phase-transition-iterations does not work with --rampup-batch-size")
+
+
+@checks()
+def determinism(
+    deterministic_mode: bool | None,
+    use_flash_attn: bool | None,
+    cross_entropy_loss_fusion: bool | None,
+    env: Mapping[str, str],
+) -> Problems:
+    """What gives other results each time. See validate_args."""
+    if not deterministic_mode:
+        return
+    for name, on in (
+        ("use_flash_attn", use_flash_attn),
+        ("cross_entropy_loss_fusion", cross_entropy_loss_fusion),
+    ):
+        if on:
+            yield Invalid(f"--deterministic-mode does not work with {flag(name)}", "", ("deterministic_mode", name))
+    algorithm = env.get("NCCL_ALGO")
+    if algorithm not in _DETERMINISTIC:
+        yield Invalid(
+            "--deterministic-mode wants NCCL_ALGO in the environment to be one of "
+            f"{', '.join(_DETERMINISTIC)}" + (f", not {algorithm}" if algorithm else ""),
+            "export NCCL_ALGO=Ring",
+            ("deterministic_mode",),
+            variable="" if algorithm else "NCCL_ALGO",
+        )
+
+
+_DETERMINISTIC = ("Tree", "Ring", "CollnetDirect", "CollnetChain", "^NVLS")
+
+
+@checks()
+def weights_and_biases(wandb_project: str | None, wandb_exp_name: str | None) -> Problems:
+    """A run in a project has a name. See _set_wandb_writer in megatron/training/global_vars.py."""
+    if wandb_project and wandb_exp_name == "":
+        yield Invalid("--wandb-project needs --wandb-exp-name", arguments=("wandb_project",))

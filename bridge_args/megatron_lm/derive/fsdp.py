@@ -1,0 +1,119 @@
+"""Fully sharded data parallelism: PyTorch's (FSDP2) and Megatron's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bridge_args.megatron_lm.derive import Invalid, Problems, checks, computes, derives, flag
+
+
+@computes(">=0.14")
+def use_custom_fsdp(use_megatron_fsdp: bool | None) -> bool:
+    """The old name of ``use_megatron_fsdp``. See validate_args in megatron/training/arguments.py."""
+    return bool(use_megatron_fsdp)
+
+
+@derives()
+def high_priority_stream_groups(
+    high_priority_stream_groups: list[str], use_torch_fsdp2: bool | None, expert_model_parallel_size: int
+) -> list[str]:
+    """With FSDP2 its communication goes first. See validate_args; Megatron FSDP only on Blackwell, not looked at."""
+    groups = list(high_priority_stream_groups or [])
+    if use_torch_fsdp2:
+        wanted = ["dp_cp", "ep_dp"] if expert_model_parallel_size > 1 else ["dp_cp"]
+        groups += [group for group in wanted if group not in groups]
+    return groups
+
+
+@checks()
+def torch_fsdp2(
+    use_torch_fsdp2: bool | None,
+    pipeline_model_parallel_size: int,
+    expert_model_parallel_size: int,
+    use_distributed_optimizer: bool,
+    gradient_accumulation_fusion: bool,
+    ckpt_format: str,
+    untie_embeddings_and_output_weights: bool,
+    fp16: bool,
+    env: Mapping[str, str],
+) -> Problems:
+    """What PyTorch's FSDP2 excludes. See validate_args."""
+    if not use_torch_fsdp2:
+        return
+    for on, name, fact in (
+        (pipeline_model_parallel_size > 1, "pipeline_model_parallel_size", "no pipeline parallelism"),
+        (expert_model_parallel_size > 1, "expert_model_parallel_size", "no expert parallelism"),
+        (use_distributed_optimizer, "use_distributed_optimizer", "no --use-distributed-optimizer"),
+        (gradient_accumulation_fusion, "gradient_accumulation_fusion", "--no-gradient-accumulation-fusion"),
+        (
+            ckpt_format not in ("torch_dist", "torch_dcp"),
+            "ckpt_format",
+            f"--ckpt-format torch_dist or torch_dcp, not {ckpt_format}",
+        ),
+        (
+            not untie_embeddings_and_output_weights,
+            "untie_embeddings_and_output_weights",
+            "--untie-embeddings-and-output-weights",
+        ),
+        (fp16, "fp16", "--bf16, not --fp16"),
+    ):
+        if on:
+            yield Invalid(f"--use-torch-fsdp2 needs {fact}", arguments=("use_torch_fsdp2", name))
+    yield from _connections("use_torch_fsdp2", env)
+
+
+@checks(">=0.14")
+def megatron_fsdp(
+    use_megatron_fsdp: bool,
+    ckpt_format: str,
+    fsdp_manual_registration: bool | None,
+    nccl_ub: bool | None,
+    env: Mapping[str, str],
+) -> Problems:
+    """What Megatron FSDP needs. See validate_args."""
+    if fsdp_manual_registration and not use_megatron_fsdp:
+        yield Invalid("--fsdp-manual-registration needs --use-megatron-fsdp", arguments=("fsdp_manual_registration",))
+    if fsdp_manual_registration and not nccl_ub:
+        yield Invalid("--fsdp-manual-registration needs --use-nccl-ub", arguments=("fsdp_manual_registration",))
+    if not use_megatron_fsdp:
+        return
+    if ckpt_format != "fsdp_dtensor":
+        yield Invalid(
+            f"--use-megatron-fsdp saves with --ckpt-format fsdp_dtensor, not {ckpt_format}",
+            arguments=("use_megatron_fsdp", "ckpt_format"),
+        )
+    yield from _connections("use_megatron_fsdp", env)
+
+
+def _connections(name: str, env: Mapping[str, str]) -> Problems:
+    if env.get("CUDA_DEVICE_MAX_CONNECTIONS") == "1":
+        yield Invalid(
+            f"{flag(name)} does not work with CUDA_DEVICE_MAX_CONNECTIONS=1",
+            "unset CUDA_DEVICE_MAX_CONNECTIONS, or set a larger number",
+            (name,),
+        )
+
+
+@checks()
+def formats_of_fsdp(
+    ckpt_format: str,
+    use_torch_fsdp2: bool | None,
+    use_megatron_fsdp: bool | None,
+    use_custom_fsdp: bool | None,
+    tensor_model_parallel_size: int,
+    pipeline_model_parallel_size: int,
+) -> Problems:
+    """Checkpoint formats that only sharded models have. See validate_args."""
+    if ckpt_format == "torch_dcp":
+        if not use_torch_fsdp2:
+            yield Invalid("--ckpt-format torch_dcp needs --use-torch-fsdp2", "use torch_dist", ("ckpt_format",))
+        for name, size in (
+            ("tensor_model_parallel_size", tensor_model_parallel_size),
+            ("pipeline_model_parallel_size", pipeline_model_parallel_size),
+        ):
+            if size > 1:
+                yield Invalid(
+                    f"--ckpt-format torch_dcp does not work with {flag(name)} {size}", arguments=("ckpt_format", name)
+                )
+    if ckpt_format == "fsdp_dtensor" and not (use_megatron_fsdp or use_custom_fsdp):
+        yield Invalid("--ckpt-format fsdp_dtensor needs --use-megatron-fsdp", "use torch_dist", ("ckpt_format",))

@@ -1,0 +1,312 @@
+"""Sizes of the model, its activation function, and its vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bridge_args.megatron_lm.derive import Invalid, Problems, checks, computes, derives, flag
+
+
+def _required(name: str, value: int | None) -> int:
+    if value is None:
+        raise Invalid(f"{flag(name)} is missing", f"add {flag(name)} with a number", (name,))
+    if value < 1:
+        raise Invalid(f"{flag(name)} must be at least 1, not {value}")
+    return value
+
+
+@derives()
+def num_layers(num_layers: int | None, given: Mapping[str, object]) -> int:
+    """Layers of the decoder; required. See validate_args in megatron/training/arguments.py."""
+    encoder = given.get("encoder_num_layers")
+    if num_layers is not None and encoder is not None:
+        raise Invalid(
+            "--num-layers and --encoder-num-layers are the same", "keep --num-layers", ("encoder_num_layers",)
+        )
+    return _required("num_layers", encoder if num_layers is None and isinstance(encoder, int) else num_layers)
+
+
+@derives()
+def encoder_num_layers(num_layers: int) -> int:
+    """Another name of ``num_layers``. See validate_args."""
+    return num_layers
+
+
+@derives()
+def hidden_size(hidden_size: int | None) -> int:
+    """Width of the residual stream; required. See validate_args."""
+    return _required("hidden_size", hidden_size)
+
+
+@derives()
+def num_attention_heads(num_attention_heads: int | None) -> int:
+    """Query heads; required. See validate_args."""
+    return _required("num_attention_heads", num_attention_heads)
+
+
+@derives()
+def max_position_embeddings(max_position_embeddings: int | None) -> int:
+    """The longest sequence, in tokens; required. See validate_args."""
+    return _required("max_position_embeddings", max_position_embeddings)
+
+
+@derives()
+def seq_length(seq_length: int | None, given: Mapping[str, object]) -> int:
+    """Tokens of a sequence; required. See validate_args."""
+    encoder = given.get("encoder_seq_length")
+    if seq_length is not None and encoder is not None:
+        raise Invalid(
+            "--seq-length and --encoder-seq-length are the same", "keep --seq-length", ("encoder_seq_length",)
+        )
+    return _required("seq_length", encoder if seq_length is None and isinstance(encoder, int) else seq_length)
+
+
+@derives()
+def encoder_seq_length(seq_length: int) -> int:
+    """Another name of ``seq_length``. See validate_args."""
+    return seq_length
+
+
+@derives()
+def ffn_hidden_size(ffn_hidden_size: int | None, hidden_size: int, swiglu: bool) -> int:
+    """Width of the feed-forward layer: 4 x hidden, or 8/3 of it in steps of 64 with SwiGLU. See validate_args."""
+    if ffn_hidden_size is not None:
+        return ffn_hidden_size
+    return int((4 * hidden_size * 2 / 3) / 64) * 64 if swiglu else 4 * hidden_size
+
+
+@derives()
+def add_qkv_bias(add_qkv_bias: bool, add_bias_linear: bool) -> bool:
+    """Biases everywhere include those of query, key and value. See validate_args."""
+    return add_qkv_bias or add_bias_linear
+
+
+@derives()
+def bias_gelu_fusion(bias_gelu_fusion: bool, add_bias_linear: bool) -> bool:
+    """Without biases there is nothing to fuse. See validate_args."""
+    return bias_gelu_fusion and add_bias_linear
+
+
+@derives()
+def padded_vocab_size(
+    padded_vocab_size: int | None,
+    tokenizer_type: str | None,
+    vocab_size: int | None,
+    make_vocab_size_divisible_by: int,
+    tensor_model_parallel_size: int,
+) -> int | None:
+    """Rows of the embedding; None where only the tokenizer's files tell. See megatron/training/tokenizer/tokenizer.py.
+
+    A NullTokenizer adds an end-of-document token to ``vocab_size``.
+    """
+    if padded_vocab_size is not None or vocab_size is None or tokenizer_type not in _OWN_SIZE:
+        return padded_vocab_size
+    multiple = make_vocab_size_divisible_by * tensor_model_parallel_size
+    if multiple < 1:
+        raise Invalid(
+            f"--make-vocab-size-divisible-by must be at least 1, not {make_vocab_size_divisible_by}",
+            arguments=("make_vocab_size_divisible_by",),
+        )
+    return -(-(vocab_size + _OWN_SIZE[tokenizer_type]) // multiple) * multiple
+
+
+# Tokenizers whose vocabulary is as large as --vocab-size says, and the tokens they add.
+_OWN_SIZE = {"NullTokenizer": 1, "NullMultimodalTokenizer": 1}
+
+
+@computes()
+def cpu_offloading(cpu_offloading_num_layers: int | None) -> bool:
+    """Are activations of some layers kept in host memory? See validate_args."""
+    return (cpu_offloading_num_layers or 0) > 0
+
+
+@checks()
+def lengths(seq_length: int, max_position_embeddings: int, decoder_seq_length: int | None) -> Problems:
+    """Sequences against positions. See validate_args."""
+    for name, length in (("seq_length", seq_length), ("decoder_seq_length", decoder_seq_length)):
+        if length is not None and length > max_position_embeddings:
+            yield Invalid(
+                f"{flag(name)} {length} is longer than --max-position-embeddings {max_position_embeddings}",
+                f"use --max-position-embeddings {length}",
+                (name, "max_position_embeddings"),
+            )
+
+
+@checks()
+def activation_function(
+    swiglu: bool,
+    squared_relu: bool | None,
+    quick_geglu: bool | None,
+    bias_gelu_fusion: bool,
+    bias_swiglu_fusion: bool,
+    use_te_activation_func: bool | None,
+    glu_linear_offset: float | None,
+) -> Problems:
+    """One activation function, and what can be fused with it.
+
+    See core_transformer_config_from_args, and TransformerConfig.__post_init__, bias_activation_fusion.
+    """
+    chosen = [
+        name for name, on in (("squared_relu", squared_relu), ("quick_geglu", quick_geglu), ("swiglu", swiglu)) if on
+    ]
+    if swiglu and len(chosen) > 1:
+        yield Invalid(f"{' and '.join(map(flag, chosen))} exclude each other", "keep one of them", tuple(chosen))
+        return
+    fused, fusion = (bias_swiglu_fusion, "--no-bias-swiglu-fusion") if swiglu else (bias_gelu_fusion, _NO_GELU_FUSION)
+    if fused and squared_relu:
+        yield Invalid("--squared-relu cannot be fused with a bias", f"add {fusion}", ("squared_relu",))
+    if fused and glu_linear_offset and (squared_relu or not quick_geglu):
+        yield Invalid(
+            "--glu-linear-offset cannot be fused with this activation function",
+            f"add --quick-geglu or {fusion}",
+            ("glu_linear_offset",),
+        )
+    if use_te_activation_func and fused:
+        yield Invalid(
+            "--use-te-activation-func cannot be fused with a bias", f"add {fusion}", ("use_te_activation_func",)
+        )
+    if use_te_activation_func and (squared_relu or quick_geglu):
+        yield Invalid(
+            f"Transformer Engine does not have {flag(chosen[0])}",
+            "leave out --use-te-activation-func",
+            ("use_te_activation_func", chosen[0]),
+        )
+
+
+_NO_GELU_FUSION = "--no-bias-gelu-fusion"
+
+
+@checks()
+def programs(
+    program: str,
+    spec: list[str] | None,
+    use_legacy_models: bool | None,
+    transformer_impl: str | None,
+    inference_fuse_tp_communication: bool | None,
+) -> Problems:
+    """What pretrain_mamba.py wants. See mamba_builders.py."""
+    if program != "pretrain_mamba.py":
+        return
+    if use_legacy_models:
+        yield Invalid("there is no legacy hybrid model", "leave out --use-legacy-models", ("use_legacy_models",))
+    if transformer_impl == "inference_optimized":
+        if inference_fuse_tp_communication:
+            yield Invalid(
+                "--inference-fuse-tp-communication is not there for hybrid models",
+                arguments=("inference_fuse_tp_communication",),
+            )
+    elif spec is None:
+        yield Invalid(
+            "pretrain_mamba.py needs --spec",
+            "add --spec megatron.core.models.mamba.mamba_layer_specs mamba_stack_spec",
+            ("spec",),
+        )
+
+
+@checks()
+def legacy_models(
+    use_legacy_models: bool | None,
+    ckpt_format: str,
+    rotary_interleaved: bool | None,
+    decoupled_lr: float | None,
+    decoupled_min_lr: float | None,
+    overlap_param_gather: bool,
+    mtp_num_layers: int | None,
+    moe_latent_size: int | None,
+) -> Problems:
+    """What the models from before Megatron Core lack. See validate_args."""
+    if not use_legacy_models:
+        return
+    if ckpt_format != "torch":
+        yield Invalid(
+            f"legacy models cannot be saved with --ckpt-format {ckpt_format}",
+            "use --ckpt-format torch, or leave out --use-legacy-models",
+            ("use_legacy_models", "ckpt_format"),
+        )
+    for name, on in (
+        ("rotary_interleaved", rotary_interleaved),
+        ("decoupled_lr", decoupled_lr is not None),
+        ("decoupled_min_lr", decoupled_min_lr is not None),
+        ("overlap_param_gather", overlap_param_gather),
+        ("mtp_num_layers", mtp_num_layers),
+        ("moe_latent_size", moe_latent_size is not None),
+    ):
+        if on:
+            yield Invalid(f"legacy models do not have {flag(name)}", arguments=("use_legacy_models", name))
+
+
+@checks()
+def offloading_of_layers(
+    cpu_offloading: bool,
+    cpu_offloading_num_layers: int | None,
+    num_layers: int,
+    pipeline_model_parallel_size: int,
+    recompute_granularity: str | None,
+    cuda_graph_impl: str | None,
+    fine_grained_activation_offloading: bool | None,
+) -> Problems:
+    """Activations kept in host memory, by layers. See TransformerConfig.__post_init__."""
+    layers = cpu_offloading_num_layers or 0
+    if not cpu_offloading:
+        return
+    if layers >= num_layers:
+        yield Invalid(
+            f"--cpu-offloading-num-layers must be less than --num-layers {num_layers}, not {layers}",
+            arguments=("cpu_offloading_num_layers", "num_layers"),
+        )
+    for name, on in (
+        ("pipeline_model_parallel_size", pipeline_model_parallel_size > 1),
+        ("recompute_granularity", recompute_granularity is not None),
+        ("cuda_graph_impl", cuda_graph_impl not in (None, "none")),
+        ("fine_grained_activation_offloading", fine_grained_activation_offloading),
+    ):
+        if on:
+            yield Invalid(
+                f"--cpu-offloading-num-layers cannot be combined with {flag(name)}",
+                arguments=("cpu_offloading_num_layers", name),
+            )
+
+
+@checks()
+def fine_grained_offloading(
+    fine_grained_activation_offloading: bool | None,
+    offload_modules: list[str] | None,
+    transformer_impl: str | None,
+    env: Mapping[str, str],
+) -> Problems:
+    """Activations kept in host memory, by modules. See validate_args, and TransformerConfig.__post_init__."""
+    if not fine_grained_activation_offloading:
+        return
+    modules = offload_modules or []
+    if transformer_impl != "transformer_engine":
+        yield Invalid(
+            f"--fine-grained-activation-offloading needs Transformer Engine, not --transformer-impl {transformer_impl}",
+            arguments=("fine_grained_activation_offloading", "transformer_impl"),
+        )
+    if env.get("NVTE_CPU_OFFLOAD_V1", "0") != "1":
+        yield Invalid(
+            "--fine-grained-activation-offloading wants NVTE_CPU_OFFLOAD_V1=1 in the environment",
+            "export NVTE_CPU_OFFLOAD_V1=1",
+            ("fine_grained_activation_offloading",),
+            variable="NVTE_CPU_OFFLOAD_V1",
+        )
+    if not modules:
+        yield Invalid(
+            "--fine-grained-activation-offloading needs --offload-modules",
+            f"name some of {', '.join(_OFFLOADABLE)}",
+            ("fine_grained_activation_offloading",),
+        )
+    unknown = [name for name in modules if name not in _OFFLOADABLE]
+    if unknown:
+        yield Invalid(
+            f"--offload-modules does not know {', '.join(unknown)}",
+            f"it knows {', '.join(_OFFLOADABLE)}",
+            ("offload_modules",),
+        )
+    if "attn_proj" in modules and "core_attn" not in modules:
+        yield Invalid(
+            "--offload-modules attn_proj needs core_attn, whose output it reads", "add core_attn", ("offload_modules",)
+        )
+
+
+_OFFLOADABLE = ("core_attn", "attn_proj", "expert_fc1", "moe_act", "attn_norm", "mlp_norm", "qkv_linear")

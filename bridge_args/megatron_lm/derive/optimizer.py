@@ -1,0 +1,110 @@
+"""The optimizer, and the weights it decays."""
+
+from __future__ import annotations
+
+from bridge_args.megatron_lm.derive import Invalid, Problems, checks, derives, flag
+from bridge_args.megatron_lm.derive.precision import FP32
+from bridge_args.values import Symbol
+
+
+@derives()
+def apply_wd_to_qk_layernorm(apply_wd_to_qk_layernorm: bool, no_weight_decay_cond_type: str | None) -> bool:
+    """The old --no-weight-decay-cond-type means this. See validate_args in megatron/training/arguments.py."""
+    return apply_wd_to_qk_layernorm or no_weight_decay_cond_type == "apply_wd_to_qk_layernorm"
+
+
+@checks()
+def moments(
+    optimizer: str,
+    use_precision_aware_optimizer: bool | None,
+    use_distributed_optimizer: bool | None,
+    main_grads_dtype: Symbol | None,
+    main_params_dtype: Symbol | None,
+    exp_avg_dtype: Symbol | None,
+    exp_avg_sq_dtype: Symbol | None,
+) -> Problems:
+    """Optimizer states in other formats than fp32. See OptimizerConfig.__post_init__."""
+    if use_precision_aware_optimizer:
+        if optimizer != "adam":
+            yield Invalid(
+                f"--use-precision-aware-optimizer works with adam, not {optimizer}",
+                arguments=("use_precision_aware_optimizer", "optimizer"),
+            )
+        if not use_distributed_optimizer:
+            yield Invalid(
+                "--use-precision-aware-optimizer needs --use-distributed-optimizer",
+                arguments=("use_precision_aware_optimizer",),
+            )
+        return
+    for name, dtype in (
+        ("main_grads_dtype", main_grads_dtype),
+        ("main_params_dtype", main_params_dtype),
+        ("exp_avg_dtype", exp_avg_dtype),
+        ("exp_avg_sq_dtype", exp_avg_sq_dtype),
+    ):
+        if dtype not in (None, FP32):
+            yield Invalid(
+                f"{flag(name)} other than fp32 needs --use-precision-aware-optimizer",
+                "add it, or leave out " + flag(name),
+                (name,),
+            )
+
+
+@checks()
+def offloading(
+    optimizer_cpu_offload: bool | None,
+    use_precision_aware_optimizer: bool | None,
+    fp8_param_gather: bool | None,
+    fp8_recipe: str | None,
+) -> Problems:
+    """Optimizer states in host memory. See validate_args."""
+    if not optimizer_cpu_offload:
+        return
+    if not use_precision_aware_optimizer:
+        yield Invalid(
+            "--optimizer-cpu-offload needs --use-precision-aware-optimizer", arguments=("optimizer_cpu_offload",)
+        )
+    if fp8_param_gather and fp8_recipe != "delayed":
+        yield Invalid(
+            f"--optimizer-cpu-offload with --fp8-param-gather needs --fp8-recipe delayed, not {fp8_recipe}",
+            arguments=("optimizer_cpu_offload", "fp8_recipe"),
+        )
+
+
+@checks(">=0.16")
+def muon(
+    optimizer: str,
+    overlap_grad_reduce: bool,
+    overlap_param_gather: bool,
+    use_distributed_optimizer: bool,
+    use_torch_fsdp2: bool,
+    use_megatron_fsdp: bool,
+    ckpt_format: str,
+) -> Problems:
+    """What Muon excludes. See validate_args."""
+    if "muon" not in optimizer:
+        return
+    for name, on in (
+        ("overlap_grad_reduce", overlap_grad_reduce),
+        ("overlap_param_gather", overlap_param_gather),
+        ("use_distributed_optimizer", use_distributed_optimizer),
+        ("use_torch_fsdp2", use_torch_fsdp2),
+        ("use_megatron_fsdp", use_megatron_fsdp),
+    ):
+        if on:
+            yield Invalid(f"--optimizer {optimizer} does not work with {flag(name)}", "", ("optimizer", name))
+    if ckpt_format not in ("torch", "torch_dist"):
+        yield Invalid(
+            f"--optimizer {optimizer} cannot be saved with --ckpt-format {ckpt_format}",
+            "use torch_dist",
+            ("optimizer", "ckpt_format"),
+        )
+
+
+@checks()
+def kinds_without_decay(no_weight_decay_cond_type: str | None) -> Problems:
+    """The one value the old argument has. See validate_args."""
+    if no_weight_decay_cond_type not in (None, "apply_wd_to_qk_layernorm", "qwen3_next"):
+        yield Invalid(
+            f"--no-weight-decay-cond-type {no_weight_decay_cond_type} is not known", "use --apply-wd-to-qk-layernorm"
+        )

@@ -1,0 +1,111 @@
+"""Communication of gradients and parameters behind computation, and its buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bridge_args.megatron_lm.derive import Invalid, Problems, checks
+
+
+@checks()
+def param_gather(
+    overlap_param_gather: bool,
+    overlap_grad_reduce: bool,
+    use_distributed_optimizer: bool,
+    use_megatron_fsdp: bool | None,
+    use_custom_fsdp: bool | None,
+) -> Problems:
+    """Parameters gathered while the forward pass runs. See validate_args in megatron/training/arguments.py."""
+    if not overlap_param_gather:
+        return
+    if not (use_distributed_optimizer or use_megatron_fsdp or use_custom_fsdp):
+        yield Invalid(
+            "--overlap-param-gather needs --use-distributed-optimizer or --use-megatron-fsdp",
+            arguments=("overlap_param_gather",),
+        )
+    if not overlap_grad_reduce:
+        yield Invalid("--overlap-param-gather needs --overlap-grad-reduce", arguments=("overlap_param_gather",))
+
+
+@checks()
+def param_gather_with_step(
+    overlap_param_gather_with_optimizer_step: bool | None,
+    use_distributed_optimizer: bool,
+    overlap_param_gather: bool,
+    virtual_pipeline_model_parallel_size: int | None,
+    use_dist_ckpt: bool,
+) -> Problems:
+    """Parameters gathered while the optimizer runs. See validate_args."""
+    if not overlap_param_gather_with_optimizer_step:
+        return
+    for on, fact in (
+        (not use_distributed_optimizer, "--use-distributed-optimizer"),
+        (not overlap_param_gather, "--overlap-param-gather"),
+        (virtual_pipeline_model_parallel_size is None, "virtual pipeline stages"),
+        (use_dist_ckpt, "--ckpt-format torch"),
+    ):
+        if on:
+            yield Invalid(
+                f"--overlap-param-gather-with-optimizer-step needs {fact}",
+                arguments=("overlap_param_gather_with_optimizer_step",),
+            )
+
+
+@checks()
+def tensor_parallel_overlap(tp_comm_overlap: bool | None, sequence_parallel: bool) -> Problems:
+    """Tensor-parallel communication behind matrix products. See validate_args."""
+    if tp_comm_overlap and not sequence_parallel:
+        yield Invalid(
+            "--tp-comm-overlap needs --sequence-parallel and tensor parallelism",
+            arguments=("tp_comm_overlap", "sequence_parallel"),
+        )
+
+
+@checks()
+def buckets(
+    ddp_num_buckets: int | None,
+    ddp_bucket_size: int | None,
+    skip_train: bool | None,
+    use_torch_fsdp2: bool | None,
+) -> Problems:
+    """Gradients in buckets, by number or by size. See get_model in megatron/training/training.py."""
+    if ddp_num_buckets is None or skip_train or use_torch_fsdp2:
+        return
+    if ddp_bucket_size is not None:
+        yield Invalid(
+            f"--ddp-num-buckets {ddp_num_buckets} and --ddp-bucket-size {ddp_bucket_size} exclude each other",
+            "keep one of them",
+            ("ddp_num_buckets", "ddp_bucket_size"),
+        )
+    if ddp_num_buckets <= 0:
+        yield Invalid(f"--ddp-num-buckets must be at least 1, not {ddp_num_buckets}", arguments=("ddp_num_buckets",))
+
+
+@checks()
+def user_buffers(nccl_ub: bool | None, env: Mapping[str, str]) -> Problems:
+    """Buffers that NCCL knows. See DistributedDataParallelConfig.__post_init__."""
+    if nccl_ub and "expandable_segments:True" in env.get("PYTORCH_CUDA_ALLOC_CONF", "").split(","):
+        yield Invalid(
+            "--use-nccl-ub does not work with PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
+            "unset PYTORCH_CUDA_ALLOC_CONF",
+            ("nccl_ub",),
+        )
+
+
+@checks()
+def weight_hashes(
+    check_weight_hash_across_dp_replicas_interval: int | None,
+    use_megatron_fsdp: bool | None,
+    data_parallel_sharding_strategy: str | None,
+) -> Problems:
+    """Copies of weights can be compared where there are copies. See validate_args."""
+    if (
+        use_megatron_fsdp
+        and data_parallel_sharding_strategy == "optim_grads_params"
+        and check_weight_hash_across_dp_replicas_interval is not None
+    ):
+        yield Invalid(
+            "--check-weight-hash-across-dp-replicas-interval needs whole weights on every rank, not "
+            "--data-parallel-sharding-strategy optim_grads_params",
+            arguments=("check_weight_hash_across_dp_replicas_interval", "data_parallel_sharding_strategy"),
+        )

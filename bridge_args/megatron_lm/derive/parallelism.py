@@ -1,0 +1,245 @@
+"""How ranks are divided: tensor, context, expert and data parallelism. Pipelines have a module of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+from bridge_args.megatron_lm.derive import Invalid, Problems, checks, computes, derives
+
+
+@computes()
+def data_parallel_size(
+    world_size: int, tensor_model_parallel_size: int, pipeline_model_parallel_size: int, context_parallel_size: int
+) -> int:
+    """Number of copies of the model. See validate_args in megatron/training/arguments.py."""
+    ranks = tensor_model_parallel_size * pipeline_model_parallel_size * context_parallel_size
+    said = (
+        f"tensor {tensor_model_parallel_size} x pipeline {pipeline_model_parallel_size} "
+        f"x context {context_parallel_size} = {ranks}"
+    )
+    if ranks < 1:
+        raise Invalid(f"parallel sizes must be at least 1: {said}")
+    if world_size % ranks:
+        raise Invalid(
+            f"{world_size} GPUs cannot be divided: {said}",
+            f"use a multiple of {ranks} GPUs, or parallel sizes whose product divides {world_size}",
+        )
+    return world_size // ranks
+
+
+@derives()
+def expert_tensor_parallel_size(expert_tensor_parallel_size: int | None, tensor_model_parallel_size: int) -> int:
+    """Ranks that share one expert's tensors; those of the rest of the model by default. See validate_args."""
+    return tensor_model_parallel_size if expert_tensor_parallel_size is None else expert_tensor_parallel_size
+
+
+@computes()
+def expert_data_parallel_size(
+    data_parallel_size: int,
+    tensor_model_parallel_size: int,
+    context_parallel_size: int,
+    expert_tensor_parallel_size: int | None,
+    expert_model_parallel_size: int,
+) -> int:
+    """Number of copies of each expert. See initialize_model_parallel in megatron/core/parallel_state.py."""
+    stage = data_parallel_size * tensor_model_parallel_size * context_parallel_size
+    tensor = expert_tensor_parallel_size or tensor_model_parallel_size
+    ranks = tensor * expert_model_parallel_size
+    if ranks < 1 or stage % ranks:
+        raise Invalid(
+            f"the {stage} GPUs of a pipeline stage cannot be divided among experts: expert tensor {tensor} x expert "
+            f"{expert_model_parallel_size} = {ranks}",
+            "use more GPUs, or a smaller --expert-model-parallel-size or --expert-tensor-parallel-size",
+            ("expert_model_parallel_size", "expert_tensor_parallel_size"),
+        )
+    return stage // ranks
+
+
+@derives()
+def sequence_parallel(sequence_parallel: bool, tensor_model_parallel_size: int) -> bool:
+    """Off without tensor parallelism, where it would only change the numerics. See validate_args."""
+    return sequence_parallel and tensor_model_parallel_size > 1
+
+
+@derives()
+def inprocess_active_world_size(inprocess_active_world_size: int, given: Mapping[str, object], world_size: int) -> int:
+    """All ranks by default: the default is WORLD_SIZE. See _add_inprocess_restart_args in arguments.py."""
+    return inprocess_active_world_size if "inprocess_active_world_size" in given else world_size
+
+
+@checks()
+def rank_order(
+    use_tp_pp_dp_mapping: bool,
+    pipeline_model_parallel_size: int,
+    data_parallel_size: int,
+    expert_data_parallel_size: int,
+) -> Problems:
+    """With pipelines before data in the rank order. See initialize_model_parallel in megatron/core/parallel_state.py."""
+    if use_tp_pp_dp_mapping and pipeline_model_parallel_size > 1 and data_parallel_size != expert_data_parallel_size:
+        yield Invalid(
+            f"--use-tp-pp-dp-mapping needs as many copies of the experts as of the rest of the model, "
+            f"not {expert_data_parallel_size} and {data_parallel_size}",
+            "leave out --use-tp-pp-dp-mapping, or choose expert parallel sizes whose product is "
+            "tensor x context parallel size",
+            ("use_tp_pp_dp_mapping", "expert_model_parallel_size", "expert_tensor_parallel_size"),
+        )
+
+
+@checks()
+def context_parallelism(
+    context_parallel_size: int,
+    hierarchical_context_parallel_sizes: list[int] | None,
+    cp_comm_type: list[str] | None,
+    seq_length: int,
+    num_layers: int,
+    use_legacy_models: bool | None,
+) -> Problems:
+    """Division of the sequence. See validate_args, and TransformerConfig.__post_init__ for ``cp_comm_type``."""
+    sizes = hierarchical_context_parallel_sizes
+    if sizes and prod(sizes) != context_parallel_size:
+        yield Invalid(
+            f"--hierarchical-context-parallel-sizes {' '.join(map(str, sizes))} multiply to {prod(sizes)}, "
+            f"but --context-parallel-size is {context_parallel_size}",
+            arguments=("hierarchical_context_parallel_sizes", "context_parallel_size"),
+        )
+    if cp_comm_type and "a2a+p2p" in cp_comm_type and sizes is None:
+        yield Invalid(
+            "--cp-comm-type a2a+p2p needs --hierarchical-context-parallel-sizes",
+            f"give two sizes whose product is {context_parallel_size}",
+            ("cp_comm_type",),
+        )
+    if context_parallel_size <= 1:
+        return
+    if seq_length % (2 * context_parallel_size):
+        yield Invalid(
+            f"--seq-length {seq_length} is not a multiple of 2 x context parallel {context_parallel_size} = "
+            f"{2 * context_parallel_size}",
+            arguments=("seq_length", "context_parallel_size"),
+        )
+    if cp_comm_type and len(cp_comm_type) not in (1, num_layers):
+        yield Invalid(
+            f"--cp-comm-type has {len(cp_comm_type)} values for {num_layers} layers",
+            "give one value, or one for each layer",
+            ("cp_comm_type",),
+        )
+    if use_legacy_models:
+        yield Invalid(
+            "context parallelism is not there for legacy models",
+            arguments=("context_parallel_size", "use_legacy_models"),
+        )
+
+
+@checks(">=0.16")
+def hybrid_context_parallelism(
+    hybrid_context_parallel: bool,
+    pipeline_model_parallel_size: int,
+    enable_cuda_graph: bool | None,
+    use_megatron_fsdp: bool,
+    dataloader_type: str,
+    calculate_per_token_loss: bool,
+    data_parallel_size: int,
+    context_parallel_size: int,
+) -> Problems:
+    """What hybrid context parallelism excludes. See validate_args, and parallel_state.py for the number of ranks."""
+    if not hybrid_context_parallel:
+        return
+    for excluded, name, remedy in (
+        (pipeline_model_parallel_size > 1, "pipeline_model_parallel_size", "pipeline parallelism"),
+        (enable_cuda_graph, "enable_cuda_graph", "CUDA graphs"),
+        (use_megatron_fsdp, "use_megatron_fsdp", "Megatron FSDP"),
+        (dataloader_type != "single", "dataloader_type", f"--dataloader-type {dataloader_type}"),
+    ):
+        if excluded:
+            yield Invalid(
+                f"--hybrid-context-parallel cannot be combined with {remedy}",
+                arguments=("hybrid_context_parallel", name),
+            )
+    if not calculate_per_token_loss:
+        yield Invalid(
+            "--hybrid-context-parallel needs --calculate-per-token-loss", arguments=("hybrid_context_parallel",)
+        )
+    ranks = data_parallel_size * context_parallel_size
+    if ranks % 2:
+        yield Invalid(
+            f"--hybrid-context-parallel needs an even number of data x context parallel ranks, not {ranks}",
+            arguments=("hybrid_context_parallel", "context_parallel_size"),
+        )
+
+
+@checks()
+def distributed_optimizer_instances(
+    num_distributed_optimizer_instances: int | None, data_parallel_size: int, context_parallel_size: int
+) -> Problems:
+    """Data-parallel ranks per instance. See initialize_model_parallel in megatron/core/parallel_state.py."""
+    instances = num_distributed_optimizer_instances or 1
+    ranks = data_parallel_size * context_parallel_size
+    if ranks % instances:
+        yield Invalid(
+            f"{ranks} data-parallel ranks cannot be divided among --num-distributed-optimizer-instances {instances}",
+            arguments=("num_distributed_optimizer_instances",),
+        )
+
+
+@checks()
+def sharp(
+    use_sharp: bool | None, sharp_enabled_group: str | None, num_distributed_optimizer_instances: int | None
+) -> Problems:
+    """Which group SHARP works for. See initialize_model_parallel in megatron/core/parallel_state.py."""
+    if sharp_enabled_group is not None and not use_sharp:
+        yield Invalid("--sharp-enabled-group needs --use-sharp", arguments=("sharp_enabled_group",))
+    elif sharp_enabled_group == "dp_replica" and (num_distributed_optimizer_instances or 1) < 2:
+        yield Invalid(
+            "--sharp-enabled-group dp_replica needs --num-distributed-optimizer-instances of 2 or more",
+            arguments=("sharp_enabled_group", "num_distributed_optimizer_instances"),
+        )
+
+
+@checks(">=0.16")
+def fake_process_group(fake_process_group: bool, moe_token_dispatcher_type: str) -> Problems:
+    """A single process that plays many ranks. See validate_args."""
+    if fake_process_group and moe_token_dispatcher_type == "flex":
+        yield Invalid(
+            "--fake-process-group cannot be combined with --moe-token-dispatcher-type flex",
+            arguments=("fake_process_group", "moe_token_dispatcher_type"),
+        )
+
+
+@checks()
+def device_connections(
+    tensor_model_parallel_size: int,
+    context_parallel_size: int,
+    use_torch_fsdp2: bool | None,
+    use_megatron_fsdp: bool | None,
+    overlap_moe_expert_parallel_comm: bool | None,
+    env: Mapping[str, str],
+) -> Problems:
+    """One hardware queue on Hopper and before, so that communication starts first. See validate_args."""
+    if tensor_model_parallel_size == 1 and context_parallel_size == 1:
+        return
+    if use_torch_fsdp2 or use_megatron_fsdp or overlap_moe_expert_parallel_comm:
+        return
+    value = env.get("CUDA_DEVICE_MAX_CONNECTIONS")
+    concerned = tuple(
+        name
+        for name, size in (
+            ("tensor_model_parallel_size", tensor_model_parallel_size),
+            ("context_parallel_size", context_parallel_size),
+        )
+        if size > 1
+    )
+    if value is None:
+        yield Invalid(
+            "with tensor or context parallelism Megatron-LM wants CUDA_DEVICE_MAX_CONNECTIONS=1 in the environment",
+            "export CUDA_DEVICE_MAX_CONNECTIONS=1",
+            concerned,
+            variable="CUDA_DEVICE_MAX_CONNECTIONS",
+        )
+    elif value != "1":
+        yield Invalid(
+            f"with tensor or context parallelism and CUDA_DEVICE_MAX_CONNECTIONS={value} Megatron-LM stops on GPUs "
+            "older than Blackwell",
+            "there, export CUDA_DEVICE_MAX_CONNECTIONS=1",
+            concerned,
+            stops=False,
+        )

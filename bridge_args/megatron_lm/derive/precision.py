@@ -1,0 +1,171 @@
+"""Number formats of parameters, gradients and optimizer states; formats are ``Symbol("torch.bfloat16")`` and the like."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bridge_args.megatron_lm.derive import Invalid, Problems, checks, computes, derives, flag
+from bridge_args.values import Symbol
+
+FP32: Final = Symbol("torch.float32")
+_FORMATS: Final = {
+    "fp32": FP32,
+    "bf16": Symbol("torch.bfloat16"),
+    "fp16": Symbol("torch.float16"),
+    "fp8": Symbol("torch.uint8"),
+}
+
+
+@computes()
+def params_dtype(fp16: bool, bf16: bool) -> Symbol:
+    """Format of the parameters. See validate_args in megatron/training/arguments.py."""
+    if fp16 and bf16:
+        raise Invalid("--fp16 and --bf16 exclude each other", "keep one of them")
+    return _FORMATS["fp16" if fp16 else "bf16" if bf16 else "fp32"]
+
+
+@derives()
+def main_grads_dtype(main_grads_dtype: str) -> Symbol:
+    """Format of the gradients in the optimizer. See validate_args, dtype_map."""
+    return _FORMATS[main_grads_dtype]
+
+
+@derives()
+def main_params_dtype(main_params_dtype: str) -> Symbol:
+    """Format of the parameters in the optimizer. See validate_args, dtype_map."""
+    return _FORMATS[main_params_dtype]
+
+
+@derives()
+def exp_avg_dtype(exp_avg_dtype: str) -> Symbol:
+    """Format of Adam's first moment. See validate_args, dtype_map."""
+    return _FORMATS[exp_avg_dtype]
+
+
+@derives()
+def exp_avg_sq_dtype(exp_avg_sq_dtype: str) -> Symbol:
+    """Format of Adam's second moment. See validate_args, dtype_map."""
+    return _FORMATS[exp_avg_sq_dtype]
+
+
+@derives()
+def accumulate_allreduce_grads_in_fp32(
+    accumulate_allreduce_grads_in_fp32: bool, bf16: bool, grad_reduce_in_bf16: bool | None, main_grads_dtype: Symbol
+) -> bool:
+    """On with bf16, unless gradients are reduced in bf16 or kept in another format. See validate_args."""
+    if not bf16:
+        return accumulate_allreduce_grads_in_fp32
+    if accumulate_allreduce_grads_in_fp32 and main_grads_dtype != FP32:
+        raise Invalid(
+            f"--accumulate-allreduce-grads-in-fp32 keeps gradients in fp32, not in {main_grads_dtype}",
+            "leave out --main-grads-dtype or --accumulate-allreduce-grads-in-fp32",
+            ("accumulate_allreduce_grads_in_fp32", "main_grads_dtype"),
+        )
+    if grad_reduce_in_bf16:
+        return False
+    return accumulate_allreduce_grads_in_fp32 or main_grads_dtype == FP32
+
+
+@derives()
+def check_for_nan_in_loss_and_grad(
+    check_for_nan_in_loss_and_grad: bool, fp16: bool, loss_scale: float | None, fake_process_group: bool | None
+) -> bool:
+    """Off with dynamic loss scaling, which needs NaNs to go on. See validate_args."""
+    return check_for_nan_in_loss_and_grad and not (fp16 and not loss_scale) and not fake_process_group
+
+
+@derives()
+def fp8_param_gather(fp8_param_gather: bool, use_torch_fsdp2: bool | None) -> bool:
+    """Torch FSDP2 gathers parameters in bf16. See validate_args."""
+    return fp8_param_gather and not use_torch_fsdp2
+
+
+@derives()
+def reuse_grad_buf_for_mxfp8_param_ag(
+    reuse_grad_buf_for_mxfp8_param_ag: bool, fsdp_manual_registration: bool | None, use_megatron_fsdp: bool | None
+) -> bool:
+    """Off where Megatron FSDP registers its buffers itself. See validate_args."""
+    return reuse_grad_buf_for_mxfp8_param_ag and not (fsdp_manual_registration and use_megatron_fsdp)
+
+
+@checks()
+def low_precision(
+    fp8: str | None,
+    fp8_recipe: str | None,
+    fp8_param_gather: bool | None,
+    fp8_quantizer_factory: str | None,
+    fp4: str | None,
+    fp4_param: bool | None,
+    fp4_recipe: str | None,
+    fp4_quantizer_factory: str | None,
+    use_distributed_optimizer: bool | None,
+    use_torch_fsdp2: bool | None,
+    use_megatron_fsdp: bool | None,
+    reuse_grad_buf_for_mxfp8_param_ag: bool | None,
+) -> Problems:
+    """FP8 and FP4. See validate_args, TransformerConfig.__post_init__, DistributedDataParallelConfig.__post_init__."""
+    if fp8 and fp4:
+        yield Invalid("--fp8-format and --fp4-format exclude each other", "keep one of them", ("fp8", "fp4"))
+    if fp4_param and not fp4:
+        yield Invalid("--fp4-param-gather needs --fp4-format", arguments=("fp4_param",))
+    if fp8_param_gather and not fp8:
+        yield Invalid("--fp8-param-gather needs --fp8-format", arguments=("fp8_param_gather",))
+    if fp8_param_gather and not (use_distributed_optimizer or use_torch_fsdp2 or use_megatron_fsdp):
+        yield Invalid(
+            "--fp8-param-gather needs sharded parameters",
+            "add --use-distributed-optimizer or --use-megatron-fsdp",
+            ("fp8_param_gather",),
+        )
+    if reuse_grad_buf_for_mxfp8_param_ag and not fp8_param_gather:
+        yield Invalid(
+            "--reuse-grad-buf-for-mxfp8-param-ag needs --fp8-param-gather",
+            arguments=("reuse_grad_buf_for_mxfp8_param_ag",),
+        )
+    for name, on, recipe, factory in (
+        ("fp8", fp8, fp8_recipe, fp8_quantizer_factory),
+        ("fp4", fp4, fp4_recipe, fp4_quantizer_factory),
+    ):
+        if on and recipe == "custom" and not factory:
+            yield Invalid(
+                f"--{name}-recipe custom needs --{name}-quantizer-factory",
+                "give the function's import path, package.module.function",
+                (f"{name}_recipe",),
+            )
+
+
+@checks()
+def layers_in_bf16(
+    fp8: str | None,
+    fp8_recipe: str | None,
+    first_last_layers_bf16: bool | None,
+    num_layers_at_start_in_bf16: int | None,
+    num_layers_at_end_in_bf16: int | None,
+    num_layers: int,
+    pipeline_model_parallel_size: int,
+) -> Problems:
+    """First and last layers outside FP8. See TransformerConfig.__post_init__."""
+    if not fp8 or not first_last_layers_bf16:
+        return
+    if fp8_recipe == "delayed":
+        yield Invalid(
+            "--first-last-layers-bf16 does not work with --fp8-recipe delayed",
+            arguments=("first_last_layers_bf16", "fp8_recipe"),
+        )
+    most = num_layers // pipeline_model_parallel_size
+    for name, layers in (
+        ("num_layers_at_start_in_bf16", num_layers_at_start_in_bf16),
+        ("num_layers_at_end_in_bf16", num_layers_at_end_in_bf16),
+    ):
+        if layers is not None and not 0 <= layers <= most:
+            yield Invalid(f"{flag(name)} must be from 0 to {most}, the layers of a stage, not {layers}", "", (name,))
+
+
+@checks()
+def half_precision(
+    fp16: bool, bf16: bool, fp16_lm_cross_entropy: bool | None, fp32_residual_connection: bool | None
+) -> Problems:
+    """What only makes sense in fp16 or bf16. See validate_args."""
+    if fp16_lm_cross_entropy and not fp16:
+        yield Invalid("--fp16-lm-cross-entropy needs --fp16", arguments=("fp16_lm_cross_entropy",))
+    if fp32_residual_connection and not (fp16 or bf16):
+        yield Invalid("--fp32-residual-connection needs --bf16 or --fp16", arguments=("fp32_residual_connection",))

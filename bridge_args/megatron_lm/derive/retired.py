@@ -1,0 +1,23 @@
+"""Arguments that are only there to be refused."""
+
+from __future__ import annotations
+
+from bridge_args.megatron_lm.derive import Invalid, Problems, checks, flag
+
+
+@checks()
+def old_names(
+    batch_size: int | None,
+    warmup: int | None,
+    model_parallel_size: int | None,
+    checkpoint_activations: bool | None,
+) -> Problems:
+    """Names from before 2021. See validate_args in megatron/training/arguments.py, deprecated arguments."""
+    for name, used, today in (
+        ("batch_size", batch_size is not None, "--micro-batch-size"),
+        ("warmup", warmup is not None, "--lr-warmup-fraction"),
+        ("model_parallel_size", model_parallel_size is not None, "--tensor-model-parallel-size"),
+        ("checkpoint_activations", checkpoint_activations, "--recompute-activations"),
+    ):
+        if used:
+            yield Invalid(f"{flag(name)} is no longer there", f"use {today}", (name,))
