@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any, Final
 
-from bridge_args.emit.layout import Part, escaped, field_of, leaf, merge_notes, on_one_line, parts
+from bridge_args.emit.layout import Part, built_by_merging, escaped, field_of, leaf, merge_notes, on_one_line, parts
 from bridge_args.emit.run_config import to_run_config
 from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.values import to_plain
@@ -43,8 +43,12 @@ def to_yaml(t: Translation, full: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def scalar(value: Any) -> str:
-    """A plain scalar as PyYAML and OmegaConf both read it."""
+def scalar(value: Any, readings: int = 1) -> str:
+    """A plain scalar as PyYAML and OmegaConf both read it.
+
+    Args:
+        readings: how often OmegaConf will read a text; see ``layout.escaped``.
+    """
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -53,7 +57,7 @@ def scalar(value: Any) -> str:
         return _float(value)
     if isinstance(value, int):
         return str(int(value))
-    return _text(escaped(str(value)))
+    return _text(escaped(str(value), readings))
 
 
 def _text(text: str) -> str:
@@ -63,13 +67,13 @@ def _text(text: str) -> str:
     return "".join(char if char.isprintable() else _escape(char) for char in quoted)
 
 
-def flow(plain: Any) -> str:
+def flow(plain: Any, readings: int = 1) -> str:
     """A plain value on one line."""
     if isinstance(plain, dict):
-        return "{" + ", ".join(f"{_key(key)}: {flow(item)}" for key, item in plain.items()) + "}"
+        return "{" + ", ".join(f"{_key(key)}: {flow(item, readings)}" for key, item in plain.items()) + "}"
     if isinstance(plain, (list, tuple)):
-        return "[" + ", ".join(flow(item) for item in plain) + "]"
-    return scalar(plain)
+        return "[" + ", ".join(flow(item, readings) for item in plain) + "]"
+    return scalar(plain, readings)
 
 
 def _key(key: Any) -> str:
@@ -107,43 +111,42 @@ def _part(t: Translation, part: Part, origins: dict[str, str]) -> Iterator[str]:
         yield from _entry("", part.name, to_plain(part.value.value), origins[part.value.path])
         if not part.settings:
             return
-    notes = merge_notes(t, part)
+    notes = {path: (f"  # {note}:",) for path, note in merge_notes(t, part).items()}
+    readings = 2 if built_by_merging(t, part) else 1
     yield f"{_key(part.name)}:"
     if part.target is not None:
-        comment = _with_note(origins[part.target.path], notes.get(part.target.path))
-        yield from _entry("  ", "_target_", part.target.value, comment)
+        yield from notes.get(part.target.path, ())
+        yield from _entry("  ", "_target_", part.target.value, origins[part.target.path])
     elif part.opened:
         yield from _entry("  ", "_target_", part.class_name, "Bridge has none of this until it is asked for")
     for assignment in part.settings:
-        comment = _with_note(origins[assignment.path], notes.get(assignment.path))
-        yield from _entry("  ", leaf(assignment), to_plain(assignment.value), comment)
+        yield from notes.get(assignment.path, ())
+        yield from _entry("  ", leaf(assignment), to_plain(assignment.value), origins[assignment.path], readings)
 
 
 def _full(t: Translation, origins: dict[str, str]) -> Iterator[str]:
     for name, section in to_run_config(t).items():
         if not isinstance(section, dict):
             comment = "" if name == "_target_" else origins.get(name, "Bridge's default")
-            yield from _entry("", name, section, comment)
+            yield from _entry("", name, section, comment, 2)
             continue
         yield f"{_key(name)}:" if section else f"{_key(name)}: {{}}"
         for key, value in section.items():
             comment = origins.get(f"{name}.{key}", "" if key == "_target_" else origins.get(name, "Bridge's default"))
-            yield from _entry("  ", key, value, comment)
+            yield from _entry("  ", key, value, comment, 2)
 
 
-def _entry(indent: str, key: str, plain: Any, comment: str) -> Iterator[str]:
+def _entry(indent: str, key: str, plain: Any, comment: str, readings: int = 1) -> Iterator[str]:
     end = f"  # {comment}" if comment else ""
-    on_a_line = flow(plain)
+    if isinstance(plain, dict) and "_target_" in plain:
+        readings = 2
+    on_a_line = flow(plain, readings)
     if not isinstance(plain, dict) or not plain or len(on_a_line) <= _WIDTH:
         yield f"{indent}{_key(key)}: {on_a_line}{end}"
         return
     yield f"{indent}{_key(key)}:{end}"
     for inner, value in plain.items():
-        yield from _entry(indent + "  ", inner, value, "")
-
-
-def _with_note(origin: str, note: str | None) -> str:
-    return f"{origin}; {note}" if note and origin else note or origin
+        yield from _entry(indent + "  ", inner, value, "", readings)
 
 
 def _origin(t: Translation, assignment: Assignment) -> str:

@@ -42,8 +42,11 @@ def to_shell(t: Translation) -> str:
     return " \\\n".join(map(shlex.quote, to_overrides(t)))
 
 
-def literal(plain: Any) -> str:
+def literal(plain: Any, readings: int = 1) -> str:
     """A plain value in Hydra's grammar.
+
+    Args:
+        readings: how often OmegaConf will read the texts in it; see ``layout.escaped``.
 
     Raises:
         ValueError: for a mapping key that the grammar has no way to write.
@@ -58,10 +61,10 @@ def literal(plain: Any) -> str:
         case float():
             return repr(plain)
         case list() | tuple():
-            return "[" + ",".join(map(literal, plain)) + "]"
+            return "[" + ",".join(literal(item, readings) for item in plain) + "]"
         case dict():
-            return "{" + ",".join(f"{_key(key)}:{literal(item)}" for key, item in plain.items()) + "}"
-    text = escaped(str(plain))
+            return "{" + ",".join(f"{_key(key)}:{literal(item, readings)}" for key, item in plain.items()) + "}"
+    text = escaped(str(plain), readings)
     if _BARE.fullmatch(text) and text.lower() not in _KEYWORDS:
         return text
     # Hydra takes backslashes away only in front of a quote, and at the end.
@@ -93,7 +96,7 @@ def _overrides(t: Translation, part: Part) -> Iterator[tuple[str, Finding | None
         plain, reason = mergeable(t, part, assignment, anew=anew)
         field = field_of(t, assignment)
         added = emptied or field is None or not field.declared or _is_mapping(plain)
-        yield _one(("++" if added else "") + assignment.path, plain, assignment, reason)
+        yield _one(("++" if added else "") + assignment.path, plain, assignment, reason, anew)
 
 
 def _opened(t: Translation, part: Part) -> Iterator[tuple[str, Finding | None]]:
@@ -105,15 +108,16 @@ def _opened(t: Translation, part: Part) -> Iterator[tuple[str, Finding | None]]:
             settings[leaf(assignment)] = plain
         else:
             yield "", finding
-    yield f"++{part.name}={literal(settings)}", None
+    yield f"++{part.name}={literal(settings, 2)}", None
 
 
-def _one(key: str, plain: Any, assignment: Assignment, reason: str) -> tuple[str, Finding | None]:
+def _one(key: str, plain: Any, assignment: Assignment, reason: str, anew: bool = False) -> tuple[str, Finding | None]:
     if not reason and not _PATH.fullmatch(key.lstrip("+")):
         reason = f"Hydra's grammar has no way to write the key {key!r}"
     if not reason:
         try:
-            return f"{key}={literal(plain)}", None
+            readings = 2 if anew or isinstance(plain, dict) and "_target_" in plain else 1
+            return f"{key}={literal(plain, readings)}", None
         except ValueError as error:
             reason = str(error)
     message = f"{assignment.path} = {assignment.value} is not among the overrides: {reason}"

@@ -98,6 +98,11 @@ def own_constructor(t: Translation, part: Part) -> bool:
     return any(not field.declared for field in t.schema.classes.get(part.class_name, {}).values())
 
 
+def built_by_merging(t: Translation, part: Part) -> bool:
+    """Bridge builds the section anew when it merges a file with it, because the file names its class."""
+    return part.opened or (part.target is not None and not own_constructor(t, part))
+
+
 def mergeable(t: Translation, part: Part, assignment: Assignment, *, anew: bool) -> tuple[Any, str]:
     """The plain value to write for Bridge's merging (``training/utils/omegaconf_utils.py``), and what is wrong with it.
 
@@ -122,7 +127,7 @@ def mergeable(t: Translation, part: Part, assignment: Assignment, *, anew: bool)
 
 def merge_notes(t: Translation, part: Part) -> dict[str, str]:
     """Path to what Bridge's merging of a file does not do, for the settings of one section."""
-    anew = part.opened or (part.target is not None and not own_constructor(t, part))
+    anew = built_by_merging(t, part)
     notes = {a.path: mergeable(t, part, a, anew=anew)[1] for a in part.settings}
     notes.update({a.path: _MISSING for a in part.settings if to_plain(a.value) == "???"})
     if part.target is not None and not part.opened and own_constructor(t, part):
@@ -130,9 +135,16 @@ def merge_notes(t: Translation, part: Part) -> dict[str, str]:
     return {path: note for path, note in notes.items() if note}
 
 
-def escaped(text: str) -> str:
-    """The text as OmegaConf reads it literally: ``${`` would otherwise be an interpolation."""
-    return re.sub(r"(\\*)\$\{", lambda match: match.group(1) * 2 + r"\${", text)
+def escaped(text: str, readings: int = 1) -> str:
+    """The text as OmegaConf reads it literally: ``${`` would otherwise be an interpolation.
+
+    Args:
+        readings: how often it will be read. Bridge reads a section twice when it builds the section anew: once when
+            it merges, once in ``instantiate`` (``megatron/bridge/utils/instantiate_utils.py``).
+    """
+    for _ in range(readings):
+        text = re.sub(r"(\\*)\$\{", lambda match: match.group(1) * 2 + r"\${", text)
+    return text
 
 
 def on_one_line(text: str, limit: int = 160) -> str:

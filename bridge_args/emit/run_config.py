@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bridge_args.emit.layout import class_of
 from bridge_args.mapping.translation import Translation
 from bridge_args.values import to_plain
 
@@ -18,11 +19,12 @@ def to_run_config(t: Translation) -> dict[str, Any]:
         A nested mapping of plain YAML values, ``_target_`` at every object.
     """
     config: dict[str, Any] = {"_target_": t.schema.container}
-    for name in t.schema.sections:
-        if name in t.classes:
-            config[name] = _section(t, t.classes[name])
-        else:
-            config[name] = None
+    for name, section in t.schema.sections.items():
+        class_name = class_of(t, name)
+        if class_name is not None:
+            config[name] = _section(t, class_name)
+        elif not name.startswith("_"):  # __version__ is not for the constructor
+            config[name] = dict(section.default) if isinstance(section.default, dict) else section.default
     for assignment in t.assignments:
         section, _, leaf = assignment.path.partition(".")
         if leaf:
