@@ -50,7 +50,7 @@ def parameters(function: Builder) -> tuple[str, ...]:
 
 
 # The builders register themselves when their module is read.
-from bridge_args.mapping.sections import (  # noqa: E402
+from bridge_args.mapping.sections import (  # noqa: E402, I001
     activation as activation,
     checkpointing as checkpointing,
     communication as communication,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from bridge_args.bridge.schema import Schema
 from bridge_args.mapping.sections import Lost, builder
 
 FILL_IN_THE_MIDDLE: Final = "megatron.bridge.training.config.GPTFIMDatasetConfig"
@@ -105,6 +106,7 @@ def fill_in_the_middle(
     fim_suffix_token: str,
     fim_pad_token: str,
     fim_eod_token: str,
+    schema: Schema,
 ) -> dict[str, Any]:
     """Another class of data set, with the five tokens under the names the data set looks up.
 
@@ -112,6 +114,8 @@ def fill_in_the_middle(
     """
     if not fim_data:
         return {}
+    if FILL_IN_THE_MIDDLE not in schema.sections["dataset"].classes:
+        return {"fim_data": Lost("This Bridge has no such data set; Bridge 0.3 has.")}
     return {
         "dataset._target_": FILL_IN_THE_MIDDLE,
         "dataset.fim_rate": fim_rate,

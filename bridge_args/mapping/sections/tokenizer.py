@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from bridge_args.bridge.schema import Schema
 from bridge_args.mapping.sections import Lost, builder
 
 # megatron/bridge/training/tokenizers/utils.py: which keyword arguments reach which tokenizer
@@ -23,6 +24,7 @@ def tokenizer(
     tokenizer_hf_use_fast: bool,
     tokenizer_hf_include_special_tokens: bool,
     trust_remote_code: bool,
+    schema: Schema,
 ) -> dict[str, Any]:
     """Bridge's vocabulary of a NullTokenizer includes the end-of-document token, Megatron-LM's does not.
 
@@ -37,7 +39,9 @@ def tokenizer(
     elif tokenizer_type == "TikTokenizer":
         decided["tokenizer.vocab_size"] = vocab_size
     elif tokenizer_type in NOT_IN_BRIDGE:
-        decided["tokenizer_type"] = Lost("Bridge has no such tokenizer; HuggingFaceTokenizer and NullTokenizer are near.")
+        decided["tokenizer_type"] = Lost(
+            "Bridge has no such tokenizer; HuggingFaceTokenizer and NullTokenizer are near."
+        )
     if tokenizer_type in HUGGING_FACE:
         switches = {"trust_remote_code": trust_remote_code}
         if not legacy_tokenizer:
@@ -45,5 +49,8 @@ def tokenizer(
             switches["include_special_tokens"] = tokenizer_hf_include_special_tokens
         decided["tokenizer.hf_tokenizer_kwargs"] = {name: True for name, on in switches.items() if on}
     if tokenizer_type in SENTENCE_PIECE and tokenizer_sentencepiece_legacy:
-        decided["tokenizer.sp_tokenizer_kwargs"] = {"legacy": True}
+        if schema.find("tokenizer.sp_tokenizer_kwargs"):
+            decided["tokenizer.sp_tokenizer_kwargs"] = {"legacy": True}
+        else:
+            decided["tokenizer_sentencepiece_legacy"] = Lost("This Bridge has no such switch; Bridge 0.3 has.")
     return decided

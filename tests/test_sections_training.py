@@ -1,0 +1,275 @@
+"""Settings chosen as a whole: the run's length, data, tokenizer, checkpoints, profiling. Arguments in, settings out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bridge_args.bridge import schema as schemas
+from bridge_args.bridge.schema import Schema
+from bridge_args.mapping.sections import Lost, Rejected
+from bridge_args.mapping.sections.checkpointing import checkpoint_format, checkpoint_load, resharding
+from bridge_args.mapping.sections.data import attention_mask, blend, data_source, fill_in_the_middle, workers
+from bridge_args.mapping.sections.initialization import initialization
+from bridge_args.mapping.sections.observing import logging_level, profiler, rerun
+from bridge_args.mapping.sections.run_length import annealing, evaluation, run_length
+from bridge_args.mapping.sections.tokenizer import tokenizer
+from bridge_args.values import Symbol
+
+SCHEMA = schemas.load("0.3.1")
+
+
+def paths(decided: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in decided.items() if not isinstance(value, Lost | Rejected)}
+
+
+def lost(decided: dict[str, Any]) -> set[str]:
+    return {key for key, value in decided.items() if isinstance(value, Lost)}
+
+
+def rejected(decided: dict[str, Any]) -> set[str]:
+    return {key for key, value in decided.items() if isinstance(value, Rejected)}
+
+
+def source(**given: Any) -> dict[str, Any]:
+    names = (
+        "data_path", "train_data_path", "valid_data_path", "test_data_path", "data_args_path",
+        "per_split_data_args_path", "per_dataset_sequences_path",
+    )  # fmt: skip
+    return data_source(**{**dict.fromkeys(names), "mock_data": False, **given})
+
+
+def tokens(schema: Schema = SCHEMA, **given: Any) -> dict[str, Any]:
+    arguments = {
+        "tokenizer_type": "GPT2BPETokenizer", "vocab_size": None, "legacy_tokenizer": False,
+        "tokenizer_special_tokens": None, "tiktoken_special_tokens": None, "tokenizer_sentencepiece_legacy": False,
+        "tokenizer_hf_use_fast": False, "tokenizer_hf_include_special_tokens": False, "trust_remote_code": False,
+    }  # fmt: skip
+    return tokenizer(**{**arguments, **given}, schema=schema)
+
+
+# What Megatron Core's get_blend_from_list makes of the words after --data-path.
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        pytest.param(["a"], [["a"], None], id="one prefix"),
+        pytest.param(["30", "a", "70", "b"], [["a", "b"], [30.0, 70.0]], id="weights and prefixes"),
+        pytest.param(["a", "b"], [["a", "b"], None], id="two prefixes"),
+        pytest.param(["1", "a", "2"], [["1", "a", "2"], None], id="an odd number of words has no weights"),
+        pytest.param([" a "], [["a"], None], id="blanks are cut"),
+        pytest.param([], None, id="none"),
+    ],
+)
+def test_blend(words: list[str], expected: Any) -> None:
+    assert blend(words) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "losses"),
+    [
+        pytest.param({"data_path": ["a"]}, {"dataset.blend": [["a"], None]}, set(), id="a blend"),
+        pytest.param(
+            {"train_data_path": ["1", "a", "3", "b"], "valid_data_path": ["c"]},
+            {"dataset.blend_per_split": [[["a", "b"], [1.0, 3.0]], [["c"], None], None]},
+            set(),
+            id="a blend per split, none for the test split",
+        ),
+        pytest.param({"mock_data": True}, {}, set(), id="made-up data is the absence of a blend"),
+        pytest.param({"data_args_path": "words.txt"}, {}, {"data_args_path"}, id="a file of words"),
+        pytest.param({"per_split_data_args_path": "s.json"}, {}, {"per_split_data_args_path"}, id="a file of splits"),
+        pytest.param(
+            {"data_path": ["a"], "per_dataset_sequences_path": "n.json"},
+            {"dataset.blend": [["a"], None]},
+            {"per_dataset_sequences_path"},
+            id="a file of sequence counts",
+        ),
+    ],
+)
+def test_data_source(given: dict[str, Any], expected: dict[str, Any], losses: set[str]) -> None:
+    decided = source(**given)
+    assert paths(decided) == expected
+    assert lost(decided) == losses
+
+
+def test_the_mask_that_is_made_is_used() -> None:
+    skip = "dataset.skip_getting_attention_mask_from_dataset"
+    assert attention_mask(create_attention_mask_in_dataloader=True) == {skip: False}
+    assert attention_mask(create_attention_mask_in_dataloader=False) == {skip: True}
+
+
+def test_workers_stay_where_there_are_any() -> None:
+    assert workers(num_workers=2) == {"dataset.persistent_workers": True}
+    assert workers(num_workers=0) == {"dataset.persistent_workers": False}
+
+
+FIM = {
+    "fim_rate": 0.5, "fim_spm_rate": 0.25, "fim_split_sample": None, "fim_fragment_rate": None, "fim_no_prefix": None,
+    "fim_prefix_token": "<p>", "fim_middle_token": "<m>", "fim_suffix_token": "<s>", "fim_pad_token": "<pad>",
+    "fim_eod_token": "<eod>",
+}  # fmt: skip
+
+
+def test_fill_in_the_middle_is_another_class() -> None:
+    decided = fill_in_the_middle(fim_data=True, schema=SCHEMA, **FIM)
+    classes = {"dataset": decided["dataset._target_"]}
+    assert decided["dataset.fim_spm_rate"] == 0.25
+    assert decided["dataset.fim_extra_tokens"]["middle"] == "<m>"
+    assert all(SCHEMA.find(path, classes) for path in decided)
+
+
+def test_fill_in_the_middle_is_silent_until_wanted() -> None:
+    assert fill_in_the_middle(fim_data=False, schema=SCHEMA, **FIM) == {}
+
+
+def test_fill_in_the_middle_is_lost_where_bridge_lacks_it() -> None:
+    assert lost(fill_in_the_middle(fim_data=True, schema=schemas.load("0.2.2"), **FIM)) == {"fim_data"}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(
+            {"tokenizer_type": "NullTokenizer", "vocab_size": 100}, {"tokenizer.vocab_size": 101}, id="the EOD counts"
+        ),
+        pytest.param({"vocab_size": 100}, {"tokenizer.hf_tokenizer_kwargs": {}}, id="a size nobody reads"),
+        pytest.param(
+            {"tokenizer_type": "TikTokenizer", "vocab_size": 100}, {"tokenizer.vocab_size": 100}, id="tiktoken's size"
+        ),
+        pytest.param(
+            {"tokenizer_type": "HuggingFaceTokenizer", "tokenizer_hf_use_fast": True, "trust_remote_code": True},
+            {"tokenizer.hf_tokenizer_kwargs": {"trust_remote_code": True, "use_fast": True}},
+            id="switches of Hugging Face",
+        ),
+        pytest.param(
+            {"tokenizer_type": "HuggingFaceTokenizer", "legacy_tokenizer": True, "tokenizer_hf_use_fast": True},
+            {"tokenizer.hf_tokenizer_kwargs": {}},
+            id="the old tokenizers do not read them",
+        ),
+        pytest.param(
+            {"tokenizer_type": "Llama2Tokenizer", "tokenizer_sentencepiece_legacy": True},
+            {"tokenizer.sp_tokenizer_kwargs": {"legacy": True}},
+            id="a switch of SentencePiece",
+        ),
+    ],
+)
+def test_tokenizer(given: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert tokens(**given) == {"tokenizer.special_tokens": None, **expected}
+
+
+def test_special_tokens_under_their_old_name() -> None:
+    assert tokens(tiktoken_special_tokens=["<s>"])["tokenizer.special_tokens"] == ["<s>"]
+    both = tokens(tiktoken_special_tokens=["<s>"], tokenizer_special_tokens=["<t>"])
+    assert both["tokenizer.special_tokens"] == ["<t>"]
+
+
+def test_a_tokenizer_bridge_does_not_have() -> None:
+    assert lost(tokens(tokenizer_type="SFTTokenizer")) == {"tokenizer_type"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected", "refused"),
+    [
+        pytest.param((10, None, None), {"train.train_iters": 10}, set(), id="iterations"),
+        pytest.param((10, None, [2, 2, 20]), {"train.train_iters": 10}, set(), id="iterations with a ramp"),
+        pytest.param((None, 80, None), {"train.train_samples": 80}, set(), id="samples"),
+        pytest.param((10, 80, None), {"train.train_samples": 80}, set(), id="samples, with the iterations they make"),
+        pytest.param((None, 80, [2, 2, 20]), {"train.train_samples": 80}, {"rampup_batch_size"}, id="samples, ramp"),
+    ],
+)
+def test_run_length(arguments: tuple[Any, Any, Any], expected: dict[str, Any], refused: set[str]) -> None:
+    decided = run_length(*arguments)
+    assert paths(decided) == expected
+    assert rejected(decided) == refused
+
+
+def test_annealing_is_counted_like_the_run() -> None:
+    assert annealing(None, 5, 40) == {"scheduler.lr_wsd_decay_iters": 5}
+    assert annealing(80, 5, 40) == {"scheduler.lr_wsd_decay_samples": 40}
+
+
+def test_evaluation() -> None:
+    assert evaluation(5, False, False, SCHEMA) == {"train.eval_interval": 5}
+    assert evaluation(5, False, False, schemas.load("0.4.2")) == {"validation.eval_interval": 5}
+    assert evaluation(None, False, False, SCHEMA) == {}
+    assert lost(evaluation(5, True, True, SCHEMA)) == {"full_validation", "multiple_validation_sets"}
+
+
+@pytest.mark.parametrize("written", ["torch_dist", "fsdp_dtensor"])
+def test_a_format_bridge_writes(written: str) -> None:
+    assert checkpoint_format(written) == {"checkpoint.ckpt_format": written}
+
+
+@pytest.mark.parametrize("other", ["torch", "torch_dcp"])
+def test_a_format_bridge_does_not_write(other: str) -> None:
+    decided = checkpoint_format(other)
+    assert paths(decided) == {}
+    assert lost(decided) == {"ckpt_format"}
+
+
+def test_what_bridge_does_not_take_from_a_checkpoint() -> None:
+    assert checkpoint_load(None, "/load", False, None) == {}
+    assert rejected(checkpoint_load(100, None, False, None)) == {"ckpt_step"}
+    assert lost(checkpoint_load(None, "/load", True, "torch")) == {"use_checkpoint_args", "ckpt_convert_format"}
+
+
+def test_resharding_two_ways_is_refused() -> None:
+    assert resharding(True, False) == {}
+    assert rejected(resharding(True, True)) == {"distrib_optim_fully_reshardable_mem_efficient"}
+
+
+def test_profiler() -> None:
+    shapes = {"profiling.record_shapes": True}
+    assert profiler(False, True, False, None) == {}
+    assert profiler(True, False, False, None) == {"profiling.use_nsys_profiler": True, **shapes}
+    assert profiler(True, True, False, "/tb") == {"profiling.use_pytorch_profiler": True, **shapes}
+
+
+def test_memory_history() -> None:
+    assert rejected(profiler(False, False, True, None)) == {"record_memory_history"}
+    assert lost(profiler(False, False, True, "/tb")) == {"record_memory_history"}
+
+
+def test_log_level() -> None:
+    assert logging_level(None) == {}
+    assert logging_level(10) == {"logger.logging_level": 10}
+
+
+def test_rerun_mode() -> None:
+    assert rerun("disabled") == {"rerun_state_machine.rerun_mode": "disabled"}
+    assert rerun("report_stats") == {"rerun_state_machine.rerun_mode": "report_determinism_stats"}
+
+
+def test_xavier() -> None:
+    assert initialization(False) == {}
+    assert initialization(True)["model.init_method"] == Symbol("torch.nn.init.xavier_uniform_")
+
+
+@pytest.mark.parametrize("version", schemas.versions())
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(lambda schema: source(data_path=["a"]), id="data_source"),
+        pytest.param(lambda schema: source(train_data_path=["a"]), id="data_source per split"),
+        pytest.param(lambda schema: attention_mask(True), id="attention_mask"),
+        pytest.param(lambda schema: workers(2), id="workers"),
+        pytest.param(
+            lambda schema: tokens(schema, tokenizer_type="Llama2Tokenizer", tokenizer_sentencepiece_legacy=True),
+            id="tokenizer",
+        ),
+        pytest.param(lambda schema: tokens(schema, trust_remote_code=True), id="tokenizer of Hugging Face"),
+        pytest.param(lambda schema: run_length(10, None, None), id="run_length"),
+        pytest.param(lambda schema: annealing(80, None, 40), id="annealing"),
+        pytest.param(lambda schema: evaluation(5, False, False, schema), id="evaluation"),
+        pytest.param(lambda schema: checkpoint_format("torch_dist"), id="checkpoint_format"),
+        pytest.param(lambda schema: profiler(True, True, False, "/tb"), id="profiler"),
+        pytest.param(lambda schema: logging_level(10), id="logging_level"),
+        pytest.param(lambda schema: rerun("disabled"), id="rerun"),
+        pytest.param(lambda schema: initialization(True), id="initialization"),
+    ],
+)
+def test_every_bridge_has_the_settings(build: Callable[[Schema], dict[str, Any]], version: str) -> None:
+    schema = schemas.load(version)
+    missing = [path for path in paths(build(schema)) if schema.find(path) is None]
+    assert missing == []
