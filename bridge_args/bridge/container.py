@@ -19,9 +19,12 @@ import re
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridge_args.bridge import placeholders
+
+if TYPE_CHECKING:
+    from bridge_args.mapping.translation import Translation
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,33 @@ class BridgeRejects(ValueError):
         super().__init__(message)
         self.message = message
         self.paths = paths
+
+
+def to_container(t: Translation) -> Any:
+    """The real, validated ``ConfigContainer`` of a translation, for its world size and environment.
+
+    Raises:
+        BridgeRejects: the message names the user's arguments behind the settings Bridge complains about.
+        BridgeMissing: megatron.bridge cannot be imported.
+    """
+    from bridge_args.emit.run_config import to_run_config
+
+    try:
+        return build(to_run_config(t), t.world_size, t.environment)
+    except BridgeRejects as rejection:
+        raise in_terms_of(t, rejection) from rejection
+
+
+def in_terms_of(t: Translation, rejection: BridgeRejects) -> BridgeRejects:
+    """The rejection, with where each setting it names comes from."""
+    origins = [
+        f"{assignment.path} = {assignment.value} from {assignment.origin}"
+        for assignment in t.assignments
+        if assignment.path in rejection.paths
+    ]
+    if not origins:
+        return rejection
+    return BridgeRejects("\n    ".join([rejection.message, *origins]), rejection.paths)
 
 
 def load(run_config: Mapping[str, Any]) -> Any:

@@ -20,11 +20,13 @@ import socket
 import sys
 import time
 import types
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bridge_args.bridge import placeholders
 from bridge_args.bridge.placeholders import CAPABILITY
 
 # Set when absent: a single process, unless a launcher says otherwise, and the variable that Megatron Core asserts
@@ -111,6 +113,15 @@ def install(*, transformer_engine: bool = False, apex_layer_norm: bool = False) 
     _device_mode(torch, host).__enter__()
     _installed = tuple(replaced)
     return _installed
+
+
+def prepare_megatron_core() -> None:
+    """After ``install``: imports Megatron Core and mends the few spots that need it without a GPU."""
+    from bridge_args.launch import cpu_kernels
+
+    with placeholders.absent_packages(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "Apex is not installed" and the like, once per module
+        cpu_kernels.patch_megatron_core()
 
 
 def _set_environment() -> None:

@@ -63,6 +63,7 @@ def _packages() -> dict[str, dict[str, Any]]:
         f"{te}.pytorch.distributed": {
             "CudaRNGStatesTracker": _refusing("CudaRNGStatesTracker"),
             "checkpoint": _refusing_function("checkpoint"),
+            "activation_recompute_forward": activation_recompute_forward,
         },
         f"{te}.pytorch.optimizers": {
             "FusedAdam": FusedAdam,
@@ -124,6 +125,12 @@ class FP8GlobalStateManager:
 def fp8_autocast(enabled: bool = False, *args: object, **kwargs: object) -> Iterator[None]:
     if enabled:
         raise NotEmulated("fp8")
+    yield
+
+
+@contextlib.contextmanager
+def activation_recompute_forward(*args: object, **kwargs: object) -> Iterator[None]:
+    """Tells fp8 layers that activations are recomputed; there are none."""
     yield
 
 

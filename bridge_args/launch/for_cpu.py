@@ -75,7 +75,6 @@ _OFF: Final[tuple[tuple[str, Any, str], ...]] = (
     ("model.cuda_graph_impl", "none", "no CUDA graphs on a CPU"),
     ("model.enable_cuda_graph", False, "no CUDA graphs on a CPU"),
     ("model.external_cuda_graph", False, "no CUDA graphs on a CPU"),
-    ("model.cuda_graph_scope", [], "no CUDA graphs on a CPU"),
     ("model.use_te_rng_tracker", False, "Transformer Engine's random state lives on the GPU"),
     ("rng.te_rng_tracker", False, "Transformer Engine's random state lives on the GPU"),
     ("comm_overlap.tp_comm_overlap", False, "user buffers need NVLink"),

@@ -1,8 +1,8 @@
 """Bridge's own training loop, with or without a recorder; also the program a rehearsal starts in a fresh process.
 
 ``python -m bridge_args.launch.train PLAN`` (PLAN: JSON, see ``Plan``) trains under the CPU emulation. Its stdout
-carries one JSON object per line and nothing else: ``{"event": "train" | "evaluation" | "error", ...}``; whatever
-the training code prints goes to stderr.
+carries one JSON object per line: first ``{"replaced": [...]}``, then one per iteration and evaluation (``record``),
+and ``{"error": ..., "where": ...}`` if it fails. Whatever the training code prints goes to stderr.
 """
 
 from __future__ import annotations
@@ -189,12 +189,10 @@ def main(argv: list[str]) -> int:
     out = _claim_stdout()
     plan = Plan.read(Path(argv[0]))
     try:
-        cpu.install(transformer_engine=plan.transformer_engine, apex_layer_norm=plan.apex_layer_norm)
-        with placeholders.absent_packages(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from bridge_args.launch import cpu_kernels
-
-            cpu_kernels.patch_megatron_core()
+        replaced = cpu.install(transformer_engine=plan.transformer_engine, apex_layer_norm=plan.apex_layer_norm)
+        if _is_last_rank():
+            _send(out, {"replaced": [str(entry) for entry in replaced]})
+        cpu.prepare_megatron_core()
         config = container.load(plan.run_config)
         record(lambda entry: _send(out, entry) if _is_last_rank() else None)
         pretrain(config, [stop_after(plan.steps)] if plan.steps is not None else None)
@@ -202,7 +200,8 @@ def main(argv: list[str]) -> int:
         return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
     except BaseException as error:  # the parent shows it once, in one piece
         traceback.print_exc()
-        _send(out, {"error": f"{type(error).__name__}: {error}".strip(), "where": _where(error)})
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        _send(out, {"error": words, "where": _where(error)})
         return 1
     return 0
 

@@ -1,0 +1,279 @@
+"""Rehearse: Bridge's real training loop for a translation, on a machine without a GPU.
+
+``plan`` decides what runs; ``run`` starts fresh processes (the emulation must be there before torch) and yields
+their records as they come; ``rehearse`` does both and writes them for people or for programs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from bridge_args.launch import curve
+from bridge_args.launch.for_cpu import Change, adapt, stand_ins
+from bridge_args.launch.shrink import shrink as shrunk
+from bridge_args.launch.train import Plan
+
+if TYPE_CHECKING:
+    from bridge_args.mapping.translation import Translation
+
+SHRUNK_STEPS: Final = 20  # iterations of a shrunk rehearsal that names no number
+MOST_PROCESSES: Final = 16  # started without being asked for by number
+
+# What a launcher tells its processes; a rehearsal started from inside one must not inherit it.
+_LAUNCHER_VARIABLES: Final = (
+    "RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE GROUP_RANK MASTER_ADDR MASTER_PORT SLURM_NTASKS SLURM_PROCID SLURM_LOCALID"
+).split()
+
+
+class RehearsalError(Exception):
+    """The rehearsal cannot be started, or its training stopped with an error; the message is for the user.
+
+    Attributes:
+        code: exit code of the training process; 1 when there was none.
+    """
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What will run.
+
+    Attributes:
+        plan: handed to every process.
+        nproc: number of processes.
+        shrunk, adapted: settings changed to make the model small, and because a CPU cannot.
+        environment: variables of the run, from the user's script.
+    """
+
+    plan: Plan
+    nproc: int
+    shrunk: tuple[Change, ...] = ()
+    adapted: tuple[Change, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def plan(t: Translation, *, steps: int | None = None, shrink: bool = False, nproc: int | None = None) -> Rehearsal:
+    """Works out what a rehearsal of a translation runs.
+
+    Args:
+        t: without errors.
+        steps: iterations to run of the full schedule; None: all of them, or 20 with ``shrink``.
+        shrink: scale the model down.
+        nproc: processes; None: the world size, or 1 with ``shrink``.
+
+    Raises:
+        RehearsalError: the number of processes does not go with the translation.
+    """
+    from bridge_args.emit.run_config import to_run_config
+
+    run_config = to_run_config(t)
+    changes: tuple[Change, ...] = ()
+    if shrink:
+        nproc = nproc or 1
+        steps = steps or SHRUNK_STEPS
+        run_config, changes = shrunk(run_config, nproc)
+    elif nproc is None and t.world_size > MOST_PROCESSES:
+        raise RehearsalError(
+            f"the command line is for {t.world_size} processes; add --shrink to scale it down to one, "
+            f"or --nproc {t.world_size} to start them all on this machine"
+        )
+    elif nproc not in (None, t.world_size):
+        raise RehearsalError(
+            f"the command line was read for {t.world_size} processes, so {nproc} cannot run it as it is; "
+            f"say --world-size {nproc}, or add --shrink"
+        )
+    run_config, adapted = adapt(run_config)
+    packages = stand_ins(run_config)
+    return Rehearsal(
+        Plan(run_config, steps, packages.transformer_engine, packages.apex_layer_norm),
+        nproc or t.world_size,
+        changes,
+        adapted,
+        dict(t.environment),
+    )
+
+
+def run(rehearsal: Rehearsal, log: Path | None = None) -> Iterator[dict[str, Any]]:
+    """Starts the processes in the working directory and yields what they report, as it comes.
+
+    The first record is ``{"replaced": [...]}``, the emulation's list. Then one record per training iteration and
+    evaluation, with the keys that ``train.record`` documents.
+
+    Args:
+        log: file for what the training code prints; None: a temporary one.
+
+    Raises:
+        RehearsalError: the training stopped with an error; with Bridge's own message and where it was raised.
+    """
+    with tempfile.TemporaryDirectory(prefix="bridge-args-") as folder:
+        plan_file = Path(folder, "plan.json")
+        rehearsal.plan.write(plan_file)
+        log_file = log or Path(folder, "log")
+        failure: dict[str, Any] | None = None
+        with log_file.open("w") as printed:
+            process = subprocess.Popen(
+                _command(plan_file, rehearsal.nproc),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=printed,
+                text=True,
+                env=_environment(rehearsal.environment),
+            )
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    entry = _entry(line)
+                    if entry and "error" in entry:
+                        failure = failure or entry  # the first rank to fail; the others only lose it
+                    elif entry:
+                        yield entry
+                code = process.wait()
+            finally:
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait()
+                process.stdout.close()
+        if failure is not None:
+            where = f" (at {failure['where']})" if failure["where"] else ""
+            raise RehearsalError(f"training stopped: {failure['error']}{where}", code or 1)
+        if code:
+            raise RehearsalError(f"training stopped with exit code {code}; its last words:\n{_tail(log_file)}", code)
+
+
+def _command(plan_file: Path, nproc: int) -> list[str]:
+    program = ["-m", "bridge_args.launch.train", str(plan_file)]
+    if nproc == 1:
+        return [sys.executable, *program]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(nproc)]
+    return [sys.executable, *launcher, *program]
+
+
+def _environment(of_the_run: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without a launcher's variables, with those of the run, and this package in reach."""
+    environment = {name: value for name, value in os.environ.items() if name not in _LAUNCHER_VARIABLES}
+    environment.update((name, value) for name, value in of_the_run.items() if name not in _LAUNCHER_VARIABLES)
+    environment["CUDA_VISIBLE_DEVICES"] = ""  # a rehearsal is the same with and without a GPU
+    package = str(Path(sys.modules["bridge_args"].__file__ or "").resolve().parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+    return environment
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    """A record; None for anything else a library writes to the real stdout."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def _tail(log_file: Path, lines: int = 15) -> str:
+    return "\n".join(f"    {line}" for line in log_file.read_text(errors="replace").splitlines()[-lines:])
+
+
+# ------------------------------------------------------------------------- for people and programs
+
+
+def rehearse(
+    t: Translation,
+    *,
+    steps: int | None = None,
+    shrink: bool = False,
+    nproc: int | None = None,
+    format: str = "text",
+    plot: str | None = None,
+    log: str | None = None,
+    out: TextIO | None = None,
+    err: TextIO | None = None,
+) -> int:
+    """Runs a rehearsal and writes its records to ``out`` as they come, everything else to ``err``.
+
+    Args:
+        format: ``text``: a line per step, then the curve. ``json``: a JSON object per iteration and evaluation.
+        plot: file for the curve as a PNG.
+        log: file for the log of the training code.
+        out, err: default to the standard streams.
+
+    Returns:
+        Exit code: that of the training process.
+    """
+    out, err = out or sys.stdout, err or sys.stderr
+    losses: list[curve.Point] = []
+    evaluations: list[curve.Point] = []
+    code = 0
+    try:
+        rehearsal = plan(t, steps=steps, shrink=shrink, nproc=nproc)
+        for text in _introduction(rehearsal):
+            _tell(err, text)
+        for entry in run(rehearsal, Path(log) if log else None):
+            if "replaced" in entry:
+                for text in entry["replaced"]:
+                    _tell(err, f"replaced: {text}")
+                continue
+            _tell(out, json.dumps(entry) if format == "json" else _line(entry))
+            if isinstance(entry["lm_loss"], float):
+                (evaluations if "split" in entry else losses).append((entry["iteration"], entry["lm_loss"]))
+    except RehearsalError as error:
+        _tell(err, error)
+        code = error.code
+    if format == "text" and len(losses) > 1:
+        _tell(out, curve.draw(losses))
+    if plot and losses:
+        _plot(losses, evaluations, Path(plot), err)
+    return code
+
+
+def _tell(stream: TextIO, text: object) -> None:
+    stream.write(f"{text}\n")
+    stream.flush()
+
+
+def _introduction(rehearsal: Rehearsal) -> Iterator[str]:
+    """What differs from the run the command line asks for, one line each."""
+    steps = f"{rehearsal.plan.steps} steps" if rehearsal.plan.steps is not None else "all steps"
+    processes = "1 process" if rehearsal.nproc == 1 else f"{rehearsal.nproc} processes"
+    yield f"rehearsing {steps} of Bridge's training loop on the CPU, {processes}"
+    for change in rehearsal.shrunk:
+        yield f"shrunk: {change}"
+    for change in rehearsal.adapted:
+        yield f"changed for the CPU: {change}"
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    if "split" in entry:
+        return f"{entry['split']} loss after step {entry['iteration']}: {_figure(entry['lm_loss'])}"
+    text = (
+        f"step {entry['iteration']:>5}  loss {_figure(entry['lm_loss'])}  grad norm {_figure(entry['grad_norm'])}"
+        f"  lr {_figure(entry['learning_rate'], '.3e')}  batch {entry['global_batch_size']}"
+    )
+    if entry["loss_scale"] != 1.0:
+        text += f"  loss scale {_figure(entry['loss_scale'], 'g')}"
+    if entry["skipped"]:
+        text += "  skipped"
+    return text + "".join(f"  {name} {_figure(value)}" for name, value in entry.get("aux", {}).items())
+
+
+def _figure(value: Any, form: str = ".4f") -> str:
+    return format(value, form) if isinstance(value, (int, float)) else str(value)
+
+
+def _plot(losses: list[curve.Point], evaluations: list[curve.Point], path: Path, err: TextIO) -> None:
+    try:
+        curve.save_png(losses, path, evaluations)
+    except ModuleNotFoundError:
+        _tell(err, f"{path} was not drawn: pip install matplotlib")
+    except OSError as error:
+        _tell(err, f"{path} was not written: {error.strerror or error}")
+    else:
+        _tell(err, f"curve drawn in {path}")
