@@ -19,11 +19,16 @@ def test_the_five_steps_run() -> None:
 
 
 def test_readme_shows_the_real_translation() -> None:
-    """The first block of shell in README.md, translated for Bridge 0.3.1, is the first block of YAML below it."""
+    """README.md's first block of shell, translated, has every line of its first block of YAML, in that order."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```(bash|yaml)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     command = next(body for language, body in blocks if language == "bash")
-    shown = next(body for language, body in blocks if language == "yaml")
+    shown = next(body for language, body in blocks if language == "yaml").splitlines()
     translation = bridge_args.translate(shlex.split(command.replace("\\\n", " ")), bridge="0.3.1")
-    assert translation.errors == ()
-    assert shown == bridge_args.to_yaml(translation)
+    assert [str(finding) for finding in translation.errors] == []
+    real = iter(bridge_args.to_yaml(translation).splitlines())
+    wanted = [line for line in shown if line.strip() != "# ..."]
+    assert len(wanted) >= 12
+    assert [
+        line for line in wanted if line not in real
+    ] == []  # `in` an iterator: each search starts after the last hit
