@@ -30,6 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     for command in (catalog, schema):
         command.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
         command.add_argument("-o", dest="file", type=Path, metavar="FILE", help="another file than the package's own")
+    docs = commands.add_parser("docs", help="the reference made from the mapping tables")
+    docs.add_argument("--check", action="store_true", help="compare with the files instead of writing them")
+    docs.set_defaults(run=_docs)
 
     options = parser.parse_args(argv)
     run: Callable[[argparse.Namespace], int] = options.run
@@ -56,14 +59,23 @@ def _schema(options: argparse.Namespace) -> int:
     return _settle(data, options.file or FOLDER / f"{data['version']}.json", options.check)
 
 
+def _docs(options: argparse.Namespace) -> int:
+    from bridge_args.dev.docs import pages
+
+    return max(_write(text, file, options.check) for file, text in pages().items())
+
+
 def _settle(data: dict[str, Any], file: Path, check: bool) -> int:
-    """Writes the file, or says line by line where it differs."""
-    old = file.read_text(encoding="utf-8") if file.is_file() else ""
-    on_file = json.loads(old) if old else {}
+    on_file = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     for key in _ORIGIN:
         if data.get(key) == "" and on_file.get("version") == data["version"]:
             data[key] = on_file[key]
-    new = as_text(data)
+    return _write(as_text(data), file, check)
+
+
+def _write(new: str, file: Path, check: bool) -> int:
+    """Writes the file, or says line by line where it differs."""
+    old = file.read_text(encoding="utf-8") if file.is_file() else ""
     if not check:
         file.write_text(new, encoding="utf-8")
         print(f"{file}: {'unchanged' if new == old else 'written'}", file=sys.stderr)

@@ -167,7 +167,8 @@ class _Description:
             return {key: self._plain(item) for key, item in value.items()}
         if callable(value):
             module = inspect.getmodule(value)
-            return {"_target_": f"{module.__name__ if module else value.__module__}.{value.__qualname__}", "_call_": False}
+            home = module.__name__ if module else value.__module__
+            return {"_target_": f"{home}.{value.__qualname__}", "_call_": False}
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
         raise TypeError(f"a schema has no word for {value!r}")
