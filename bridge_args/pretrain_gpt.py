@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
 
 
-def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None, program: str = "pretrain_gpt.py") -> int:
+def main(
+    argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None, program: str = "pretrain_gpt.py"
+) -> int:
     """Trains; returns the exit code.
 
     Args:
@@ -88,9 +90,7 @@ def _emulate(run_config: dict[str, Any]) -> dict[str, Any]:
 
     adapted, changes = for_cpu.adapt(run_config)
     packages = for_cpu.stand_ins(adapted)
-    replaced = cpu.install(
-        transformer_engine=packages.transformer_engine, apex_layer_norm=packages.apex_layer_norm
-    )
+    replaced = cpu.install(transformer_engine=packages.transformer_engine, apex_layer_norm=packages.apex_layer_norm)
     cpu.prepare_megatron_core()
     if os.environ["RANK"] == "0":
         for change in changes:

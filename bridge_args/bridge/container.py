@@ -130,7 +130,8 @@ def _import(name: str) -> Any:
             return importlib.import_module(f"megatron.bridge.{name}")
     except ImportError as error:
         missing = f" ({error.name} is missing)" if error.name else f" ({error})"
-        raise BridgeMissing(f"Megatron Bridge cannot be imported{missing}; pip install 'bridge-args[bridge]'") from error
+        remedy = "pip install 'bridge_args[bridge]', then pip install --no-deps megatron-bridge"
+        raise BridgeMissing(f"Megatron Bridge cannot be imported{missing}; {remedy}") from error
 
 
 @contextlib.contextmanager

@@ -178,8 +178,9 @@ def _transformer_engine_questions() -> Iterator[None]:
     optimizers = types.ModuleType("transformer_engine.pytorch.optimizers")
     setattr(optimizers, "FusedAdam", FusedAdam)
     with contextlib.ExitStack() as stack:
+        core = importlib.import_module("megatron.core.utils")
         # get_te_version() answers with this global when it is set
-        stack.enter_context(replaced(importlib.import_module("megatron.core.utils"), "_te_version", Version(TRANSFORMER_ENGINE)))
+        stack.enter_context(replaced(core, "_te_version", Version(TRANSFORMER_ENGINE)))
         overlap = importlib.import_module("megatron.bridge.training.comm_overlap")
         stack.enter_context(replaced(overlap, "HAVE_TE", True))
         for name in ("transformer_engine", "transformer_engine.pytorch"):

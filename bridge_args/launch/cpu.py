@@ -87,7 +87,7 @@ def install(*, transformer_engine: bool = False, apex_layer_norm: bool = False) 
     if _installed is not None:
         return _installed
     _set_environment()
-    torch = importlib.import_module("torch")
+    torch: Any = importlib.import_module("torch")
     # torch._dynamo builds a table of all torch functions at import, and refuses one function under two names, which
     # is what the patches below look like: it must see the originals.
     importlib.import_module("torch._dynamo")
@@ -145,7 +145,7 @@ def _device_mode(torch: Any, host: Any) -> Any:
     One mode instead of wrappers around each factory function. It is thread-local; the CPU autograd engine carries
     it into backward, so recomputation works.
     """
-    overrides = importlib.import_module("torch.overrides")
+    mode: Any = importlib.import_module("torch.overrides").TorchFunctionMode
     cpu, tensor = torch.device("cpu"), torch.Tensor
     is_cuda = tensor.is_cuda.__get__  # a new object at every access: compared with ==
 
@@ -154,7 +154,7 @@ def _device_mode(torch: Any, host: Any) -> Any:
             return bool(device.type == "cuda")
         return isinstance(device, str) and device.startswith("cuda") or type(device) is int
 
-    class CudaOnCpu(overrides.TorchFunctionMode):  # type: ignore[misc]  # torch.overrides is looked up at run time
+    class CudaOnCpu(mode):  # type: ignore[misc]  # looked up at run time
         def __torch_function__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
             kwargs = kwargs or {}
             if func in (tensor.cuda, tensor.pin_memory):

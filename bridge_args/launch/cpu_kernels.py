@@ -26,10 +26,10 @@ def install(*, apex_layer_norm: bool) -> list[Replacement]:
     replaced = []
     if is_missing("fused_weight_gradient_mlp_cuda"):
         _weight_gradient()
-        replaced.append(Replacement("fused_weight_gradient_mlp_cuda (gradient accumulation fusion)", "a matrix product"))
+        replaced.append(Replacement("Apex's gradient accumulation fusion", "a matrix product, then a sum"))
     if is_missing("scaled_masked_softmax_cuda"):
         _softmax()
-        replaced.append(Replacement("fused scale-mask-softmax kernels", "torch.softmax in fp32"))
+        replaced.append(Replacement("Apex's fused scale-mask-softmax kernels", "torch.softmax in fp32"))
     if apex_layer_norm and is_missing("apex"):
         _layer_norm()
         replaced.append(Replacement("Apex's fused layer norm", "torch.nn.functional.layer_norm"))
@@ -66,9 +66,7 @@ def _weight_gradient() -> None:
     def accumulate(activation: Any, grad_output: Any, main_grad: Any) -> None:
         main_grad.add_(grad_output.t().matmul(activation))
 
-    add_module(
-        "fused_weight_gradient_mlp_cuda", wgrad_gemm_accum_fp32=accumulate, wgrad_gemm_accum_fp16=accumulate
-    )
+    add_module("fused_weight_gradient_mlp_cuda", wgrad_gemm_accum_fp32=accumulate, wgrad_gemm_accum_fp16=accumulate)
 
 
 def _softmax() -> None:

@@ -49,7 +49,7 @@ def _columns(values: Sequence[float], width: int) -> list[float]:
     if len(values) <= width:
         return list(values)
     bounds = [index * len(values) // width for index in range(width + 1)]
-    return [sum(values[a:b]) / (b - a) for a, b in zip(bounds, bounds[1:])]
+    return [sum(values[a:b]) / (b - a) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
 
 
 def save_png(points: Sequence[Point], path: Path, evaluations: Sequence[Point] = ()) -> None:
@@ -63,9 +63,9 @@ def save_png(points: Sequence[Point], path: Path, evaluations: Sequence[Point] =
     backend.use("agg")
     plots = importlib.import_module("matplotlib.pyplot")
     figure, axes = plots.subplots(figsize=(7, 4), layout="constrained")
-    axes.plot(*zip(*points), marker=".", label="training") if points else None
+    axes.plot(*zip(*points, strict=True), marker=".", label="training")
     if evaluations:
-        axes.plot(*zip(*evaluations), "o", label="evaluation")
+        axes.plot(*zip(*evaluations, strict=True), "o", label="evaluation")
         axes.legend()
     axes.set_xlabel("iteration")
     axes.set_ylabel("lm loss")

@@ -122,8 +122,8 @@ def _mixed_precision(edit: Editor) -> None:
         if "fp8" in recipe or "fp4" in recipe:
             edit.set("mixed_precision", f"{recipe[:4]}_mixed", "no fp8 and no fp4 on a CPU")
     elif isinstance(recipe, dict):
-        off = {"fp8": None, "fp4": None}
-        off |= {name: False for name in ("fp8_param", "fp8_param_gather", "reuse_grad_buf_for_mxfp8_param_ag")}
+        off: dict[str, bool | None] = {"fp8": None, "fp4": None}
+        off |= dict.fromkeys(("fp8_param", "fp8_param_gather", "reuse_grad_buf_for_mxfp8_param_ag"), False)
         for name, value in off.items():
             if recipe.get(name):
                 edit.set(f"mixed_precision.{name}", value, "no fp8 and no fp4 on a CPU")

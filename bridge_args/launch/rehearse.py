@@ -29,7 +29,8 @@ MOST_PROCESSES: Final = 16  # started without being asked for by number
 
 # What a launcher tells its processes; a rehearsal started from inside one must not inherit it.
 _LAUNCHER_VARIABLES: Final = (
-    "RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE GROUP_RANK MASTER_ADDR MASTER_PORT SLURM_NTASKS SLURM_PROCID SLURM_LOCALID"
+    "RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE GROUP_RANK MASTER_ADDR MASTER_PORT "
+    "SLURM_NTASKS SLURM_PROCID SLURM_LOCALID"
 ).split()
 
 

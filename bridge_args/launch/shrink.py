@@ -64,7 +64,8 @@ def _parallel_sizes(edit: Editor, nproc: int) -> None:
         size = math.gcd(edit.get(path, 1), free)
         edit.set(path, size, _PARALLEL)
         free //= size
-    tensor, pipeline = edit.get("model.tensor_model_parallel_size", 1), edit.get("model.pipeline_model_parallel_size", 1)
+    tensor: int = edit.get("model.tensor_model_parallel_size", 1)
+    pipeline = edit.get("model.pipeline_model_parallel_size", 1)
     expert = math.gcd(edit.get("model.expert_model_parallel_size", 1), nproc // pipeline)
     edit.set("model.expert_model_parallel_size", expert, _PARALLEL)
     if edit.get("model.expert_tensor_parallel_size", 1) > 1:
@@ -85,8 +86,9 @@ def _parallel_sizes(edit: Editor, nproc: int) -> None:
         edit.set("comm_overlap.overlap_moe_expert_parallel_comm", False, "goes with expert parallelism")
         edit.set("model.delay_wgrad_compute", False, "goes with expert parallelism")
         edit.set("comm_overlap.delay_wgrad_compute", False, "goes with expert parallelism")
-    for name in ("num_layers_in_first_pipeline_stage", "num_layers_in_last_pipeline_stage", "pipeline_model_parallel_layout"):
-        edit.set(f"model.{name}", None, "layers are spread evenly")
+    for end in ("first", "last"):
+        edit.set(f"model.num_layers_in_{end}_pipeline_stage", None, "layers are spread evenly")
+    edit.set("model.pipeline_model_parallel_layout", None, "layers are spread evenly")
     for name in ("account_for_embedding_in_pipeline_split", "account_for_loss_in_pipeline_split"):
         edit.set(f"model.{name}", False, "layers are spread evenly")
     edit.set("ddp.num_distributed_optimizer_instances", 1, _PARALLEL)
@@ -119,17 +121,15 @@ def _layers(edit: Editor, layers: int) -> None:
 
 def _model(edit: Editor) -> None:
     """Widths, in their proportions: heads to groups, feed-forward to hidden."""
-    tensor = edit.get("model.tensor_model_parallel_size", 1)
+    tensor: int = edit.get("model.tensor_model_parallel_size", 1)
     heads, groups = edit.get("model.num_attention_heads", HEADS), edit.get("model.num_query_groups")
     new_heads = min(heads, max(HEADS, 2 * tensor))
     if heads % new_heads:
         new_heads = math.gcd(heads, new_heads)
     if groups:
-        grouped = 1 < groups < heads
-        new_groups = max(tensor, 2) if grouped and new_heads > 2 else new_heads if groups == heads else min(groups, new_heads)
-        edit.set("model.num_query_groups", new_groups, _SIZE)
-    old_hidden = edit.get("model.hidden_size", 1)
-    new_hidden = min(old_hidden, new_heads * CHANNELS)
+        edit.set("model.num_query_groups", _groups(groups, heads, new_heads, tensor), _SIZE)
+    old_hidden: int = edit.get("model.hidden_size", 1)
+    new_hidden: int = min(old_hidden, new_heads * CHANNELS)
     edit.set("model.num_attention_heads", new_heads, _SIZE)
     edit.set("model.hidden_size", new_hidden, _SIZE)
     _smaller(edit, "model.kv_channels", CHANNELS)
@@ -147,6 +147,15 @@ def _model(edit: Editor) -> None:
         _smaller(edit, f"model.{name}", CHANNELS)
     _smaller(edit, "model.mamba_num_heads", 2 * new_hidden // CHANNELS)
     _smaller(edit, "model.mamba_num_groups", max(1, tensor))
+
+
+def _groups(groups: int, heads: int, new_heads: int, tensor: int) -> int:
+    """One per head and one for all stay that; in between, two, or as many as tensor parallelism divides."""
+    if groups == heads:
+        return new_heads
+    if groups == 1 or new_heads <= 2:
+        return 1
+    return max(tensor, 2)
 
 
 def _experts(edit: Editor) -> None:

@@ -169,9 +169,9 @@ def stop_after(steps: int) -> Any:
 
     The configuration keeps its length, so schedule, data set and sample order are those of the full run.
     """
-    callbacks = importlib.import_module("megatron.bridge.training.callbacks")
+    callback: Any = importlib.import_module("megatron.bridge.training.callbacks").Callback
 
-    class StopAfter(callbacks.Callback):  # type: ignore[misc,name-defined]  # the class is looked up at run time
+    class StopAfter(callback):  # type: ignore[misc]  # looked up at run time
         def on_train_start(self, context: Any) -> None:
             train, start = context.state.cfg.train, context.state.train_state.step
             asked = train.exit_interval
@@ -226,10 +226,11 @@ def _send(out: TextIO, entry: Record) -> None:
 
 def _where(error: BaseException) -> str:
     """The innermost place in the training code, outside of PyTorch and this package."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if f"{os.sep}megatron{os.sep}" in frame.filename]
+    folder = f"{os.sep}megatron{os.sep}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if folder in frame.filename]
     if not frames:
         return ""
-    inside = frames[-1].filename.rsplit(f"{os.sep}megatron{os.sep}", 1)[-1]
+    inside = frames[-1].filename.rsplit(folder, 1)[-1]
     return f"megatron/{inside}:{frames[-1].lineno}"
 
 
