@@ -13,7 +13,7 @@ from graphlib import TopologicalSorter
 from typing import Any, Literal
 
 from bridge_args.findings import Finding
-from bridge_args.megatron_lm.catalog import Catalog
+from bridge_args.megatron_lm.catalog import Catalog, load
 from bridge_args.megatron_lm.derive import CONTEXT, REGISTERED, Check, Derivation, Invalid
 from bridge_args.megatron_lm.parse import Given, Typed
 
@@ -105,11 +105,20 @@ def resolve(
         settings[step.name] = Setting(
             result,
             "derived",
-            {name: value for name, value in zip(step.reads, inputs) if name not in _UNSAID and name != step.name},
+            {name: values[name] for name in step.reads if name in values and name not in _UNSAID and name != step.name},
             before.typed if before else None,
         )
         values[step.name] = result
     return MegatronArgs(settings, tuple(findings), world_size)
+
+
+def plan(version: str) -> tuple[Derivation | Check, ...]:
+    """The derivations and checks for a Megatron-LM version, in an order that respects what each reads.
+
+    Raises:
+        ValueError: when there is no catalog of that version.
+    """
+    return _plan(load(version))
 
 
 # What is not worth saying when a derived value is explained.
@@ -128,7 +137,6 @@ def _defaults(catalog: Catalog) -> Mapping[str, Setting]:
 
 @lru_cache(maxsize=None)
 def _plan(catalog: Catalog) -> tuple[Derivation | Check, ...]:
-    """The derivations and checks for a Megatron-LM version, in an order that respects what each reads."""
     keyed: dict[str, Derivation | Check] = {}
     for step in REGISTERED:
         if not step.holds(catalog.version):

@@ -9,7 +9,8 @@ typed), ``world_size``, ``env`` and ``program``. Arguments that a Megatron-LM ve
 Where Megatron-LM would stop for want of the value, the function raises ``Invalid``.
 
 A check has no value: it yields an ``Invalid`` for each thing that Megatron-LM stops at. Its docstring names the
-place. Checks assume what Megatron-LM's own containers have: H100 GPUs, Transformer Engine 2.10, PyTorch 2.7.
+place. Where later versions loosened a rule, the check's condition says so. Checks assume what Megatron-LM's own
+containers have: H100 GPUs, Transformer Engine 2.10, PyTorch 2.7.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def _parameters(function: Function) -> tuple[str, ...]:
 
 
 def derives(when: str = "") -> Callable[[Function], Function]:
-    """Registers the derivation of an argument; ``when`` is a condition on the Megatron-LM version, such as ``>=0.15``."""
+    """Registers an argument's derivation; ``when`` is a condition on the Megatron-LM version, such as ``>=0.15``."""
 
     def register(function: Function) -> Function:
         REGISTERED.append(Derivation(function.__name__, _parameters(function), function, when, argument=True))
@@ -141,6 +142,7 @@ from bridge_args.megatron_lm.derive import (  # noqa: E402
     data,
     fsdp,
     heterogeneous,
+    hybrid,
     inference,
     model,
     moe,
@@ -173,6 +175,7 @@ __all__ = [
     "flag",
     "fsdp",
     "heterogeneous",
+    "hybrid",
     "inference",
     "model",
     "moe",

@@ -83,7 +83,6 @@ def positions(
     add_position_embedding: bool | None,
     transformer_impl: str | None,
     mrope_section: list[int] | None,
-    mtp_num_layers: int | None,
     multi_latent_attention: bool | None,
     rope_type: str | None,
 ) -> Problems:
@@ -102,17 +101,22 @@ def positions(
         )
     if kind == "mrope" and mrope_section is None:
         yield Invalid("--position-embedding-type mrope needs --mrope-section", arguments=("position_embedding_type",))
-    if mtp_num_layers and kind not in ("rope", "none"):
-        yield Invalid(
-            f"multi-token prediction works with positions of type rope or none, not {kind}",
-            "add --position-embedding-type rope",
-            ("mtp_num_layers", "position_embedding_type"),
-        )
     if rope_type not in (None, "rope") and not multi_latent_attention:
         yield Invalid(
             f"--rope-type {rope_type} is there for --multi-latent-attention only",
             "use --rope-type rope",
             ("rope_type",),
+        )
+
+
+@checks("<0.19")
+def multi_token_prediction(mtp_num_layers: int | None, position_embedding_type: str) -> Problems:
+    """Positions that predict several tokens. See validate_args."""
+    if mtp_num_layers and position_embedding_type not in ("rope", "none"):
+        yield Invalid(
+            f"multi-token prediction works with positions of type rope or none, not {position_embedding_type}",
+            "add --position-embedding-type rope",
+            ("mtp_num_layers", "position_embedding_type"),
         )
 
 
@@ -185,7 +189,7 @@ def layers_without_rope(no_rope_freq: int | list[int] | None, num_layers: int, f
         yield Invalid(f"--no-rope-freq says something about {len(no_rope_freq)} layers; --num-layers is {num_layers}")
 
 
-@checks(">=0.16")
+@checks(">=0.16, <0.17")
 def attention_variant(
     experimental_attention_variant: str | None,
     linear_attention_freq: int | list[int] | None,

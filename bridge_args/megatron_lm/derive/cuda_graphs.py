@@ -20,7 +20,7 @@ def cuda_graph_impl(cuda_graph_impl: str, enable_cuda_graph: bool | None, extern
     return "local" if enable_cuda_graph else "transformer_engine"
 
 
-@derives(">=0.16")
+@derives(">=0.16, <0.18")
 def cuda_graph_scope(cuda_graph_scope: list[str]) -> list[str]:
     """Parts of a layer to capture; "full" is the old word for none named, the whole layer. See validate_args."""
     if "full" not in cuda_graph_scope:
@@ -36,7 +36,7 @@ def te_rng_tracker(te_rng_tracker: bool, cuda_graph_impl: str, transformer_impl:
     return te_rng_tracker or cuda_graph_impl != "none" and "transformer_engine" in (transformer_impl, cuda_graph_impl)
 
 
-@checks(">=0.16")
+@checks(">=0.16, <0.17")
 def scopes(
     cuda_graph_impl: str,
     cuda_graph_scope: list[str],
@@ -101,7 +101,7 @@ def scopes(
         )
 
 
-@checks(">=0.16")
+@checks(">=0.16, <0.17")
 def recomputation_in_graphs(
     cuda_graph_impl: str,
     cuda_graph_scope: list[str],
@@ -144,7 +144,7 @@ def recomputation_in_graphs(
                 )
 
 
-@checks(">=0.15")
+@checks(">=0.16, <0.17")
 def graph_memory(
     cuda_graph_impl: str,
     expert_model_parallel_size: int,

@@ -147,7 +147,7 @@ def filling_in_the_middle(
         yield Invalid(f"--fim-data needs {', '.join(missing)}", arguments=("fim_data",))
 
 
-@checks()
+@checks("<0.18")
 def phases(phase_transition_iterations: list[int] | None, rampup_batch_size: list[int] | None) -> Problems:
     """Training in phases. See validate_args."""
     if phase_transition_iterations and rampup_batch_size is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bridge_args.megatron_lm.derive import Invalid, Problems, checks, flag
 
 
-@checks()
+@checks("<0.18")
 def batching(
     inference_batch_times_seqlen_threshold: int | None,
     pipeline_model_parallel_size: int,
@@ -39,7 +39,7 @@ def batching(
             )
 
 
-@checks(">=0.16")
+@checks(">=0.16, <0.17")
 def optimized_for_inference(
     transformer_impl: str,
     normalization: str,
@@ -50,7 +50,7 @@ def optimized_for_inference(
     num_experts: int | None,
     mtp_num_layers: int | None,
 ) -> Problems:
-    """What --transformer-impl inference_optimized excludes. See TransformerConfig.__post_init__, and gpt_builders.py."""
+    """What the inference_optimized layers exclude. See TransformerConfig.__post_init__, and gpt_builders.py."""
     if transformer_impl != "inference_optimized":
         if inference_fuse_tp_communication:
             yield Invalid(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge_args.megatron_lm.derive import Invalid, Problems, checks, computes, derives, flag
+from bridge_args.megatron_lm.derive.hybrid import layers_of
 
 
 def _required(name: str, value: int | None) -> int:
@@ -16,8 +17,10 @@ def _required(name: str, value: int | None) -> int:
 
 
 @derives()
-def num_layers(num_layers: int | None, given: Mapping[str, object]) -> int:
-    """Layers of the decoder; required. See validate_args in megatron/training/arguments.py."""
+def num_layers(num_layers: int | None, hybrid_layer_pattern: str | None, given: Mapping[str, object]) -> int:
+    """Layers of the decoder; required, but for a pattern. See validate_args in megatron/training/arguments.py."""
+    if hybrid_layer_pattern is not None:
+        return _required("num_layers", layers_of(hybrid_layer_pattern))
     encoder = given.get("encoder_num_layers")
     if num_layers is not None and encoder is not None:
         raise Invalid(
@@ -267,7 +270,7 @@ def offloading_of_layers(
             )
 
 
-@checks()
+@checks("<0.17")
 def fine_grained_offloading(
     fine_grained_activation_offloading: bool | None,
     offload_modules: list[str] | None,

@@ -12,6 +12,8 @@ _T = TypeVar("_T")
 @derives()
 def num_experts(num_experts: int | None) -> int | None:
     """Experts of a layer; 0 means a dense model, None. See validate_args in megatron/training/arguments.py."""
+    if num_experts is not None and num_experts < 0:
+        raise Invalid(f"--num-experts must be at least 1, not {num_experts}", arguments=("num_experts",))
     return num_experts or None
 
 
@@ -43,7 +45,6 @@ def moe_aux_loss_coeff(moe_aux_loss_coeff: list[float] | float) -> list[float] |
 def experts(
     num_experts: int | None,
     expert_model_parallel_size: int,
-    moe_ffn_hidden_size: int | None,
     moe_latent_size: int | None,
     moe_use_legacy_grouped_gemm: bool | None,
     moe_layer_freq: int | list[int] | None,
@@ -55,14 +56,11 @@ def experts(
     if num_experts is None:
         for name, on in (
             ("expert_model_parallel_size", expert_model_parallel_size > 1),
-            ("moe_ffn_hidden_size", moe_ffn_hidden_size is not None),
             ("moe_latent_size", moe_latent_size is not None),
         ):
             if on:
                 yield Invalid(f"{flag(name)} needs experts", "say how many with --num-experts", (name,))
         return
-    if num_experts < 0:
-        yield Invalid(f"--num-experts must be at least 1, not {num_experts}", arguments=("num_experts",))
     if expert_model_parallel_size > 1 and num_experts % expert_model_parallel_size:
         yield Invalid(
             f"--num-experts {num_experts} cannot be divided among expert parallel {expert_model_parallel_size}",
@@ -89,7 +87,16 @@ def experts(
         )
 
 
-@checks()
+@checks("<0.17")
+def width_of_experts(moe_ffn_hidden_size: int | None, num_experts: int | None) -> Problems:
+    """Only experts have a width of experts. See TransformerConfig.__post_init__."""
+    if num_experts is None and moe_ffn_hidden_size is not None:
+        yield Invalid(
+            "--moe-ffn-hidden-size needs experts", "say how many with --num-experts", ("moe_ffn_hidden_size",)
+        )
+
+
+@checks("<0.17")
 def router(
     moe_router_load_balancing_type: list[str] | str,
     moe_aux_loss_coeff: list[float] | float,
@@ -99,7 +106,6 @@ def router(
     moe_router_enable_expert_bias: bool | None,
     moe_router_group_topk: int | None,
     moe_router_num_groups: int | None,
-    moe_router_topk_limited_devices: int | None,
     num_experts: int | None,
 ) -> Problems:
     """How tokens find their experts. See TransformerConfig.__post_init__."""
@@ -131,10 +137,6 @@ def router(
         )
     if not moe_router_group_topk:
         return
-    if moe_router_topk_limited_devices:
-        yield Invalid(
-            "--moe-router-topk-limited-devices is the old name of --moe-router-group-topk", "keep the new one"
-        )
     if not moe_router_num_groups:
         yield Invalid(
             f"--moe-router-group-topk {moe_router_group_topk} needs --moe-router-num-groups",
@@ -180,7 +182,7 @@ def capacity(
 _WITH_CAPACITY = ("aux_loss", "seq_aux_loss", "global_aux_loss", "none")
 
 
-@checks()
+@checks("<0.17")
 def dispatcher(
     moe_token_dispatcher_type: str,
     moe_enable_deepep: bool | None,
@@ -233,7 +235,7 @@ def dispatcher(
             )
 
 
-@checks()
+@checks("<0.17")
 def expert_overlap(
     overlap_moe_expert_parallel_comm: bool | None,
     delay_wgrad_compute: bool | None,

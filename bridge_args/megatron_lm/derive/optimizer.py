@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bridge_args.megatron_lm.derive import Invalid, Problems, checks, derives, flag
 from bridge_args.megatron_lm.derive.precision import FP32
 from bridge_args.values import Symbol
 
 
 @derives()
-def apply_wd_to_qk_layernorm(apply_wd_to_qk_layernorm: bool, no_weight_decay_cond_type: str | None) -> bool:
+def apply_wd_to_qk_layernorm(apply_wd_to_qk_layernorm: bool, given: Mapping[str, object]) -> bool:
     """The old --no-weight-decay-cond-type means this. See validate_args in megatron/training/arguments.py."""
-    return apply_wd_to_qk_layernorm or no_weight_decay_cond_type == "apply_wd_to_qk_layernorm"
+    return apply_wd_to_qk_layernorm or given.get("no_weight_decay_cond_type") == "apply_wd_to_qk_layernorm"
+
+
+@derives(">=0.16")
+def no_weight_decay_cond_type(no_weight_decay_cond_type: str | None) -> None:
+    """Replaced by ``apply_wd_to_qk_layernorm``. See validate_args."""
+    if no_weight_decay_cond_type not in (None, "apply_wd_to_qk_layernorm"):
+        raise Invalid(
+            f"--no-weight-decay-cond-type {no_weight_decay_cond_type} is not known", "use --apply-wd-to-qk-layernorm"
+        )
 
 
 @checks()
@@ -71,7 +82,7 @@ def offloading(
         )
 
 
-@checks(">=0.16")
+@checks(">=0.16, <0.17")
 def muon(
     optimizer: str,
     overlap_grad_reduce: bool,
@@ -98,13 +109,4 @@ def muon(
             f"--optimizer {optimizer} cannot be saved with --ckpt-format {ckpt_format}",
             "use torch_dist",
             ("optimizer", "ckpt_format"),
-        )
-
-
-@checks()
-def kinds_without_decay(no_weight_decay_cond_type: str | None) -> Problems:
-    """The one value the old argument has. See validate_args."""
-    if no_weight_decay_cond_type not in (None, "apply_wd_to_qk_layernorm", "qwen3_next"):
-        yield Invalid(
-            f"--no-weight-decay-cond-type {no_weight_decay_cond_type} is not known", "use --apply-wd-to-qk-layernorm"
         )

@@ -5,7 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-from bridge_args.megatron_lm.derive import Invalid, Problems, checks, computes, derives
+from bridge_args.megatron_lm.derive import Invalid, Problems, checks, computes, derives, flag
+
+
+def _size(name: str, size: int) -> int:
+    if size < 1:
+        raise Invalid(f"{flag(name)} must be at least 1, not {size}", arguments=(name,))
+    return size
+
+
+@derives()
+def tensor_model_parallel_size(tensor_model_parallel_size: int) -> int:
+    """Ranks that share a layer's tensors. See initialize_model_parallel in megatron/core/parallel_state.py."""
+    return _size("tensor_model_parallel_size", tensor_model_parallel_size)
+
+
+@derives()
+def pipeline_model_parallel_size(pipeline_model_parallel_size: int) -> int:
+    """Ranks that layers are divided among. See initialize_model_parallel."""
+    return _size("pipeline_model_parallel_size", pipeline_model_parallel_size)
+
+
+@derives()
+def context_parallel_size(context_parallel_size: int) -> int:
+    """Ranks that a sequence is divided among. See initialize_model_parallel."""
+    return _size("context_parallel_size", context_parallel_size)
+
+
+@derives()
+def expert_model_parallel_size(expert_model_parallel_size: int) -> int:
+    """Ranks that experts are divided among. See initialize_model_parallel."""
+    return _size("expert_model_parallel_size", expert_model_parallel_size)
 
 
 @computes()
@@ -18,8 +48,6 @@ def data_parallel_size(
         f"tensor {tensor_model_parallel_size} x pipeline {pipeline_model_parallel_size} "
         f"x context {context_parallel_size} = {ranks}"
     )
-    if ranks < 1:
-        raise Invalid(f"parallel sizes must be at least 1: {said}")
     if world_size % ranks:
         raise Invalid(
             f"{world_size} GPUs cannot be divided: {said}",
@@ -31,7 +59,9 @@ def data_parallel_size(
 @derives()
 def expert_tensor_parallel_size(expert_tensor_parallel_size: int | None, tensor_model_parallel_size: int) -> int:
     """Ranks that share one expert's tensors; those of the rest of the model by default. See validate_args."""
-    return tensor_model_parallel_size if expert_tensor_parallel_size is None else expert_tensor_parallel_size
+    if expert_tensor_parallel_size is None:
+        return tensor_model_parallel_size
+    return _size("expert_tensor_parallel_size", expert_tensor_parallel_size)
 
 
 @computes()
@@ -46,7 +76,7 @@ def expert_data_parallel_size(
     stage = data_parallel_size * tensor_model_parallel_size * context_parallel_size
     tensor = expert_tensor_parallel_size or tensor_model_parallel_size
     ranks = tensor * expert_model_parallel_size
-    if ranks < 1 or stage % ranks:
+    if stage % ranks:
         raise Invalid(
             f"the {stage} GPUs of a pipeline stage cannot be divided among experts: expert tensor {tensor} x expert "
             f"{expert_model_parallel_size} = {ranks}",
@@ -75,7 +105,7 @@ def rank_order(
     data_parallel_size: int,
     expert_data_parallel_size: int,
 ) -> Problems:
-    """With pipelines before data in the rank order. See initialize_model_parallel in megatron/core/parallel_state.py."""
+    """Pipelines before data in the rank order. See initialize_model_parallel in megatron/core/parallel_state.py."""
     if use_tp_pp_dp_mapping and pipeline_model_parallel_size > 1 and data_parallel_size != expert_data_parallel_size:
         yield Invalid(
             f"--use-tp-pp-dp-mapping needs as many copies of the experts as of the rest of the model, "
@@ -174,7 +204,7 @@ def distributed_optimizer_instances(
     """Data-parallel ranks per instance. See initialize_model_parallel in megatron/core/parallel_state.py."""
     instances = num_distributed_optimizer_instances or 1
     ranks = data_parallel_size * context_parallel_size
-    if ranks % instances:
+    if instances < 1 or ranks % instances:
         yield Invalid(
             f"{ranks} data-parallel ranks cannot be divided among --num-distributed-optimizer-instances {instances}",
             arguments=("num_distributed_optimizer_instances",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from bridge_args.megatron_lm.derive import Invalid, Problems, checks, computes, derives, flag
+from bridge_args.megatron_lm.derive.hybrid import virtual_stages_of
 
 _GROUP = re.compile(r"\(([^)]+)\)\*(\d+)")  # (tt|)*3
 _LETTER = re.compile(r"(.)\*(\d+)")  # t*3
@@ -38,6 +39,7 @@ def transformer_pipeline_model_parallel_size(pipeline_model_parallel_size: int) 
 @computes()
 def virtual_pipeline_model_parallel_size(
     num_layers: int,
+    hybrid_layer_pattern: str | None,
     pipeline_model_parallel_size: int,
     pipeline_model_parallel_layout: str | None,
     num_layers_per_virtual_pipeline_stage: int | None,
@@ -62,6 +64,8 @@ def virtual_pipeline_model_parallel_size(
     layers = num_layers + bool(account_for_embedding_in_pipeline_split) + bool(account_for_loss_in_pipeline_split)
     uneven = decoder_first_pipeline_num_layers is not None or decoder_last_pipeline_num_layers is not None
 
+    if hybrid_layer_pattern is not None:
+        return virtual_stages_of(hybrid_layer_pattern, ranks)
     if pipeline_model_parallel_layout is not None:
         stages = len(stages_of(pipeline_model_parallel_layout))
         if stages % ranks:
@@ -167,12 +171,11 @@ def uneven_stages(
     decoder_last_pipeline_num_layers: int | None,
 ) -> Problems:
     """What is left for the stages in the middle. See TransformerConfig.__post_init__, uneven pipelines."""
-    names = ("decoder_first_pipeline_num_layers", "decoder_last_pipeline_num_layers")
-    ends = {
-        name: layers
-        for name, layers in zip(names, (decoder_first_pipeline_num_layers, decoder_last_pipeline_num_layers))
-        if layers is not None
+    given = {
+        "decoder_first_pipeline_num_layers": decoder_first_pipeline_num_layers,
+        "decoder_last_pipeline_num_layers": decoder_last_pipeline_num_layers,
     }
+    ends = {name: layers for name, layers in given.items() if layers is not None}
     if not ends:
         return
     virtual = virtual_pipeline_model_parallel_size or 1
@@ -204,6 +207,7 @@ def even_virtual_stages(
     num_layers: int,
     pipeline_model_parallel_size: int,
     virtual_pipeline_model_parallel_size: int | None,
+    hybrid_layer_pattern: str | None,
     pipeline_model_parallel_layout: str | None,
     decoder_first_pipeline_num_layers: int | None,
     decoder_last_pipeline_num_layers: int | None,
@@ -211,7 +215,9 @@ def even_virtual_stages(
     account_for_loss_in_pipeline_split: bool | None,
 ) -> Problems:
     """Layers a virtual stage. See get_num_layers_to_build in megatron/core/transformer/transformer_block.py."""
-    if virtual_pipeline_model_parallel_size is None or pipeline_model_parallel_layout is not None:
+    if virtual_pipeline_model_parallel_size is None:
+        return
+    if hybrid_layer_pattern is not None or pipeline_model_parallel_layout is not None:
         return
     if decoder_first_pipeline_num_layers is not None or decoder_last_pipeline_num_layers is not None:
         return

@@ -1,4 +1,4 @@
-"""Number formats of parameters, gradients and optimizer states; formats are ``Symbol("torch.bfloat16")`` and the like."""
+"""Number formats of parameters, gradients and optimizer states, as ``Symbol("torch.bfloat16")`` and the like."""
 
 from __future__ import annotations
 

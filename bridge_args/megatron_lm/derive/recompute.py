@@ -54,7 +54,7 @@ def granularity(
                 )
 
 
-@checks()
+@checks("<0.17")
 def modules(
     recompute_granularity: str | None,
     recompute_modules: list[str] | None,

@@ -49,7 +49,7 @@ def generation(
         )
 
 
-@checks(">=0.16")
+@checks(">=0.16, <0.17")
 def memory_of_inference(
     perform_rl_step: bool,
     rl_remove_kv_cache_during_training: bool | None,

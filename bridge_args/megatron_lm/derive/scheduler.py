@@ -87,7 +87,6 @@ def iterations_or_samples(
     lr_decay_iters: int | None,
     lr_warmup_samples: int,
     lr_warmup_iters: int,
-    rampup_batch_size: list[int] | None,
     skip_train: bool | None,
 ) -> Problems:
     """Everything in iterations, or everything in samples. See validate_args, and get_optimizer_param_scheduler."""
@@ -97,7 +96,6 @@ def iterations_or_samples(
             "train_samples": train_samples is not None,
             "lr_decay_samples": lr_decay_samples is not None,
             "lr_warmup_samples": lr_warmup_samples != 0,
-            "rampup_batch_size": rampup_batch_size is not None,
         }
     elif train_samples:
         length = f"--train-samples {train_samples}"
@@ -117,13 +115,22 @@ def iterations_or_samples(
     for name, used in others.items():
         if used:
             unit = "samples" if train_iters else "iterations"
-            other = "samples" if "samples" in name or "rampup" in name else "iterations"
-            remedy = f"give everything in {other}, or leave {flag(name)} out"
             yield Invalid(
                 f"{flag(name)} counts in {unit}, but the run is given by {length}",
-                remedy,
+                f"give everything in {unit}, or leave {flag(name)} out",
                 (name, "train_iters" if train_iters else "train_samples"),
             )
+
+
+@checks("<0.18")
+def length_with_ramp(train_iters: int | None, rampup_batch_size: list[int] | None) -> Problems:
+    """A batch size that grows makes iterations unequal. See validate_args."""
+    if train_iters and rampup_batch_size is not None:
+        yield Invalid(
+            f"--rampup-batch-size counts in samples, but the run is given by --train-iters {train_iters}",
+            "give its length with --train-samples, or leave --rampup-batch-size out",
+            ("rampup_batch_size", "train_iters"),
+        )
 
 
 @checks()
