@@ -259,8 +259,6 @@ def _source(options: argparse.Namespace) -> Source:
 
 
 def _rendered(translation: Translation, options: argparse.Namespace) -> str:
-    import bridge_args.emit as emit
-
     match options.format:
         case "yaml":
             from bridge_args.emit.config_yaml import to_yaml
@@ -273,9 +271,11 @@ def _rendered(translation: Translation, options: argparse.Namespace) -> str:
                 _say_finding(finding)
             return "".join(shlex.quote(word) + "\n" for word in to_overrides(translation))
         case "run-config":
-            from bridge_args.emit.config_yaml import dump_run_config
+            import yaml
 
-            return dump_run_config(translation)
+            from bridge_args.emit.run_config import to_run_config
+
+            return str(yaml.safe_dump(to_run_config(translation), sort_keys=False, width=120))
         case "recipe":
             from bridge_args.emit.recipe import to_recipe
 
@@ -287,7 +287,6 @@ def _rendered(translation: Translation, options: argparse.Namespace) -> str:
         case _:
             from bridge_args.emit.run_config import to_run_config
 
-            assert emit
             return json.dumps(to_run_config(translation), indent=1) + "\n"
 
 

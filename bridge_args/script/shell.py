@@ -270,8 +270,8 @@ def _expansion(state: _State) -> list[str]:
     """``$NAME`` and its relatives: the words they stand for; what is not known stays as it is written."""
     text, start = state.text, state.position
     if text.startswith("$((", start):
-        end = text.find("))", start)
-        if end > 0:
+        end = _closing(text, start + 3, ")")
+        if end > 0 and text.startswith("))", end):
             state.position = end + 2
             result = _arithmetic(text[start + 3 : end], state)
             if result is not None:

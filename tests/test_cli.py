@@ -1,0 +1,171 @@
+"""The command line: exit codes, messages, files. Every message has a place, a fact and a way out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bridge_args.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = [
+    "--num-layers", "2", "--hidden-size", "64", "--num-attention-heads", "4", "--seq-length", "32",
+    "--max-position-embeddings", "32", "--micro-batch-size", "2", "--train-iters", "5", "--lr", "1e-3",
+    "--mock-data", "--tokenizer-type", "NullTokenizer", "--vocab-size", "1023", "--eval-interval", "10",
+]  # fmt: skip
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = main(list(words))
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return code, out, err
+
+
+def test_yaml_on_stdout_and_messages_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "translate", "--", *SMALL)
+    assert code == 0
+    assert yaml.safe_load(out)["model"]["num_layers"] == 2
+    assert "the number of GPUs is not known; 1 is assumed" in err
+
+
+@pytest.mark.parametrize("format", ["yaml", "overrides", "run-config", "recipe", "argv", "json"])
+def test_every_format(format: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "translate", "--world-size", "1", "--format", format, "--", *SMALL)
+    assert code == 0
+    assert "64" in out
+
+
+def test_a_script(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "translate", str(ROOT / "examples" / "01_one_command" / "train.sh"))
+    assert (code, err) == (0, "")
+    config = yaml.safe_load(out)
+    assert config["model"]["num_query_groups"] == 8
+    assert config["model"]["tensor_model_parallel_size"] == 2
+    assert config["tokenizer"]["vocab_size"] == 128256
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--num-layer", "2"], ["--num-layer is not an argument of Megatron-LM 0.16.1", "--num-layers"]),
+        (["--lr", "fast"], ['--lr expects', '"fast"', "--lr fast"]),
+        (["--lr"], ["--lr"]),
+        (["--DDP-impl", "local"], ["--DDP-impl"]),
+        (["--tensor-model-parallel-size", "4"], ["6 GPUs cannot be divided", "tensor 4", "--tensor-model-parallel-size 4"]),
+        (["--bf16", "true"], ["true"]),
+    ],
+    ids=["unknown flag", "bad value", "missing value", "retired flag", "world size does not divide", "value for a switch"],
+)  # fmt: skip
+def test_bad_input_is_one_clear_message(
+    words: list[str], said: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out.yaml"
+    code, out, err = run(capsys, "translate", "-o", str(target), "--world-size", "6", "--", *SMALL, *words)
+    assert (code, out) == (1, "")
+    assert all(text in err for text in said), err
+    assert err.count("error: ") == 1, err
+    assert os.listdir(tmp_path) == []
+
+
+def test_all_problems_are_told_together(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "translate", "--world-size", "1", "--", *SMALL, "--lr", "fast", "--bf16", "stray", "--num-layer", "2")
+    assert code == 1
+    assert err.count("error: ") == 3
+
+
+def test_places_in_a_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = tmp_path / "train.sh"
+    script.write_text("#!/bin/bash\ntorchrun --nproc-per-node 1 pretrain_gpt.py \\\n  --num-layers 2 \\\n  --hidden-size big\n")
+    code, _, err = run(capsys, "translate", str(script))
+    assert code == 1
+    assert f"{script}:4: --hidden-size expects a whole number" in err
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "translate", str(tmp_path / "missing.sh"))
+    assert (code, out) == (1, "")
+    assert "missing.sh cannot be read: No such file or directory" in err
+
+    binary = tmp_path / "binary.sh"
+    binary.write_bytes(b"\x7fELF\xff\xfe")
+    code, _, err = run(capsys, "translate", str(binary))
+    assert code == 1
+    assert "is not a text file" in err
+
+    empty = tmp_path / "empty.sh"
+    empty.write_text("echo hello\n")
+    code, _, err = run(capsys, "translate", str(empty))
+    assert code == 1
+    assert "holds no command that starts pretrain_gpt.py" in err
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "translate", "--world-size", "1", "-o", str(tmp_path / "no" / "x.yaml"), "--", *SMALL)
+    assert code == 1
+    assert "cannot be written: No such file or directory" in err
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "x.yaml"
+    target.write_text("before")
+    code, *_ = run(capsys, "translate", "--world-size", "8", "-o", str(target), "--", *SMALL, "--num-layer", "2")
+    assert (code, target.read_text()) == (1, "before")
+    code, *_ = run(capsys, "translate", "--world-size", "1", "-o", str(target), "--", *SMALL)
+    assert code == 0
+    assert "num_layers: 2" in target.read_text()
+    assert os.listdir(tmp_path) == ["x.yaml"]
+
+
+def test_strict(capsys: pytest.CaptureFixture[str]) -> None:
+    lossy = [*SMALL, "--adlr-autoresume"]
+    assert run(capsys, "translate", "--world-size", "1", "--", *lossy)[0] == 0
+    code, out, err = run(capsys, "translate", "--strict", "--world-size", "1", "--", *lossy)
+    assert (code, out) == (1, "")
+    assert "--adlr-autoresume" in err
+
+
+def test_an_unknown_version(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "translate", "--megatron-lm", "0.99", "--", *SMALL)
+    assert code == 1
+    assert "no catalog of Megatron-LM 0.99; there are 0.11.0" in err
+
+
+def test_wrong_use_is_exit_2() -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["translate", "--format", "xml", "--", *SMALL])
+    assert stop.value.code == 2
+
+
+def test_report_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "report", "--world-size", "1", "--format", "json", "--", *SMALL)
+    assert code == 0
+    assert json.loads(out)["schema"] == 1
+
+
+def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "explain", "--moe-router-topk".lstrip("-"))
+    assert code == 0
+    assert "-> model.moe_router_topk" in out
+    code, _, err = run(capsys, "explain", "no-such-thing")
+    assert code == 1
+    assert "no-such-thing" in err
+
+
+def test_the_tables_are_true(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "check")
+    assert (code, err) == (0, "")
+
+
+def test_as_a_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bridge_args", "translate", "--world-size", "1", "--format", "argv", "--", *SMALL],
+        capture_output=True, text=True, cwd=ROOT, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("--num-layers 2 ")
