@@ -130,7 +130,11 @@ def _classes(
     args: MegatronArgs, table: Table, schema: Schema, built: Iterable[tuple[dict[str, Any], Origin, Row]]
 ) -> dict[str, str]:
     """The class of every section that exists in this run."""
-    classes = {name: section.default_class for name, section in schema.sections.items() if section.default_class}
+    classes = {
+        name: section.default_class or section.classes[0]
+        for name, section in schema.sections.items()
+        if section.default_class or section.required
+    }
     for name, section in table.optional_sections.items():
         if name in schema.sections and section.opened_by in args and args[section.opened_by]:
             classes[name] = schema.sections[name].classes[0]

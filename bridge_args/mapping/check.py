@@ -101,7 +101,7 @@ def _check_path(row: Row, path: str, table: Table, schema: Schema) -> Iterator[s
         yield f"{row.place}: {row.argument} goes to {path}, but Bridge {schema.version} has no section {section!r}"
         return
     if any(schema.find(path, {section: name}) for name in schema.sections[section].classes):
-        closed = schema.sections[section].default_class is None
+        closed = schema.sections[section].default_class is None and not schema.sections[section].required
         if leaf and closed and section not in table.optional_sections:
             yield f"{row.place}: {section} is None in Bridge until it is opened; say what opens it under sections:"
         return

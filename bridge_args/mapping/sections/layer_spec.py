@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from bridge_args.bridge.schema import Schema
 from bridge_args.mapping.sections import Lost, builder
 from bridge_args.values import Partial, Symbol
 
@@ -30,6 +31,7 @@ def layer_spec(
     mtp_num_layers: int | None,
     pipeline_model_parallel_layout: str | None,
     program: str,
+    schema: Schema,
 ) -> dict[str, Any]:
     """The function that makes the layers, where Bridge's default makes others than Megatron-LM.
 
@@ -48,13 +50,20 @@ def layer_spec(
         decided["model.transformer_layer_spec"] = Symbol(".".join(spec))
     elif experimental_attention_variant is not None:
         decided["model.transformer_layer_spec"] = VARIANT
-    elif local and not multi_latent_attention and (not num_experts or moe_layer_freq == 1) and not (
-        num_experts and (moe_use_legacy_grouped_gemm or qk_l2_norm)
+    elif (
+        local
+        and not multi_latent_attention
+        and (not num_experts or moe_layer_freq == 1)
+        and not (num_experts and (moe_use_legacy_grouped_gemm or qk_l2_norm))
     ):
         decided["model.transformer_layer_spec"] = LOCAL
     elif num_experts or multi_latent_attention or qk_l2_norm:
         options = {"use_transformer_engine": not local, "normalization": normalization, "qk_l2_norm": qk_l2_norm}
         decided["model.transformer_layer_spec"] = Partial(BLOCK, options)
+    if moe_use_legacy_grouped_gemm and schema.find("model.moe_use_legacy_grouped_gemm") is None:
+        decided["moe_use_legacy_grouped_gemm"] = Lost(
+            f"Bridge {schema.version} has only the grouped multiplication of Transformer Engine; leave out the flag."
+        )
     if mtp_num_layers:
         reason = _lost_in_prediction(
             local, bool(spec), multi_latent_attention or qk_l2_norm, pipeline_model_parallel_layout

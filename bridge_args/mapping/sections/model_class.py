@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from bridge_args.mapping.sections import Lost, builder
+from bridge_args.bridge.schema import Schema
+from bridge_args.mapping.sections import Lost, Rejected, builder
 from bridge_args.values import Symbol
 
 GPT: Final = "megatron.bridge.models.gpt_provider.GPTModelProvider"
@@ -14,7 +15,7 @@ STACK: Final = "megatron.core.models.mamba.mamba_layer_specs.mamba_stack_spec"
 
 
 @builder
-def model_class(multi_latent_attention: bool, program: str) -> dict[str, Any]:
+def model_class(multi_latent_attention: bool, program: str, schema: Schema) -> dict[str, Any]:
     """GPT, GPT with latent attention, or hybrid. Megatron-LM always frees a stage's output once it is sent.
 
     See megatron/training/arguments.py core_transformer_config_from_args.
@@ -26,8 +27,12 @@ def model_class(multi_latent_attention: bool, program: str) -> dict[str, Any]:
             decided["multi_latent_attention"] = Lost(
                 "Bridge's hybrid model has no latent attention; leave out --multi-latent-attention."
             )
-    elif multi_latent_attention:
+    elif multi_latent_attention and LATENT in schema.classes:
         decided["model._target_"] = LATENT
+    elif multi_latent_attention:
+        decided["multi_latent_attention"] = Lost(
+            f"Bridge {schema.version} has no general model class with latent attention; use Bridge 0.3 or later."
+        )
     return decided
 
 
@@ -45,12 +50,13 @@ def latent_attention(
     mscale_all_dim: float,
     cache_mla_latents: bool,
     program: str,
+    schema: Schema,
 ) -> dict[str, Any]:
     """Settings that only the class with latent attention has; Megatron-LM reads them only with it.
 
     See megatron/core/transformer/transformer_config.py MLATransformerConfig.
     """
-    if not multi_latent_attention or program == "pretrain_mamba.py":
+    if not multi_latent_attention or program == "pretrain_mamba.py" or LATENT not in schema.classes:
         return {}
     decided: dict[str, Any] = {
         "model.q_lora_rank": q_lora_rank,
@@ -116,6 +122,21 @@ def positions(max_position_embeddings: int, seq_length: int, position_embedding_
                 f"Bridge learns one position per token of a sequence, {seq_length}, and cannot have "
                 f"{max_position_embeddings}; weights and random numbers differ. "
                 f"Use --max-position-embeddings {seq_length}."
+            )
+        }
+    return {}
+
+
+@builder
+def determinism(deterministic_mode: bool, attention_backend: str) -> dict[str, Any]:
+    """Bridge counts flash attention as not deterministic; Megatron-LM refuses only its old switch.
+
+    See megatron/bridge/training/config.py ConfigContainer._validate_and_apply_deterministic_mode.
+    """
+    if deterministic_mode and attention_backend == "flash":
+        return {
+            "attention_backend": Rejected(
+                "Bridge does not run flash attention in deterministic mode: choose --attention-backend fused or unfused."
             )
         }
     return {}
