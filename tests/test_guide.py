@@ -261,15 +261,25 @@ def test_the_setting_the_guide_names_is_reached(flag: str, path: str, value: str
         assert correction["guide"] == path
         path = correction["path"]
     translation = bridge_args.translate(example(flag, path, argument), world_size=8, bridge="0.3.1")
-    reached = {assignment.path: assignment.value for assignment in translation.assignments}
-    if path == "none":
-        outcome = translation.outcomes[argument.dest]
-        assert outcome.given
-        assert outcome.reason
+    if correction and path == "none":
+        assert translation.outcomes[argument.dest].given
+        assert correction["guide"] not in translation.outcomes[argument.dest].paths
         return
-    assert path in reached
-    if value and not correction:
-        assert str(reached[path]).lower().endswith(value)
+    reached = {assignment.path: assignment for assignment in translation.assignments}
+    if path not in reached:  # Bridge does it without being told
+        assert value == str(default_of(path)).lower()
+        return
+    origin = reached[path].origin
+    row = translation.outcomes[argument.dest].row
+    assert argument.dest in {*origin.arguments, *origin.inputs} or set(row.feeds) & set(origin.arguments)
+    if value:
+        assert str(reached[path].value).lower() == value
+
+
+def default_of(path: str) -> Any:
+    field = schemas.load("0.3.1").find(path)
+    assert field is not None
+    return field.default
 
 
 @pytest.mark.parametrize("flag", CORRECTIONS)
