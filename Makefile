@@ -49,7 +49,7 @@ $(VENV)/ready: pyproject.toml
 $(CORE)/ready: pyproject.toml
 	$(PYTHON) -m venv $(CORE)
 	$(CORE)/bin/python $(INSTALL) --upgrade "pip>=25.1"
-	$(CORE)/bin/python $(INSTALL) pyyaml --group test
+	$(CORE)/bin/python $(INSTALL) pyyaml omegaconf "hydra-core<=1.3.2" --group test
 	$(CORE)/bin/python $(INSTALL) --no-deps --editable .
 	@touch $@
 
