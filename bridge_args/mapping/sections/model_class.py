@@ -136,7 +136,7 @@ def determinism(deterministic_mode: bool, attention_backend: str) -> dict[str, A
     if deterministic_mode and attention_backend == "flash":
         return {
             "attention_backend": Rejected(
-                "Bridge does not run flash attention in deterministic mode: choose --attention-backend fused or unfused."
+                "Bridge does not run flash attention in deterministic mode; choose --attention-backend fused."
             )
         }
     return {}
