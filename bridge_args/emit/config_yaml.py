@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any, Final
 
-from bridge_args.emit.layout import Part, built_by_merging, escaped, field_of, leaf, merge_notes, on_one_line, parts
+from bridge_args.emit.layout import INSTANTIATED, MISSING, Part, escaped, field_of, leaf, mergeable, on_one_line, parts
 from bridge_args.emit.run_config import to_run_config
 from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.values import to_plain
@@ -109,37 +109,38 @@ def _head(t: Translation) -> list[str]:
 def _part(t: Translation, part: Part, origins: dict[str, str]) -> Iterator[str]:
     if part.value is not None:
         yield from _entry("", part.name, to_plain(part.value.value), origins[part.value.path])
-        if not part.settings:
-            return
-    notes = {path: (f"  # {note}:",) for path, note in merge_notes(t, part).items()}
-    readings = 2 if built_by_merging(t, part) else 1
-    yield f"{_key(part.name)}:"
-    if part.target is not None:
-        yield from notes.get(part.target.path, ())
-        yield from _entry("  ", "_target_", part.target.value, origins[part.target.path])
-    elif part.opened:
-        yield from _entry("  ", "_target_", part.class_name, "Bridge has none of this until it is asked for")
+        return
+    # A class is named where Bridge has nothing yet. Elsewhere Bridge would build it from the values of the old object.
+    settled = f"  # {part.class_name}; merging does not change the class" if part.target and not part.opened else ""
+    nothing = "" if part.opened or part.settings else " {}"
+    yield f"{_key(part.name)}:{nothing}{settled}"
+    if part.opened:
+        comment = origins[part.target.path] if part.target else "Bridge has none of this until it is asked for"
+        yield from _entry("  ", "_target_", part.class_name, comment)
     for assignment in part.settings:
-        yield from notes.get(assignment.path, ())
-        yield from _entry("  ", leaf(assignment), to_plain(assignment.value), origins[assignment.path], readings)
+        plain, obstacle = mergeable(t, part, assignment, anew=part.opened)
+        if obstacle or plain == "???":
+            yield f"  # {obstacle or MISSING}:"
+        readings = INSTANTIATED if part.opened else 1
+        yield from _entry("  ", leaf(assignment), plain, origins[assignment.path], readings)
 
 
 def _full(t: Translation, origins: dict[str, str]) -> Iterator[str]:
     for name, section in to_run_config(t).items():
         if not isinstance(section, dict):
             comment = "" if name == "_target_" else origins.get(name, "Bridge's default")
-            yield from _entry("", name, section, comment, 2)
+            yield from _entry("", name, section, comment, INSTANTIATED)
             continue
         yield f"{_key(name)}:" if section else f"{_key(name)}: {{}}"
         for key, value in section.items():
             comment = origins.get(f"{name}.{key}", "" if key == "_target_" else origins.get(name, "Bridge's default"))
-            yield from _entry("  ", key, value, comment, 2)
+            yield from _entry("  ", key, value, comment, INSTANTIATED)
 
 
 def _entry(indent: str, key: str, plain: Any, comment: str, readings: int = 1) -> Iterator[str]:
     end = f"  # {comment}" if comment else ""
     if isinstance(plain, dict) and "_target_" in plain:
-        readings = 2
+        readings = INSTANTIATED
     on_a_line = flow(plain, readings)
     if not isinstance(plain, dict) or not plain or len(on_a_line) <= _WIDTH:
         yield f"{indent}{_key(key)}: {on_a_line}{end}"

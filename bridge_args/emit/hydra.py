@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any, Final
 
-from bridge_args.emit.layout import Part, escaped, field_of, leaf, mergeable, own_constructor, parts
+from bridge_args.emit.layout import INSTANTIATED, Part, escaped, field_of, leaf, mergeable, parts
 from bridge_args.findings import Finding
 from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.values import to_plain
@@ -22,9 +22,9 @@ def to_overrides(t: Translation) -> list[str]:
     """One Hydra override per assignment, for a configuration that otherwise has Bridge's defaults.
 
     Each is accepted by Hydra's parser and by Bridge's ``parse_hydra_overrides``, which adds no setting that is not
-    there yet unless it starts with ``++``. A section that Bridge leaves out becomes one override; a section whose class
-    cannot be built again from its fields (``dataset``) is emptied first. What cannot be said is left out;
-    ``unsayable`` names it.
+    there yet unless it starts with ``++``. A section that Bridge leaves out becomes one override. A section whose class
+    the translation chooses is emptied first: built on the old values, its dtypes would be texts, and ``dataset`` would
+    not be built at all. What cannot be said is left out; ``unsayable`` names it.
     """
     return [text for part in parts(t) for text, _ in _overrides(t, part) if text]
 
@@ -83,19 +83,18 @@ def _overrides(t: Translation, part: Part) -> Iterator[tuple[str, Finding | None
     """Pairs of an override and None, or of an empty text and the reason why there is none."""
     if part.value is not None:
         yield _one(part.name, to_plain(part.value.value), part.value, "")
-    if part.opened and part.value is None:
+        return
+    if part.opened:
         yield from _opened(t, part)
         return
     anew = part.target is not None
-    emptied = anew and own_constructor(t, part)
     if part.target is not None:
-        if emptied:
-            yield f"{part.name}=null", None
+        yield f"{part.name}=null", None
         yield _one(f"++{part.target.path}", part.target.value, part.target, "")
     for assignment in part.settings:
         plain, reason = mergeable(t, part, assignment, anew=anew)
         field = field_of(t, assignment)
-        added = emptied or field is None or not field.declared or _is_mapping(plain)
+        added = anew or field is None or not field.declared or _is_mapping(plain)
         yield _one(("++" if added else "") + assignment.path, plain, assignment, reason, anew)
 
 
@@ -108,7 +107,7 @@ def _opened(t: Translation, part: Part) -> Iterator[tuple[str, Finding | None]]:
             settings[leaf(assignment)] = plain
         else:
             yield "", finding
-    yield f"++{part.name}={literal(settings, 2)}", None
+    yield f"++{part.name}={literal(settings, INSTANTIATED)}", None
 
 
 def _one(key: str, plain: Any, assignment: Assignment, reason: str, anew: bool = False) -> tuple[str, Finding | None]:
@@ -116,7 +115,7 @@ def _one(key: str, plain: Any, assignment: Assignment, reason: str, anew: bool =
         reason = f"Hydra's grammar has no way to write the key {key!r}"
     if not reason:
         try:
-            readings = 2 if anew or isinstance(plain, dict) and "_target_" in plain else 1
+            readings = INSTANTIATED if anew or isinstance(plain, dict) and "_target_" in plain else 1
             return f"{key}={literal(plain, readings)}", None
         except ValueError as error:
             reason = str(error)

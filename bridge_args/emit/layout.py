@@ -11,12 +11,13 @@ from bridge_args.bridge.schema import Field
 from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.values import Member, to_plain
 
-_DTYPE: Final = re.compile(r"torch\.(bfloat16|float|float\d\w*|half|double|u?int\d+|bool|short|long|q?u?int\d+x?\d*)")
+_DTYPE: Final = re.compile(r"torch\.(b?float\w*|half|double|u?int\d*|short|long|bool)")
+
+INSTANTIATED: Final = 3  # readings of a text that Bridge merges, or loads from a file, and then instantiates
 
 _KEEPS_FUNCTION: Final = "Bridge takes functions out of a configuration before it merges, and puts the old ones back"
 _LEAVES_MAPPING: Final = "Bridge builds no objects inside a list or a mapping when it merges"
-_MISSING: Final = 'OmegaConf reads the text "???" as a value that is not there'
-_KEEPS_CLASS: Final = "merging a file cannot change this class; the configuration it is merged into must have it"
+MISSING: Final = 'OmegaConf reads the text "???" as a value that is not there'
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +87,9 @@ def leaf(assignment: Assignment) -> str:
     return assignment.path.partition(".")[2]
 
 
-def is_dtype(path: str) -> bool:
-    """Is this the qualified name of a dtype?"""
-    return _DTYPE.fullmatch(path) is not None
-
-
-def own_constructor(t: Translation, part: Part) -> bool:
-    """The class has a constructor of its own: it is not built again from its fields."""
-    if part.class_name is None:
-        return False
-    return any(not field.declared for field in t.schema.classes.get(part.class_name, {}).values())
-
-
-def built_by_merging(t: Translation, part: Part) -> bool:
-    """Bridge builds the section anew when it merges a file with it, because the file names its class."""
-    return part.opened or (part.target is not None and not own_constructor(t, part))
+def is_dtype(plain: Any) -> bool:
+    """Is this plain value a dtype?"""
+    return isinstance(plain, dict) and _DTYPE.fullmatch(str(plain.get("_target_"))) is not None
 
 
 def mergeable(t: Translation, part: Part, assignment: Assignment, *, anew: bool) -> tuple[Any, str]:
@@ -120,27 +109,18 @@ def mergeable(t: Translation, part: Part, assignment: Assignment, *, anew: bool)
         if field is not None and "list[str]" in field.type and _only_members(assignment.value):
             return [member.name for member in assignment.value], ""
         return plain, _LEAVES_MAPPING
-    if _has_missing(plain) and (anew or plain != "???"):
-        return plain, _MISSING
+    if anew and "???" in map(str, _walk(plain)):
+        return plain, MISSING
     return plain, ""
-
-
-def merge_notes(t: Translation, part: Part) -> dict[str, str]:
-    """Path to what Bridge's merging of a file does not do, for the settings of one section."""
-    anew = built_by_merging(t, part)
-    notes = {a.path: mergeable(t, part, a, anew=anew)[1] for a in part.settings}
-    notes.update({a.path: _MISSING for a in part.settings if to_plain(a.value) == "???"})
-    if part.target is not None and not part.opened and own_constructor(t, part):
-        notes[part.target.path] = _KEEPS_CLASS
-    return {path: note for path, note in notes.items() if note}
 
 
 def escaped(text: str, readings: int = 1) -> str:
     """The text as OmegaConf reads it literally: ``${`` would otherwise be an interpolation.
 
     Args:
-        readings: how often it will be read. Bridge reads a section twice when it builds the section anew: once when
-            it merges, once in ``instantiate`` (``megatron/bridge/utils/instantiate_utils.py``).
+        readings: how often it will be read. Bridge's ``instantiate`` reads twice (``OmegaConf.resolve``, then once
+            more where it takes the value out: ``megatron/bridge/utils/instantiate_utils.py``), after the reading of
+            the file or of the overrides.
     """
     for _ in range(readings):
         text = re.sub(r"(\\*)\$\{", lambda match: match.group(1) * 2 + r"\${", text)
@@ -161,7 +141,7 @@ def visible(text: str) -> str:
 def _is_function(default: Any) -> bool:
     if not isinstance(default, dict) or "_target_" not in default:
         return False
-    return default.get("_partial_") is True or (default.get("_call_") is False and not is_dtype(default["_target_"]))
+    return default.get("_partial_") is True or (default.get("_call_") is False and not is_dtype(default))
 
 
 def _only_members(value: Any) -> bool:
@@ -170,10 +150,6 @@ def _only_members(value: Any) -> bool:
 
 def _has_target(plain: Any) -> bool:
     return any(isinstance(item, dict) and "_target_" in item for item in _walk(plain))
-
-
-def _has_missing(plain: Any) -> bool:
-    return any(item == "???" for item in _walk(plain) if isinstance(item, str))
 
 
 def _walk(plain: Any) -> Iterable[Any]:

@@ -26,11 +26,11 @@ def to_run_config(t: Translation) -> dict[str, Any]:
         elif not name.startswith("_"):  # __version__ is not for the constructor
             config[name] = dict(section.default) if isinstance(section.default, dict) else section.default
     for assignment in t.assignments:
-        section, _, leaf = assignment.path.partition(".")
+        section_name, _, leaf = assignment.path.partition(".")
         if leaf:
-            config[section][leaf] = to_plain(assignment.value)
+            config[section_name][leaf] = to_plain(assignment.value)
         else:
-            config[section] = to_plain(assignment.value)
+            config[section_name] = to_plain(assignment.value)
     return config
 
 
