@@ -42,6 +42,8 @@ EXAMPLES = {
     "--logging-level": "--logging-level 10",
     "--rerun-mode": "--rerun-mode validate_results",
     "--lr-wsd-decay-iters": "--lr-decay-style WSD --lr-wsd-decay-iters 3",
+    "--lr-decay-samples": "--train-samples 80 --lr-decay-samples 70",
+    "--lr-warmup-samples": "--train-samples 80 --lr-warmup-samples 10",
     "--eval-interval": "--eval-interval 3",
     "--no-create-attention-mask-in-dataloader": "--no-create-attention-mask-in-dataloader",
     "--moe-router-load-balancing-type": "--moe-router-load-balancing-type sinkhorn",
@@ -244,13 +246,21 @@ def example(flag: str, path: str, argument: Argument) -> list[str]:
     if opener and opener != flag:
         words.append(opener)
     if flag in EXAMPLES:
-        return words + EXAMPLES[flag].split()
+        return without_iterations(words + EXAMPLES[flag].split())
     if argument.action != "store":
         return [*words, flag]
     if argument.choices:
         return [*words, flag, str(argument.choices[-1])]
     value = {"int": "4", "float": "0.5"}.get(argument.type or "", "some/name")
     return [*words, flag, value]
+
+
+def without_iterations(words: list[str]) -> list[str]:
+    """A run has one length: iterations, or samples where the example says so."""
+    if "--train-samples" not in words:
+        return words
+    at = words.index("--train-iters")
+    return words[:at] + words[at + 2 :]
 
 
 @pytest.mark.parametrize(("flag", "path", "value"), GUIDE, ids=[f"{flag} {path}" for flag, path, _ in GUIDE])

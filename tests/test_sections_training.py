@@ -14,7 +14,7 @@ from bridge_args.mapping.sections.checkpointing import checkpoint_format, checkp
 from bridge_args.mapping.sections.data import attention_mask, blend, data_source, fill_in_the_middle, workers
 from bridge_args.mapping.sections.initialization import initialization
 from bridge_args.mapping.sections.observing import logging_level, profiler, rerun
-from bridge_args.mapping.sections.run_length import annealing, evaluation, run_length
+from bridge_args.mapping.sections.run_length import evaluation, run_length, schedule_length
 from bridge_args.mapping.sections.tokenizer import tokenizer
 from bridge_args.values import Symbol
 
@@ -168,25 +168,73 @@ def test_a_tokenizer_bridge_does_not_have() -> None:
     assert lost(tokens(tokenizer_type="SFTTokenizer")) == {"tokenizer_type"}
 
 
+def length(**given: Any) -> dict[str, Any]:
+    arguments = {
+        "train_iters": None, "train_samples": None, "rampup_batch_size": None, "train_iters_from_samples": None,
+        "global_batch_size": 8,
+    }  # fmt: skip
+    return run_length(**{**arguments, **given})
+
+
+def schedule(**given: Any) -> dict[str, Any]:
+    arguments = {
+        "train_samples": None, "rampup_batch_size": None, "global_batch_size": 8, "lr_decay_iters": None,
+        "lr_decay_samples": None, "lr_warmup_iters": 0, "lr_warmup_samples": 0, "lr_wsd_decay_iters": None,
+        "lr_wsd_decay_samples": None,
+    }  # fmt: skip
+    return schedule_length(**{**arguments, **given})
+
+
+RAMP = {"train_samples": 96, "rampup_batch_size": [4, 2, 24]}  # 14 iterations: see the curve of such a run
+
+
 @pytest.mark.parametrize(
-    ("arguments", "expected", "refused"),
+    ("given", "expected", "losses"),
     [
-        pytest.param((10, None, None), {"train.train_iters": 10}, set(), id="iterations"),
-        pytest.param((10, None, [2, 2, 20]), {"train.train_iters": 10}, set(), id="iterations with a ramp"),
-        pytest.param((None, 80, None), {"train.train_samples": 80}, set(), id="samples"),
-        pytest.param((10, 80, None), {"train.train_samples": 80}, set(), id="samples, with the iterations they make"),
-        pytest.param((None, 80, [2, 2, 20]), {"train.train_samples": 80}, {"rampup_batch_size"}, id="samples, ramp"),
+        pytest.param({"train_iters": 10}, {"train.train_iters": 10}, set(), id="iterations"),
+        pytest.param(
+            {"train_samples": 80, "train_iters_from_samples": 10}, {"train.train_samples": 80}, set(), id="samples"
+        ),
+        pytest.param(
+            {**RAMP, "train_iters_from_samples": 14}, {"train.train_iters": 14}, {"train_samples"}, id="with a ramp"
+        ),
     ],
 )
-def test_run_length(arguments: tuple[Any, Any, Any], expected: dict[str, Any], refused: set[str]) -> None:
-    decided = run_length(*arguments)
+def test_run_length(given: dict[str, Any], expected: dict[str, Any], losses: set[str]) -> None:
+    decided = length(**given)
     assert paths(decided) == expected
-    assert rejected(decided) == refused
+    assert lost(decided) == losses
 
 
-def test_annealing_is_counted_like_the_run() -> None:
-    assert annealing(None, 5, 40) == {"scheduler.lr_wsd_decay_iters": 5}
-    assert annealing(80, 5, 40) == {"scheduler.lr_wsd_decay_samples": 40}
+@pytest.mark.parametrize(
+    ("given", "unit", "expected", "losses"),
+    [
+        pytest.param({"lr_decay_iters": 10, "lr_warmup_iters": 2}, "iters", (10, 2, None), set(), id="iterations"),
+        pytest.param({"lr_decay_iters": 10, "lr_wsd_decay_samples": 9}, "iters", (10, 0, None), set(), id="ignored"),
+        pytest.param(
+            {"train_samples": 96, "lr_decay_samples": 90, "lr_warmup_samples": 3, "lr_wsd_decay_samples": 9},
+            "samples",
+            (90, 3, 9),
+            set(),
+            id="samples",
+        ),
+        pytest.param(
+            {**RAMP, "lr_decay_samples": 96, "lr_warmup_samples": 16}, "iters", (12, 2, None), set(), id="whole batches"
+        ),
+        pytest.param(
+            {**RAMP, "lr_decay_samples": 95, "lr_warmup_samples": 3},
+            "iters",
+            (12, 1, None),
+            {"lr_decay_samples", "lr_warmup_samples"},
+            id="parts of batches are rounded, and it is said",
+        ),
+    ],
+)
+def test_schedule_length(given: dict[str, Any], unit: str, expected: tuple[int | None, ...], losses: set[str]) -> None:
+    decided = schedule(**given)
+    names = [f"scheduler.{phase}_{unit}" for phase in ("lr_decay", "lr_warmup", "lr_wsd_decay")]
+    assert paths(decided) == dict(zip(names, expected, strict=True))
+    assert lost(decided) == losses
 
 
 def test_evaluation() -> None:
@@ -259,8 +307,9 @@ def test_xavier() -> None:
             id="tokenizer",
         ),
         pytest.param(lambda schema: tokens(schema, trust_remote_code=True), id="tokenizer of Hugging Face"),
-        pytest.param(lambda schema: run_length(10, None, None), id="run_length"),
-        pytest.param(lambda schema: annealing(80, None, 40), id="annealing"),
+        pytest.param(lambda schema: length(train_iters=10), id="run_length"),
+        pytest.param(lambda schema: schedule(lr_decay_iters=10), id="schedule_length"),
+        pytest.param(lambda schema: schedule(train_samples=80), id="schedule_length in samples"),
         pytest.param(lambda schema: evaluation(5, False, False, schema), id="evaluation"),
         pytest.param(lambda schema: checkpoint_format("torch_dist"), id="checkpoint_format"),
         pytest.param(lambda schema: profiler(True, True, False, "/tb"), id="profiler"),

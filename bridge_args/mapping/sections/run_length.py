@@ -1,43 +1,76 @@
-"""How long the run is, how it ends its schedule, and when it is evaluated."""
+"""How long the run and the phases of its schedule are, and when it is evaluated."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from bridge_args.bridge.schema import Schema
-from bridge_args.mapping.sections import Lost, Rejected, builder
+from bridge_args.mapping.sections import Lost, builder
 
 
 @builder
 def run_length(
-    train_iters: int | None, train_samples: int | None, rampup_batch_size: list[int] | None
+    train_iters: int | None,
+    train_samples: int | None,
+    rampup_batch_size: list[int] | None,
+    train_iters_from_samples: int | None,
+    global_batch_size: int,
 ) -> dict[str, Any]:
-    """Iterations or samples; Bridge refuses both, and samples with a ramp of the batch size.
+    """Iterations or samples; with a ramp of the batch size Bridge counts iterations, Megatron-LM samples.
 
     See megatron/bridge/training/config.py TrainingConfig.finalize.
     """
-    if train_samples:
-        decided: dict[str, Any] = {"train.train_samples": train_samples}
-        if rampup_batch_size:
-            decided["rampup_batch_size"] = Rejected(
-                "Bridge ramps the batch size only in runs counted in iterations; give --train-iters, and the "
-                "learning-rate schedule in iterations, instead of --train-samples."
-            )
-        return decided
-    return {"train.train_iters": train_iters}
+    if not train_samples:
+        return {"train.train_iters": train_iters}
+    if not rampup_batch_size or train_iters_from_samples is None:
+        return {"train.train_samples": train_samples}
+    prepared = train_iters_from_samples * global_batch_size
+    return {
+        "train.train_iters": train_iters_from_samples,
+        "train_samples": Lost(
+            f"Bridge ramps the batch size only in runs counted in iterations; they are {train_iters_from_samples}, "
+            f"and the data sets are built for {prepared} samples, which changes their order where that takes another "
+            "epoch."
+        ),
+    }
 
 
 @builder
-def annealing(
-    train_samples: int | None, lr_wsd_decay_iters: int | None, lr_wsd_decay_samples: int | None
+def schedule_length(
+    train_samples: int | None,
+    rampup_batch_size: list[int] | None,
+    global_batch_size: int,
+    lr_decay_iters: int | None,
+    lr_decay_samples: int | None,
+    lr_warmup_iters: int,
+    lr_warmup_samples: int,
+    lr_wsd_decay_iters: int | None,
+    lr_wsd_decay_samples: int | None,
 ) -> dict[str, Any]:
-    """The last phase of a WSD schedule, in the unit the run is counted in; Megatron-LM ignores the other unit.
+    """The phases of the schedule in the unit the run is counted in; Megatron-LM ignores the other unit.
 
-    See megatron/training/training.py get_optimizer_param_scheduler.
+    Bridge makes samples of iterations by the full batch size, also while the batch size is still ramping up, so
+    samples that are whole batches keep their value. See megatron/bridge/training/config.py _calculate_scheduler_steps.
     """
-    if train_samples:
-        return {"scheduler.lr_wsd_decay_samples": lr_wsd_decay_samples}
-    return {"scheduler.lr_wsd_decay_iters": lr_wsd_decay_iters}
+    if not train_samples:
+        return {
+            "scheduler.lr_decay_iters": lr_decay_iters,
+            "scheduler.lr_warmup_iters": lr_warmup_iters,
+            "scheduler.lr_wsd_decay_iters": lr_wsd_decay_iters,
+        }
+    phases = {"lr_decay": lr_decay_samples, "lr_warmup": lr_warmup_samples, "lr_wsd_decay": lr_wsd_decay_samples}
+    if not rampup_batch_size or not global_batch_size:
+        return {f"scheduler.{phase}_samples": samples for phase, samples in phases.items()}
+    decided: dict[str, Any] = {}
+    for phase, samples in phases.items():
+        iterations = samples and max(1, round(samples / global_batch_size))
+        decided[f"scheduler.{phase}_iters"] = iterations
+        if samples and iterations and iterations * global_batch_size != samples:
+            decided[f"{phase}_samples"] = Lost(
+                f"It becomes {iterations} iterations x {global_batch_size} = {iterations * global_batch_size} samples, "
+                "because Bridge ramps the batch size only in runs counted in iterations."
+            )
+    return decided
 
 
 @builder
