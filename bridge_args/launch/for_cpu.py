@@ -87,6 +87,7 @@ _OFF: Final[tuple[tuple[str, Any, str], ...]] = (
     ("ddp.use_megatron_fsdp", False, "sharding by FSDP is not emulated"),
     ("dist.use_megatron_fsdp", False, "sharding by FSDP is not emulated"),
     ("dist.use_torch_fsdp2", False, "sharding by FSDP is not emulated"),
+    ("model.init_model_with_meta_device", False, "goes with sharding by FSDP"),
     ("model.moe_permute_fusion", False, "needs a fused kernel"),
     ("model.moe_router_fusion", False, "needs a fused kernel"),
     ("model.moe_enable_deepep", False, "DeepEP needs a GPU"),

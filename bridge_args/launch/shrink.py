@@ -143,10 +143,13 @@ def _model(edit: Editor) -> None:
             edit.set(f"model.{name}", min(width, scaled(width)), _SIZE)
     for name in ("q_lora_rank", "kv_lora_rank"):
         _smaller(edit, f"model.{name}", LATENT)
-    for name in ("qk_head_dim", "qk_pos_emb_head_dim", "v_head_dim", "mamba_head_dim", "mamba_state_dim"):
+    for name in ("qk_head_dim", "qk_pos_emb_head_dim", "v_head_dim"):
         _smaller(edit, f"model.{name}", CHANNELS)
-    _smaller(edit, "model.mamba_num_heads", 2 * new_hidden // CHANNELS)
-    _smaller(edit, "model.mamba_num_groups", max(1, tensor))
+    if edit.get("model._target_", "").endswith("MambaModelProvider"):  # every model has these settings
+        for name in ("mamba_head_dim", "mamba_state_dim"):
+            _smaller(edit, f"model.{name}", CHANNELS)
+        _smaller(edit, "model.mamba_num_heads", 2 * new_hidden // CHANNELS)
+        _smaller(edit, "model.mamba_num_groups", tensor)
 
 
 def _groups(groups: int, heads: int, new_heads: int, tensor: int) -> int:
