@@ -85,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     rehearse = _command(subparsers, "rehearse", _rehearse, "train with the real Bridge loop, on a CPU if need be")
     rehearse.add_argument("--steps", type=_positive, metavar="N", help="stop after N iterations; the schedule stays")
     rehearse.add_argument("--shrink", action="store_true", help="scale the model down, keep every other choice")
-    rehearse.add_argument("--nproc", type=_positive, metavar="N", help="processes (default: the world size, 1 with --shrink)")
+    rehearse.add_argument(
+        "--nproc", type=_positive, metavar="N", help="processes (default: the world size, 1 with --shrink)"
+    )
     rehearse.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     rehearse.add_argument("--plot", metavar="FILE", help="also draw the loss curve as a PNG")
 
@@ -95,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--bridge", metavar="VERSION", default=None)
     explain.set_defaults(run=_explain)
 
-    check = subparsers.add_parser("check", help="check the mapping tables against catalogs and schemas", allow_abbrev=False)
+    check = subparsers.add_parser(
+        "check", help="check the mapping tables against catalogs and schemas", allow_abbrev=False
+    )
     check.add_argument("--megatron-lm", metavar="VERSION", default=None)
     check.add_argument("--bridge", metavar="VERSION", default=None)
     check.set_defaults(run=_check)
@@ -179,7 +183,14 @@ def _rehearse(options: argparse.Namespace) -> int:
     from bridge_args.launch.rehearse import rehearse
 
     return rehearse(
-        translation, steps=options.steps, shrink=options.shrink, nproc=options.nproc, format=options.format, plot=options.plot
+        translation,
+        sys.stdout,
+        sys.stderr,
+        steps=options.steps,
+        shrink=options.shrink,
+        nproc=options.nproc,
+        format=options.format,
+        plot=options.plot,
     )
 
 

@@ -188,6 +188,8 @@ def _tail(log_file: Path, lines: int = 15) -> str:
 
 def rehearse(
     t: Translation,
+    out: TextIO,
+    err: TextIO,
     *,
     steps: int | None = None,
     shrink: bool = False,
@@ -195,8 +197,6 @@ def rehearse(
     format: str = "text",
     plot: str | None = None,
     log: str | None = None,
-    out: TextIO | None = None,
-    err: TextIO | None = None,
 ) -> int:
     """Runs a rehearsal and writes its records to ``out`` as they come, everything else to ``err``.
 
@@ -204,12 +204,10 @@ def rehearse(
         format: ``text``: a line per step, then the curve. ``json``: a JSON object per iteration and evaluation.
         plot: file for the curve as a PNG.
         log: file for the log of the training code.
-        out, err: default to the standard streams.
 
     Returns:
         Exit code: that of the training process.
     """
-    out, err = out or sys.stdout, err or sys.stderr
     losses: list[curve.Point] = []
     evaluations: list[curve.Point] = []
     code = 0
