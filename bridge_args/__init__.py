@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from bridge_args.emit.argv import to_argv
-from bridge_args.emit.config_yaml import to_yaml
-from bridge_args.emit.hydra import to_overrides
-from bridge_args.emit.recipe import to_recipe
-from bridge_args.emit.report import report
-from bridge_args.emit.run_config import to_run_config
-from bridge_args.findings import Finding
-from bridge_args.mapping.translation import Assignment, Origin, Outcome, Translation
-from bridge_args.steps import translate
-from bridge_args.words import Place, Word
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from bridge_args.bridge.container import to_container as to_container
+    from bridge_args.bridge.container import to_container
+    from bridge_args.emit.argv import to_argv
+    from bridge_args.emit.config_yaml import to_yaml
+    from bridge_args.emit.hydra import to_overrides
+    from bridge_args.emit.recipe import to_recipe
+    from bridge_args.emit.report import report
+    from bridge_args.emit.run_config import to_run_config
+    from bridge_args.findings import Finding
+    from bridge_args.mapping.translation import Assignment, Origin, Outcome, Translation
+    from bridge_args.steps import translate
+    from bridge_args.words import Place, Word
 
 __version__ = "0.1.0"
 
@@ -37,10 +36,36 @@ __all__ = [
     "translate",
 ]
 
+# Where each public name lives. They are imported when first used: the command line needs few of them, and
+# to_container imports torch and Bridge.
+_HOMES = {
+    "to_container": "bridge.container",
+    "to_argv": "emit.argv",
+    "to_yaml": "emit.config_yaml",
+    "to_overrides": "emit.hydra",
+    "to_recipe": "emit.recipe",
+    "report": "emit.report",
+    "to_run_config": "emit.run_config",
+    "Finding": "findings",
+    "Assignment": "mapping.translation",
+    "Origin": "mapping.translation",
+    "Outcome": "mapping.translation",
+    "Translation": "mapping.translation",
+    "translate": "steps",
+    "Place": "words",
+    "Word": "words",
+}
+
 
 def __getattr__(name: str) -> object:
-    if name == "to_container":  # imports torch and Bridge, so only when asked for
-        from bridge_args.bridge.container import to_container
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return to_container
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

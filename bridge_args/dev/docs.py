@@ -24,7 +24,7 @@ _MARKED = re.compile(r"(<!-- fates: generated -->\n).*?(<!-- end of fates -->)",
 def pages() -> dict[Path, str]:
     """Every generated file and what it should hold."""
     root = mappings_folder().parent
-    files = {mappings_folder() / "README.md": reference(PAIR)}
+    files = {mappings_folder() / "README.md": reference(PAIR), tables.INDEX: tables.index_text()}
     readme = root / "README.md"
     if readme.is_file():
         counts = "\n".join(fate_counts(PAIR)) + "\n"
@@ -111,9 +111,8 @@ def _corrections() -> Iterator[str]:
     yield ""
     yield "| flag | the guide | here | reason |"
     yield "| --- | --- | --- | --- |"
-    for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["corrections"]:
-        here = entry["here"] if isinstance(entry["here"], str) else ", ".join(f"`{item}`" for item in entry["here"])
-        yield f"| `{entry['flag']}` | {_cell(entry['guide'])} | {_cell(here)} | {_cell(entry['reason'])} |"
+    for flag, entry in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+        yield f"| `{flag}` | `{entry['guide']}` | {_cell(str(entry['path']))} | {_cell(entry['because'])} |"
 
 
 def _cell(text: str) -> str:

@@ -1,26 +1,26 @@
-"""Mapping tables: YAML to rows, each with its file and line.
+"""All our rows for one pair of versions.
 
-Every scalar is text here, a repeated key is refused, and nothing in a table is executed.
+The tables are YAML (``grammar.py``). Reading them is most of the start-up time, so ``index.json`` holds the rows for
+the pair that is used when nobody says otherwise, together with a checksum of the tables it was made from: an index
+that is not current is never used. ``python -m bridge_args.dev docs`` renews it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from bridge_args.mapping.folder import mappings_folder
-from bridge_args.mapping.rows import FATES, Area, Fate, OptionalSection, Row
-from bridge_args.versions import Versions, holds, is_condition
+from bridge_args.mapping.rows import Area, OptionalSection, Row
+from bridge_args.versions import Versions
 
-_Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_TOP: Final = {"title", "about", "sections", "arguments", "derived", "launcher", "not_needed", "no_equivalent", "not_yet"}
-_ROW: Final = {*FATES, "as", "note", "see"}
-_GROUPS: Final[tuple[Fate, ...]] = ("launcher", "not_needed", "no_equivalent", "not_yet")
+INDEX: Final = Path(__file__).parent / "index.json"
+INDEXED: Final = Versions("0.16.1", "0.3.1")
 
 
 class TableError(ValueError):
@@ -47,11 +47,27 @@ def load(versions: Versions) -> Table:
     Raises:
         TableError: when a table does not follow the grammar.
     """
+    files = [(path.stem, path.read_bytes()) for path in sorted(mappings_folder().glob("*.yaml"))]
+    if versions == INDEXED and INDEX.is_file():
+        index = json.loads(INDEX.read_bytes())
+        if index["checksum"] == _checksum(files):
+            return _from_index(index)
+    return from_files(files, versions)
+
+
+def from_files(files: Iterable[tuple[str, bytes]], versions: Versions) -> Table:
+    """The tables with these names and contents, for one pair of versions.
+
+    Raises:
+        TableError: when a table does not follow the grammar, or two of them have a row for the same argument.
+    """
+    from bridge_args.mapping.grammar import read
+
     rows: dict[str, Row] = {}
     areas: dict[str, Area] = {}
     optional: dict[str, OptionalSection] = {}
-    for path in sorted(mappings_folder().glob("*.yaml")):
-        area, file_rows, file_sections = read(path, versions)
+    for name, content in files:
+        area, file_rows, file_sections = read(content.decode("utf-8"), name, versions)
         areas[area.name] = area
         for row in file_rows:
             if row.argument in rows:
@@ -61,127 +77,34 @@ def load(versions: Versions) -> Table:
     return Table(rows, areas, optional)
 
 
-def read(path: Path, versions: Versions) -> tuple[Area, list[Row], list[OptionalSection]]:
-    """One table file, for one pair of versions; rows whose conditions do not hold are left out.
-
-    Raises:
-        TableError: with file and line.
-    """
-    name = path.stem
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise TableError(f"mappings/{path.name}: not readable as YAML: {error}") from error
-    title, about = name, ""
-    rows: list[Row] = []
-    sections: list[OptionalSection] = []
-    for key, line, node in _items(root, name):
-        if key not in _TOP:
-            raise TableError(f"mappings/{name}.yaml:{line}: unknown key {key!r}; there are {', '.join(sorted(_TOP))}")
-        if key == "title":
-            title = node.value
-        elif key == "about":
-            about = node.value
-        elif key == "sections":
-            for section, at, body in _items(node, name):
-                said = {k: v.value for k, _, v in _items(body, name)}
-                if "opened_by" in said:
-                    sections.append(OptionalSection(section, said["opened_by"], name, at))
-        elif key in ("arguments", "derived"):
-            for argument, at, body in _items(node, name):
-                row = _row(argument, body, versions, name, at, key == "derived")
-                if row is not None:
-                    rows.append(row)
-        else:
-            rows.extend(_group(key, node, name))
-    return Area(name, title, about), rows, sections
+def index_text() -> str:
+    """What ``index.json`` should hold now; one row a line."""
+    files = [(path.stem, path.read_bytes()) for path in sorted(mappings_folder().glob("*.yaml"))]
+    table = from_files(files, INDEXED)
+    parts = {
+        "rows": [astuple(row) for row in table.rows.values()],
+        "areas": [astuple(area) for area in table.areas.values()],
+        "optional_sections": [astuple(section) for section in table.optional_sections.values()],
+    }
+    lines = [f' "checksum": {_checksum(files)}']
+    for name, entries in parts.items():
+        lines.append(f' "{name}": [\n' + ",\n".join(f"  {json.dumps(entry)}" for entry in entries) + "\n ]")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def _row(argument: str, node: yaml.Node, versions: Versions, area: str, line: int, derived: bool) -> Row | None:
-    base = Row(argument, "to", derived=derived, area=area, line=line)
-    if not isinstance(node, yaml.MappingNode):
-        return replace(base, to=_texts(node, area))
-    said: dict[str, yaml.Node] = {}
-    chosen: yaml.Node | None = None
-    conditions = 0
-    for key, at, value in _items(node, area):
-        if is_condition(key):
-            conditions += 1
-            if holds(key, versions):
-                if chosen is not None:
-                    raise TableError(f"mappings/{area}.yaml:{at}: two conditions of {argument} hold for {versions}")
-                chosen = value
-        elif key in _ROW:
-            said[key] = value
-        else:
-            raise TableError(f"mappings/{area}.yaml:{at}: unknown key {key!r} in the row of {argument}")
-    if conditions:
-        if chosen is None:
-            return None
-        inner = _row(argument, chosen, versions, area, line, derived)
-        assert inner is not None
-        base = inner
-    fates = [fate for fate in FATES if fate in said]
-    if fates == ["to", "section"]:  # the value goes to a setting, and a builder reads it too
-        fates = ["to"]
-    if len(fates) + bool(conditions) != 1:
-        raise TableError(f"mappings/{area}.yaml:{line}: {argument} needs exactly one of {', '.join(FATES)}")
-    changes: dict[str, Any] = {}
-    if fates:
-        fate = fates[0]
-        changes["fate"] = fate
-        if fate == "to":
-            changes["to"] = _texts(said[fate], area)
-        elif fate == "feeds":
-            changes["feeds"] = _texts(said[fate], area)
-        elif fate != "section":
-            changes["reason"] = said[fate].value
-    if "section" in said:
-        changes["sections"] = _texts(said["section"], area)
-    if "as" in said:
-        changes["conversion"] = said["as"].value
-    if "note" in said:
-        changes["note"] = said["note"].value
-    if "see" in said:
-        changes["see"] = _texts(said["see"], area)
-    return replace(base, **changes)
+def _from_index(index: dict[str, Any]) -> Table:
+    rows = {}
+    for entry in index["rows"]:
+        rows[entry[0]] = Row(*(tuple(item) if isinstance(item, list) else item for item in entry))
+    return Table(
+        rows,
+        {entry[0]: Area(*entry) for entry in index["areas"]},
+        {entry[0]: OptionalSection(*entry) for entry in index["optional_sections"]},
+    )
 
 
-def _group(fate: str, node: yaml.Node, area: str) -> Iterator[Row]:
-    """One reason for several arguments: ``no_equivalent: [{because: ..., arguments: [...]}]``."""
-    assert fate in _GROUPS
-    if not isinstance(node, yaml.SequenceNode):
-        raise TableError(f"mappings/{area}.yaml:{node.start_mark.line + 1}: {fate} is a list of because/arguments")
-    for entry in node.value:
-        said = {key: value for key, _, value in _items(entry, area)}
-        line = entry.start_mark.line + 1
-        if not {"because", "arguments"} <= said.keys() <= {"because", "arguments", "see", "note"}:
-            raise TableError(f"mappings/{area}.yaml:{line}: a group has because, arguments, and maybe see and note")
-        see = _texts(said["see"], area) if "see" in said else ()
-        note = said["note"].value if "note" in said else ""
-        for item in said["arguments"].value:
-            yield Row(
-                item.value, fate, reason=said["because"].value, note=note, see=see, area=area,
-                line=item.start_mark.line + 1,
-            )  # fmt: skip
-
-
-def _items(node: yaml.Node, area: str) -> Iterator[tuple[str, int, yaml.Node]]:
-    if not isinstance(node, yaml.MappingNode):
-        line = node.start_mark.line + 1 if node is not None else 1
-        raise TableError(f"mappings/{area}.yaml:{line}: expected keys and values")
-    seen: set[str] = set()
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        if key.value in seen:
-            raise TableError(f"mappings/{area}.yaml:{line}: {key.value} is there twice")
-        seen.add(key.value)
-        yield key.value, line, value
-
-
-def _texts(node: yaml.Node, area: str) -> tuple[str, ...]:
-    if isinstance(node, yaml.ScalarNode):
-        return (node.value,)
-    if isinstance(node, yaml.SequenceNode) and all(isinstance(item, yaml.ScalarNode) for item in node.value):
-        return tuple(item.value for item in node.value)
-    raise TableError(f"mappings/{area}.yaml:{node.start_mark.line + 1}: expected a text or a list of texts")
+def _checksum(files: Iterable[tuple[str, bytes]]) -> int:
+    total = 0
+    for name, content in files:
+        total = zlib.crc32(content, zlib.crc32(name.encode(), total))
+    return total

@@ -1,0 +1,150 @@
+"""The row grammar: one YAML table -> rows, each with its file and line.
+
+Every scalar is text here, a repeated key is refused, and nothing in a table is executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+import yaml
+
+from bridge_args.mapping.rows import FATES, Area, Fate, OptionalSection, Row
+from bridge_args.mapping.table import TableError
+from bridge_args.versions import Versions, holds, is_condition
+
+_Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TOP: Final = {"title", "about", "sections", "arguments", "derived", "launcher", "not_needed", "no_equivalent", "not_yet"}
+_ROW: Final = {*FATES, "as", "note", "see"}
+_GROUPS: Final[tuple[Fate, ...]] = ("launcher", "not_needed", "no_equivalent", "not_yet")
+
+
+def read(text: str, name: str, versions: Versions) -> tuple[Area, list[Row], list[OptionalSection]]:
+    """One table, for one pair of versions; rows whose conditions do not hold are left out.
+
+    Args:
+        text: the YAML.
+        name: the file's name without ``.yaml``.
+
+    Raises:
+        TableError: with file and line.
+    """
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise TableError(f"mappings/{name}.yaml: not readable as YAML: {error}") from error
+    title, about = name, ""
+    rows: list[Row] = []
+    sections: list[OptionalSection] = []
+    for key, line, node in _items(root, name):
+        if key not in _TOP:
+            raise TableError(f"mappings/{name}.yaml:{line}: unknown key {key!r}; there are {', '.join(sorted(_TOP))}")
+        if key == "title":
+            title = node.value
+        elif key == "about":
+            about = node.value
+        elif key == "sections":
+            for section, at, body in _items(node, name):
+                said = {k: v.value for k, _, v in _items(body, name)}
+                if "opened_by" in said:
+                    sections.append(OptionalSection(section, said["opened_by"], name, at))
+        elif key in ("arguments", "derived"):
+            for argument, at, body in _items(node, name):
+                row = _row(argument, body, versions, name, at, key == "derived")
+                if row is not None:
+                    rows.append(row)
+        else:
+            rows.extend(_group(key, node, name))
+    return Area(name, title, about), rows, sections
+
+
+def _row(argument: str, node: yaml.Node, versions: Versions, area: str, line: int, derived: bool) -> Row | None:
+    base = Row(argument, "to", derived=derived, area=area, line=line)
+    if not isinstance(node, yaml.MappingNode):
+        return replace(base, to=_texts(node, area))
+    said: dict[str, yaml.Node] = {}
+    chosen: yaml.Node | None = None
+    conditions = 0
+    for key, at, value in _items(node, area):
+        if is_condition(key):
+            conditions += 1
+            if holds(key, versions):
+                if chosen is not None:
+                    raise TableError(f"mappings/{area}.yaml:{at}: two conditions of {argument} hold for {versions}")
+                chosen = value
+        elif key in _ROW:
+            said[key] = value
+        else:
+            raise TableError(f"mappings/{area}.yaml:{at}: unknown key {key!r} in the row of {argument}")
+    if conditions:
+        if chosen is None:
+            return None
+        inner = _row(argument, chosen, versions, area, line, derived)
+        assert inner is not None
+        base = inner
+    fates = [fate for fate in FATES if fate in said]
+    if fates == ["to", "section"]:  # the value goes to a setting, and a builder reads it too
+        fates = ["to"]
+    if len(fates) + bool(conditions) != 1:
+        raise TableError(f"mappings/{area}.yaml:{line}: {argument} needs exactly one of {', '.join(FATES)}")
+    changes: dict[str, Any] = {}
+    if fates:
+        fate = fates[0]
+        changes["fate"] = fate
+        if fate == "to":
+            changes["to"] = _texts(said[fate], area)
+        elif fate == "feeds":
+            changes["feeds"] = _texts(said[fate], area)
+        elif fate != "section":
+            changes["reason"] = said[fate].value
+    if "section" in said:
+        changes["sections"] = _texts(said["section"], area)
+    if "as" in said:
+        changes["conversion"] = said["as"].value
+    if "note" in said:
+        changes["note"] = said["note"].value
+    if "see" in said:
+        changes["see"] = _texts(said["see"], area)
+    return replace(base, **changes)
+
+
+def _group(fate: str, node: yaml.Node, area: str) -> Iterator[Row]:
+    """One reason for several arguments: ``no_equivalent: [{because: ..., arguments: [...]}]``."""
+    assert fate in _GROUPS
+    if not isinstance(node, yaml.SequenceNode):
+        raise TableError(f"mappings/{area}.yaml:{node.start_mark.line + 1}: {fate} is a list of because/arguments")
+    for entry in node.value:
+        said = {key: value for key, _, value in _items(entry, area)}
+        line = entry.start_mark.line + 1
+        if not {"because", "arguments"} <= said.keys() <= {"because", "arguments", "see", "note"}:
+            raise TableError(f"mappings/{area}.yaml:{line}: a group has because, arguments, and maybe see and note")
+        see = _texts(said["see"], area) if "see" in said else ()
+        note = said["note"].value if "note" in said else ""
+        for item in said["arguments"].value:
+            yield Row(
+                item.value, fate, reason=said["because"].value, note=note, see=see, area=area,
+                line=item.start_mark.line + 1,
+            )  # fmt: skip
+
+
+def _items(node: yaml.Node, area: str) -> Iterator[tuple[str, int, yaml.Node]]:
+    if not isinstance(node, yaml.MappingNode):
+        line = node.start_mark.line + 1 if node is not None else 1
+        raise TableError(f"mappings/{area}.yaml:{line}: expected keys and values")
+    seen: set[str] = set()
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if key.value in seen:
+            raise TableError(f"mappings/{area}.yaml:{line}: {key.value} is there twice")
+        seen.add(key.value)
+        yield key.value, line, value
+
+
+def _texts(node: yaml.Node, area: str) -> tuple[str, ...]:
+    if isinstance(node, yaml.ScalarNode):
+        return (node.value,)
+    if isinstance(node, yaml.SequenceNode) and all(isinstance(item, yaml.ScalarNode) for item in node.value):
+        return tuple(item.value for item in node.value)
+    raise TableError(f"mappings/{area}.yaml:{node.start_mark.line + 1}: expected a text or a list of texts")
