@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any, Final, Literal, get_args
 
-from bridge_args.emit.layout import visible
+from bridge_args.emit.layout import on_one_line, visible
 from bridge_args.findings import Finding
 from bridge_args.mapping.convert import shown
 from bridge_args.mapping.rows import Fate
@@ -242,7 +242,7 @@ def _text(data: dict[str, Any]) -> Iterator[str]:
             continue
         yield f"{title} ({len(found)})" + (f": {about}" if about else "")
         for finding in found:
-            yield from textwrap.wrap(_sentence(finding), 116, initial_indent="  ", subsequent_indent="      ")
+            yield from _wrapped(_sentence(finding))
             if finding["excerpt"]:
                 excerpt = finding["excerpt"]
                 yield "      " + visible(excerpt["text"])
@@ -253,17 +253,27 @@ def _text(data: dict[str, Any]) -> Iterator[str]:
         widths = [min(48, max(len(visible(row[column])) for row in rows)) for column in (0, 1)]
         yield "What becomes of the arguments"
         for row in rows:
-            left, middle, right = map(visible, row)
+            left, middle, right = (on_one_line(column, 120) for column in row)
             yield f"  {left:<{widths[0]}}  {middle:<{widths[1]}}  {right}".rstrip()
         yield ""
     yield _last_line(data)
 
 
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        text, 116, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False, break_long_words=False
+    )
+
+
 def _sentence(finding: dict[str, Any]) -> str:
     place = finding["place"]
     where = f"{place['source']}:{place['line']}: " if place else ""
-    remedy = f"; {finding['remedy']}" if finding["remedy"] else ""
-    return visible(where + finding["message"] + remedy)
+    return visible(where + _message(finding))
+
+
+def _message(finding: dict[str, Any]) -> str:
+    message, remedy = finding["message"], finding["remedy"]
+    return f"{message.removesuffix('.')}; {remedy}" if remedy else str(message)
 
 
 def _table(data: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -297,12 +307,15 @@ def _fate(argument: dict[str, Any]) -> str:
 
 def _last_line(data: dict[str, Any]) -> str:
     counts, versions = data["counts"], data["versions"]
-    ranks = f"{data['world_size']} GPU" + ("s" if data["world_size"] != 1 else "")
-    return (
-        f"{counts['arguments']} arguments given, {counts['settings']} settings written; {counts['errors']} errors, "
-        f"{counts['lost']} lost, {counts['check']} to check, {counts['notes']} notes "
-        f"(Megatron-LM {versions['megatron_lm']} to Megatron Bridge {versions['bridge']}, {data['program']}, {ranks})"
-    )
+    said = f"{_count(counts['arguments'], 'argument')} given, {_count(counts['settings'], 'setting')} written"
+    found = f"{_count(counts['errors'], 'error')}, {counts['lost']} lost, {counts['check']} to check"
+    pair = f"Megatron-LM {versions['megatron_lm']} to Megatron Bridge {versions['bridge']}"
+    ranks = _count(data["world_size"], "GPU")
+    return f"{said}; {found}, {_count(counts['notes'], 'note')} ({pair}, {data['program']}, {ranks})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 # Markdown -----------------------------------------------------------------------------------------------------------
@@ -322,10 +335,9 @@ def _markdown(data: dict[str, Any]) -> Iterator[str]:
         yield from ("| what | where | your words |", "| --- | --- | --- |")
         for finding in found:
             place, excerpt = finding["place"], finding["excerpt"]
-            said = finding["message"] + (f"; {finding['remedy']}" if finding["remedy"] else "")
             where = _code(f"{place['source']}:{place['line']}") if place else ""
             marked = _code(excerpt["text"][excerpt["start"] : excerpt["end"]]) if excerpt else ""
-            yield f"| {_prose(said)} | {where} | {marked} |"
+            yield f"| {_prose(_message(finding))} | {where} | {marked} |"
     rows = list(_table(data))
     if rows:
         yield from ("", "## What becomes of the arguments", "")
