@@ -6,11 +6,9 @@ Results go to stdout or ``-o``, everything said to the user to stderr. Exit 0: d
 from __future__ import annotations
 
 import argparse
-import json
+import gc
 import os
-import shlex
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -176,6 +174,8 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _rehearse(options: argparse.Namespace) -> int:
+    if options.world_size is None and not options.shrink:
+        options.world_size = options.nproc  # as many processes as ranks
     translation = _translation(options)
     _say_findings(translation)
     if _refused(translation, options):
@@ -280,6 +280,8 @@ def _rendered(translation: Translation, options: argparse.Namespace) -> str:
 
             for finding in unsayable(translation):
                 _say_finding(finding)
+            import shlex
+
             return "".join(shlex.quote(word) + "\n" for word in to_overrides(translation))
         case "run-config":
             import yaml
@@ -294,9 +296,13 @@ def _rendered(translation: Translation, options: argparse.Namespace) -> str:
         case "argv":
             from bridge_args.emit.argv import to_argv
 
+            import shlex
+
             return shlex.join(to_argv(translation)) + "\n"
         case _:
             from bridge_args.emit.run_config import to_run_config
+
+            import json
 
             return json.dumps(to_run_config(translation), indent=1) + "\n"
 
@@ -333,6 +339,8 @@ def _write(text: str, path: str | None) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
+    import tempfile
+
     target = Path(path)
     try:
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

@@ -74,8 +74,8 @@ def _checked_container(translation: Translation, env: Mapping[str, str]) -> Any:
         run_config = _emulate(run_config)
     elif not importlib.import_module("torch").cuda.is_available():
         raise NoDevice(
-            "no GPU is visible to PyTorch; `bridge-args rehearse -- <the same arguments>` runs the same training "
-            "loop on the CPU, for a few steps of a small model"
+            "no GPU is visible to PyTorch; `bridge-args rehearse -- <the same arguments>` runs this training loop "
+            "on the CPU (--steps N for the first iterations only, --shrink for a small model like this one)"
         )
     try:
         build(run_config, translation.world_size, env)
