@@ -148,8 +148,9 @@ def stand_ins(run_config: Mapping[str, Any]) -> StandIns:
     """
     model = run_config["model"]
     spec = model.get("transformer_layer_spec")
-    name = spec.get("_target_", "") if isinstance(spec, dict) else str(spec or "")
-    local = name.endswith("local_layer_spec") and not model.get("mtp_num_layers")
+    said = spec if isinstance(spec, dict) else {"_target_": str(spec or "")}
+    local = said.get("_target_", "").endswith("local_layer_spec") or said.get("use_transformer_engine") is False
+    local = local and not model.get("mtp_num_layers")
     special = ("persist_layer_norm", "sequence_parallel", "layernorm_zero_centered_gamma")
     layer_norm = model.get("normalization", "LayerNorm") == "LayerNorm"
     return StandIns(

@@ -81,7 +81,7 @@ def _lost_in_prediction(local: bool, spec: bool, own_layers: bool, layout: str |
     if local:
         return (
             "Bridge always joins the predicted tokens with Transformer Engine modules, Megatron-LM with local ones "
-            "here; use --transformer-impl transformer_engine to have the same modules on both sides."
+            "here, so the losses differ in rounding; use --transformer-impl transformer_engine."
         )
     if spec:
         return "Bridge predicts with the layers of --spec, Megatron-LM with its standard layers; leave out --spec."
