@@ -170,17 +170,15 @@ def test_a_tokenizer_bridge_does_not_have() -> None:
 
 def length(**given: Any) -> dict[str, Any]:
     arguments = {
-        "train_iters": None, "train_samples": None, "rampup_batch_size": None, "train_iters_from_samples": None,
-        "global_batch_size": 8,
+        "train_samples": None, "rampup_batch_size": None, "train_iters_from_samples": None, "global_batch_size": 8,
     }  # fmt: skip
     return run_length(**{**arguments, **given})
 
 
 def schedule(**given: Any) -> dict[str, Any]:
     arguments = {
-        "train_samples": None, "rampup_batch_size": None, "global_batch_size": 8, "lr_decay_iters": None,
-        "lr_decay_samples": None, "lr_warmup_iters": 0, "lr_warmup_samples": 0, "lr_wsd_decay_iters": None,
-        "lr_wsd_decay_samples": None,
+        "train_samples": None, "rampup_batch_size": None, "global_batch_size": 8, "lr_decay_samples": None,
+        "lr_warmup_samples": 0, "lr_wsd_decay_iters": None, "lr_wsd_decay_samples": None,
     }  # fmt: skip
     return schedule_length(**{**arguments, **given})
 
@@ -191,7 +189,7 @@ RAMP = {"train_samples": 96, "rampup_batch_size": [4, 2, 24]}  # 14 iterations: 
 @pytest.mark.parametrize(
     ("given", "expected", "losses"),
     [
-        pytest.param({"train_iters": 10}, {"train.train_iters": 10}, set(), id="iterations"),
+        pytest.param({}, {}, set(), id="iterations are a row of their own"),
         pytest.param(
             {"train_samples": 80, "train_iters_from_samples": 10}, {"train.train_samples": 80}, set(), id="samples"
         ),
@@ -209,8 +207,6 @@ def test_run_length(given: dict[str, Any], expected: dict[str, Any], losses: set
 @pytest.mark.parametrize(
     ("given", "unit", "expected", "losses"),
     [
-        pytest.param({"lr_decay_iters": 10, "lr_warmup_iters": 2}, "iters", (10, 2, None), set(), id="iterations"),
-        pytest.param({"lr_decay_iters": 10, "lr_wsd_decay_samples": 9}, "iters", (10, 0, None), set(), id="ignored"),
         pytest.param(
             {"train_samples": 96, "lr_decay_samples": 90, "lr_warmup_samples": 3, "lr_wsd_decay_samples": 9},
             "samples",
@@ -235,6 +231,12 @@ def test_schedule_length(given: dict[str, Any], unit: str, expected: tuple[int |
     names = [f"scheduler.{phase}_{unit}" for phase in ("lr_decay", "lr_warmup", "lr_wsd_decay")]
     assert paths(decided) == dict(zip(names, expected, strict=True))
     assert lost(decided) == losses
+
+
+def test_the_last_phase_is_counted_like_the_run() -> None:
+    both = {"lr_wsd_decay_iters": 5, "lr_wsd_decay_samples": 40}
+    assert schedule(**both) == {"scheduler.lr_wsd_decay_iters": 5}
+    assert schedule(**both, train_samples=80)["scheduler.lr_wsd_decay_samples"] == 40
 
 
 def test_evaluation() -> None:
@@ -307,8 +309,8 @@ def test_xavier() -> None:
             id="tokenizer",
         ),
         pytest.param(lambda schema: tokens(schema, trust_remote_code=True), id="tokenizer of Hugging Face"),
-        pytest.param(lambda schema: length(train_iters=10), id="run_length"),
-        pytest.param(lambda schema: schedule(lr_decay_iters=10), id="schedule_length"),
+        pytest.param(lambda schema: length(train_samples=80), id="run_length"),
+        pytest.param(lambda schema: schedule(lr_wsd_decay_iters=5), id="schedule_length"),
         pytest.param(lambda schema: schedule(train_samples=80), id="schedule_length in samples"),
         pytest.param(lambda schema: evaluation(5, False, False, schema), id="evaluation"),
         pytest.param(lambda schema: checkpoint_format("torch_dist"), id="checkpoint_format"),

@@ -10,18 +10,17 @@ from bridge_args.mapping.sections import Lost, builder
 
 @builder
 def run_length(
-    train_iters: int | None,
     train_samples: int | None,
     rampup_batch_size: list[int] | None,
     train_iters_from_samples: int | None,
     global_batch_size: int,
 ) -> dict[str, Any]:
-    """Iterations or samples; with a ramp of the batch size Bridge counts iterations, Megatron-LM samples.
+    """A run given in samples; with a ramp of the batch size Bridge counts iterations, Megatron-LM samples.
 
     See megatron/bridge/training/config.py TrainingConfig.finalize.
     """
     if not train_samples:
-        return {"train.train_iters": train_iters}
+        return {}
     if not rampup_batch_size or train_iters_from_samples is None:
         return {"train.train_samples": train_samples}
     prepared = train_iters_from_samples * global_batch_size
@@ -40,24 +39,18 @@ def schedule_length(
     train_samples: int | None,
     rampup_batch_size: list[int] | None,
     global_batch_size: int,
-    lr_decay_iters: int | None,
     lr_decay_samples: int | None,
-    lr_warmup_iters: int,
     lr_warmup_samples: int,
     lr_wsd_decay_iters: int | None,
     lr_wsd_decay_samples: int | None,
 ) -> dict[str, Any]:
-    """The phases of the schedule in the unit the run is counted in; Megatron-LM ignores the other unit.
+    """The schedule of a run given in samples, and the last phase of either, which Megatron-LM takes in the run's unit.
 
     Bridge makes samples of iterations by the full batch size, also while the batch size is still ramping up, so
     samples that are whole batches keep their value. See megatron/bridge/training/config.py _calculate_scheduler_steps.
     """
     if not train_samples:
-        return {
-            "scheduler.lr_decay_iters": lr_decay_iters,
-            "scheduler.lr_warmup_iters": lr_warmup_iters,
-            "scheduler.lr_wsd_decay_iters": lr_wsd_decay_iters,
-        }
+        return {"scheduler.lr_wsd_decay_iters": lr_wsd_decay_iters}
     phases = {"lr_decay": lr_decay_samples, "lr_warmup": lr_warmup_samples, "lr_wsd_decay": lr_wsd_decay_samples}
     if not rampup_batch_size or not global_batch_size:
         return {f"scheduler.{phase}_samples": samples for phase, samples in phases.items()}
