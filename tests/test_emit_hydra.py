@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -81,17 +80,18 @@ def test_hydras_own_parser_finds_the_text(text: str) -> None:
     ("value", "written"),
     [
         ("/data/text_document", "/data/text_document"),
-        ("a,b", "'a,b'"),
-        ("it's", r"'it\'s'"),
-        ("ends\\", r"'ends\\'"),
-        ("12", "'12'"),
-        ("NULL", "'NULL'"),
-        ("", "''"),
+        ("a,b", '"a,b"'),
+        ('say "a"', r'"say \"a\""'),
+        ("it's", '"it\'s"'),
+        ("ends\\", r'"ends\\"'),
+        ("12", '"12"'),
+        ("NULL", '"NULL"'),
+        ("", '""'),
         (1e-5, "1e-05"),
         (float("inf"), "inf"),
         (True, "true"),
         (None, "null"),
-        ([1, [2.5, "x y"]], "[1,[2.5,'x y']]"),
+        ([1, [2.5, "x y"]], '[1,[2.5,"x y"]]'),
         ({"a": {}}, "{a:{}}"),
     ],
 )
@@ -120,7 +120,7 @@ def test_bash_sees_one_word_for_each_override(texts: list[str]) -> None:
 
 def test_one_override_per_line() -> None:
     t = translation({"train.train_iters": 5, "checkpoint.save": "a b"})
-    assert to_shell(t) == "train.train_iters=5 \\\n" + shlex.quote("checkpoint.save='a b'")
+    assert to_shell(t) == "train.train_iters=5 \\\n" + "'checkpoint.save=\"a b\"'"
 
 
 # What is written ----------------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def test_a_setting_the_constructor_does_not_take() -> None:
 
 def test_a_name_that_is_no_keyword() -> None:
     t = translation({"model.transformer_layer_spec": Built("a.Spec", {"class": 1, "x": Symbol("b.Other.method")})})
-    assert "transformer_layer_spec=Spec(x=Other.method, **{'class': 1})" in to_recipe(t)
+    assert 'transformer_layer_spec=Spec(x=Other.method, **{"class": 1})' in to_recipe(t)
 
 
 @pytest.mark.parametrize("name", [*CASES, "functions"])

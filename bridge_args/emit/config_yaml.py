@@ -10,7 +10,18 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any, Final
 
-from bridge_args.emit.layout import INSTANTIATED, MISSING, Part, escaped, field_of, leaf, mergeable, on_one_line, parts
+from bridge_args.emit.layout import (
+    INSTANTIATED,
+    MISSING,
+    Part,
+    escaped,
+    field_of,
+    leaf,
+    mergeable,
+    on_one_line,
+    origin_of,
+    parts,
+)
 from bridge_args.emit.run_config import to_run_config
 from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.values import to_plain
@@ -151,9 +162,9 @@ def _entry(indent: str, key: str, plain: Any, comment: str, readings: int = 1) -
 
 
 def _origin(t: Translation, assignment: Assignment) -> str:
-    text = str(assignment.origin)
-    if assignment.origin.kind == "default":
-        field = field_of(t, assignment)
-        if field is not None and not field.required and not field.environment:
-            text += f", Bridge has {flow(field.default)}"
+    text = origin_of(t, assignment)
+    field = field_of(t, assignment)
+    if assignment.origin.kind == "default" and field is not None and not field.required:
+        bridge = "decides by what is installed" if field.environment else f"has {flow(field.default)}"
+        text += f", Bridge {bridge}"
     return on_one_line(text)

@@ -68,8 +68,8 @@ def literal(plain: Any, readings: int = 1) -> str:
     if _BARE.fullmatch(text) and text.lower() not in _KEYWORDS:
         return text
     # Hydra takes backslashes away only in front of a quote, and at the end.
-    inside = re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), text)
-    return f"'{inside}'"
+    inside = re.sub(r'(\\*)("|\Z)', lambda match: match[1] * 2 + ('\\"' if match[2] else ""), text)
+    return f'"{inside}"'
 
 
 def _key(key: Any) -> str:

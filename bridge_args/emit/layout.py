@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bridge_args.bridge.schema import Field
 from bridge_args.mapping.translation import Assignment, Translation
@@ -20,8 +19,7 @@ _LEAVES_MAPPING: Final = "Bridge builds no objects inside a list or a mapping wh
 MISSING: Final = 'OmegaConf reads the text "???" as a value that is not there'
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One section of Bridge's configuration, as far as the translation speaks of it.
 
     Attributes:
@@ -82,6 +80,29 @@ def field_of(t: Translation, assignment: Assignment) -> Field | None:
     return t.schema.find(assignment.path, {**t.classes, section: class_name} if class_name else t.classes)
 
 
+def origin_of(t: Translation, assignment: Assignment) -> str:
+    """Where a setting comes from, in the user's own words where there are some."""
+    origin = assignment.origin
+    if origin.kind != "derived" or origin.text:
+        return str(origin)
+    if not origin.inputs:
+        return "decided by Megatron-LM"
+    ((name, value), *others) = origin.inputs.items()
+    setting = t.args.settings.get(name)
+    if not others and setting is not None and setting.typed is not None and _equal(value, assignment.value):
+        return words_of(t, name)  # handed on as it is
+    return str(origin)
+
+
+def words_of(t: Translation, argument: str) -> str:
+    """The user's words for an argument; empty where it was not typed."""
+    setting = t.args.settings.get(argument)
+    if setting is None or setting.typed is None:
+        return ""
+    typed = setting.typed
+    return " ".join(t.words[index] for index in sorted({typed.index, *typed.values}))
+
+
 def leaf(assignment: Assignment) -> str:
     """``num_layers`` of ``model.num_layers``."""
     return assignment.path.partition(".")[2]
@@ -136,6 +157,10 @@ def on_one_line(text: str, limit: int = 160) -> str:
 def visible(text: str) -> str:
     """Every character that cannot be seen replaced by one that can."""
     return "".join(char if char.isprintable() else " " if char.isspace() else "?" for char in text)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
 
 
 def _is_function(default: Any) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
-from bridge_args.emit.layout import Part, class_of, field_of, leaf, on_one_line, parts
+from bridge_args.emit.layout import Part, class_of, field_of, leaf, on_one_line, origin_of, parts
 from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.values import Built, Member, Partial, Symbol
 
@@ -101,31 +101,32 @@ def _body(t: Translation, container: str, names: _Names) -> Iterator[str]:
         if part is None and section.required:
             part = Part(name, class_of(t, name))
         if part is not None:
-            yield from _section(part, [a for a in part.settings if a not in later], names)
+            yield from _section(t, part, [a for a in part.settings if a not in later], names)
     yield "    )"
     for assignment in later:  # settings the constructor does not take
-        yield from _line(4, f"config.{assignment.path} = ", assignment.value, "", _comment(assignment), names)
+        yield from _line(4, f"config.{assignment.path} = ", assignment.value, "", _comment(t, assignment), names)
     if later:
         yield "    return config"
 
 
-def _section(part: Part, settings: Sequence[Assignment], names: _Names) -> Iterator[str]:
+def _section(t: Translation, part: Part, settings: Sequence[Assignment], names: _Names) -> Iterator[str]:
     if part.value is not None and not settings:
-        yield from _line(8, f"{part.name}=", part.value.value, ",", _comment(part.value), names)
+        yield from _line(8, f"{part.name}=", part.value.value, ",", _comment(t, part.value), names)
         return
     if part.class_name is None:
         opening, closing = f"{part.name}={{", "},"
     else:
         opening, closing = f"{part.name}={names.of(part.class_name)}(", "),"
-    comment = f"  # {_comment(part.target)}" if part.target is not None else ""
+    chosen = part.target is not None and part.target.origin.kind != "default"
+    comment = f"  # {_comment(t, part.target)}" if part.target is not None and chosen else ""
     if not settings:
         yield f"        {opening}{closing}{comment}"
         return
     yield f"        {opening}{comment}"
     for assignment in settings:
         key = leaf(assignment)
-        start = f"{key}=" if part.class_name is not None else f"{key!r}: "
-        yield from _line(12, start, assignment.value, ",", _comment(assignment), names)
+        start = f"{key}=" if part.class_name is not None else f"{_expression(key, names)}: "
+        yield from _line(12, start, assignment.value, ",", _comment(t, assignment), names)
     yield f"        {closing}"
 
 
@@ -141,8 +142,8 @@ def _line(indent: int, start: str, value: Any, end: str, comment: str, names: _N
         yield code
 
 
-def _comment(assignment: Assignment) -> str:
-    return on_one_line(str(assignment.origin), 100)
+def _comment(t: Translation, assignment: Assignment) -> str:
+    return on_one_line(origin_of(t, assignment), 100)
 
 
 def _expression(value: Any, names: _Names, indent: int = 0, used: int = 0) -> str:
@@ -158,7 +159,8 @@ def _expression(value: Any, names: _Names, indent: int = 0, used: int = 0) -> st
         case Built(path, kwargs):
             return _bracketed(f"{names.of(path)}(", _keywords(kwargs, names, indent), ")", indent, used)
         case dict():
-            items = [f"{key!r}: {_expression(item, names, indent + 4)}" for key, item in value.items()]
+            keyed = [(_expression(key, names), _expression(item, names, indent + 4)) for key, item in value.items()]
+            items = [f"{key}: {item}" for key, item in keyed]
             return _bracketed("{", items, "}", indent, used)
         case list() | tuple():
             if len(value) > 8 and (runs := _runs(value)):
@@ -166,6 +168,8 @@ def _expression(value: Any, names: _Names, indent: int = 0, used: int = 0) -> st
             return _bracketed("[", [_expression(item, names, indent + 4) for item in value], "]", indent, used)
         case float() if not math.isfinite(value):
             return f'float("{value}")'
+        case str() if '"' not in value and "'" not in value:
+            return f'"{repr(value)[1:-1]}"'
     return repr(value)
 
 

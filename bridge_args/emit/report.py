@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any, Final, Literal, get_args
 
-from bridge_args.emit.layout import on_one_line, visible
+from bridge_args.emit.layout import on_one_line, origin_of, visible, words_of
 from bridge_args.findings import Finding
 from bridge_args.mapping.convert import shown
 from bridge_args.mapping.rows import Fate
@@ -59,7 +59,7 @@ def report(t: Translation, format: Format = "text") -> str:
       of ``mapping.rows.FATES``), ``paths``, ``reason``, ``row`` (file and line of our table), in the order they were
       typed;
     * ``settings``: ``path``, ``value`` (as Bridge writes it in YAML; numbers that are not finite as text), ``shown``,
-      ``origin`` (``kind``, ``arguments``, ``text``, ``inputs``), ``row``, in Bridge's order;
+      ``from`` (a sentence), ``origin`` (``kind``, ``arguments``, ``text``, ``inputs``), ``row``, in Bridge's order;
     * ``environment`` and ``launcher``: names and values.
     """
     if format not in get_args(Format):
@@ -77,7 +77,7 @@ def report(t: Translation, format: Format = "text") -> str:
 def _data(t: Translation) -> dict[str, Any]:
     findings = [*(_finding(_group(finding), finding) for finding in t.findings), *_surprises(t), *_remarks(t)]
     arguments = _arguments(t)
-    settings = [_setting(assignment) for assignment in t.assignments]
+    settings = [_setting(t, assignment) for assignment in t.assignments]
     count = {group: sum(finding["group"] == group for finding in findings) for group in _TITLES}
     return {
         "schema": 1,
@@ -136,9 +136,9 @@ def _surprises(t: Translation) -> Iterator[dict[str, Any]]:
     """Values that were typed, and that Megatron-LM replaces by others."""
     for name, setting in t.args.settings.items():
         if setting.source == "derived" and setting.typed is not None:
-            words = " ".join(_words(t, name))
             inputs = ", ".join(f"{key}={shown(value)}" for key, value in setting.inputs.items())
-            message = f"{words} becomes {shown(setting.value)}" + (f", because of {inputs}" if inputs else "")
+            because = f", because of {inputs}" if inputs else ""
+            message = f"{words_of(t, name)} becomes {shown(setting.value)}{because}"
             yield _said("check", "derived", message, (name,))
 
 
@@ -190,12 +190,13 @@ def _reason(t: Translation, name: str) -> str:
     return outcome.reason
 
 
-def _setting(assignment: Assignment) -> dict[str, Any]:
+def _setting(t: Translation, assignment: Assignment) -> dict[str, Any]:
     origin = assignment.origin
     return {
         "path": assignment.path,
         "value": _json(to_plain(assignment.value)),
         "shown": shown(assignment.value),
+        "from": origin_of(t, assignment),
         "origin": {
             "kind": origin.kind,
             "arguments": list(origin.arguments),
@@ -215,7 +216,7 @@ def _words(t: Translation, name: str) -> list[str]:
     typed = t.args.settings[name].typed
     if typed is None:
         return []
-    return [t.words[index] for index in sorted({typed.index, *typed.values}) if index < len(t.words)] or [typed.flag]
+    return [t.words[index] for index in sorted({typed.index, *typed.values})]
 
 
 def _json(value: Any) -> Any:
@@ -285,7 +286,7 @@ def _table(data: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         written = [path for path in argument["paths"] if path in settings]
         told.update(written)
         if argument["fate"] not in ("to", "section", "feeds") or not written:
-            yield words, _fate(argument), argument["reason"] if argument["fate"] in ("feeds", "section") else ""
+            yield words, _fate(argument), argument["reason"] if argument["fate"] == "feeds" else ""
         else:
             for path in written:
                 derived = settings[path]["origin"]["kind"] == "derived"
@@ -293,10 +294,7 @@ def _table(data: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
                 words = ""
     for path, setting in settings.items():
         if path not in told:
-            origin = setting["origin"]
-            inputs = ", ".join(f"{name}={value}" for name, value in origin["inputs"].items())
-            about = f"derived from {inputs}" if origin["kind"] == "derived" else "Megatron-LM's default"
-            yield "", f"{path} = {setting['shown']}", about
+            yield "", f"{path} = {setting['shown']}", setting["from"]
 
 
 def _fate(argument: dict[str, Any]) -> str:
