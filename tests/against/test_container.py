@@ -1,0 +1,139 @@
+"""Bridge is the judge: the container it builds and validates from our run config, on a machine without a GPU."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("megatron.core")
+
+import bridge_args
+from bridge_args.bridge import container, placeholders
+
+ROOT = Path(__file__).resolve().parents[2]
+try:
+    container._import("training.config")
+except container.BridgeMissing as missing:
+    pytest.skip(str(missing), allow_module_level=True)
+
+SMALL = [
+    "--num-layers", "2", "--hidden-size", "64", "--num-attention-heads", "4", "--seq-length", "32",
+    "--max-position-embeddings", "32", "--micro-batch-size", "2", "--global-batch-size", "8", "--train-iters", "5",
+    "--lr", "1e-3", "--mock-data", "--tokenizer-type", "NullTokenizer", "--vocab-size", "1023",
+    "--eval-interval", "100",
+]  # fmt: skip
+
+
+def run_config(*more: str) -> dict[str, Any]:
+    return bridge_args.to_run_config(bridge_args.translate([*SMALL, *more], world_size=2))
+
+
+def test_values_and_what_bridge_computes() -> None:
+    built = container.build(run_config(), 2, {})
+    assert built.model.num_layers == 2
+    assert built.data_parallel_size == 2
+    assert built.scheduler.lr_decay_steps == 5 * 8  # iterations x samples
+
+
+def test_the_run_config_is_not_changed() -> None:
+    given = run_config()
+    before = copy.deepcopy(given)
+    container.build(given, 2, {})
+    assert given == before
+
+
+def test_no_traces() -> None:
+    """A later rehearsal in this process must not find another machine than the one there is."""
+    environment, modules = dict(os.environ), set(sys.modules)
+    import torch
+
+    answers = torch.cuda.is_available, torch.cuda.get_device_capability
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    container.build(
+        run_config("--use-precision-aware-optimizer", "--use-distributed-optimizer"), 2, {"NCCL_ALGO": "Ring"}
+    )
+    assert dict(os.environ) == environment
+    assert (torch.cuda.is_available, torch.cuda.get_device_capability) == answers
+    assert torch.are_deterministic_algorithms_enabled() == deterministic
+    for package in ("transformer_engine", "triton"):
+        if package not in modules:
+            assert not any(name.split(".")[0] == package for name in sys.modules)
+
+
+def test_an_unknown_setting() -> None:
+    given = run_config()
+    given["train"]["global_batch_sizes"] = 8
+    with pytest.raises(container.BridgeRejects, match="global_batch_sizes"):
+        container.build(given, 2, {})
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value", "paths"),
+    [
+        ("dataset", "sequence_length", 64, ()),  # "Sequence length in model config": no field by name
+        ("model", "recompute_granularity", "some", ("model.recompute_granularity",)),
+        ("scheduler", "lr_decay_samples", 100, ("scheduler.lr_decay_iters", "scheduler.lr_decay_samples")),
+    ],
+    ids=["no name in the message", "the section that checks", "names of another section"],
+)
+def test_a_rejection_names_settings(section: str, field: str, value: object, paths: tuple[str, ...]) -> None:
+    given = run_config()
+    given[section][field] = value
+    with pytest.raises(container.BridgeRejects) as rejection:
+        container.build(given, 2, {})
+    assert rejection.value.message
+    assert set(paths) <= set(rejection.value.paths)
+
+
+def test_a_rejection_in_the_users_terms() -> None:
+    translation = bridge_args.translate(SMALL, world_size=2)
+    rejection = container.BridgeRejects("too many", ("model.num_layers",))
+    assert "model.num_layers = 2 from --num-layers 2" in str(container.in_terms_of(translation, rejection))
+
+
+def test_every_placeholder_has_an_importer() -> None:
+    """Each module in the list is there and does import the package: the list stays as small as possible."""
+    import importlib.util
+
+    for module, package in placeholders.UNGUARDED.items():
+        source = importlib.util.find_spec(module.split(".")[0] + "." + module.split(".")[1])
+        assert source is not None and source.submodule_search_locations
+        path = Path(next(iter(source.submodule_search_locations)), *module.split(".")[2:]).with_suffix(".py")
+        lines = path.read_text().splitlines()
+        assert any(line.startswith((f"import {package}", f"from {package}")) for line in lines), module
+
+
+def test_the_drop_in_says_what_to_do_without_a_gpu() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    command = [sys.executable, "-m", "bridge_args.pretrain_gpt", *SMALL]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 1
+    assert "bridge-args rehearse" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_drop_in_refuses_a_bad_command_line_before_anything_starts() -> None:
+    command = [sys.executable, "-m", "bridge_args.pretrain_gpt", *SMALL, "--num-layer", "3"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 1
+    assert "--num-layer is not an argument" in result.stderr
+    assert (result.stdout, "Traceback" in result.stderr) == ("", False)
+
+
+def test_the_drop_in_trains_under_the_emulation() -> None:
+    command = [sys.executable, "-m", "bridge_args.pretrain_gpt", *SMALL, "--eval-iters", "0", "--log-interval", "1"]
+    environment = {**os.environ, "BRIDGE_ARGS_CPU": "1", "CUDA_VISIBLE_DEVICES": ""}
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert "iteration        5/       5" in result.stdout
+    assert "replaced: NCCL" in result.stderr

@@ -1,0 +1,94 @@
+"""Real Megatron-LM's training curves are the judge: a rehearsal of the same command line gives the same bits.
+
+Loss, gradient norm and learning rate of every iteration are compared exactly. Six cases run by default;
+``BRIDGE_ARGS_CURVES=all`` runs every recorded one, ``BRIDGE_ARGS_CURVES=rope,dp2`` those named.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CURVES = ROOT / ".." / "shared" / "curves"
+DEFAULT = ("gpt_default", "rope", "llama_like", "bf16", "lr_cosine_warmup", "grad_accumulation")
+COMPARED = ("iteration", "lm_loss", "grad_norm", "learning_rate", "global_batch_size", "consumed_samples", "skipped")
+
+pytestmark = [
+    pytest.mark.skipif(not CURVES.is_dir(), reason="the recorded curves are not here"),
+    pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed"),
+]
+
+
+@lru_cache(maxsize=None)
+def case(name: str) -> dict[str, Any]:
+    return json.loads((CURVES / f"{name}.json").read_text())
+
+
+def chosen() -> list[str]:
+    asked = os.environ.get("BRIDGE_ARGS_CURVES", "")
+    if asked and asked != "all":
+        return asked.split(",")
+    if not asked:
+        return list(DEFAULT)
+    return [path.stem for path in sorted(CURVES.glob("*.json")) if case(path.stem).get("runs_on_cpu")]
+
+
+def rehearse(argv: list[str], folder: Path, nproc: int = 1, *options: str) -> list[dict[str, Any]]:
+    """The records of a rehearsal in ``folder``."""
+    command = [sys.executable, "-m", "bridge_args", "rehearse", "--format", "json", "--nproc", str(nproc), *options]
+    result = subprocess.run(
+        [*command, "--", *argv],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert result.returncode == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def compared(records: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [tuple(record[key] for key in COMPARED) for record in records if "split" not in record]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A directory with copies of the data files, which the command lines name relative to it."""
+    for item in (CURVES / "data").iterdir():
+        (shutil.copytree if item.is_dir() else shutil.copyfile)(item, tmp_path / item.name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", chosen())
+def test_same_bits(name: str, data: Path) -> None:
+    recorded = case(name)
+    for earlier in recorded.get("earlier_argv") or ():
+        rehearse(earlier, data, recorded["nproc"])
+    records = rehearse(recorded["argv"], data, recorded["nproc"])
+    assert compared(records) == compared(recorded["curve"])
+
+
+def test_the_first_steps_of_the_full_run(data: Path) -> None:
+    """--steps keeps schedule and data: the records are those of the full run."""
+    recorded = case("lr_cosine_warmup")
+    records = rehearse(recorded["argv"], data, 1, "--steps", "4")
+    assert compared(records) == compared(recorded["curve"][:4])
+
+
+def test_test_loss_is_megatrons(data: Path) -> None:
+    """The validation loss is not: Bridge shuffles its validation set (``data/loaders.py``), Megatron-LM does not."""
+    recorded = case("gpt_default")
+    records = rehearse(recorded["argv"], data)
+    of_test = [record for record in records if record.get("split") == "test"]
+    assert of_test == [record for record in recorded["evaluations"] if record["split"] == "test"]
