@@ -1,0 +1,870 @@
+"""bash's grammar: text -> ``syntax.Sequence``. A recursive descent that reads one complete command after the other.
+
+Two sorts of things are read apart from each other, as bash does: words with what is inside them (``_Words``), and the
+commands and structures made of them (``Parser``). Facts: bash(1), sections SHELL GRAMMAR, QUOTING and EXPANSION.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from bridge_args.script import syntax as s
+from bridge_args.script.traced import Traced, plain
+
+DECLARING: Final = frozenset(("export", "declare", "local", "readonly", "typeset"))
+MAX_DEPTH: Final = 60
+
+_META: Final = frozenset(" \t\n|&;()<>")
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLAIN: Final = re.compile(r"[^\s|&;()<>\\'\"$`]+|[^\S \t\n]+")
+_ASSIGNED: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\[|\+?=)")
+_REDIRECT: Final = re.compile(r"(\d+|\{[A-Za-z_]\w*\})?(<<<|<<-|<<|&>>|&>|<>|<&|>>|>&|>\||>(?!\()|<(?!\())")
+_FUNCTION: Final = re.compile(r"([^\s|&;()<>$`'\"\\=#]+)[ \t]*\([ \t]*\)")
+_RESERVED: Final = re.compile(
+    r"(?:if|then|elif|else|fi|for|while|until|do|done|case|esac|function|select|coproc|time|\{|\}|!|\[\[)(?=[\s;&|()<>]|$)"
+)
+_OPERATORS: Final = re.compile(r":[-=?+]|##|%%|//|/#|/%|\^\^|,,|[-=?+#%/^,@:]")
+_ANSI: Final = re.compile(r"\\(?:([abeEfnrtv\\'\"?])|x([0-9a-fA-F]{1,2})|([0-7]{1,3})|u([0-9a-fA-F]{1,4})|c(.))")
+_ANSI_LETTERS: Final = dict(zip("abeEfnrtv\\'\"?", "\a\b\x1b\x1b\f\n\r\t\v\\'\"?", strict=True))
+
+
+class SyntaxProblem(Exception):
+    """The text is no bash, or a construct that is not read: ``what`` in words, ``at`` as a position of ``Traced``."""
+
+    def __init__(self, what: str, at: int) -> None:
+        super().__init__(what)
+        self.what = what
+        self.at = at
+
+
+def read(source: Traced) -> tuple[s.Sequence, SyntaxProblem | None]:
+    """The commands of a script, and what stopped the reading; bash too runs what stands before a mistake."""
+    parser = Parser(source)
+    items: list[s.AndOr] = []
+    try:
+        while True:
+            parser.newlines()
+            if parser.end:
+                return s.Sequence(tuple(items)), None
+            items += parser.line()
+    except SyntaxProblem as problem:
+        return s.Sequence(tuple(items)), problem
+
+
+class _Words:
+    """A position in the text, and the words that start there."""
+
+    def __init__(self, source: Traced, depth: int = 0) -> None:
+        self.source = source
+        self.text = source.text
+        self.i = 0
+        self.depth = depth
+        if depth > MAX_DEPTH:
+            raise self.problem(f"a construct nested more than {MAX_DEPTH} deep")
+
+    # The position -------------------------------------------------------------------------------------------------
+
+    @property
+    def end(self) -> bool:
+        return self.i >= len(self.text)
+
+    def char(self, ahead: int = 0) -> str:
+        index = self.i + ahead
+        return self.text[index] if index < len(self.text) else ""
+
+    def starts(self, text: str) -> bool:
+        return self.text.startswith(text, self.i)
+
+    def place(self, index: int | None = None) -> int:
+        index = self.i if index is None else index
+        if index < len(self.source.at):
+            return self.source.at[index]
+        return self.source.at[-1] if self.source.at else -1
+
+    def problem(self, what: str, index: int | None = None) -> SyntaxProblem:
+        return SyntaxProblem(what, self.place(index))
+
+    # Words --------------------------------------------------------------------------------------------------------
+
+    def word(self, ends: Callable[[str], bool] | None = None) -> s.ShellWord:
+        """One word; it ends before an unquoted character that ``ends``, by default one of bash's metacharacters."""
+        start = self.i
+        parts: list[s.Part] = []
+        stop = ends or _META.__contains__
+        while not self.end:
+            char = self.char()
+            if ends is None and char in "<>" and self.char(1) == "(":
+                parts.append(self._process())
+                continue
+            if stop(char):
+                if ends is None and char == "(" and parts and self.text[self.i - 1] in "@?*+!":
+                    raise self.problem("an extended pattern")
+                break
+            self._piece(parts, stop)
+        return s.ShellWord(tuple(parts), self.place(start), self.text[start : self.i])
+
+    def _piece(self, parts: list[s.Part], stop: Callable[[str], bool]) -> None:
+        char = self.char()
+        if char == "\\":
+            if self.char(1) == "\n":
+                self.i += 2
+                return
+            parts.append(s.Literal(self.source[self.i + 1 : self.i + 2] or self.source[self.i : self.i + 1], True))
+            self.i += 2
+        elif char == "'":
+            end = self.text.find("'", self.i + 1)
+            if end < 0:
+                raise self.problem("a quote that is not closed")
+            parts.append(s.Literal(self.source[self.i + 1 : end], True))
+            self.i = end + 1
+        elif char == '"':
+            self._double_quoted(parts)
+        elif char == "$" and self.char(1) == "'":
+            self._ansi_quoted(parts)
+        elif char == "$" and self.char(1) == '"':
+            self.i += 1
+            self._double_quoted(parts)
+        elif char in "$`":
+            self._expansion(parts, quoted=False)
+        else:
+            match = _PLAIN.match(self.text, self.i)
+            last = match.end() if match else self.i + 1
+            cut = next((k for k in range(self.i + 1, last) if stop(self.text[k])), last)
+            parts.append(s.Literal(self.source[self.i : cut]))
+            self.i = cut
+
+    def _double_quoted(self, parts: list[s.Part]) -> None:
+        start = self.i
+        self.i += 1
+        before = len(parts)
+        self._quoted_text(parts, '"', start)
+        self.i += 1
+        if len(parts) == before:
+            parts.append(s.Literal(Traced(), True))
+
+    def _quoted_text(self, parts: list[s.Part], closer: str, start: int, escapes: str = '"\\$`') -> None:
+        """Text as between double quotes, up to ``closer`` or, if that is empty, the end."""
+        begin = self.i
+        while not self.end:
+            char = self.char()
+            if char == "\\" and self.char(1) in (*escapes, "\n"):
+                self._keep(parts, begin)
+                if self.char(1) != "\n":
+                    parts.append(s.Literal(self.source[self.i + 1 : self.i + 2], True))
+                self.i += 2
+                begin = self.i
+            elif char and char == closer:
+                self._keep(parts, begin)
+                return
+            elif char in "$`":
+                self._keep(parts, begin)
+                self._expansion(parts, quoted=True)
+                begin = self.i
+            else:
+                self.i += 1
+        if closer:
+            raise self.problem("a quote that is not closed", start)
+        self._keep(parts, begin)
+
+    def _keep(self, parts: list[s.Part], begin: int) -> None:
+        if begin < self.i:
+            parts.append(s.Literal(self.source[begin : self.i], True))
+
+    def _ansi_quoted(self, parts: list[s.Part]) -> None:
+        start = self.i
+        self.i += 2
+        text = Traced()
+        while self.char() != "'":
+            if self.end:
+                raise self.problem("a quote that is not closed", start)
+            match = _ANSI.match(self.text, self.i)
+            if match:
+                letter, hexa, octal, unicode, control = match.groups()
+                if letter:
+                    made = _ANSI_LETTERS[letter]
+                elif control:
+                    made = chr(ord(control.upper()) ^ 64)
+                else:
+                    made = chr(int(hexa or unicode or octal, 8 if octal else 16))
+                text += plain(made, self.place())
+                self.i = match.end()
+            else:
+                text += self.source[self.i : self.i + 1]
+                self.i += 1
+        self.i += 1
+        parts.append(s.Literal(text, True))
+
+    def text_word(self, heredoc: bool = False) -> s.ShellWord:
+        """All of the text as between double quotes: a here-document, or an arithmetic expression."""
+        parts: list[s.Part] = []
+        self._quoted_text(parts, "", 0, "\\$`" if heredoc else '"\\$`')
+        return s.ShellWord(tuple(parts), self.place(0), self.text)
+
+    # Expansions ---------------------------------------------------------------------------------------------------
+
+    def _expansion(self, parts: list[s.Part], quoted: bool) -> None:
+        start = self.i
+        at = self.place()
+        if self.char() == "`":
+            parts.append(self._backquoted(quoted))
+        elif self.starts("$((") and (end := self._arithmetic_end()) >= 0:
+            expression = _Words(self.source[start + 3 : end], self.depth + 1).text_word()
+            self.i = end + 2
+            parts.append(s.Arithmetic(expression, self.text[start : self.i], at, quoted))
+        elif self.starts("$["):
+            end = self.text.find("]", start)
+            if end < 0:
+                raise self.problem("`$[` without its closing bracket")
+            expression = _Words(self.source[start + 2 : end], self.depth + 1).text_word()
+            self.i = end + 1
+            parts.append(s.Arithmetic(expression, self.text[start : self.i], at, quoted))
+        elif self.starts("$("):
+            inner = Parser(self.source[start + 2 :], self.depth + 1)
+            body = inner.sequence(lambda: inner.char() == ")")
+            if inner.end:
+                raise self.problem("`$(` without its closing parenthesis", start)
+            self.i = start + 2 + inner.i + 1
+            parts.append(s.Substitution(body, self.text[start : self.i], at, quoted))
+        elif self.starts("${"):
+            parts.append(self._braced(quoted))
+        else:
+            match = _NAME.match(self.text, start + 1)
+            if match:
+                self.i = match.end()
+                parts.append(s.Parameter(match.group(), self.text[start : self.i], at, quoted))
+            elif self.char(1) and self.char(1) in "@*#?$!-0123456789":
+                self.i += 2
+                parts.append(self._special(self.text[start + 1], self.text[start : self.i], at, quoted))
+            else:
+                self.i += 1
+                parts.append(s.Literal(self.source[start : self.i], quoted))
+
+    @staticmethod
+    def _special(name: str, written: str, at: int, quoted: bool) -> s.Parameter:
+        return s.Parameter(name, written, at, quoted, index=name if name in "@*" else None)
+
+    def _arithmetic_end(self) -> int:
+        """Where the ``))`` of a ``$((`` stands; -1 when it is a command substitution that begins with a subshell."""
+        depth = 0
+        for index in range(self.i + 3, len(self.text)):
+            char = self.text[index]
+            if char == "(":
+                depth += 1
+            elif char == ")":
+                if depth == 0:
+                    return index if self.text.startswith("))", index) else -1
+                depth -= 1
+        return -1
+
+    def _backquoted(self, quoted: bool) -> s.Substitution:
+        start = self.i
+        at = self.place()
+        inside = Traced()
+        self.i += 1
+        while self.char() != "`":
+            if self.end:
+                raise self.problem("a backquote that is not closed", start)
+            if self.char() == "\\" and self.char(1) in (*"\\`$", *('"' if quoted else "")):
+                self.i += 1
+            inside += self.source[self.i : self.i + 1]
+            self.i += 1
+        self.i += 1
+        inner = Parser(inside, self.depth + 1)
+        body = inner.sequence(lambda: False)
+        return s.Substitution(body, self.text[start : self.i], at, quoted)
+
+    def _process(self) -> s.Process:
+        start = self.i
+        inner = Parser(self.source[start + 2 :], self.depth + 1)
+        inner.sequence(lambda: inner.char() == ")")
+        if inner.end:
+            raise self.problem("`<(` without its closing parenthesis", start)
+        self.i = start + 2 + inner.i + 1
+        return s.Process(self.text[start : self.i], self.place(start))
+
+    def _braced(self, quoted: bool) -> s.Parameter:
+        start = self.i
+        at = self.place()
+        self.i += 2
+        length = self.char() == "#" and self.char(1) not in ("}", "")
+        indirect = self.char() == "!" and self.char(1) not in ("}", "")
+        if length or indirect:
+            self.i += 1
+        name = self._parameter_name(start)
+        index: str | s.ShellWord | None = name if name in ("@", "*") else None
+        if self.char() == "[":
+            index = self._subscript()
+        match = _OPERATORS.match(self.text, self.i)
+        op, argument, second = "", None, None
+        if match and self.char() != "}":
+            op = match.group()
+            self.i = match.end()
+            literal = quoted and op.lstrip(":") in "-=?+"
+            if op[0] == "/":
+                argument = self._inside(quoted, literal, "/}")
+                if self.char() == "/":
+                    self.i += 1
+                    second = self._inside(quoted, literal, "}")
+            elif op == ":":
+                argument = self._inside(quoted, literal, ":}")
+                if self.char() == ":":
+                    self.i += 1
+                    second = self._inside(quoted, literal, "}")
+            else:
+                argument = self._inside(quoted, literal, "}")
+        if self.char() != "}":
+            raise self.problem("`${` without its closing brace" if self.end else "an expansion with `${`", start)
+        self.i += 1
+        return s.Parameter(
+            name, self.text[start : self.i], at, quoted, length, indirect, index, op, argument, second
+        )  # fmt: skip
+
+    def _parameter_name(self, start: int) -> str:
+        match = _NAME.match(self.text, self.i) or re.compile(r"\d+|[@*#?$!-]").match(self.text, self.i)
+        if not match:
+            raise self.problem("an expansion with `${`", start)
+        self.i = match.end()
+        return match.group()
+
+    def _subscript(self) -> str | s.ShellWord:
+        start = self.i
+        depth = 0
+        for index in range(start, len(self.text)):
+            depth += {"[": 1, "]": -1}.get(self.text[index], 0)
+            if depth == 0:
+                inside = self.source[start + 1 : index]
+                self.i = index + 1
+                if inside.text in ("@", "*"):
+                    return inside.text
+                return _Words(inside, self.depth + 1).word(lambda char: False)
+        raise self.problem("`[` without its closing bracket")
+
+    def _inside(self, quoted: bool, literal: bool, closers: str) -> s.ShellWord:
+        """The argument of an operator in ``${...}``; ``literal``: as between double quotes, as the whole is."""
+        start = self.i
+        parts: list[s.Part] = []
+        while not self.end and self.char() not in closers:
+            char = self.char()
+            if literal and char == '"':
+                self._double_quoted(parts)
+            elif literal and char not in "$`\\":
+                parts.append(s.Literal(self.source[self.i : self.i + 1], True))
+                self.i += 1
+            elif literal and char == "\\" and self.char(1) not in (*'"\\$`}', "\n"):
+                parts.append(s.Literal(self.source[self.i : self.i + 1], True))
+                self.i += 1
+            elif char in "$`":
+                self._expansion(parts, quoted)
+            else:
+                self._piece(parts, closers.__contains__)
+        return s.ShellWord(tuple(parts), self.place(start), self.text[start : self.i])
+
+
+class Parser(_Words):
+    """Commands and structures."""
+
+    def __init__(self, source: Traced, depth: int = 0) -> None:
+        super().__init__(source, depth)
+        self.heredocs: list[s.Redirect] = []
+        self.comment_at = -1
+
+    # Between words ------------------------------------------------------------------------------------------------
+
+    def blanks(self) -> None:
+        continued = False
+        while not self.end:
+            if self.char() in " \t":
+                self.i += 1
+            elif self.starts("\\\n"):
+                self.i += 2
+                continued = True
+            elif self.char() == "#":
+                if continued:
+                    self.comment_at = self.place()
+                end = self.text.find("\n", self.i)
+                self.i = len(self.text) if end < 0 else end
+            else:
+                return
+
+    def newlines(self) -> None:
+        while True:
+            self.blanks()
+            if self.char() != "\n":
+                return
+            self._newline()
+
+    def _newline(self) -> None:
+        self.i += 1
+        pending, self.heredocs = self.heredocs, []
+        for redirect in pending:
+            self._heredoc(redirect)
+
+    def _heredoc(self, redirect: s.Redirect) -> None:
+        delimiter = "".join(part.text.text for part in redirect.target.parts if isinstance(part, s.Literal))
+        quoted = any(isinstance(part, s.Literal) and part.quoted for part in redirect.target.parts)
+        body = Traced()
+        while not self.end:
+            end = self.text.find("\n", self.i)
+            end = len(self.text) if end < 0 else end + 1
+            line = self.source[self.i : end]
+            self.i = end
+            if redirect.op == "<<-":
+                line = line[len(line) - len(line.text.lstrip("\t")) :]
+            if line.text.rstrip("\n") == delimiter:
+                break
+            body += line
+        if quoted:
+            redirect.body = s.ShellWord((s.Literal(body, True),), self.place(), body.text)
+        else:
+            redirect.body = _Words(body, self.depth + 1).text_word(heredoc=True)
+
+    def reserved(self) -> str:
+        match = _RESERVED.match(self.text, self.i)
+        return match.group() if match else ""
+
+    def expect(self, word: str, structure: str, start: int) -> None:
+        self.newlines()
+        if self.reserved() != word:
+            raise self.problem(f"`{structure}` without its `{word}`", start)
+        self.i += len(word)
+
+    # Lists --------------------------------------------------------------------------------------------------------
+
+    def line(self) -> list[s.AndOr]:
+        """Everything up to the next newline: what bash reads before it runs it."""
+        items = []
+        while True:
+            self.blanks()
+            if self.end:
+                return items
+            if self.char() == "\n":
+                self._newline()
+                return items
+            before = self.i
+            items.append(self.and_or())
+            self._separator()
+            if self.i == before:
+                raise self.problem(f"`{self.char()}` where a command should be")
+
+    def sequence(self, stop: Callable[[], bool]) -> s.Sequence:
+        """Commands until ``stop`` says so at the beginning of one, or the text ends."""
+        items = []
+        while True:
+            self.newlines()
+            if self.end or stop():
+                return s.Sequence(tuple(items))
+            before = self.i
+            items.append(self.and_or())
+            self._separator()
+            if self.i == before:
+                raise self.problem(f"`{self.char()}` where a command should be")
+
+    def _separator(self) -> None:
+        self.blanks()
+        if self.char() in ";&" and not self.starts(";;") and not self.starts(";&") and not self.starts("&&"):
+            self.i += 1
+
+    def body(self, *stops: str) -> s.Sequence:
+        return self.sequence(lambda: self.reserved() in stops)
+
+    def and_or(self) -> s.AndOr:
+        first = self.pipeline()
+        rest = []
+        while True:
+            self.blanks()
+            op = self.text[self.i : self.i + 2]
+            if op not in ("&&", "||"):
+                break
+            self.i += 2
+            self.newlines()
+            rest.append((op, self.pipeline()))
+        background = self.char() == "&" and self.char(1) != "&"
+        return s.AndOr(first, tuple(rest), background)
+
+    def pipeline(self) -> s.Pipeline:
+        self.blanks()
+        negated = False
+        while self.reserved() in ("!", "time"):
+            word = self.reserved()
+            negated ^= word == "!"
+            self.i += len(word)
+            self.blanks()
+            if word == "time" and self.starts("-p "):
+                self.i += 2
+                self.blanks()
+        commands = [self.command()]
+        while True:
+            self.blanks()
+            if self.char() != "|" or self.char(1) == "|":
+                return s.Pipeline(tuple(commands), negated)
+            self.i += 2 if self.char(1) == "&" else 1
+            self.newlines()
+            commands.append(self.command())
+
+    # Commands -----------------------------------------------------------------------------------------------------
+
+    def command(self) -> s.Command:
+        self.blanks()
+        word = self.reserved()
+        start = self.i
+        at = self.place()
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.problem(f"a construct nested more than {MAX_DEPTH} deep")
+        try:
+            if word == "function" or (not word and _FUNCTION.match(self.text, self.i)):
+                return self._function(word)
+            if word in ("if", "case", "for", "while", "until", "{", "[[") or self.char() == "(":
+                made = self._structure(word, start, at)
+                return made
+            if word:
+                if word in ("select", "coproc"):
+                    raise self.problem(f"the construct `{word}`")
+                raise self.problem(f"`{word}` where a command should be")
+            return self._simple()
+        finally:
+            self.depth -= 1
+
+    def _structure(self, word: str, start: int, at: int) -> s.Command:
+        reader = {
+            "if": self._if, "case": self._case, "for": self._for, "while": self._while, "until": self._while,
+            "{": self._group, "[[": self._condition, "": self._parenthesis,
+        }[word]  # fmt: skip
+        make = reader(start, at)
+        written = self.text[start : self.i]
+        redirects: list[s.Redirect] = []
+        while True:
+            self.blanks()
+            if not self._redirect(redirects):
+                return make(written, tuple(redirects))
+
+    def _if(self, start: int, at: int) -> Callable[[str, tuple[s.Redirect, ...]], s.Command]:
+        branches = []
+        otherwise = s.Sequence()
+        word = "if"
+        while word in ("if", "elif"):
+            self.i += len(word)
+            self.newlines()
+            begin = self.i
+            condition = self.body("then")
+            written = self.text[begin : self.i].strip().rstrip(";").rstrip()
+            self.expect("then", "if", start)
+            branches.append((condition, self.body("elif", "else", "fi"), written))
+            word = self.reserved()
+        if word == "else":
+            self.i += 4
+            otherwise = self.body("fi")
+        self.expect("fi", "if", start)
+        return lambda written, to: s.If(at, tuple(branches), otherwise, written=written, redirects=to)
+
+    def _case(self, start: int, at: int) -> Callable[[str, tuple[s.Redirect, ...]], s.Command]:
+        self.i += 4
+        self.blanks()
+        subject = self.word()
+        if not self._in():
+            raise self.problem("`case` without its `in`", start)
+        branches = []
+        while True:
+            self.newlines()
+            if self.reserved() == "esac":
+                break
+            if self.end:
+                raise self.problem("`case` without its `esac`", start)
+            if self.char() == "(":
+                self.i += 1
+            patterns = []
+            while True:
+                self.blanks()
+                patterns.append(self.word())
+                self.blanks()
+                if self.char() != "|":
+                    break
+                self.i += 1
+            if self.char() != ")":
+                raise self.problem("a pattern of `case` without its `)`")
+            self.i += 1
+            body = self.sequence(lambda: self.reserved() == "esac" or self.starts(";;") or self.starts(";&"))
+            match = re.compile(r";;&|;;|;&").match(self.text, self.i)
+            self.i = match.end() if match else self.i
+            branches.append((tuple(patterns), body, match.group() if match else ";;"))
+        self.expect("esac", "case", start)
+        return lambda written, to: s.Case(at, subject, tuple(branches), written=written, redirects=to)
+
+    def _in(self) -> bool:
+        self.newlines()
+        if re.compile(r"in(?=\s)").match(self.text, self.i):
+            self.i += 2
+            return True
+        return False
+
+    def _for(self, start: int, at: int) -> Callable[[str, tuple[s.Redirect, ...]], s.Command]:
+        self.i += 3
+        self.blanks()
+        if self.starts("(("):
+            return self._for_arithmetic(start, at)
+        match = _NAME.match(self.text, self.i)
+        if not match:
+            raise self.problem("`for` without a name")
+        self.i = match.end()
+        words: list[s.ShellWord] | None = None
+        if self._in():
+            words = []
+            self.blanks()
+            while self.char() not in (";", "\n", "", "&", "|", ")"):
+                words.append(self.word())
+                self.blanks()
+        body = self._loop_body("for", start)
+        found = None if words is None else tuple(words)
+        return lambda written, to: s.For(at, match.group(), found, body, written=written, redirects=to)
+
+    def _for_arithmetic(self, start: int, at: int) -> Callable[[str, tuple[s.Redirect, ...]], s.Command]:
+        self.i -= 1
+        end = self._arithmetic_end()
+        if end < 0:
+            raise self.problem("`((` without its `))`")
+        inside = self.source[self.i + 3 : end]
+        self.i = end + 2
+        clauses = []
+        for text in inside.text.split(";"):
+            clauses.append(_Words(inside[: len(text)], self.depth + 1).text_word())
+            inside = inside[len(text) + 1 :]
+        if len(clauses) != 3:
+            raise self.problem("`for ((` without its three parts", start)
+        body = self._loop_body("for", start)
+        three = (clauses[0], clauses[1], clauses[2])
+        return lambda written, to: s.ForArithmetic(at, three, body, written=written, redirects=to)
+
+    def _loop_body(self, structure: str, start: int) -> s.Sequence:
+        self.blanks()
+        if self.char() == ";":
+            self.i += 1
+        self.newlines()
+        if self.reserved() == "{":  # an old spelling
+            self.i += 1
+            body = self.body("}")
+            self.expect("}", structure, start)
+            return body
+        self.expect("do", structure, start)
+        body = self.body("done")
+        self.expect("done", structure, start)
+        return body
+
+    def _while(self, start: int, at: int) -> Callable[[str, tuple[s.Redirect, ...]], s.Command]:
+        word = self.reserved()
+        self.i += len(word)
+        condition = self.body("do")
+        self.expect("do", word, start)
+        body = self.body("done")
+        self.expect("done", word, start)
+        return lambda written, to: s.While(at, condition, body, word == "until", written=written, redirects=to)
+
+    def _group(self, start: int, at: int) -> Callable[[str, tuple[s.Redirect, ...]], s.Command]:
+        self.i += 1
+        body = self.body("}")
+        self.expect("}", "{", start)
+        return lambda written, to: s.Group(at, body, written=written, redirects=to)
+
+    def _parenthesis(self, start: int, at: int) -> Callable[[str, tuple[s.Redirect, ...]], s.Command]:
+        if self.starts("(("):
+            self.i -= 1
+            end = self._arithmetic_end()
+            if end >= 0:
+                expression = _Words(self.source[self.i + 3 : end], self.depth + 1).text_word()
+                self.i = end + 2
+                return lambda written, to: s.ArithmeticCommand(at, expression, written=written, redirects=to)
+            self.i += 1
+        self.i += 1
+        body = self.sequence(lambda: self.char() == ")")
+        if self.end:
+            raise self.problem("`(` without its closing parenthesis", start)
+        self.i += 1
+        return lambda written, to: s.Subshell(at, body, written=written, redirects=to)
+
+    def _function(self, word: str) -> s.Command:
+        at = self.place()
+        if word:
+            self.i += len(word)
+            self.blanks()
+            name = self.word().written
+            self.blanks()
+            match = re.compile(r"\([ \t]*\)").match(self.text, self.i)
+            self.i = match.end() if match else self.i
+        else:
+            match = _FUNCTION.match(self.text, self.i)
+            assert match
+            name = match.group(1)
+            self.i = match.end()
+        self.newlines()
+        return s.Function(at, name, self.command())
+
+    # [[ ]] --------------------------------------------------------------------------------------------------------
+
+    def _condition(self, start: int, at: int) -> Callable[[str, tuple[s.Redirect, ...]], s.Command]:
+        self.i += 2
+        expression = self._either()
+        self.newlines()
+        if not self.starts("]]"):
+            raise self.problem("`[[` without its `]]`", start)
+        self.i += 2
+        return lambda written, to: s.Condition(at, expression, written=written, redirects=to)
+
+    def _either(self) -> tuple[object, ...]:
+        left = self._both()
+        self.newlines()
+        while self.starts("||"):
+            self.i += 2
+            left = ("or", left, self._both())
+            self.newlines()
+        return left
+
+    def _both(self) -> tuple[object, ...]:
+        left = self._term()
+        self.newlines()
+        while self.starts("&&"):
+            self.i += 2
+            left = ("and", left, self._term())
+            self.newlines()
+        return left
+
+    def _term(self) -> tuple[object, ...]:
+        self.newlines()
+        if self.reserved() == "!":
+            self.i += 1
+            return ("not", self._term())
+        if self.char() == "(":
+            self.i += 1
+            inner = self._either()
+            self.newlines()
+            if self.char() != ")":
+                raise self.problem("`(` without its closing parenthesis")
+            self.i += 1
+            return inner
+        first = self.word()
+        if not first.written:
+            raise self.problem("a condition in `[[ ]]`")
+        self.blanks()
+        if re.fullmatch(r"-[a-zA-Z]", first.literal or "") and not self.starts("]]"):
+            word = self.word()
+            if word.written:
+                return ("unary", first.literal, word)
+        match = re.compile(r"(==|!=|=~|=|<|>|-(?:eq|ne|lt|le|gt|ge|nt|ot|ef)(?=\s))[ \t]*").match(self.text, self.i)
+        if not match:
+            return ("test", first)
+        self.i = match.end()
+        op = match.group(1)
+        if op == "=~":
+            return ("binary", op, first, self._regular_expression())
+        return ("binary", op, first, self.word())
+
+    def _regular_expression(self) -> s.ShellWord:
+        """Parentheses and bars belong to it; blanks end it."""
+        depth = 0
+
+        def ends(char: str) -> bool:
+            nonlocal depth
+            if char in " \t\n;" and depth == 0:
+                return True
+            depth += {"(": 1, ")": -1}.get(char, 0)
+            return depth < 0
+
+        start = self.i
+        parts: list[s.Part] = []
+        while not self.end and not ends(self.char()):
+            if self.char() in "\\'\"$`":
+                self._piece(parts, lambda char: False)
+            else:
+                parts.append(s.Literal(self.source[self.i : self.i + 1]))
+                self.i += 1
+        return s.ShellWord(tuple(parts), self.place(start), self.text[start : self.i])
+
+    # Simple commands ----------------------------------------------------------------------------------------------
+
+    def _simple(self) -> s.Simple:
+        at = self.place()
+        assignments: list[s.Assignment] = []
+        words: list[s.ShellWord | s.Assignment] = []
+        redirects: list[s.Redirect] = []
+        self.comment_at = -1
+        while True:
+            self.blanks()
+            if self._redirect(redirects):
+                continue
+            char = self.char()
+            if char in ("", "\n", ";", "|", "&", ")"):
+                break
+            first = words[0] if words else None
+            declaring = isinstance(first, s.ShellWord) and first.literal in DECLARING
+            if not words or declaring:
+                assignment = self._assignment()
+                if assignment:
+                    (words if words else assignments).append(assignment)  # type: ignore[arg-type]
+                    continue
+            if char == "(":
+                raise self.problem("`(` where a word should be")
+            words.append(self.word())
+        comment_at = self.comment_at if self.char() == "\n" else -1
+        return s.Simple(tuple(assignments), tuple(words), tuple(redirects), at, comment_at)
+
+    def _redirect(self, redirects: list[s.Redirect]) -> bool:
+        match = _REDIRECT.match(self.text, self.i)
+        if not match:
+            return False
+        self.i = match.end()
+        self.blanks()
+        redirect = s.Redirect(match.group(2), self.word(), match.group(1) or "")
+        if not redirect.target.written:
+            raise self.problem(f"`{redirect.op}` without a file")
+        redirects.append(redirect)
+        if redirect.op in ("<<", "<<-"):
+            self.heredocs.append(redirect)
+        return True
+
+    def _assignment(self) -> s.Assignment | None:
+        match = _ASSIGNED.match(self.text, self.i)
+        if not match:
+            return None
+        start = self.i
+        at = self.place()
+        index: s.ShellWord | None = None
+        self.i = match.start(2)
+        if match.group(2) == "[":
+            try:
+                found = self._subscript()
+            except SyntaxProblem:
+                found = ""
+            index = found if isinstance(found, s.ShellWord) else None
+            if index is None or not (self.starts("=") or self.starts("+=")):
+                self.i = start
+                return None
+        append = self.starts("+=")
+        self.i += 2 if append else 1
+        if self.char() == "(":
+            return s.Assignment(match.group(1), self._array(), at, append, index)
+        value = s.ShellWord((), self.place()) if self.end or self.char() in _META else self.word()
+        return s.Assignment(match.group(1), value, at, append, index)
+
+    def _array(self) -> s.Array:
+        start = self.i
+        self.i += 1
+        items: list[tuple[s.ShellWord | None, s.ShellWord]] = []
+        while True:
+            self.newlines()
+            if self.end:
+                raise self.problem("an array without its closing parenthesis", start)
+            if self.char() == ")":
+                self.i += 1
+                return s.Array(tuple(items))
+            if self.char() in "(|&;<>" and not self.starts("<("):
+                raise self.problem(f"`{self.char()}` in an array")
+            key: s.ShellWord | None = None
+            if self.char() == "[":
+                begin = self.i
+                found = self._subscript()
+                if isinstance(found, s.ShellWord) and self.char() == "=":
+                    self.i += 1
+                    key = found
+                else:
+                    self.i = begin
+            items.append((key, self.word()))

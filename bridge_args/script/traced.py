@@ -1,0 +1,66 @@
+"""Traced: text in which every character knows where the user wrote it.
+
+A value may be built from pieces of several lines and files; what bash splits off it later still has its own place.
+A character of ``HOLES`` stands for something that is not known (``state.Hole``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+# Lone high surrogates: no text file has them.
+FIRST_HOLE: Final = 0xD800
+LAST_HOLE: Final = 0xDBFF
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """Text, and for each character a position (``state.Sources``); -1 for what no file says."""
+
+    text: str = ""
+    at: tuple[int, ...] = ()
+
+    def __add__(self, other: Traced) -> Traced:
+        if not other.text:
+            return self
+        if not self.text:
+            return other
+        return Traced(self.text + other.text, self.at + other.at)
+
+    def __getitem__(self, part: slice) -> Traced:
+        return Traced(self.text[part], self.at[part])
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    @property
+    def first(self) -> int:
+        """Position of the first character that has one."""
+        return next((at for at in self.at if at >= 0), -1)
+
+    @property
+    def known(self) -> bool:
+        return not any(is_hole(char) for char in self.text)
+
+
+def plain(text: str, at: int = -1) -> Traced:
+    """Text that stands at one place as a whole."""
+    return Traced(text, (at,) * len(text))
+
+
+def joined(parts: Iterable[Traced], separator: str = "") -> Traced:
+    text: list[str] = []
+    at: list[int] = []
+    for index, part in enumerate(parts):
+        if index and separator:
+            text.append(separator)
+            at += (part.first,) * len(separator)
+        text.append(part.text)
+        at += part.at
+    return Traced("".join(text), tuple(at))
+
+
+def is_hole(char: str) -> bool:
+    return FIRST_HOLE <= ord(char) <= LAST_HOLE
