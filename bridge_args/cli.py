@@ -233,8 +233,6 @@ def _version(options: argparse.Namespace) -> int:
 
 
 def _translation(options: argparse.Namespace) -> Translation:
-    from dataclasses import replace
-
     from bridge_args.steps import MEGATRON_LM, translate
 
     source = _source(options)
@@ -248,7 +246,7 @@ def _translation(options: argparse.Namespace) -> Translation:
         )
     except ValueError as error:  # an unknown version, named on our own command line
         raise Problem(str(error)) from error
-    return replace(translation, findings=(*source.findings, *translation.findings))
+    return translation._replace(findings=(*source.findings, *translation.findings))
 
 
 def _source(options: argparse.Namespace) -> Source:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from bridge_args.words import Place, Word
 
@@ -32,8 +31,7 @@ LEVELS: Final[dict[str, Level]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Excerpt:
+class Excerpt(NamedTuple):
     """The user's own words with a marked part: ``text[start:end]`` is what the finding is about."""
 
     text: str
@@ -45,8 +43,7 @@ class Excerpt:
         return self.text, " " * self.start + "^" * max(1, self.end - self.start)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing a user is told: where, what, and what to do.
 
     Attributes:

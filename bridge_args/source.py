@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bridge_args.findings import Finding
 from bridge_args.script.command import Command, read_command
-from bridge_args.script.shell import read_script
 from bridge_args.words import as_words
 
 
@@ -16,8 +16,7 @@ class SourceError(ValueError):
     """The source cannot be read, or holds no Megatron-LM command; the message says where and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A command and what its surroundings say.
 
     Attributes:
@@ -56,6 +55,8 @@ def from_text(text: str, name: str, variables: Mapping[str, str] | None = None) 
     Raises:
         SourceError: when it holds no command that starts Megatron-LM, or more than one.
     """
+    from bridge_args.script.shell import read_script
+
     script = read_script(text, name, variables)
     commands = [read_command(words) for words in script.commands if _starts_megatron(words)]
     if not commands:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -131,7 +132,7 @@ def bridge_version(text: str | None) -> str:
     """
     known = bridge_schema.versions()
     if text is None:
-        installed = _installed_bridge()
+        installed = _installed_bridge(tuple(sys.path))
         if installed is None:
             return BRIDGE
         text = installed
@@ -144,9 +145,10 @@ def bridge_version(text: str | None) -> str:
     return nearest(text, tuple(same))
 
 
-def _installed_bridge() -> str | None:
+@cache
+def _installed_bridge(folders: tuple[str, ...]) -> str | None:
     """The version of an installed megatron-bridge, from the name of its metadata folder; nothing is imported."""
-    for folder in sys.path:
+    for folder in folders:
         try:
             names = os.listdir(folder or ".")
         except OSError:

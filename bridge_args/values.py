@@ -8,49 +8,78 @@ way to be written, the one Bridge itself writes and reads back (``megatron/bridg
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class _Value:
+    """Compared by class and content; not to be changed once made."""
+
+    __slots__ = ()
+
+    def _content(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._content() == other._content()  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash((type(self), str(self)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self._content()))})"
+
+
+class Symbol(_Value):
     """A function, class or dtype, by its qualified name: ``torch.nn.functional.silu``, ``torch.bfloat16``."""
 
-    path: str
+    __slots__ = ("path",)
+    __match_args__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
 
     def __str__(self) -> str:
         return self.path
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(_Value):
     """A member of an enum: class by qualified name, member by name and value."""
 
-    enum: str
-    name: str
-    value: object
+    __slots__ = ("enum", "name", "value")
+    __match_args__ = ("enum", "name", "value")
+
+    def __init__(self, enum: str, name: str, value: object) -> None:
+        self.enum = enum
+        self.name = name
+        self.value = value
 
     def __str__(self) -> str:
         return f"{self.enum.rsplit('.', 1)[-1]}.{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Partial:
+class Partial(_Value):
     """``functools.partial(path, **kwargs)``."""
 
-    path: str
-    kwargs: Mapping[str, object] = field(default_factory=dict)
+    __slots__ = ("kwargs", "path")
+    __match_args__ = ("path", "kwargs")
+
+    def __init__(self, path: str, kwargs: Mapping[str, object] | None = None) -> None:
+        self.path = path
+        self.kwargs: Mapping[str, object] = kwargs or {}
 
     def __str__(self) -> str:
         inside = ", ".join(f"{k}={v}" for k, v in self.kwargs.items())
         return f"partial({self.path}, {inside})"
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(_Value):
     """An object of a class, made from keyword values: ``{_target_: path, **kwargs}``."""
 
-    path: str
-    kwargs: Mapping[str, object] = field(default_factory=dict)
+    __slots__ = ("kwargs", "path")
+    __match_args__ = ("path", "kwargs")
+
+    def __init__(self, path: str, kwargs: Mapping[str, object] | None = None) -> None:
+        self.path = path
+        self.kwargs: Mapping[str, object] = kwargs or {}
 
     def __str__(self) -> str:
         inside = ", ".join(f"{k}={v}" for k, v in self.kwargs.items())

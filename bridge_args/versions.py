@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 _CONDITION = re.compile(r"^(bridge|megatron)\s+((?:(?:>=|<=|==|!=|>|<)\s*[\d.]+\s*,?\s*)+)$")
 _BOUND = re.compile(r"(>=|<=|==|!=|>|<)\s*([\d.]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Versions:
+class Versions(NamedTuple):
     """The pair a translation is made for; a checkout's version may carry letters (``main-2026-08-22``)."""
 
     megatron: str

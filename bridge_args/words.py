@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a word stands in a file the user wrote; lines and columns count from 1."""
 
     source: str
@@ -18,8 +18,7 @@ class Place:
         return f"{self.source}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """One word of a command line, as the program would receive it."""
 
     text: str

@@ -75,14 +75,18 @@ def test_bad_input_is_one_clear_message(
 
 
 def test_all_problems_are_told_together(capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, err = run(capsys, "translate", "--world-size", "1", "--", *SMALL, "--lr", "fast", "--bf16", "stray", "--num-layer", "2")
+    code, _, err = run(
+        capsys, "translate", "--world-size", "1", "--", *SMALL, "--lr", "fast", "--bf16", "stray", "--num-layer", "2"
+    )
     assert code == 1
     assert err.count("error: ") == 3
 
 
 def test_places_in_a_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = tmp_path / "train.sh"
-    script.write_text("#!/bin/bash\ntorchrun --nproc-per-node 1 pretrain_gpt.py \\\n  --num-layers 2 \\\n  --hidden-size big\n")
+    script.write_text(
+        "#!/bin/bash\ntorchrun --nproc-per-node 1 pretrain_gpt.py \\\n  --num-layers 2 \\\n  --hidden-size big\n"
+    )
     code, _, err = run(capsys, "translate", str(script))
     assert code == 1
     assert f"{script}:4: --hidden-size expects a whole number" in err

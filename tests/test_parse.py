@@ -271,15 +271,7 @@ def test_where_an_argument_was_typed() -> None:
 
 
 def _catalog(*arguments: Argument) -> Catalog:
-    return Catalog(
-        version="1.0",
-        ref="",
-        commit="",
-        program_defaults={},
-        arguments=arguments,
-        by_flag={flag: argument for argument in arguments for flag in argument.flags},
-        defaults={argument.dest: argument.default for argument in arguments},
-    )
+    return Catalog(version="1.0", ref="", commit="", program_defaults={}, arguments=arguments)
 
 
 # What argparse can do and no catalog of today needs.

@@ -200,7 +200,7 @@ CONSTRUCT = """
 import importlib, inspect, json, sys
 import torch._inductor.runtime.triton_heuristics
 from bridge_args.bridge import schema
-from bridge_args.dev.placeholders import stand_in
+from bridge_args.checkout.placeholders import stand_in
 
 stand_in({"transformer_engine": "2.12.0", "megatron.energon": "7.0.0", "triton": "0"})
 from megatron.bridge.utils.instantiate_utils import instantiate

@@ -32,7 +32,7 @@ SCRIPTS = {
     "several commands on a line": "N=1; torchrun $N && echo x; echo y\n",
     "redirections": "torchrun --a 1 > /dev/stdout 2>&1\n",
     "a dollar alone": "torchrun $ 5$ '$'\n",
-    "escapes": "torchrun a\\ b \\$x \\\\ \\\"\n",
+    "escapes": 'torchrun a\\ b \\$x \\\\ \\"\n',
     "carriage returns": "N=1\r\ntorchrun $N \\\r\n  --x\r\n",
 }
 
@@ -51,7 +51,7 @@ def test_reads_what_bash_reads(script: str, tmp_path: Path) -> None:
 
 
 def test_places_are_the_users_lines() -> None:
-    read = read_script("A=(\n  --x 1\n)\ntorchrun \\\n  --lr 2 \\\n  \"${A[@]}\"\n", "train.sh")
+    read = read_script('A=(\n  --x 1\n)\ntorchrun \\\n  --lr 2 \\\n  "${A[@]}"\n', "train.sh")
     (command,) = read.commands
     assert {word.text: str(word.place) for word in command} == {
         "torchrun": "train.sh:4", "--lr": "train.sh:5", "2": "train.sh:5", "--x": "train.sh:6", "1": "train.sh:6",

@@ -40,7 +40,9 @@ def test_no_path_is_written_twice() -> None:
 def test_the_checker_sees_what_is_wrong() -> None:
     wrong = Row("moe_router_topk", "to", to=("model.moe_router_top_k",), area="moe", line=41)
     (problem,) = check.check_row(wrong, TABLE, CATALOG, SCHEMA)
-    assert problem.startswith("mappings/moe.yaml:41: moe_router_topk goes to model.moe_router_top_k, which Bridge 0.3.1")
+    assert problem.startswith(
+        "mappings/moe.yaml:41: moe_router_topk goes to model.moe_router_top_k, which Bridge 0.3.1"
+    )
     assert "near: moe_router_topk" in problem
 
     lost = Row("lr", "no_equivalent", reason="because", area="x", line=1)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 FOLDER: Final = Path(__file__).parent / "schemas"
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One setting of one configuration class.
 
     Attributes:
@@ -40,8 +38,7 @@ class Field:
     enum: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """One field of ``ConfigContainer``.
 
     Attributes:
@@ -63,8 +60,7 @@ class Section:
     default: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Schema:
+class Schema(NamedTuple):
     """All settings of one Bridge version.
 
     Attributes:
@@ -81,9 +77,9 @@ class Schema:
     megatron_lm_commit: str
     container: str
     sections: dict[str, Section]
-    classes: dict[str, dict[str, Field]] = field(repr=False)
-    enums: dict[str, dict[str, Any]] = field(repr=False)
-    presets: dict[str, dict[str, Any]] = field(repr=False)
+    classes: dict[str, dict[str, Field]]
+    enums: dict[str, dict[str, Any]]
+    presets: dict[str, dict[str, Any]]
 
     def find(self, path: str, chosen: Mapping[str, str] | None = None) -> Field | None:
         """The field at ``section.field``; ``chosen`` names the class of a section where it is not the default one."""
@@ -102,6 +98,7 @@ class Schema:
         return self.classes[class_name].get(name)
 
 
+@cache
 def versions() -> tuple[str, ...]:
     """The versions there is a schema for, oldest first."""
     from bridge_args.versions import number

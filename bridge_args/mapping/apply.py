@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from bridge_args.bridge.schema import Schema
 from bridge_args.findings import Finding
 from bridge_args.mapping.convert import CONVERSIONS, fit, shown
 from bridge_args.mapping.rows import Row
-from bridge_args.mapping.sections import BUILDERS, Lost, Rejected, parameters
+from bridge_args.mapping.sections import BUILDERS, Builder, Lost, Rejected, parameters
 from bridge_args.mapping.table import Table
 from bridge_args.mapping.translation import Assignment, Origin, Outcome
 from bridge_args.megatron_lm.catalog import Catalog
@@ -19,14 +19,16 @@ from bridge_args.megatron_lm.resolve import MegatronArgs, Setting
 from bridge_args.values import to_plain
 
 
-@dataclass(slots=True)
 class Applied:
     """What the rows said; filled while they are walked, then frozen into a Translation."""
 
-    assignments: dict[str, Assignment] = field(default_factory=dict)
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-    classes: dict[str, str] = field(default_factory=dict)
+    __slots__ = ("assignments", "classes", "findings", "outcomes")
+
+    def __init__(self, classes: dict[str, str]) -> None:
+        self.assignments: dict[str, Assignment] = {}
+        self.outcomes: dict[str, Outcome] = {}
+        self.findings: list[Finding] = []
+        self.classes = classes
 
 
 def apply(args: MegatronArgs, given: Given, table: Table, schema: Schema, catalog: Catalog, program: str) -> Applied:
@@ -35,14 +37,18 @@ def apply(args: MegatronArgs, given: Given, table: Table, schema: Schema, catalo
     An assignment is made when the user gave the argument, or when the effective value differs from what Bridge
     would have without it.
     """
-    done = Applied()
     built = _build_sections(args, table, schema, program)
-    done.classes = _classes(args, table, schema, built)
-    for name, row in table.rows.items():
-        setting = args.settings.get(name)
-        if setting is None and name not in catalog.defaults and not row.derived:
-            continue  # an argument of another Megatron-LM version
-        _row(row, setting or Setting(None, "default"), given, catalog, schema, table, done)
+    classes = _classes(args, table, schema, built)
+    unsaid = _unsaid(_Identity((table, schema, catalog)), tuple(classes.items()))
+    done = Applied(classes)
+    done.outcomes.update(unsaid.outcomes)
+    done.assignments.update(unsaid.assignments)
+    for name, setting in args.settings.items():
+        if setting.source != "default" and name in table.rows:
+            row = table.rows[name]
+            for path in row.to:
+                done.assignments.pop(path, None)
+            _row(row, setting, given, catalog, schema, table, done)
     for decided, origin, row in built:
         for key, value in decided.items():
             if isinstance(value, Lost):
@@ -51,9 +57,42 @@ def apply(args: MegatronArgs, given: Given, table: Table, schema: Schema, catalo
                 done.findings.append(_about("bridge-rejects", value.reason, key, given))
             else:
                 _assign(key, value, origin, row, schema, done, written=False)
-    order = {path: index for index, path in enumerate(_paths(schema, done.classes))}
-    done.assignments = dict(sorted(done.assignments.items(), key=lambda item: order.get(item[0], len(order))))
+    done.assignments = dict(sorted(done.assignments.items(), key=lambda item: unsaid.order.get(item[0], 10**6)))
     return done
+
+
+class _Unsaid(NamedTuple):
+    """What the rows of arguments that nobody gave say: the same in every run with the same classes."""
+
+    assignments: dict[str, Assignment]
+    outcomes: dict[str, Outcome]
+    order: dict[str, int]
+
+
+class _Identity(NamedTuple):
+    """Compared by identity, so that what is made from the large tables can be kept."""
+
+    parts: tuple[Any, ...]
+
+    def __hash__(self) -> int:
+        return hash(tuple(map(id, self.parts)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and all(a is b for a, b in zip(self.parts, other.parts, strict=True))
+
+
+@lru_cache(maxsize=64)
+def _unsaid(identity: _Identity, classes: tuple[tuple[str, str], ...]) -> _Unsaid:
+    table, schema, catalog = identity.parts
+    nobody = Given({}, {}, (), ())
+    done = Applied(dict(classes))
+    for name, row in table.rows.items():
+        if name in catalog.defaults or row.derived:  # else an argument of another Megatron-LM version
+            default = catalog.defaults.get(name)
+            setting = Setting(catalog.program_defaults.get(name) if default is None else default, "default")
+            _row(row, setting, nobody, catalog, schema, table, done)
+    order = {path: index for index, path in enumerate(_paths(schema, done.classes))}
+    return _Unsaid(done.assignments, done.outcomes, order)
 
 
 def _row(
@@ -66,7 +105,11 @@ def _row(
         origin = _origin(name, setting, given)
         paths = tuple(path for path in row.to if _open(path, done))
         for path in paths:
-            _assign(path, value, origin, row, schema, done, written=typed is not None)
+            if schema.find(path, done.classes):
+                _assign(path, value, origin, row, schema, done, written=typed is not None)
+            elif setting.source != "default":
+                section = done.classes[path.partition(".")[0]].rpartition(".")[2]
+                done.findings.append(_lost(name, f"Bridge's {section} has no such setting.", setting, given))
         if typed is not None and not paths:
             opener = table.optional_sections[row.to[0].partition(".")[0]].opened_by
             flag = (catalog.flags_of(opener) or (opener,))[0]
@@ -84,9 +127,7 @@ def _row(
     done.outcomes[name] = Outcome(name, row.fate, paths, row.reason or row.note, typed is not None, row)
 
 
-def _assign(
-    path: str, value: Any, origin: Origin, row: Row, schema: Schema, done: Applied, *, written: bool
-) -> None:
+def _assign(path: str, value: Any, origin: Origin, row: Row, schema: Schema, done: Applied, *, written: bool) -> None:
     known = schema.find(path, done.classes)
     assert known is not None, f"{row.place}: {row.argument} goes to {path}, which Bridge {schema.version} does not have"
     value = fit(value, known, schema)
@@ -107,23 +148,27 @@ def _origin(name: str, setting: Setting, given: Given) -> Origin:
 def _build_sections(
     args: MegatronArgs, table: Table, schema: Schema, program: str
 ) -> list[tuple[dict[str, Any], Origin, Row]]:
+    settings, built = args.settings, []
+    nothing = Setting(None, "default")
+    context = {"schema": Setting(schema, "default"), "program": Setting(program, "default")}
+    for function, rows in _readers(_Identity((table,))):
+        values = [(context.get(name) or settings.get(name, nothing)).value for name in parameters(function)]
+        names = [row.argument for row in rows if row.argument in settings]
+        typed = [name for name in names if settings[name].typed]
+        inputs = {name: settings[name].value for name in typed or names}
+        origin = Origin("derived" if typed else "default", tuple(inputs), "", inputs)
+        built.append((function(*values), origin, rows[0]))
+    return built
+
+
+@lru_cache(maxsize=64)
+def _readers(identity: _Identity) -> tuple[tuple[Builder, tuple[Row, ...]], ...]:
+    """Every builder and the rows that name it."""
     readers: dict[str, list[Row]] = {}
-    for row in table.rows.values():
+    for row in identity.parts[0].rows.values():
         for section in row.sections:
             readers.setdefault(section, []).append(row)
-    context = {"schema": schema, "program": program}
-    built = []
-    for section, rows in readers.items():
-        function = BUILDERS[section]
-        values = {}
-        for name in parameters(function):
-            values[name] = context[name] if name in context else args[name] if name in args else None
-        settings = {row.argument: args.settings[row.argument] for row in rows if row.argument in args}
-        typed = {name: setting for name, setting in settings.items() if setting.typed}
-        inputs = {name: setting.value for name, setting in (typed or settings).items()}
-        origin = Origin("derived" if typed else "default", tuple(typed or settings), "", inputs)
-        built.append((function(**values), origin, rows[0]))
-    return built
+    return tuple((BUILDERS[section], tuple(rows)) for section, rows in readers.items())
 
 
 def _classes(

@@ -6,7 +6,6 @@ Every scalar is text here, a repeated key is refused, and nothing in a table is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 import yaml
@@ -63,7 +62,7 @@ def read(text: str, name: str, versions: Versions) -> tuple[Area, list[Row], lis
 def _row(argument: str, node: yaml.Node, versions: Versions, area: str, line: int, derived: bool) -> Row | None:
     base = Row(argument, "to", derived=derived, area=area, line=line)
     if not isinstance(node, yaml.MappingNode):
-        return replace(base, to=_texts(node, area))
+        return base._replace(to=_texts(node, area))
     said: dict[str, yaml.Node] = {}
     chosen: yaml.Node | None = None
     conditions = 0
@@ -107,7 +106,7 @@ def _row(argument: str, node: yaml.Node, versions: Versions, area: str, line: in
         changes["note"] = said["note"].value
     if "see" in said:
         changes["see"] = _texts(said["see"], area)
-    return replace(base, **changes)
+    return base._replace(**changes)
 
 
 def _group(fate: str, node: yaml.Node, area: str) -> Iterator[Row]:

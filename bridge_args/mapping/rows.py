@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 Fate = Literal["to", "section", "feeds", "launcher", "not_needed", "no_equivalent", "not_yet"]
 
@@ -18,8 +17,7 @@ FATES: Final[dict[Fate, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row of one table, for one pair of versions.
 
     Attributes:
@@ -55,8 +53,7 @@ class Row:
         return f"mappings/{self.area}.yaml:{self.line}"
 
 
-@dataclass(frozen=True, slots=True)
-class Area:
+class Area(NamedTuple):
     """One table file: its title and what it is about."""
 
     name: str
@@ -64,8 +61,7 @@ class Area:
     about: str
 
 
-@dataclass(frozen=True, slots=True)
-class OptionalSection:
+class OptionalSection(NamedTuple):
     """A section that is None in Bridge until an argument is on."""
 
     name: str

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass, field, replace
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from bridge_args.mapping.folder import mappings_folder
 from bridge_args.mapping.rows import Area, OptionalSection, Row
@@ -27,17 +27,16 @@ class TableError(ValueError):
     """A table that does not follow the grammar; the message starts with file and line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """All rows for one pair of versions, by argument; derived values have rows of their own."""
 
     rows: dict[str, Row]
     areas: dict[str, Area]
-    optional_sections: dict[str, OptionalSection] = field(default_factory=dict)
+    optional_sections: Mapping[str, OptionalSection] = MappingProxyType({})
 
     def with_rows(self, more: Iterable[Row]) -> Table:
         """The same table with rows of the user's own, which win over ours."""
-        return replace(self, rows={**self.rows, **{row.argument: row for row in more}})
+        return self._replace(rows={**self.rows, **{row.argument: row for row in more}})
 
 
 @lru_cache(maxsize=None)
@@ -82,9 +81,9 @@ def index_text() -> str:
     files = [(path.stem, path.read_bytes()) for path in sorted(mappings_folder().glob("*.yaml"))]
     table = from_files(files, INDEXED)
     parts = {
-        "rows": [astuple(row) for row in table.rows.values()],
-        "areas": [astuple(area) for area in table.areas.values()],
-        "optional_sections": [astuple(section) for section in table.optional_sections.values()],
+        "rows": list(table.rows.values()),
+        "areas": list(table.areas.values()),
+        "optional_sections": list(table.optional_sections.values()),
     }
     lines = [f' "checksum": {_checksum(files)}']
     for name, entries in parts.items():

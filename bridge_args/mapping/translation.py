@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from bridge_args.bridge.schema import Schema
 from bridge_args.findings import Finding
@@ -13,8 +13,7 @@ from bridge_args.megatron_lm.resolve import MegatronArgs
 from bridge_args.versions import Versions
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where an assignment comes from.
 
     Attributes:
@@ -28,7 +27,7 @@ class Origin:
     kind: Literal["flag", "default", "derived"]
     arguments: tuple[str, ...]
     text: str = ""
-    inputs: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = MappingProxyType({})
 
     def __str__(self) -> str:
         if self.kind == "default":
@@ -39,8 +38,7 @@ class Origin:
         return f"{self.text}; derived from {inputs}" if self.text else f"derived from {inputs}"
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(NamedTuple):
     """One setting of Bridge: ``path`` (``model.num_layers``), its value, its origin, and the row that says so."""
 
     path: str
@@ -49,8 +47,7 @@ class Assignment:
     row: Row
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one argument: its fate, where it went, and why."""
 
     argument: str
@@ -61,8 +58,7 @@ class Outcome:
     row: Row
 
 
-@dataclass(frozen=True, slots=True)
-class Translation:
+class Translation(NamedTuple):
     """A command line in Bridge's words.
 
     Attributes:

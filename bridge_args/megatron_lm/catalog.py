@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 FOLDER: Final = Path(__file__).parent / "catalogs"
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """One ``add_argument`` call of Megatron-LM.
 
     Attributes:
@@ -51,9 +49,8 @@ class Argument:
     environment: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # compared and hashed by identity: what is made from it is kept
 class Catalog:
-    """All arguments of ``pretrain_gpt.py`` of one Megatron-LM version.
+    """All arguments of ``pretrain_gpt.py`` of one Megatron-LM version; compared by identity.
 
     Attributes:
         program_defaults: what the program sets for arguments that are None after parsing.
@@ -61,19 +58,27 @@ class Catalog:
         defaults: every dest to the value of an empty command line.
     """
 
-    version: str
-    ref: str
-    commit: str
-    program_defaults: dict[str, Any]
-    arguments: tuple[Argument, ...]
-    by_flag: dict[str, Argument] = field(repr=False)
-    defaults: dict[str, Any] = field(repr=False)
+    __slots__ = ("arguments", "by_flag", "commit", "defaults", "program_defaults", "ref", "version")
+
+    def __init__(
+        self, version: str, ref: str, commit: str, program_defaults: dict[str, Any], arguments: tuple[Argument, ...]
+    ) -> None:
+        self.version = version
+        self.ref = ref
+        self.commit = commit
+        self.program_defaults = program_defaults
+        self.arguments = arguments
+        self.by_flag: dict[str, Argument] = {flag: argument for argument in arguments for flag in argument.flags}
+        self.defaults: dict[str, Any] = {}
+        for argument in arguments:
+            self.defaults.setdefault(argument.dest, argument.default)  # argparse: the first flag's default stands
 
     def flags_of(self, dest: str) -> tuple[str, ...]:
         """Every spelling that sets ``dest``; empty when there is none."""
         return tuple(flag for argument in self.arguments if argument.dest == dest for flag in argument.flags)
 
 
+@cache
 def versions() -> tuple[str, ...]:
     """The versions there is a catalog for, oldest first."""
     from bridge_args.versions import number
@@ -100,15 +105,4 @@ def from_data(data: dict[str, Any]) -> Catalog:
     for entry in data["arguments"]:
         lists = {key: tuple(entry[key]) for key in ("flags", "choices", "members") if key in entry}
         arguments.append(Argument(**{**entry, **lists}))
-    defaults: dict[str, Any] = {}
-    for argument in arguments:
-        defaults.setdefault(argument.dest, argument.default)  # argparse: the first flag's default stands
-    return Catalog(
-        version=data["version"],
-        ref=data["ref"],
-        commit=data["commit"],
-        program_defaults=data["program_defaults"],
-        arguments=tuple(arguments),
-        by_flag={flag: argument for argument in arguments for flag in argument.flags},
-        defaults=defaults,
-    )
+    return Catalog(data["version"], data["ref"], data["commit"], data["program_defaults"], tuple(arguments))

@@ -11,11 +11,9 @@ of argparse in Python 3.11, with one difference in manner: it stops at the first
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bridge_args.findings import Excerpt, Finding, excerpt_of
 from bridge_args.megatron_lm import unknown
@@ -33,8 +31,7 @@ _ON: Final = frozenset({"true", "1", "yes", "on"})
 _OFF: Final = frozenset({"false", "0", "no", "off"})
 
 
-@dataclass(frozen=True, slots=True)
-class Typed:
+class Typed(NamedTuple):
     """One flag as the user wrote it.
 
     Attributes:
@@ -55,8 +52,7 @@ class Typed:
         return self.values[-1] if self.values else self.index
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """What a command line says, before defaults.
 
     Attributes:
@@ -272,7 +268,7 @@ class _Parser:
     def _marked(self, index: int, typed: Typed | None) -> Excerpt:
         excerpt = excerpt_of(self.words, index)
         if typed and index == typed.index and self.texts[index] != typed.flag:
-            return dataclasses.replace(excerpt, start=excerpt.start + len(typed.flag) + 1)  # behind "--flag="
+            return excerpt._replace(start=excerpt.start + len(typed.flag) + 1)  # behind "--flag="
         return excerpt
 
     def _bad_value(self, typed: Typed, index: int, text: str) -> None:

@@ -7,10 +7,10 @@ The order of derivations is never written down: a derivation's parameters are th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from graphlib import TopologicalSorter
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm.catalog import Catalog, load
@@ -20,8 +20,7 @@ from bridge_args.megatron_lm.parse import Given, Typed
 Source = Literal["given", "default", "derived"]
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """The effective value of one argument.
 
     Attributes:
@@ -33,17 +32,19 @@ class Setting:
 
     value: Any
     source: Source
-    inputs: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = MappingProxyType({})
     typed: Typed | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class MegatronArgs:
     """Every argument's effective value, plus what Megatron-LM computes from them under names of its own."""
 
-    settings: Mapping[str, Setting]
-    findings: tuple[Finding, ...]
-    world_size: int
+    __slots__ = ("findings", "settings", "world_size")
+
+    def __init__(self, settings: Mapping[str, Setting], findings: tuple[Finding, ...], world_size: int) -> None:
+        self.settings = settings
+        self.findings = findings
+        self.world_size = world_size
 
     def __getitem__(self, name: str) -> Any:
         return self.settings[name].value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
@@ -52,6 +51,8 @@ def near_flags(typed: str, flags: tuple[str, ...]) -> tuple[str, ...]:
     if longer and len(plain) >= 3:
         nearly = [name for name in longer if len(name) - len(plain) <= 2]
         return tuple(by_plain[name] for name in (nearly or longer)[:3])
+    import difflib  # only for messages
+
     close = difflib.get_close_matches(plain, by_plain, n=3, cutoff=0.75)
     # One that is clearly nearer than the others stands alone.
     ratios = {name: difflib.SequenceMatcher(None, name, plain).ratio() for name in close}

@@ -9,16 +9,15 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from bridge_args.findings import Finding, excerpt_of
 from bridge_args.script.programs import LAUNCHERS, MODULES, SAME_PROGRAM, SHELLS, WRAPPERS, Program
 from bridge_args.words import Word, as_words
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A command line, taken apart.
 
     Attributes:
@@ -35,8 +34,8 @@ class Command:
     """
 
     launcher: str | None = None
-    launcher_options: dict[str, str | int] = field(default_factory=dict)
-    environment: dict[str, str] = field(default_factory=dict)
+    launcher_options: Mapping[str, str | int] = MappingProxyType({})
+    environment: Mapping[str, str] = MappingProxyType({})
     program: str | None = None
     argv: tuple[Word, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -90,8 +89,7 @@ _TRAINING_SCRIPT: Final = re.compile(r"^(pretrain|train|finetune)\w*\.py$")
 _SHELL_TEXT_FOLLOWS: Final = re.compile(r"^-[a-z]*c[a-z]*$")
 
 
-@dataclass(frozen=True, slots=True)
-class _Option:
+class _Option(NamedTuple):
     """One option of a program in front: its value (1 for a switch) and its first and last word."""
 
     value: str | int

@@ -7,12 +7,12 @@ written ``--name=value``; otherwise the next word counts as the value if it can 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(NamedTuple):
     """Options by name, without the dashes in front and with underscores inside.
 
     Attributes:
@@ -27,8 +27,8 @@ class Program:
 
     valued: frozenset[str] = frozenset()
     switches: frozenset[str] = frozenset()
-    short: dict[str, str] = field(default_factory=dict)
-    renamed: dict[str, str] = field(default_factory=dict)
+    short: Mapping[str, str] = MappingProxyType({})
+    renamed: Mapping[str, str] = MappingProxyType({})
     subcommand: bool = False
     operands: int = 0
     starts_scripts: bool = False

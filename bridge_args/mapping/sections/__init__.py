@@ -14,21 +14,18 @@ It must not raise, whatever values the command line holds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 Builder = Callable[..., dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(NamedTuple):
     """Bridge cannot do this; the run will differ. ``reason`` is a sentence a user can act on."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(NamedTuple):
     """Bridge stops with this. ``reason`` says why, and what to do instead."""
 
     reason: str
@@ -46,7 +43,7 @@ def builder(function: Builder) -> Builder:
 def parameters(function: Builder) -> tuple[str, ...]:
     """The names a builder reads."""
     code = function.__code__
-    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return code.co_varnames[: code.co_argcount]
 
 
 # The builders register themselves when their module is read.

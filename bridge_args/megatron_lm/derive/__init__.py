@@ -16,7 +16,6 @@ containers have: H100 GPUs, Transformer Engine 2.10, PyTorch 2.7.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from bridge_args.versions import Versions, holds
@@ -58,36 +57,36 @@ class Invalid(Exception):
 Problems = Iterator[Invalid]
 
 
-@dataclass(frozen=True, slots=True)
 class _Step:
-    name: str
-    reads: tuple[str, ...]
-    function: Function
-    when: str
+    __slots__ = ("function", "name", "reads", "when")
+
+    def __init__(self, name: str, reads: tuple[str, ...], function: Function, when: str) -> None:
+        self.name = name
+        self.reads = reads
+        self.function = function
+        self.when = when
 
     def holds(self, version: str) -> bool:
         """Does this hold for a Megatron-LM version?"""
         return not self.when or holds(f"megatron {self.when}", Versions(version, "0"))
 
 
-@dataclass(frozen=True, slots=True)
 class Derivation(_Step):
     """Computes one value; ``argument`` tells whether it is an argument's, or one under a name of its own."""
 
-    argument: bool
+    __slots__ = ("argument", "sets")
 
-    @property
-    def sets(self) -> tuple[str, ...]:
-        return (self.name,)
+    def __init__(self, name: str, reads: tuple[str, ...], function: Function, when: str, argument: bool) -> None:
+        super().__init__(name, reads, function, when)
+        self.argument = argument
+        self.sets: tuple[str, ...] = (name,)
 
 
-@dataclass(frozen=True, slots=True)
 class Check(_Step):
     """Yields what Megatron-LM refuses."""
 
-    @property
-    def sets(self) -> tuple[str, ...]:
-        return ()
+    __slots__ = ()
+    sets: tuple[str, ...] = ()
 
 
 REGISTERED: Final[list[Derivation | Check]] = []
