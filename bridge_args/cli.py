@@ -33,9 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0: done. 1: problems found. 2: wrong use (from argparse).
     """
+    gc.disable()  # a translation makes no cycles and is over in a moment; what takes long starts a process
     words = list(sys.argv[1:] if argv is None else argv)
     words, rest = _split(words)
-    options = _parser().parse_args(words)
+    options = _parser(words).parse_args(words)
     options.rest = rest
     command: Callable[[argparse.Namespace], int] = options.run
     try:
@@ -58,7 +59,8 @@ def _split(words: list[str]) -> tuple[list[str], list[str] | None]:
     return words, None
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser; only the command that the words name gets its options, because making options takes time."""
     parser = argparse.ArgumentParser(
         prog="bridge-args",
         description="Translates a Megatron-LM command line into a Megatron Bridge configuration.",
@@ -67,62 +69,56 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="print the version of this program")
     parser.set_defaults(run=_version)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
-
-    translate = _command(subparsers, "translate", _translate, "translate a command line or a script")
-    translate.add_argument("--format", choices=FORMATS, default="yaml", help="default: yaml")
-    translate.add_argument("-o", "--output", metavar="FILE", help="write the result here, whole or not at all")
-    translate.add_argument("--full", action="store_true", help="every setting, not only those that matter")
-    translate.add_argument("--report", choices=REPORTS, help="also print a report (to stderr)")
-
-    report = _command(subparsers, "report", _report, "say what becomes of every flag")
-    report.add_argument("--format", choices=REPORTS, default="text", help="default: text")
-    report.add_argument("-o", "--output", metavar="FILE", help="write the report here")
-
-    _command(subparsers, "validate", _validate, "build the real Bridge ConfigContainer and let Bridge validate it")
-
-    rehearse = _command(subparsers, "rehearse", _rehearse, "train with the real Bridge loop, on a CPU if need be")
-    rehearse.add_argument("--steps", type=_positive, metavar="N", help="stop after N iterations; the schedule stays")
-    rehearse.add_argument("--shrink", action="store_true", help="scale the model down, keep every other choice")
-    rehearse.add_argument(
-        "--nproc", type=_positive, metavar="N", help="processes (default: the world size, 1 with --shrink)"
-    )
-    rehearse.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
-    rehearse.add_argument("--plot", metavar="FILE", help="also draw the loss curve as a PNG")
-
-    explain = subparsers.add_parser("explain", help="everything known about an argument", allow_abbrev=False)
-    explain.add_argument("names", nargs="+", metavar="NAME", help="moe_router_topk or moe-router-topk")
-    explain.add_argument("--megatron-lm", metavar="VERSION", default=None)
-    explain.add_argument("--bridge", metavar="VERSION", default=None)
-    explain.set_defaults(run=_explain)
-
-    check = subparsers.add_parser(
-        "check", help="check the mapping tables against catalogs and schemas", allow_abbrev=False
-    )
-    check.add_argument("--megatron-lm", metavar="VERSION", default=None)
-    check.add_argument("--bridge", metavar="VERSION", default=None)
-    check.set_defaults(run=_check)
+    named = words[0] if words and words[0] in _COMMANDS else None
+    for name, (summary, run, from_source, add_options) in _COMMANDS.items():
+        if named in (None, name):
+            usage = f"bridge-args {name} [options] SOURCE\n       bridge-args {name} [options] -- <argv…>"
+            command = subparsers.add_parser(
+                name, help=summary, description=summary, allow_abbrev=False, usage=usage if from_source else None
+            )
+            command.set_defaults(run=run)
+            add_options(command)
+            command.add_argument("--megatron-lm", metavar="VERSION|CHECKOUT", default=None, help="default: 0.16.1")
+            command.add_argument("--bridge", metavar="VERSION", default=None, help="default: the installed one, or 0.3.1")
+            if from_source:
+                _source_options(command)
     return parser
 
 
-def _command(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    run: Callable[[argparse.Namespace], int],
-    summary: str,
-) -> argparse.ArgumentParser:
-    """A subcommand that starts from a command line."""
-    parser = subparsers.add_parser(
-        name, help=summary, description=summary, allow_abbrev=False,
-        usage=f"bridge-args {name} [options] SOURCE\n       bridge-args {name} [options] -- <argv…>",
-    )  # fmt: skip
-    parser.add_argument("source", nargs="?", metavar="SOURCE", help="a launch script, or - for one on standard input")
-    parser.add_argument("--megatron-lm", metavar="VERSION|CHECKOUT", default=None, help="default: 0.16.1")
-    parser.add_argument("--bridge", metavar="VERSION", default=None, help="default: the installed one, else 0.3.1")
-    parser.add_argument("--world-size", type=_positive, metavar="N", help="number of GPUs, if the words do not say it")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the script")
-    parser.add_argument("--strict", action="store_true", help="anything lost in translation is an error")
-    parser.set_defaults(run=run)
-    return parser
+def _source_options(command: argparse.ArgumentParser) -> None:
+    """What every command takes that starts from a command line."""
+    command.add_argument("source", nargs="?", metavar="SOURCE", help="a launch script, or - for one on standard input")
+    command.add_argument("--world-size", type=_positive, metavar="N", help="number of GPUs, if the words do not say it")
+    command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the script")
+    command.add_argument("--strict", action="store_true", help="anything lost in translation is an error")
+
+
+def _translate_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--format", choices=FORMATS, default="yaml", help="default: yaml")
+    command.add_argument("-o", "--output", metavar="FILE", help="write the result here, whole or not at all")
+    command.add_argument("--full", action="store_true", help="every setting, not only those that matter")
+    command.add_argument("--report", choices=REPORTS, help="also print a report (to stderr)")
+
+
+def _report_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--format", choices=REPORTS, default="text", help="default: text")
+    command.add_argument("-o", "--output", metavar="FILE", help="write the report here")
+
+
+def _rehearse_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--steps", type=_positive, metavar="N", help="stop after N iterations; the schedule stays")
+    command.add_argument("--shrink", action="store_true", help="scale the model down, keep every other choice")
+    command.add_argument("--nproc", type=_positive, metavar="N", help="processes; default: all, or 1 with --shrink")
+    command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    command.add_argument("--plot", metavar="FILE", help="also draw the loss curve as a PNG")
+
+
+def _explain_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("names", nargs="+", metavar="NAME", help="moe_router_topk or moe-router-topk")
+
+
+def _no_options(command: argparse.ArgumentParser) -> None:
+    """For commands without options of their own."""
 
 
 def _positive(text: str) -> int:
@@ -223,7 +219,7 @@ def _version(options: argparse.Namespace) -> int:
     from bridge_args import __version__
 
     if not options.version:
-        _parser().print_help(sys.stderr)
+        _parser(()).print_help(sys.stderr)
         return 2
     _write(f"bridge-args {__version__}\n", None)
     return 0
@@ -371,3 +367,16 @@ def _install(missing: ModuleNotFoundError) -> str:
         f"{missing.name} is not installed; this command needs Megatron Bridge: "
         "pip install --no-deps megatron-bridge==0.3.1 && pip install 'bridge_args[bridge]'"
     )
+
+
+_COMMANDS: Final[
+    dict[str, tuple[str, Callable[[argparse.Namespace], int], bool, Callable[[argparse.ArgumentParser], None]]]
+] = {
+    # name: (summary, what it does, does it start from a command line, its own options)
+    "translate": ("translate a command line or a script", _translate, True, _translate_options),
+    "report": ("say what becomes of every flag", _report, True, _report_options),
+    "validate": ("build the real ConfigContainer and let Bridge validate it", _validate, True, _no_options),
+    "rehearse": ("train with the real Bridge loop, on a CPU if need be", _rehearse, True, _rehearse_options),
+    "explain": ("everything known about an argument", _explain, False, _explain_options),
+    "check": ("check the mapping tables against catalogs and schemas", _check, False, _no_options),
+}
