@@ -33,12 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0: done. 1: problems found. 2: wrong use (from argparse).
     """
-    gc.disable()  # a translation makes no cycles and is over in a moment; what takes long starts a process
     words = list(sys.argv[1:] if argv is None else argv)
     words, rest = _split(words)
     options = _parser(words).parse_args(words)
     options.rest = rest
     command: Callable[[argparse.Namespace], int] = options.run
+    collecting = gc.isenabled()
+    gc.disable()  # a translation is over in a moment, and leaves no cycles to look for; training is another process
     try:
         return command(options)
     except (Problem, SourceError) as problem:
@@ -49,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str] | None]:
