@@ -18,7 +18,7 @@ MODULES = sorted((ROOT / "bridge_args").rglob("*.py"))
 # the layer is in TALKING. A new module or folder must be given its place here.
 LAYERS = [
     {"words", "findings", "values", "versions"},
-    {"script", "megatron_lm", "bridge.schema"},
+    {"script", "megatron_lm", "bridge.schema", "checkout"},
     {"mapping"},
     {"emit", "migrate", "explain"},
     {"steps", "source"},
@@ -27,6 +27,7 @@ LAYERS = [
 ]
 CORE = range(5)  # the layers that know neither torch nor the machine they run on
 TALKING = {0, 5, 6}
+OUTSIDE = {"checkout"}  # asks a program in a process of its own: an island, and not the core
 
 # The only packages beside the standard library that the core may import, by layer.
 FOREIGN_ALLOWED = {2: {"yaml"}, 3: {"yaml"}, 4: {"yaml"}}
@@ -73,7 +74,8 @@ def is_our_module(name: str) -> bool:
 
 
 def core_modules() -> list[Path]:
-    return [path for path in MODULES if member_of(name_of(path))[0] in CORE]
+    places = ((path, *member_of(name_of(path))) for path in MODULES)
+    return [path for path, level, member in places if level in CORE and member not in OUTSIDE]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -118,7 +120,7 @@ def is_entry_point(path: Path) -> bool:
     """May print, exit and read sys.argv: the command line, the drop-in, maintainers' commands, launched children."""
     member = member_of(name_of(path))[1]
     is_run = any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in tree_of(path).body)
-    return member in {"cli", "__main__", "pretrain_gpt", "dev"} or (member == "launch" and is_run)
+    return member in {"cli", "__main__", "pretrain_gpt", "dev"} or (member in {"launch", "checkout"} and is_run)
 
 
 def spoken(tree: ast.Module) -> Iterator[tuple[int, str]]:

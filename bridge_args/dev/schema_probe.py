@@ -19,7 +19,7 @@ import types
 import typing
 from typing import Any, Final
 
-from bridge_args.dev.placeholders import stand_in
+from bridge_args.checkout.placeholders import stand_in
 
 _STAND_INS: Final = {"transformer_engine": "2.12.0", "megatron.energon": "7.0.0", "triton": "0"}
 _CONTAINER: Final = "megatron.bridge.training.config.ConfigContainer"
