@@ -149,9 +149,20 @@ def filling_in_the_middle(
 
 @checks("<0.18")
 def phases(phase_transition_iterations: list[int] | None, rampup_batch_size: list[int] | None) -> Problems:
-    """Training in phases. See validate_args."""
+    """Phases are counted in steps of one size. See validate_args."""
     if phase_transition_iterations and rampup_batch_size is not None:
         yield Invalid("--phase-transition-iterations does not work with --rampup-batch-size")
+
+
+@checks()
+def length_of_phases(phase_transition_iterations: list[int] | None, train_samples: int | None) -> Problems:
+    """The last phase ends with the samples. See get_train_valid_test_num_samples in megatron/training/training.py."""
+    if phase_transition_iterations and not train_samples:
+        yield Invalid(
+            "--phase-transition-iterations needs the length of training in samples",
+            "use --train-samples",
+            ("phase_transition_iterations",),
+        )
 
 
 @checks()

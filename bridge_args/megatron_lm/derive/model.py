@@ -90,7 +90,7 @@ def bias_gelu_fusion(bias_gelu_fusion: bool, add_bias_linear: bool) -> bool:
     return bias_gelu_fusion and add_bias_linear
 
 
-@derives()
+@computes()
 def padded_vocab_size(
     padded_vocab_size: int | None,
     tokenizer_type: str | None,
@@ -177,6 +177,13 @@ def activation_function(
 
 
 _NO_GELU_FUSION = "--no-bias-gelu-fusion"
+
+
+@checks("<0.18")
+def initialisation(init_method_xavier_uniform: bool | None) -> Problems:
+    """TransformerConfig lacks a field that this sets. See core_transformer_config_from_args."""
+    if init_method_xavier_uniform:
+        yield Invalid("Megatron-LM cannot build a model with --init-method-xavier-uniform", "leave it out")
 
 
 @checks()

@@ -17,11 +17,7 @@ def apply_wd_to_qk_layernorm(apply_wd_to_qk_layernorm: bool, given: Mapping[str,
 
 @derives(">=0.16")
 def no_weight_decay_cond_type(no_weight_decay_cond_type: str | None) -> None:
-    """Replaced by ``apply_wd_to_qk_layernorm``. See validate_args."""
-    if no_weight_decay_cond_type not in (None, "apply_wd_to_qk_layernorm"):
-        raise Invalid(
-            f"--no-weight-decay-cond-type {no_weight_decay_cond_type} is not known", "use --apply-wd-to-qk-layernorm"
-        )
+    """Its one value has become ``apply_wd_to_qk_layernorm``. See validate_args."""
 
 
 @checks()

@@ -212,6 +212,17 @@ def distributed_optimizer_instances(
 
 
 @checks()
+def backend_of_pipelines(pipeline_model_parallel_comm_backend: str | None, env: Mapping[str, str]) -> Problems:
+    """UCC needs more than one hardware queue. See create_group in megatron/core/parallel_state.py."""
+    if pipeline_model_parallel_comm_backend == "ucc" and env.get("CUDA_DEVICE_MAX_CONNECTIONS") == "1":
+        yield Invalid(
+            "--pipeline-model-parallel-comm-backend ucc does not work with CUDA_DEVICE_MAX_CONNECTIONS=1",
+            "unset CUDA_DEVICE_MAX_CONNECTIONS, or set a larger number",
+            ("pipeline_model_parallel_comm_backend",),
+        )
+
+
+@checks()
 def sharp(
     use_sharp: bool | None, sharp_enabled_group: str | None, num_distributed_optimizer_instances: int | None
 ) -> Problems:

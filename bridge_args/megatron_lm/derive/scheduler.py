@@ -87,9 +87,11 @@ def iterations_or_samples(
     lr_decay_iters: int | None,
     lr_warmup_samples: int,
     lr_warmup_iters: int,
-    skip_train: bool | None,
 ) -> Problems:
-    """Everything in iterations, or everything in samples. See validate_args, and get_optimizer_param_scheduler."""
+    """Everything in iterations, or everything in samples.
+
+    See validate_args, and get_train_valid_test_num_samples for why the length is needed without training, too.
+    """
     if train_iters:
         length = f"--train-iters {train_iters}"
         others = {
@@ -105,12 +107,11 @@ def iterations_or_samples(
             "lr_warmup_iters": lr_warmup_iters != 0,
         }
     else:
-        if not skip_train:
-            yield Invalid(
-                "the length of training is missing",
-                "give --train-iters or --train-samples",
-                ("train_iters", "train_samples"),
-            )
+        yield Invalid(
+            "the length of training is missing",
+            "give --train-iters or --train-samples",
+            ("train_iters", "train_samples"),
+        )
         return
     for name, used in others.items():
         if used:
