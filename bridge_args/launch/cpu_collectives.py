@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import inspect
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,30 +60,35 @@ def install() -> tuple[Replacement, ...]:
 
 def _with_gloo(function: Callable[..., Any]) -> Callable[..., Any]:
     """Process groups of the gloo backend; what only NCCL understands is left out."""
+    signature = inspect.signature(function)
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if kwargs.get("backend") not in (None, "fake"):
-            kwargs["backend"] = "gloo"
+        given = signature.bind(*args, **kwargs).arguments
+        if given.get("backend") not in (None, "fake"):
+            given["backend"] = "gloo"
         for name in ("pg_options", "device_id"):
-            kwargs.pop(name, None)
-        return function(*args, **kwargs)
+            given.pop(name, None)
+        return function(**given)
 
     return wrapper
 
 
 def _at_once(function: Callable[..., Any], dist: Any) -> Callable[..., Any]:
     """The collective runs now; an asynchronous call gets a finished handle. Gloo cannot average: sum, then divide."""
+    signature = inspect.signature(function)
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Done | None:
-        asynchronous = kwargs.pop("async_op", False)
-        average = kwargs.get("op") == dist.ReduceOp.AVG
+        given = signature.bind(*args, **kwargs).arguments
+        asynchronous = given.pop("async_op", False)
+        average = given.get("op") == dist.ReduceOp.AVG
         if average:
-            kwargs["op"] = dist.ReduceOp.SUM
-        function(*args, **kwargs)
+            given["op"] = dist.ReduceOp.SUM
+        function(**given)
         if average:
-            args[0].div_(dist.get_world_size(kwargs.get("group")))
+            result = next(iter(given.values()))  # the first parameter is where the result goes
+            result.div_(dist.get_world_size(given.get("group")))
         return Done() if asynchronous else None
 
     return wrapper

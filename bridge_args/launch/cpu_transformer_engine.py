@@ -210,6 +210,7 @@ class FusedAdam(torch.optim.Optimizer):
                     self._update(parameter, group)
 
     def _update(self, parameter: Any, group: dict[str, Any]) -> None:
+        """The operations of ``torch.optim.AdamW`` in its order, so that both give the same bits."""
         state = self.state[parameter]
         if not state:
             state["exp_avg"] = torch.zeros_like(parameter, dtype=torch.float32)
@@ -217,12 +218,14 @@ class FusedAdam(torch.optim.Optimizer):
         beta1, beta2 = group["betas"]
         correction1 = 1 - beta1 ** group["step"] if group["bias_correction"] else 1.0
         correction2 = 1 - beta2 ** group["step"] if group["bias_correction"] else 1.0
-        gradient, decay = parameter.grad.float(), group["weight_decay"]
-        if decay and not self.adam_w_mode:
-            gradient = gradient + decay * parameter
-        state["exp_avg"].mul_(beta1).add_(gradient, alpha=1 - beta1)
+        value, gradient = parameter.float(), parameter.grad.float()  # the parameter itself, where it is fp32
+        if group["weight_decay"] and self.adam_w_mode:
+            value.mul_(1 - group["lr"] * group["weight_decay"])
+        elif group["weight_decay"]:
+            gradient = gradient.add(value, alpha=group["weight_decay"])
+        state["exp_avg"].lerp_(gradient, 1 - beta1)
         state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        update = (state["exp_avg"] / correction1) / ((state["exp_avg_sq"] / correction2).sqrt() + group["eps"])
-        if decay and self.adam_w_mode:
-            update = update + decay * parameter
-        parameter.sub_((group["lr"] * update).to(parameter.dtype))
+        denominator = (state["exp_avg_sq"].sqrt() / correction2**0.5).add_(group["eps"])
+        value.addcdiv_(state["exp_avg"], denominator, value=-group["lr"] / correction1)
+        if value is not parameter:
+            parameter.copy_(value)

@@ -78,7 +78,7 @@ def test_an_unknown_setting() -> None:
     ("section", "field", "value", "paths"),
     [
         ("dataset", "sequence_length", 64, ()),  # "Sequence length in model config": no field by name
-        ("model", "recompute_granularity", "some", ("model.recompute_granularity",)),
+        ("model", "expert_model_parallel_size", 2, ("model.num_moe_experts",)),
         ("scheduler", "lr_decay_samples", 100, ("scheduler.lr_decay_iters", "scheduler.lr_decay_samples")),
     ],
     ids=["no name in the message", "the section that checks", "names of another section"],
