@@ -282,11 +282,9 @@ def _rendered(translation: Translation, options: argparse.Namespace) -> str:
 
             return "".join(shlex.quote(word) + "\n" for word in to_overrides(translation))
         case "run-config":
-            import yaml
+            from bridge_args.emit.config_yaml import to_yaml
 
-            from bridge_args.emit.run_config import to_run_config
-
-            return str(yaml.safe_dump(to_run_config(translation), sort_keys=False, width=120))
+            return to_yaml(translation, full=True)
         case "recipe":
             from bridge_args.emit.recipe import to_recipe
 
