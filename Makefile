@@ -22,7 +22,7 @@ demo: $(VENV)/ready
 
 test: $(CORE)/ready $(VENV)/ready
 	@echo "== the core, without torch and Bridge =="
-	$(CORE)/bin/python -m pytest -q
+	$(CORE)/bin/python -m pytest -q -n $(JOBS)
 	@echo "== everything =="
 	$(VENV)/bin/python -m pytest -n $(JOBS)
 
