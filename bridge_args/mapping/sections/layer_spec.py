@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
 from bridge_args.mapping.sections import Lost, builder
+from bridge_args.megatron_lm.derive import Invalid
+from bridge_args.megatron_lm.derive.pipeline import stages_of
 from bridge_args.values import Partial, Symbol
 
 SPECS: Final = "megatron.core.models.gpt"
@@ -85,15 +86,18 @@ def _lost_in_prediction(local: bool, spec: bool, own_layers: bool, layout: str |
         )
     if spec:
         return "Bridge predicts with the layers of --spec, Megatron-LM with its standard layers; leave out --spec."
-    if own_layers and layout and not _decodes_last(layout):
+    if own_layers and layout and _predicts_alone(layout):
         return (
-            "Without decoder layers in the last pipeline stage Bridge predicts with standard attention; put a decoder "
+            "In a pipeline stage without decoder layers Bridge predicts with standard attention; put a decoder "
             "layer (t) before the prediction layer (m) in --pipeline-model-parallel-layout."
         )
     return ""
 
 
-def _decodes_last(layout: str) -> bool:
-    """Does the last stage of ``Et*3|(tt|)*6mL`` have a decoder layer?"""
-    flat = re.sub(r"\(([^()]*)\)\*(\d+)", lambda found: found[1] * int(found[2]), layout)
-    return "t" in flat.rpartition("|")[2]
+def _predicts_alone(layout: str) -> bool:
+    """Has a stage of ``Et*3|(tt|)*6mL`` prediction layers and no decoder layer?"""
+    try:
+        stages = stages_of(layout)
+    except Invalid:
+        return False  # reported where the layout is checked
+    return any("m" in stage and "t" not in stage for stage in stages)

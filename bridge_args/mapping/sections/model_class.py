@@ -140,3 +140,18 @@ def determinism(deterministic_mode: bool, attention_backend: str) -> dict[str, A
             )
         }
     return {}
+
+
+@builder
+def meta_device(init_model_with_meta_device: bool, use_megatron_fsdp: bool, use_torch_fsdp2: bool) -> dict[str, Any]:
+    """Weights without storage, which in Bridge only sharded data parallelism gives storage to.
+
+    See megatron/training/training.py get_model, and megatron/bridge/models/model_provider.py get_model.
+    """
+    sharded = use_megatron_fsdp or use_torch_fsdp2
+    decided: dict[str, Any] = {"model.init_model_with_meta_device": init_model_with_meta_device and sharded}
+    if init_model_with_meta_device and not sharded:
+        decided["init_model_with_meta_device"] = Lost(
+            "Bridge gives such weights storage only with --use-megatron-fsdp; the model is made on the GPU instead."
+        )
+    return decided
