@@ -20,6 +20,8 @@ LEVELS: Final[dict[str, Level]] = {
     "bridge-rejects": "error",  # Bridge's own validation stops with the translated values
     "unreadable-source": "error",
     "unresolved-variable": "warning",
+    "not-read": "warning",  # a part of a script, which may have set something
+    "lost-words": "warning",  # words of a script that bash does not pass on
     "no-equivalent": "warning",
     "not-yet": "warning",
     "ignored-by-megatron": "note",

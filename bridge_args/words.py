@@ -19,10 +19,15 @@ class Place(NamedTuple):
 
 
 class Word(NamedTuple):
-    """One word of a command line, as the program would receive it."""
+    """One word of a command line, as the program would receive it.
+
+    Attributes:
+        unresolved: names of variables (and substitutions, as written) in ``text`` whose value is not known.
+    """
 
     text: str
     place: Place | None = None
+    unresolved: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.text

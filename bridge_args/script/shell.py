@@ -1,34 +1,57 @@
-"""A launch script as data: text -> the simple commands it holds, with variables filled in. Nothing is executed.
+"""A launch script as data: which programs it would start, with which words. Nothing is executed.
 
-What is read: comments, line continuations, quotes, ``NAME=value``, ``export``, arrays and ``+=``, ``$NAME``,
-``${NAME}``, ``${NAME:-default}``, ``"${ARRAY[@]}"``, ``$((arithmetic))`` on numbers. What is not read (control
-structures, command substitution, here-documents, functions) becomes a finding that names the construct and its
-line; it is never guessed.
+bash's grammar (``grammar.py``) is read with bash's own rules (``expand.py``, ``conditions.py``, ``builtins.py``) on the
+values that are known; what is not known stays a hole with a name (``state.Hole``). A condition that cannot be told is
+read both ways, one reading after the other. Reading has bounds (``state.MAX_STEPS`` and its neighbours), no clock.
 """
 
 from __future__ import annotations
 
-import ast
-import operator
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from bridge_args.findings import Finding
-from bridge_args.words import Place, Word
-
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ASSIGNMENT: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
-_SEPARATORS: Final = (";;", "&&", "||", ";", "&", "|", "\n")
-_STRUCTURES: Final = frozenset(
-    ("if", "for", "while", "until", "case", "select", "function", "{", "source", ".", "eval", "read", "getopts")
+from bridge_args.script import builtins, conditions, grammar, nested, slurm
+from bridge_args.script import syntax as s
+from bridge_args.script.arithmetic import NotANumber
+from bridge_args.script.expand import Expander
+from bridge_args.script.files import Files
+from bridge_args.script.state import (
+    MAX_TEXT,
+    Choice,
+    Found,
+    Hole,
+    LimitReached,
+    Shared,
+    Sources,
+    State,
+    Variable,
 )
-_DECLARING: Final = frozenset(("export", "declare", "local", "readonly"))
-_ARITHMETIC: Final = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
-    ast.Div: lambda a, b: int(a / b), ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
-}  # fmt: skip
+from bridge_args.script.traced import FIRST_HOLE, Traced, is_hole, joined, plain
+from bridge_args.words import Word
+
+MAX_READINGS: Final = 32  # ways through the unknown conditions of a script
+MAX_CALLS: Final = 40  # functions, sourced files and inner shells inside each other
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A program that a script starts.
+
+    Attributes:
+        words: what bash would pass; words that are not wholly known say so (``Word.unresolved``).
+        exports: variables exported to it, as text; of those not wholly known, as bash would write them.
+        when: conditions that could not be told and on which it depends, in words.
+        findings: what is not known of its words.
+    """
+
+    words: tuple[Word, ...]
+    exports: Mapping[str, str]
+    when: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,356 +59,768 @@ class Script:
     """What a script says.
 
     Attributes:
-        commands: every simple command, as words with their places, in order.
-        exports: variables exported before the last command.
-        findings: what could not be read, and variables the script does not set.
+        commands: every program it starts, in order.
+        findings: what could not be read.
+        slurm: variables that Slurm sets because of ``#SBATCH`` lines.
     """
 
-    commands: tuple[tuple[Word, ...], ...]
-    exports: Mapping[str, str]
-    findings: tuple[Finding, ...]
+    commands: tuple[Started, ...]
+    findings: tuple[Finding, ...] = ()
+    slurm: Mapping[str, str] | None = None
 
 
-@dataclass(slots=True)
-class _State:
-    source: str
-    text: str
-    position: int = 0
-    variables: dict[str, str | list[str]] = field(default_factory=dict)
-    exports: dict[str, str] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-    unset: set[str] = field(default_factory=set)
-
-    def place(self, position: int) -> Place:
-        line = self.text.count("\n", 0, position) + 1
-        return Place(self.source, line, position - (self.text.rfind("\n", 0, position) + 1) + 1)
-
-    def cannot(self, what: str, position: int) -> None:
-        remedy = "paste the command that it makes after --"
-        self.findings.append(Finding("unreadable-source", f"{what} is not read", remedy, place=self.place(position)))
-
-
-def read_script(text: str, source: str, variables: Mapping[str, str] | None = None) -> Script:
+def read_script(
+    text: str,
+    source: str,
+    variables: Mapping[str, str] | None = None,
+    positional: Sequence[str] = (),
+    folder: Path | None = None,
+) -> Script:
     """Reads a launch script.
 
     Args:
         text: the script.
-        source: its name, for places.
-        variables: values for variables the script uses but does not set.
+        source: its name, for places and ``$0``.
+        variables: values for what the script uses and does not know.
+        positional: ``$1``, ``$2``, ...
+        folder: where it lies; files beside it may be read, never written.
     """
-    state = _State(source, text.replace("\r\n", "\n"), variables=dict(variables or {}))
-    commands: list[tuple[Word, ...]] = []
-    while state.position < len(state.text):
-        words = _command(state)
-        if words:
-            commands.append(tuple(words))
-    return Script(tuple(commands), dict(state.exports), tuple(state.findings))
-
-
-def _command(state: _State) -> list[Word]:
-    """One simple command; assignments and exports are carried out on the state and give no words."""
-    words: list[Word] = []
+    text = text.replace("\r\n", "\n")
+    readings: list[Shared] = []
+    choices: dict[Choice, int] = {}
+    steps = size = 0
+    findings: list[Finding] = []
     while True:
-        _blanks(state)
-        if state.position >= len(state.text):
+        shared = Shared(Sources(), dict(variables or {}), source, folder, choices=dict(choices), steps=steps, text=size)
+        _read_once(shared, text, source, positional)
+        readings.append(shared)
+        steps, size = shared.steps, shared.text
+        following = _next_choices(shared)
+        if following is None:
             break
-        separator = next((s for s in _SEPARATORS if state.text.startswith(s, state.position)), None)
-        if separator:
-            state.position += len(separator)
+        choices = following
+        if len(readings) >= MAX_READINGS or size > MAX_TEXT:
+            at = next(iter(shared.ways))[0]
+            shared.say("not-read", f"conditions leave more than {MAX_READINGS} ways through the script", at, _DECIDE)
             break
-        start = state.position
-        if state.text[start] in "<>" or re.match(r"\d*[<>]", state.text[start : start + 4]):
-            _redirection(state)
-            continue
-        if state.text[start] in "()":
-            state.cannot("a subshell or function", start)
-            state.position += 1
-            continue
-        exporting = bool(words) and words[0].text in _DECLARING
-        if not words or exporting:
-            if _assignment(state, exporting):
-                continue
-        for text in _word(state):
-            words.append(Word(text, state.place(start)))
-        if len(words) == 1 and words[0].text in _STRUCTURES:
-            state.cannot(f"the construct `{words[0].text}`", start)
-    if words and words[0].text in _DECLARING:
-        for word in words[1:]:
-            value = state.variables.get(word.text)
-            if words[0].text == "export" and isinstance(value, str):
-                state.exports[word.text] = value
-        return []
-    return words
+    for shared in readings:
+        findings += [finding for finding in shared.findings if finding not in findings]
+    return Script(tuple(_commands(readings)), tuple(findings), slurm.variables(text))
 
 
-def _blanks(state: _State) -> None:
-    text = state.text
-    while state.position < len(text):
-        if text[state.position] in " \t":
-            state.position += 1
-        elif text.startswith("\\\n", state.position):
-            state.position += 2
-        elif text[state.position] == "#":
-            end = text.find("\n", state.position)
-            state.position = len(text) if end < 0 else end
-        else:
-            return
+_DECIDE: Final = "give the variables that decide them with --set NAME=VALUE"
 
 
-def _redirection(state: _State) -> None:
-    match = re.compile(r"\d*(?:<<<|<<-?|>>|>&|<&|>\||&>|<>|>|<)\s*").match(state.text, state.position)
-    assert match
-    if match.group().strip().lstrip("0123456789").startswith("<<") and "<<<" not in match.group():
-        state.cannot("a here-document", state.position)
-    state.position = match.end()
-    _word(state)
-
-
-def _assignment(state: _State, exporting: bool) -> bool:
-    match = _ASSIGNMENT.match(state.text, state.position)
-    if not match:
-        return False
-    name, more = match.group(1), bool(match.group(2))
-    state.position = match.end()
-    value: str | list[str]
-    if state.text.startswith("(", state.position):
-        state.position += 1
-        value = _array(state)
-        before = state.variables.get(name, [])
-        if more:
-            value = [*([before] if isinstance(before, str) else before), *value]
-    else:
-        value = " ".join(_word(state, assigning=True)) if not _at_end(state) else ""
-        if more:
-            before = state.variables.get(name, "")
-            value = (before if isinstance(before, str) else "") + value
-    state.variables[name] = value
-    if (exporting or name in state.exports) and isinstance(value, str):
-        state.exports[name] = value
-    return True
-
-
-def _at_end(state: _State) -> bool:
-    return state.position >= len(state.text) or state.text[state.position] in " \t\n;&|"
-
-
-def _array(state: _State) -> list[str]:
-    items: list[str] = []
-    while state.position < len(state.text):
-        _blanks(state)
-        if state.text.startswith("\n", state.position):
-            state.position += 1
-        elif state.text.startswith(")", state.position):
-            state.position += 1
-            return items
-        elif state.position < len(state.text):
-            before = state.position
-            items += _word(state)
-            if state.position == before:
-                state.cannot(f"`{state.text[before]}` in an array", before)
-                state.position += 1
-    state.cannot("an array without its closing parenthesis", len(state.text) - 1)
-    return items
-
-
-def _word(state: _State, assigning: bool = False) -> list[str]:
-    """One word of the script as the words bash makes of it: none for an empty expansion, many for an array."""
-    done: list[str] = []
-    current = ""
-    quoted = False  # "" is a word, an unset $NAME is none
-    text = state.text
-    while state.position < len(text):
-        char = text[state.position]
-        if char in " \t\n;&|()<>":
-            break
-        if char == "\\":
-            if text.startswith("\\\n", state.position):
-                state.position += 2
-                continue
-            current += text[state.position + 1 : state.position + 2]
-            state.position += 2
-            quoted = True
-        elif char == "'":
-            end = text.find("'", state.position + 1)
-            if end < 0:
-                state.cannot("a quote that is not closed", state.position)
-                end = len(text)
-            current += text[state.position + 1 : end]
-            state.position = end + 1
-            quoted = True
-        elif char == '"':
-            first, *rest = _double_quoted(state)
-            current += first
-            for piece in rest:
-                done.append(current)
-                current = piece
-            quoted = True
-            if current == "" and not rest and first == "" and state.text[state.position - 2] == "}":
-                quoted = False  # "${EMPTY[@]}" is no word
-        elif char in "$`":
-            pieces = _expansion(state)
-            split = pieces if assigning else [part for piece in pieces for part in piece.split()]
-            if not assigning and pieces and pieces[0][:1].isspace() and current:
-                done.append(current)
-                current = ""
-            for index, piece in enumerate(split):
-                if index:
-                    done.append(current)
-                    current = ""
-                current += piece
-        else:
-            current += char
-            state.position += 1
-    if current or quoted:
-        done.append(current)
-    return done
-
-
-def _double_quoted(state: _State) -> list[str]:
-    start = state.position
-    state.position += 1
-    pieces = [""]
-    text = state.text
-    while state.position < len(text):
-        char = text[state.position]
-        if char == '"':
-            state.position += 1
-            return pieces
-        if char == "\\" and text[state.position + 1 : state.position + 2] in ('"', "\\", "$", "`", "\n"):
-            if text[state.position + 1] != "\n":
-                pieces[-1] += text[state.position + 1]
-            state.position += 2
-        elif char in "$`":
-            first, *rest = _expansion(state) or [""]
-            pieces[-1] += first
-            pieces += rest
-        else:
-            pieces[-1] += char
-            state.position += 1
-    state.cannot("a quote that is not closed", start)
-    return pieces
-
-
-def _expansion(state: _State) -> list[str]:
-    """``$NAME`` and its relatives: the words they stand for; what is not known stays as it is written."""
-    text, start = state.text, state.position
-    if text.startswith("$((", start):
-        end = _closing(text, start + 3, ")")
-        if end > 0 and text.startswith("))", end):
-            state.position = end + 2
-            result = _arithmetic(text[start + 3 : end], state)
-            if result is not None:
-                return [result]
-            state.cannot(f"the arithmetic {text[start : end + 2]}", start)
-            return [text[start : end + 2]]
-    if text.startswith("$(", start) or text[start] == "`":
-        end = _closing(text, start + 2, ")") if text[start] == "$" else text.find("`", start + 1)
-        end = len(text) - 1 if end < 0 else end
-        state.position = end + 1
-        state.cannot(f"the command substitution {text[start : end + 1]}", start)
-        return [text[start : end + 1]]
-    if text.startswith("${", start):
-        end = _closing(text, start + 2, "}")
-        if end < 0:
-            state.cannot("`${` without its closing brace", start)
-            state.position = len(text)
-            return [text[start:]]
-        state.position = end + 1
-        return _braced(text[start + 2 : end], state, start)
-    match = _NAME.match(text, start + 1)
-    if match:
-        state.position = match.end()
-        return _value(match.group(), text[start : match.end()], state, start)
-    if start + 1 < len(text) and text[start + 1] in "@*#?$!0123456789-":
-        state.position = start + 2
-        if text[start + 1] in "@*":
-            return []
-        return _value(text[start + 1], text[start : start + 2], state, start)
-    state.position = start + 1
-    return ["$"]
-
-
-def _closing(text: str, position: int, closer: str) -> int:
-    opener = {")": "(", "}": "{"}[closer]
-    depth = 1
-    while position < len(text):
-        if text[position] == "\\":
-            position += 1
-        elif text[position] == opener:
-            depth += 1
-        elif text[position] == closer:
-            depth -= 1
-            if depth == 0:
-                return position
-        position += 1
-    return -1
-
-
-def _braced(inside: str, state: _State, start: int) -> list[str]:
-    match = _NAME.match(inside) or re.match(r"\d+", inside)
-    whole = "${" + inside + "}"
-    if not match:
-        state.cannot(f"the expansion {whole}", start)
-        return [whole]
-    name, rest = match.group(), inside[match.end() :]
-    if rest == "":
-        return _value(name, whole, state, start)
-    if rest in ("[@]", "[*]"):
-        value = state.variables.get(name)
-        if value is None:
-            return _value(name, whole, state, start)
-        return [value] if isinstance(value, str) else list(value)
-    if rest[:2] in (":-", ":=") or rest[:1] in "-=":
-        default = rest[2:] if rest[0] == ":" else rest[1:]
-        value = state.variables.get(name)
-        if value is None or (rest[0] == ":" and value == ""):
-            inner = _State(state.source, default, variables=state.variables)
-            inner.findings = state.findings
-            words: list[str] = []
-            while inner.position < len(default):
-                words += _word(inner, assigning=True)
-                if inner.position < len(default):
-                    words.append(default[inner.position])
-                    inner.position += 1
-            text = "".join(words)
-            if rest[:2] == ":=":
-                state.variables[name] = text
-            return [text]
-        return [value] if isinstance(value, str) else list(value[:1])
-    if rest[:2] == ":?" or rest[:1] == "?":
-        return _value(name, whole, state, start)
-    state.cannot(f"the expansion {whole}", start)
-    return [whole]
-
-
-def _value(name: str, written: str, state: _State, start: int) -> list[str]:
-    value = state.variables.get(name)
-    if value is None:
-        if name not in state.unset:
-            state.unset.add(name)
-            message = f"${name} is used but the script does not set it; it is kept as it is written"
-            remedy = f"give it with --set {name}=VALUE"
-            state.findings.append(Finding("unresolved-variable", message, remedy, place=state.place(start)))
-        return [written]
-    return [value] if isinstance(value, str) else list(value[:1])
-
-
-def _arithmetic(text: str, state: _State) -> str | None:
-    filled = _NAME.sub(lambda m: str(state.variables.get(m.group(), m.group())), text.replace("$", ""))
-    filled = filled.replace("{", "").replace("}", "").strip()
-    if len(filled) > 200:
-        return None
+def _read_once(shared: Shared, text: str, source: str, positional: Sequence[str]) -> None:
+    """One reading of the whole script, with ``shared.choices`` for unknown conditions."""
+    traced = shared.sources.add(text, source)
+    given = {name: Variable(plain(value), exported=True) for name, value in shared.given.items()}
+    set_by_slurm = slurm.variables(text)
+    shared.slurm = set_by_slurm is not None
+    from_slurm = {name: Variable(plain(value), exported=True) for name, value in (set_by_slurm or {}).items()}
+    state = State(
+        shared,
+        variables={**from_slurm, **given},
+        positional=[plain(word) for word in positional],
+        name=plain(source),
+        cwd=shared.folder,
+        may_have_positional=not positional,
+    )
+    state.variables["BASH_SOURCE"] = Variable({0: plain(source)})
     try:
-        return str(_compute(ast.parse(filled, mode="eval").body))
-    except (SyntaxError, ValueError, ZeroDivisionError, OverflowError):
-        return None
+        Shell(state).program(traced)
+    except Leave:
+        pass
+    except LimitReached as limit:
+        shared.say("not-read", f"reading stops here: {limit.what}", limit.at, "put the command line after -- instead")
+    except RecursionError:
+        shared.say("not-read", "reading stops: structures are nested too deep", traced.first)
 
 
-def _compute(node: ast.expr) -> int:
-    if isinstance(node, ast.Constant) and isinstance(node.value, int):
-        return node.value
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_compute(node.operand)
-    if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
-        return int(_ARITHMETIC[type(node.op)](_compute(node.left), _compute(node.right)))
-    raise ValueError("not arithmetic on numbers")
+def _next_choices(shared: Shared) -> dict[Choice, int] | None:
+    """The next way through the unknown conditions; None when all were read."""
+    met = list(shared.ways)
+    choices = {choice: shared.choices[choice] for choice in met}
+    while met:
+        last = met.pop()
+        if choices[last] + 1 < len(shared.ways[last]):
+            choices[last] += 1
+            return {choice: choices[choice] for choice in [*met, last]}
+    return None
+
+
+# ---------------------------------------------------------------- one reading
+
+
+class Leave(Exception):
+    """``exit``, ``return``, ``break`` and ``continue``: what is left, and with which status or how many loops."""
+
+    def __init__(self, what: str, value: int | None = 0) -> None:
+        super().__init__(what)
+        self.what = what
+        self.value = value
+
+
+class Input:
+    """Standard input: text that is read line by line, or None when it is not known."""
+
+    def __init__(self, text: Traced | None) -> None:
+        self.text = text
+
+    def line(self) -> Traced | None:
+        assert self.text is not None
+        if not self.text:
+            return None
+        end = self.text.text.find("\n") + 1 or len(self.text)
+        line, self.text = self.text[:end], self.text[end:]
+        return line
+
+
+class Shell:
+    """Reads commands in one shell; ``output`` collects what they print where that matters, None what is not known."""
+
+    def __init__(
+        self,
+        state: State,
+        output: list[Traced | None] | None = None,
+        stdin: Input | None = None,
+        prefix: tuple[Traced, ...] = (),
+        depth: int = 0,
+    ) -> None:
+        self.state = state
+        self.output = output
+        self.stdin = stdin or Input(None)
+        self.prefix = prefix
+        self.depth = depth
+        self.files = Files(state)
+        self.expand = Expander(state, self.capture)
+        self.comment_at = -1
+        self.about = ""
+        self.asked = False  # is what follows the condition of a structure?
+
+    def inner(self, state: State, output: list[Traced | None] | None, stdin: Input | None = None) -> Shell:
+        shell = Shell(state, output, stdin or self.stdin, self.prefix, self.depth)
+        shell.asked = self.asked
+        return shell
+
+    # Text ---------------------------------------------------------------------------------------------------------
+
+    def program(self, text: Traced) -> int | None:
+        """All commands of a text, in this shell."""
+        body, problem = grammar.read(text)
+        status = self.sequence(body)
+        if problem:
+            place = problem.at
+            self.state.shared.say("unreadable-source", f"{problem.what} is not read", place, _PASTE)
+        return status
+
+    def called(self) -> Shell:
+        if self.depth >= MAX_CALLS:
+            raise LimitReached(f"more than {MAX_CALLS} calls inside each other", -1)
+        return Shell(self.state, self.output, self.stdin, self.prefix, self.depth + 1)
+
+    def write(self, text: Traced | None) -> None:
+        if self.output is not None:
+            self.output.append(text)
+
+    def capture(self, part: s.Substitution) -> Traced:
+        """What a command substitution prints, without the newlines at its end."""
+        output: list[Traced | None] = []
+        state = self.state.subshell()
+        shell = self.inner(state, output)
+        only = part.body.items[0].first.commands if len(part.body.items) == 1 else ()
+        if len(only) == 1 and isinstance(only[0], s.Simple) and not only[0].words and len(only[0].redirects) == 1:
+            shell.write(self.files.content(self.expand.text(only[0].redirects[0].target)))  # $(<file)
+        else:
+            try:
+                state.status = shell.sequence(part.body)
+            except Leave as leave:
+                state.status = leave.value
+        self.state.status = state.status
+        known = [text for text in output if text is not None]
+        if len(known) < len(output):
+            return self.state.shared.hole(Hole("command", part.written, part.at))
+        text = joined(known)
+        self.state.shared.charge(len(text), part.at)
+        text = text[: len(text.text.rstrip("\n"))]
+        if any(hole.kind == "file" for hole in self.state.shared.holes_in(text.text)):
+            return self.state.shared.hole(Hole("file", part.written, part.at, path=self.files.known(text)))
+        return text
+
+    # Lists --------------------------------------------------------------------------------------------------------
+
+    def sequence(self, body: s.Sequence) -> int | None:
+        self.state.status = 0 if not body.items else self.state.status
+        for item in body.items:
+            self.state.status = self.and_or(item)
+        return self.state.status
+
+    def and_or(self, item: s.AndOr) -> int | None:
+        if item.background:
+            shell = self.inner(self.state.subshell(), self.output)
+            try:
+                shell.and_or(replace(item, background=False))
+            except Leave:
+                pass
+            return 0
+        status = self.pipeline(item.first)
+        for op, pipeline in item.rest:
+            if status is None:
+                at = _place(pipeline)
+                status = self.choose(at, self.about, ("holds", "does not hold"))
+            if (status == 0) == (op == "&&"):
+                status = self.pipeline(pipeline)
+            self.state.status = status
+        return status
+
+    def choose(self, at: int, about: str, ways: tuple[str, ...]) -> int:
+        return self.state.choose(at, about, ways)
+
+    def pipeline(self, pipeline: s.Pipeline) -> int | None:
+        if len(pipeline.commands) == 1:
+            status = self.command(pipeline.commands[0])
+        else:
+            status = self._piped(pipeline.commands)
+        self.state.status = status
+        if pipeline.negated:
+            return None if status is None else int(status == 0)
+        return status
+
+    def _piped(self, commands: Sequence[s.Command]) -> int | None:
+        stdin = self.stdin
+        status: int | None = 0
+        for index, command in enumerate(commands):
+            last = index == len(commands) - 1
+            output: list[Traced | None] | None = self.output if last else []
+            shell = self.inner(self.state.subshell(), output, stdin)
+            try:
+                status = shell.command(command)
+            except Leave as leave:
+                status = leave.value
+            self.about = shell.about
+            if not last:
+                assert output is not None
+                known = [text for text in output if text is not None]
+                stdin = Input(joined(known) if len(known) == len(output) else None)
+        return status
+
+    # Commands -----------------------------------------------------------------------------------------------------
+
+    def command(self, command: s.Command) -> int | None:
+        if isinstance(command, s.Simple):
+            return self._simple(command)
+        with self.redirected(command.redirects):
+            return self._structure(command)
+
+    def _structure(self, command: s.Command) -> int | None:
+        match command:
+            case s.If():
+                return self._if(command)
+            case s.Case():
+                return self._case(command)
+            case s.For():
+                return self._for(command)
+            case s.ForArithmetic():
+                return self._for_arithmetic(command)
+            case s.While():
+                return self._while(command)
+            case s.Group():
+                return self.sequence(command.body)
+            case s.Subshell():
+                shell = self.inner(self.state.subshell(), self.output)
+                try:
+                    return shell.sequence(command.body)
+                except Leave as leave:
+                    return leave.value if leave.what == "exit" else 0
+            case s.Function():
+                self.state.functions[command.name] = command.body
+                return 0
+            case s.ArithmeticCommand():
+                self.about = command.written
+                try:
+                    return int(self.expand.number(command.expression) == 0)
+                except NotANumber:
+                    return None
+            case s.Condition():
+                self.about = self._shown(command.written)
+                return _status(conditions.extended(command.expression, self.expand))
+        raise AssertionError(command)
+
+    def _shown(self, written: str) -> str:
+        return " ".join(written.split())
+
+    def condition(self, body: s.Sequence) -> int | None:
+        before, self.asked = self.asked, True
+        try:
+            return self.sequence(body)
+        finally:
+            self.asked = before
+
+    def _if(self, command: s.If) -> int | None:
+        for condition, body, written in command.branches:
+            self.about = written
+            status = self.condition(condition)
+            if status is None:
+                status = self.choose(_place(condition), self.about, ("holds", "does not hold"))
+            if status == 0:
+                return self.sequence(body)
+        return self.sequence(command.otherwise)
+
+    def _case(self, command: s.Case) -> int | None:
+        subject = self.expand.text(command.subject)
+        possible: list[int] = []
+        certain = len(command.branches)
+        for index, (patterns, _, _) in enumerate(command.branches):
+            fits = [self._fits(subject, self.expand.pattern(word)) for word in patterns]
+            if True in fits:
+                certain = index
+                break
+            if None in fits:
+                possible.append(index)
+        chosen = certain
+        if possible:
+            ways = [*possible, certain]
+            names = tuple(
+                "is " + " or ".join(word.written for word in command.branches[way][0])
+                if way < len(command.branches)
+                else "is something else"
+                for way in ways
+            )
+            chosen = ways[self.choose(command.at, f"case {command.subject.written}", names)]
+        status: int | None = 0
+        while chosen < len(command.branches):
+            _, body, terminator = command.branches[chosen]
+            status = self.sequence(body)
+            if terminator == ";;":
+                break
+            chosen += 1
+            while terminator == ";;&" and chosen < len(command.branches):
+                if any(self._fits(subject, self.expand.pattern(w)) for w in command.branches[chosen][0]):
+                    break
+                chosen += 1
+        return status
+
+    def _fits(self, subject: Traced, made: list[tuple[str, bool]]) -> bool | None:
+        if made == [("*", False)]:
+            return True
+        return conditions.texts("==", subject, made, self.state)
+
+    def _rounds(self, at: int) -> Iterator[None]:
+        """Rounds of a loop, each one step; a round that changes nothing would go on for ever."""
+        while True:
+            before = (dict(self.state.variables), list(self.state.positional), self.stdin.text)
+            self.state.shared.step(at)
+            yield
+            if before == (self.state.variables, self.state.positional, self.stdin.text):
+                raise Leave("exit", 0)
+
+    def _loop_body(self, body: s.Sequence) -> bool:
+        """One round; False when the loop is left."""
+        try:
+            self.state.status = self.sequence(body)
+        except Leave as leave:
+            if leave.what not in ("break", "continue"):
+                raise
+            if leave.value and leave.value > 1:
+                raise Leave(leave.what, leave.value - 1) from leave
+            return leave.what == "continue"
+        return True
+
+    def _for(self, command: s.For) -> int | None:
+        if command.words is None:
+            words = list(self.state.positional)
+        else:
+            words = self.expand.words(command.words)
+        self.state.status = 0
+        for word in words:
+            self.state.shared.step(command.at)
+            self.state.set(command.name, word, command.at)
+            if not self._loop_body(command.body):
+                break
+        return self.state.status
+
+    def _for_arithmetic(self, command: s.ForArithmetic) -> int | None:
+        first, condition, following = command.clauses
+        self.state.status = 0
+        try:
+            self.expand.number(first)
+            for _ in self._rounds(command.at):
+                if condition.parts and self.expand.number(condition) == 0:
+                    break
+                if not self._loop_body(command.body):
+                    break
+                self.expand.number(following)
+        except NotANumber as problem:
+            names = ", ".join(problem.names)
+            self.state.shared.say(
+                "not-read", f"the loop's rounds are not known{' without ' + names if names else ''}", command.at, _DECIDE
+            )
+        return self.state.status
+
+    def _while(self, command: s.While) -> int | None:
+        result: int | None = 0
+        for _ in self._rounds(command.at):
+            self.about = command.written.split("\n")[0]
+            status = self.condition(command.condition)
+            unknown = status is None
+            if status is None:
+                status = self.choose(command.at, self.about, ("ends at once", "goes one round")) ^ 1 ^ command.until
+            if (status == 0) == command.until:
+                break
+            if not self._loop_body(command.body):
+                break
+            result = self.state.status
+            if unknown:
+                break
+        return result
+
+    # Simple commands ----------------------------------------------------------------------------------------------
+
+    def _simple(self, command: s.Simple) -> int | None:
+        self.state.shared.step(command.at)
+        if not command.words:
+            self.state.status = 0
+            for assignment in command.assignments:
+                self.assign(assignment)
+            with self.redirected(command.redirects):
+                return self.state.status
+        first = command.words[0]
+        if isinstance(first, s.ShellWord) and first.literal in grammar.DECLARING:
+            return builtins.declare(self, first.literal or "", command.words[1:])
+        words = self.expand.words([word for word in command.words if isinstance(word, s.ShellWord)])
+        with self.redirected(command.redirects):
+            status = self.run(words, command.assignments, command.at)
+        self.comment_at = command.comment_at
+        return status
+
+    def run(self, words: list[Traced], assignments: Sequence[s.Assignment], at: int) -> int | None:
+        """A command, once its words are known."""
+        if not words:
+            for assignment in assignments:
+                self.assign(assignment)
+            return self.state.status
+        name = words[0].text
+        known = self.state.functions.get(name)
+        builtin = builtins.BUILTINS.get(name)
+        if known is None and builtin is None:
+            return self._external(words, assignments, at)
+        before = dict(self.state.variables)
+        for assignment in assignments:
+            self.assign(assignment, exported=True)
+        try:
+            if known is not None:
+                return self.call(known, words)
+            assert builtin
+            self.about = self.rendered_all(words)
+            return builtin(self, words, at)
+        finally:
+            for assignment in assignments:
+                if assignment.name in before:
+                    self.state.variables[assignment.name] = before[assignment.name]
+                else:
+                    self.state.variables.pop(assignment.name, None)
+
+    def call(self, body: s.Command, words: list[Traced]) -> int | None:
+        """A function."""
+        state = self.state
+        before = (state.positional, state.may_have_positional)
+        state.positional, state.may_have_positional = list(words[1:]), False
+        state.locals.append({})
+        try:
+            return self.called().command(body)
+        except Leave as leave:
+            if leave.what != "return":
+                raise
+            return leave.value
+        finally:
+            state.positional, state.may_have_positional = before
+            for name, variable in state.locals.pop().items():
+                if variable is None:
+                    state.variables.pop(name, None)
+                else:
+                    state.variables[name] = variable
+
+    def _external(self, words: list[Traced], assignments: Sequence[s.Assignment], at: int) -> int | None:
+        name = words[0].text
+        if name.startswith("-") or name in ("\\",):
+            self._lost(words[0], at)
+        prefix: list[Traced] = []
+        state = self.state
+        if assignments:
+            state = self.state.subshell()
+            shell = self.inner(state, self.output)
+            for assignment in assignments:
+                shell.assign(assignment, exported=True)
+                if isinstance(assignment.value, s.ShellWord):
+                    value = state.variables[assignment.name].scalar() or Traced()
+                    prefix.append(plain(f"{assignment.name}=", assignment.at) + value)
+        self.write(None)
+        self.about = self.rendered_all(words)
+        if nested.run(self, state, [*prefix, *words], at):
+            return 0
+        self.record([*prefix, *words], state, at)
+        return None if self.asked or name.rsplit("/", 1)[-1] in builtins.ASKING else 0
+
+    def _lost(self, word: Traced, at: int) -> None:
+        reason = "the line before does not continue here"
+        if self.comment_at >= 0:
+            place = self.state.shared.sources.place(self.comment_at)
+            reason = f"the comment in line {place.line if place else 0} ends the command, whatever follows it"
+        message = f"bash takes {self.rendered(word)[:40]} for a command of its own: {reason}"
+        self.state.shared.say("lost-words", message, at, "move the comment away, or end the line before with \\")
+
+    def record(self, words: Sequence[Traced], state: State, at: int) -> None:
+        shared = self.state.shared
+        met = {choice: shared.choices[choice] for choice in shared.ways}
+        shared.found.append(Found((*self.prefix, *words), state.exports(), at, met))
+
+    # Assignments --------------------------------------------------------------------------------------------------
+
+    def assign(self, assignment: s.Assignment, exported: bool | None = None) -> None:
+        name, at = assignment.name, assignment.at
+        before = self.state.get(name)
+        if isinstance(assignment.value, s.Array):
+            self.state.set(name, self._array(assignment, before), at, exported=exported)
+            return
+        value = self.expand.text(assignment.value)
+        if before and before.integer:
+            try:
+                value = plain(str(self.expand.number(assignment.value)), value.first)
+            except NotANumber:
+                value = self.state.shared.hole(Hole("expression", assignment.value.written, at))
+        old = before.value if before else None
+        if assignment.index is not None or (old is not None and not isinstance(old, Traced)):
+            self._element(assignment, value, before)
+            return
+        if assignment.append:
+            value = self._appended(name, before, value, at)
+        self.state.set(name, value, at, exported=exported)
+
+    def _appended(self, name: str, before: Variable | None, value: Traced, at: int) -> Traced:
+        if before is None:
+            # What the environment holds comes first; a variable nobody sets is taken as empty, and named.
+            self.state.shared.assumed.setdefault(name, at)
+            return value
+        old = before.scalar() or Traced()
+        if before.integer and old.known and value.known:
+            return plain(str(int(old.text or "0") + int(value.text or "0")), value.first)
+        return old + value
+
+    def _array(self, assignment: s.Assignment, before: Variable | None) -> Mapping[int | str, Traced]:
+        assert isinstance(assignment.value, s.Array)
+        made: dict[int | str, Traced] = {}
+        keyed = before is not None and before.keyed
+        if assignment.append and before is not None and before.value is not None:
+            made = {0: before.value} if isinstance(before.value, Traced) else dict(before.value)
+        following = max((key for key in made if isinstance(key, int)), default=-1) + 1
+        for key, word in assignment.value.items:
+            if key is None:
+                for value in self.expand.words([word]):
+                    made[following] = value
+                    following += 1
+            elif keyed:
+                made[self.expand.text(key).text] = self.expand.text(word)
+            else:
+                try:
+                    following = self.expand.number(key)
+                except NotANumber:
+                    self.state.shared.say("not-read", f"the index {key.written} is not known", assignment.at, _DECIDE)
+                    continue
+                made[following] = self.expand.text(word)
+                following += 1
+        return made
+
+    def _element(self, assignment: s.Assignment, value: Traced, before: Variable | None) -> None:
+        """``NAME[index]=value``; without an index, element 0 of what is an array already."""
+        keyed = before is not None and before.keyed
+        old = before.value if before else None
+        elements: dict[int | str, Traced] = {}
+        if isinstance(old, Traced):
+            elements = {0: old}
+        elif old is not None:
+            elements = dict(old)
+        index: int | str = "0" if keyed else 0
+        if assignment.index is not None:
+            if keyed:
+                index = self.expand.text(assignment.index).text
+            else:
+                try:
+                    index = self.expand.number(assignment.index)
+                except NotANumber:
+                    written = assignment.index.written
+                    self.state.shared.say("not-read", f"the index {written} is not known", assignment.at, _DECIDE)
+                    return
+        if isinstance(index, int) and index < 0:
+            index += max((key for key in elements if isinstance(key, int)), default=-1) + 1
+        if assignment.append:
+            value = elements.get(index, Traced()) + value
+        self.state.set(assignment.name, {**elements, index: value}, assignment.at)
+
+    # Redirections -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def redirected(self, redirects: Sequence[s.Redirect]) -> Iterator[None]:
+        """Input and output as the redirections say; files are only remembered, never written."""
+        if not redirects:
+            yield
+            return
+        before = (self.stdin, self.output)
+        targets: list[tuple[Traced, bool]] = []
+        for redirect in redirects:
+            self._redirect(redirect, targets)
+        output = self.output
+        try:
+            yield
+        finally:
+            self.stdin, self.output = before
+            for target, append in targets:
+                assert output is not None
+                known = [text for text in output if text is not None]
+                self.files.store(target, joined(known) if len(known) == len(output) else None, append)
+
+    def _redirect(self, redirect: s.Redirect, targets: list[tuple[Traced, bool]]) -> None:
+        op, fd = redirect.op, redirect.fd
+        if op in ("<<", "<<-") and fd in ("", "0"):
+            self.stdin = Input(self.expand.text(redirect.body) if redirect.body else Traced())
+            return
+        target = self.expand.text(redirect.target)
+        if op == "<<<" and fd in ("", "0"):
+            self.stdin = Input(target + plain("\n", target.first))
+        elif op == "<" and fd in ("", "0"):
+            self.stdin = Input(self.files.content(target))
+        elif op in (">", ">>", ">|", "&>", "&>>") and fd in ("", "1"):
+            if target.text == "/dev/stdout":
+                return
+            self.output = []
+            if not target.text.startswith("/dev/"):
+                targets.append((target, op.endswith(">>")))
+            else:
+                targets.clear()
+        elif op == ">&" and fd in ("", "1") and target.text != "1":
+            self.output = []  # to standard error, or closed
+
+    # Text for people ----------------------------------------------------------------------------------------------
+
+    def rendered(self, text: Traced) -> str:
+        return rendered(text, self.state.shared)
+
+    def rendered_all(self, words: Sequence[Traced]) -> str:
+        return " ".join(self.rendered(word) for word in words)
+
+
+_PASTE: Final = "put the command line after -- instead"
+
+
+def _status(value: bool | None) -> int | None:
+    return None if value is None else int(not value)
+
+
+def _place(node: object) -> int:
+    """Where a command stands."""
+    match node:
+        case s.Sequence():
+            return _place(node.items[0]) if node.items else -1
+        case s.AndOr():
+            return _place(node.first)
+        case s.Pipeline():
+            return _place(node.commands[0])
+    at = getattr(node, "at", -1)
+    return int(at)
+
+
+# ---------------------------------------------------------------- what is handed out
+
+
+def rendered(text: Traced, shared: Shared) -> str:
+    """Text as a user reads it: what is not known as bash writes it."""
+    made = []
+    for index, char in enumerate(text.text):
+        if not is_hole(char):
+            made.append(char)
+            continue
+        written = shared.holes[ord(char) - FIRST_HOLE].written
+        following = text.text[index + 1 : index + 2]
+        if written[1:].isidentifier() and (following.isalnum() or following in ("_", "[")) and following:
+            written = "${" + written[1:] + "}"
+        made.append(written)
+    return "".join(made)
+
+
+def _commands(readings: Sequence[Shared]) -> Iterator[Started]:
+    """The commands of all readings, those with the same words once."""
+    alike: dict[tuple[object, ...], list[tuple[Shared, Found]]] = {}
+    for shared in readings:
+        for found in shared.found:
+            words = tuple(rendered(word, shared) for word in found.words)
+            alike.setdefault((found.at, words), []).append((shared, found))
+    for (_, texts), same in alike.items():
+        shared, found = same[0]
+        words = tuple(
+            Word(text, shared.sources.place(word.first), _unresolved(word, shared))
+            for text, word in zip(texts, found.words, strict=True)  # type: ignore[call-overload]
+        )
+        yield Started(words, _exports(same), tuple(_when(same, readings)), tuple(_unknown(found, shared)))
+
+
+def _unresolved(word: Traced, shared: Shared) -> tuple[str, ...]:
+    return tuple(
+        dict.fromkeys(name for hole in shared.holes_in(word.text) for name in (hole.names or (hole.written,)))
+    )
+
+
+def _exports(same: Sequence[tuple[Shared, Found]]) -> dict[str, str]:
+    """What is exported in all readings alike."""
+    tables = [{name: rendered(value, shared) for name, value in found.exports.items()} for shared, found in same]
+    return {name: value for name, value in tables[0].items() if all(table.get(name) == value for table in tables)}
+
+
+def _when(same: Sequence[tuple[Shared, Found]], readings: Sequence[Shared]) -> Iterator[str]:
+    """The choices all these readings share, unless other choices lead to the same command."""
+    common = set(same[0][1].choices.items())
+    for _, found in same[1:]:
+        common &= set(found.choices.items())
+    shared = same[0][0]
+    for (at, about), way in sorted(common):
+        ways = shared.ways.get((at, about)) or next(r.ways[at, about] for r in readings if (at, about) in r.ways)
+        place = shared.sources.place(at)
+        yield f"`{' '.join(about.split())}`{f' (line {place.line})' if place else ''} {ways[way]}"
+
+
+def _unknown(found: Found, shared: Shared) -> Iterator[Finding]:
+    """What is not known of a command's words, each thing once."""
+    holes = shared.holes_in("".join(word.text for word in found.words))
+    for hole in holes:
+        yield _about(hole, shared)
+    for name, at in shared.assumed.items():
+        if name in shared.given or any(hole.variable == name for hole in holes):
+            continue
+        message = f"${name} is not set by the script and read as empty"
+        yield Finding("environment", message, f"give it with --set {name}=VALUE", place=shared.sources.place(at))
+    for name, at in shared.overruled.items():
+        message = f"the script sets {name} itself; --set {name}={shared.given[name]} has no effect there"
+        yield Finding("unresolved-variable", message, place=shared.sources.place(at))
+    for text, at in shared.patterns.items():
+        if any(word.text == text for word in found.words):
+            message = f"bash fills in the file names that fit {rendered(plain(text), shared)}; it is kept as it is written"
+            yield Finding("unresolved-variable", message, place=shared.sources.place(at))
+
+
+def _about(hole: Hole, shared: Shared) -> Finding:
+    place = shared.sources.place(hole.at)
+    if hole.variable.isdigit():
+        message = f"{hole.written} is a word given to the script; it is kept as it is written"
+        return Finding("unresolved-variable", message, "give it behind the script's name", place=place)
+    if hole.variable:
+        message = f"${hole.variable} is used but the script does not set it; it is kept as it is written"
+        if hole.required:
+            message = f"${hole.variable} must be given: {hole.required}"
+        return Finding("unresolved-variable", message, f"give it with --set {hole.variable}=VALUE", place=place)
+    remedy = " ".join(f"--set {name}=VALUE" for name in hole.names)
+    what = hole.first_written or hole.written
+    if hole.kind == "expression":
+        message = f"{what} is not known{' without ' + ' and '.join(hole.names) if hole.names else ''}"
+    else:
+        message = f"{what} is not run" + (f"; kept as {hole.written}" if hole.written != what else "")
+    return Finding("unresolved-variable", message, f"give it with {remedy}" if remedy else "", place=place)
+
+

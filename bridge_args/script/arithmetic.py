@@ -1,0 +1,246 @@
+"""bash's arithmetic: ``$((NODES * GPUS))``. Facts: bash(1), ARITHMETIC EVALUATION; integers have 64 bits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from bridge_args.script.traced import is_hole
+
+_TOKEN: Final = re.compile(
+    r"\s*(?:(\d+#[0-9A-Za-z@_]+|0[xX][0-9a-fA-F]+|\d+)|([A-Za-z_]\w*)"
+    r"|(<<=|>>=|\*\*|\+\+|--|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|[-+*/%<>=!~&|^?:,()\[\]]))"
+)
+_LEVELS: Final = (
+    ("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", ">", "<=", ">="), ("<<", ">>"),
+    ("+", "-"), ("*", "/", "%"),
+)  # fmt: skip
+_ASSIGNING: Final = ("=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>=")
+_MAX_DEPTH: Final = 40
+
+
+class NotANumber(Exception):
+    """The expression has no value that reading can tell; ``names`` are variables that would."""
+
+    def __init__(self, names: tuple[str, ...] = ()) -> None:
+        super().__init__(", ".join(names))
+        self.names = names
+
+
+class Variables(Protocol):
+    def number_of(self, name: str, index: int | None, depth: int) -> int:
+        """The value of a variable or element; raises NotANumber."""
+
+    def assign(self, name: str, index: int | None, value: int) -> None: ...
+
+    def names_in(self, text: str) -> tuple[str, ...]:
+        """Variables that would make the unknown parts of a text known."""
+
+
+def evaluate(text: str, variables: Variables, depth: int = 0) -> int:
+    """The value of an expression; assignments in it are carried out.
+
+    Raises:
+        NotANumber: when it has none, or none that is known.
+    """
+    if depth > _MAX_DEPTH or len(text) > 5000:
+        raise NotANumber()
+    if any(map(is_hole, text)):
+        raise NotANumber(variables.names_in(text))
+    reader = _Reader(text, variables, depth)
+    return reader.whole()
+
+
+class _Reader:
+    def __init__(self, text: str, variables: Variables, depth: int) -> None:
+        self.variables = variables
+        self.depth = depth
+        self.tokens: list[tuple[str, str]] = []
+        self.i = 0
+        self.nested = 0
+        self.skipping = False  # the side of &&, ||, ?: that is not taken
+        text = text.strip()
+        at = 0
+        while at < len(text):
+            match = _TOKEN.match(text, at)
+            if not match:
+                raise NotANumber()
+            number, name, op = match.groups()
+            self.tokens.append(("number", number) if number else ("name", name) if name else ("op", op))
+            at = match.end()
+
+    def whole(self) -> int:
+        if not self.tokens:
+            return 0
+        value = self.comma()
+        if self.i < len(self.tokens):
+            raise NotANumber()
+        return value
+
+    def op(self, *ops: str) -> str:
+        if self.i < len(self.tokens):
+            kind, text = self.tokens[self.i]
+            if kind == "op" and text in ops:
+                self.i += 1
+                return text
+        return ""
+
+    def comma(self) -> int:
+        self.nested += 1
+        if self.nested > _MAX_DEPTH:
+            raise NotANumber()
+        value = self.assignment()
+        while self.op(","):
+            value = self.assignment()
+        self.nested -= 1
+        return value
+
+    def assignment(self) -> int:
+        start = self.i
+        target = self.target()
+        if target:
+            op = self.op(*_ASSIGNING)
+            if op:
+                value = self.assignment()
+                if op != "=":
+                    value = _apply(op[:-1], self.value_of(target), value)
+                return self.store(target, value)
+        self.i = start
+        return self.ternary()
+
+    def target(self) -> tuple[str, int | None] | None:
+        if self.i >= len(self.tokens) or self.tokens[self.i][0] != "name":
+            return None
+        name = self.tokens[self.i][1]
+        self.i += 1
+        index: int | None = None
+        if self.op("["):
+            index = self.comma()
+            if not self.op("]"):
+                raise NotANumber()
+        return name, index
+
+    def value_of(self, target: tuple[str, int | None]) -> int:
+        return 0 if self.skipping else self.variables.number_of(*target, self.depth + 1)
+
+    def store(self, target: tuple[str, int | None], value: int) -> int:
+        if not self.skipping:
+            self.variables.assign(*target, value)
+        return value
+
+    def ternary(self) -> int:
+        condition = self.level(0)
+        if not self.op("?"):
+            return condition
+        first = self.aside(not condition, self.assignment)
+        if not self.op(":"):
+            raise NotANumber()
+        second = self.aside(bool(condition), self.ternary)
+        return first if condition else second
+
+    def aside(self, skip: bool, read: Callable[[], int]) -> int:
+        """Read something that has no effect when ``skip``."""
+        before, self.skipping = self.skipping, self.skipping or skip
+        value = read()
+        self.skipping = before
+        return value
+
+    def level(self, number: int) -> int:
+        if number == len(_LEVELS):
+            return self.power()
+        left = self.level(number + 1)
+        while op := self.op(*_LEVELS[number]):
+            if op in ("&&", "||"):
+                decided = bool(left) == (op == "||")
+                right = self.aside(decided, lambda: self.level(number + 1))
+                left = int(op == "||") if decided else int(bool(right))
+            else:
+                right = self.level(number + 1)
+                left = 0 if self.skipping else _apply(op, left, right)
+        return left
+
+    def power(self) -> int:
+        base = self.unary()
+        if not self.op("**"):
+            return base
+        exponent = self.power()
+        if exponent < 0 or exponent > 64:
+            raise NotANumber()
+        return _wrap(base**exponent)
+
+    def unary(self) -> int:
+        op = self.op("!", "~", "-", "+", "++", "--")
+        if op:
+            self.nested += 1
+            if self.nested > _MAX_DEPTH:
+                raise NotANumber()
+            if op in ("++", "--"):
+                target = self.target()
+                if target is None:
+                    value = self.unary()
+                else:
+                    value = self.store(target, _wrap(self.value_of(target) + (1 if op == "++" else -1)))
+            else:
+                value = self.unary()
+                value = {"!": int(not value), "~": ~value, "-": _wrap(-value), "+": value}[op]
+            self.nested -= 1
+            return value
+        return self.primary()
+
+    def primary(self) -> int:
+        if self.op("("):
+            value = self.comma()
+            if not self.op(")"):
+                raise NotANumber()
+            return value
+        if self.i >= len(self.tokens):
+            raise NotANumber()
+        kind, text = self.tokens[self.i]
+        if kind == "number":
+            self.i += 1
+            return number(text)
+        target = self.target()
+        if target is None:
+            raise NotANumber()
+        value = self.value_of(target)
+        if op := self.op("++", "--"):
+            self.store(target, _wrap(value + (1 if op == "++" else -1)))
+        return value
+
+
+def number(text: str) -> int:
+    """A number as bash writes it: 10, 0x1f, 017, 2#101."""
+    try:
+        if "#" in text:
+            base, _, digits = text.partition("#")
+            if not 2 <= int(base) <= 36:
+                raise NotANumber()
+            return _wrap(int(digits, int(base)))
+        if text[:2].lower() == "0x":
+            return _wrap(int(text, 16))
+        return _wrap(int(text, 8 if text.startswith("0") else 10))
+    except ValueError as error:
+        raise NotANumber() from error
+
+
+def _apply(op: str, left: int, right: int) -> int:
+    if op in ("/", "%"):
+        if right == 0:
+            raise NotANumber()
+        quotient = abs(left) // abs(right) * (1 if (left < 0) == (right < 0) else -1)
+        return _wrap(quotient) if op == "/" else left - right * quotient
+    if op in ("<<", ">>"):
+        right %= 64
+    made = {
+        "+": lambda: left + right, "-": lambda: left - right, "*": lambda: left * right,
+        "<<": lambda: left << right, ">>": lambda: left >> right,
+        "<": lambda: left < right, ">": lambda: left > right, "<=": lambda: left <= right, ">=": lambda: left >= right,
+        "==": lambda: left == right, "!=": lambda: left != right,
+        "&": lambda: left & right, "|": lambda: left | right, "^": lambda: left ^ right,
+    }[op]()  # fmt: skip
+    return _wrap(int(made))
+
+
+def _wrap(value: int) -> int:
+    return (value + 2**63) % 2**64 - 2**63

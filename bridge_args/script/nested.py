@@ -1,0 +1,202 @@
+"""Commands inside commands: ``srun ... bash -c "text"``, ``bash inner.sh``, ``ssh host text``, ``sbatch <<EOF``.
+
+The inner text is read as the script itself is; what stood in front of the inner shell stays in front of every command
+found there (``srun -N 2 torchrun ...``), so that ``command.py`` sees the whole chain of launchers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from bridge_args.script import slurm
+from bridge_args.script.programs import LAUNCHERS, SHELLS
+from bridge_args.script.state import State, Variable
+from bridge_args.script.traced import Traced, joined, plain
+
+if TYPE_CHECKING:
+    from bridge_args.script.shell import Shell
+
+# Programs behind which the variables of this shell are not known, but for those handed over by name.
+_ELSEWHERE: Final = ("docker", "podman", "nerdctl", "kubectl", "ssh", "pdsh", "clush")
+_REMOTE: Final = ("ssh", "pdsh", "clush")
+_REMOTE_VALUED: Final = frozenset("-b -c -D -E -e -F -I -i -J -L -l -m -O -o -p -Q -R -S -W -w -x -f -g".split())
+_SCRIPT: Final = re.compile(r"[^\s:=]+\.(?:sh|bash|slurm|sbatch)$")
+_PYTHON: Final = re.compile(r"^(python|pypy)[\d.]*$")
+_TEXT_FOLLOWS: Final = re.compile(r"^-[a-z]*c[a-z]*$")
+
+
+def run(shell: Shell, state: State, words: Sequence[Traced], at: int) -> bool:
+    """Read what an external command starts inside; False when it starts nothing that can be read."""
+    names = [word.text.rsplit("/", 1)[-1] for word in words]
+    first = next((i for i, word in enumerate(words) if "=" not in word.text or word.text.startswith("-")), 0)
+    if names[first] in _REMOTE:
+        return _remote(shell, state, words, first)
+    if names[first] == "sbatch":
+        return _sbatch(shell, state, words[first:])
+    for index in range(first, len(words)):
+        name = names[index]
+        if _PYTHON.match(name) or (name in LAUNCHERS and name not in ("srun", "mpirun", "mpiexec")):
+            return False
+        if name in SHELLS:
+            return _shell(shell, state, words, index)
+        if _SCRIPT.match(words[index].text):
+            text = shell.files.content(words[index])
+            if text is not None:
+                _inside(shell, state, text, words, index, words[index], words[index + 1 :])
+                return True
+            if index == first:
+                name = shell.rendered(words[index])
+                shell.state.shared.unread.append((name, at))
+    return False
+
+
+def _shell(shell: Shell, state: State, words: Sequence[Traced], index: int) -> bool:
+    """``bash [options] -c text [name words]``, ``bash file words``, ``bash < text``."""
+    following = index + 1
+    while following < len(words) and words[following].text[:1] in ("-", "+") and len(words[following]) > 1:
+        text = words[following].text
+        following += 1
+        if _TEXT_FOLLOWS.match(text):
+            if following >= len(words):
+                return False
+            name = words[following + 1] if following + 1 < len(words) else words[index]
+            _inside(shell, state, words[following], words, index, name, words[following + 2 :])
+            return True
+        if text in ("-o", "+o", "--rcfile", "--init-file"):
+            following += 1
+        if text in ("-s", "--"):
+            break
+    if following < len(words) and words[following - 1].text != "-s":
+        inner = shell.files.content(words[following])
+        if inner is None:
+            shell.state.shared.unread.append((shell.rendered(words[following]), words[following].first))
+            return False
+        _inside(shell, state, inner, words, index, words[following], words[following + 1 :])
+        return True
+    if shell.stdin.text is None:
+        return False
+    _inside(shell, state, shell.stdin.text, words, index, words[index], words[following:])
+    return True
+
+
+def _remote(shell: Shell, state: State, words: Sequence[Traced], first: int) -> bool:
+    """``ssh [options] host command words``: the words are joined and read by a shell over there."""
+    index = first + 1
+    host = words[first].text.rsplit("/", 1)[-1] != "ssh"  # pdsh names its hosts with -w
+    while index < len(words):
+        text = words[index].text
+        if text.startswith("-"):
+            index += 2 if text in _REMOTE_VALUED else 1
+        elif not host:
+            host = True
+            index += 1
+        else:
+            break
+    if index >= len(words) and shell.stdin.text is None:
+        return False
+    text = joined(words[index:], " ") if index < len(words) else shell.stdin.text
+    assert text is not None
+    _inside(shell, state, text, words, first, plain("bash"), (), prefix=words[:first])
+    return True
+
+
+def _sbatch(shell: Shell, state: State, words: Sequence[Traced]) -> bool:
+    """``sbatch [options] script words``, ``--wrap text`` or a script on standard input."""
+    options: list[Traced] = []
+    index = 1
+    text: Traced | None = None
+    name = plain("slurm_script")
+    while index < len(words):
+        word = words[index]
+        if word.text.startswith("--wrap"):
+            text = word[len("--wrap=") :] if "=" in word.text else joined(words[index + 1 : index + 2])
+            index = len(words)
+        elif word.text.startswith("-"):
+            options.append(word)
+            bare = len(word) == 2 or (word.text.startswith("--") and "=" not in word.text)
+            if bare and index + 1 < len(words) and not _SCRIPT.match(words[index + 1].text):
+                if not words[index + 1].text.startswith("-") and index + 2 < len(words):
+                    index += 1
+                    options.append(words[index])
+        else:
+            break
+        index += 1
+    rest: Sequence[Traced] = ()
+    if text is None and index < len(words):
+        name, rest = words[index], words[index + 1 :]
+        text = shell.files.content(name)
+        if text is None:
+            shell.state.shared.unread.append((shell.rendered(name), name.first))
+    elif text is None:
+        text = shell.stdin.text
+    if text is None:
+        return False
+    made = {**(slurm.variables(text.text) or {}), **slurm.from_options([word.text for word in options])}
+    inner = state.subshell()
+    shell.state.shared.slurm = True
+    for key, value in made.items():
+        inner.variables[key] = Variable(plain(value), exported=True)
+    _inside(shell, inner, text, words, 0, name, rest, prefix=())
+    return True
+
+
+def _inside(
+    shell: Shell,
+    state: State,
+    text: Traced,
+    words: Sequence[Traced],
+    index: int,
+    name: Traced,
+    positional: Sequence[Traced],
+    prefix: Sequence[Traced] | None = None,
+) -> None:
+    """Read the text of an inner shell; it knows what is exported to it."""
+    from bridge_args.script.shell import Leave, Shell
+
+    before = words[:index] if prefix is None else prefix
+    inner = state.subshell()
+    programs = {word.text.rsplit("/", 1)[-1] for word in words[:index]} | {words[0].text.rsplit("/", 1)[-1]}
+    handed = _handed_over(words[:index])
+    if programs & set(_ELSEWHERE):
+        inner.variables = {}
+    else:
+        inner.variables = {key: variable for key, variable in state.variables.items() if variable.exported}
+    for key, value in handed.items():
+        known = state.variables.get(key)
+        if value is not None:
+            inner.variables[key] = Variable(value, exported=True)
+        elif known is not None:
+            inner.variables[key] = Variable(known.value, exported=True)
+    for key, given in shell.state.shared.given.items():
+        inner.variables.setdefault(key, Variable(plain(given), exported=True))
+    inner.variables["BASH_SOURCE"] = Variable({0: name})
+    inner.functions = {}
+    inner.locals = []
+    inner.positional = list(positional)
+    inner.may_have_positional = False
+    inner.name = name
+    inner.export_all = False
+    called = shell.called()
+    reader = Shell(inner, called.output, called.stdin, (*shell.prefix, *before), called.depth)
+    try:
+        reader.program(text)
+    except Leave:
+        pass
+
+
+def _handed_over(words: Sequence[Traced]) -> dict[str, Traced | None]:
+    """``-e NAME=value``, ``--env NAME``, and ``NAME=value`` in front."""
+    made: dict[str, Traced | None] = {}
+    for index, word in enumerate(words):
+        text = word
+        before = words[index - 1].text if index else ""
+        if word.text.startswith(("--env=", "-e=")):
+            text = word[word.text.index("=") + 1 :]
+        elif before not in ("-e", "--env", "-x") and (word.text.startswith("-") or index and before.startswith("-")):
+            continue
+        name, equals, _ = text.text.partition("=")
+        if name.isidentifier() and (equals or before in ("-e", "--env", "-x")):
+            made[name] = text[len(name) + 1 :] if equals else None
+    return made

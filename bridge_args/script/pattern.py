@@ -1,0 +1,223 @@
+"""bash's patterns and braces. Facts: bash(1), Pattern Matching and Brace Expansion."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from bridge_args.script.state import MAX_WORDS, LimitReached
+from bridge_args.script.syntax import Literal, Part, ShellWord
+from bridge_args.script.traced import Traced, plain
+
+_CLASSES: Final = {
+    "alnum": "a-zA-Z0-9", "alpha": "a-zA-Z", "blank": r" \t", "digit": "0-9", "lower": "a-z",
+    "space": r"\s", "upper": "A-Z", "xdigit": "0-9A-Fa-f", "punct": r"!-/:-@\[-`{-~",
+}  # fmt: skip
+_MAX_STARS: Final = 6  # each star multiplies the time a match can take
+_MAX_TEXT: Final = 10_000
+_RANGE: Final = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?$")
+_LETTERS: Final = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.(-?\d+))?$")
+
+
+def regex(pattern: list[tuple[str, bool]], *, shortest: bool = False) -> str | None:
+    """A pattern as a regular expression of Python; ``pattern`` is text with "was it quoted?".
+
+    Returns:
+        None for a pattern that would take too long.
+    """
+    chars = [(char, quoted) for text, quoted in pattern for char in text]
+    made = ""
+    stars = 0
+    i = 0
+    while i < len(chars):
+        char, quoted = chars[i]
+        i += 1
+        if quoted:
+            made += re.escape(char)
+        elif char == "*":
+            if not made.endswith((".*", ".*?")):
+                stars += 1
+                made += ".*?" if shortest else ".*"
+        elif char == "?":
+            made += "."
+        elif char == "\\" and i < len(chars):
+            made += re.escape(chars[i][0])
+            i += 1
+        elif char == "[":
+            end = _bracket_end(chars, i)
+            if end < 0:
+                made += r"\["
+            else:
+                made += _bracket("".join(c if not q else "\\" + c for c, q in chars[i:end]))
+                i = end + 1
+        else:
+            made += re.escape(char)
+    return made if stars <= _MAX_STARS else None
+
+
+def _bracket_end(chars: list[tuple[str, bool]], start: int) -> int:
+    i = start
+    if i < len(chars) and chars[i][0] in "!^":
+        i += 1
+    if i < len(chars) and chars[i][0] == "]":
+        i += 1
+    while i < len(chars):
+        if chars[i][0] == "[" and i + 1 < len(chars) and chars[i + 1][0] == ":":
+            close = next((k for k in range(i + 2, len(chars) - 1) if chars[k][0] == ":" and chars[k + 1][0] == "]"), -1)
+            if close > 0:
+                i = close + 2
+                continue
+        if chars[i] == ("]", False):
+            return i
+        i += 1
+    return -1
+
+
+def _bracket(inside: str) -> str:
+    negated = inside[:1] in ("!", "^")
+    inside = inside[negated:]
+    named = re.sub(r"\[:(\w+):\]", lambda m: f"\0{m.group(1)}\0", inside)
+    safe = re.sub(r"[\[\]^&~|]", lambda m: "\\" + m.group(), named)
+    safe = safe.replace("\\\\", "\\") if "\\\\" in safe else safe
+    safe = re.sub(r"\0(\w+)\0", lambda m: _CLASSES.get(m.group(1), ""), safe)
+    return f"[{'^' if negated else ''}{safe}]"
+
+
+def matches(pattern: list[tuple[str, bool]], text: str) -> bool | None:
+    """Does the pattern fit the whole text? None when that cannot be told."""
+    compiled = _compiled(regex(pattern), text)
+    return None if compiled is None else compiled.fullmatch(text) is not None
+
+
+def without(pattern: list[tuple[str, bool]], text: Traced, op: str) -> Traced | None:
+    """``${NAME#pattern}`` and its relatives ``##``, ``%``, ``%%``."""
+    compiled = _compiled(regex(pattern), text.text)
+    if compiled is None or len(text) > _MAX_TEXT:
+        return None
+    sizes = range(len(text) + 1)
+    for size in sizes if len(op) == 1 else reversed(sizes):
+        if op[0] == "#" and compiled.fullmatch(text.text, 0, size):
+            return text[size:]
+        if op[0] == "%" and compiled.fullmatch(text.text, len(text) - size):
+            return text[: len(text) - size]
+    return text
+
+
+def replaced(pattern: list[tuple[str, bool]], by: Traced, text: Traced, op: str) -> Traced | None:
+    """``${NAME/pattern/by}``: ``//`` all of them, ``/#`` at the beginning, ``/%`` at the end."""
+    made = regex(pattern)
+    if made is None or len(text) > _MAX_TEXT:
+        return None
+    if not made:
+        return text
+    compiled = _compiled({"/#": r"\A(?:%s)", "/%": r"(?:%s)\Z"}.get(op, "(?:%s)") % made, text.text)
+    if compiled is None:
+        return None
+    result = Traced()
+    done = 0
+    for match in compiled.finditer(text.text):
+        if match.end() == match.start():
+            continue
+        result += text[done : match.start()] + by
+        done = match.end()
+        if op != "//":
+            break
+    return result + text[done:]
+
+
+def _compiled(made: str | None, text: str) -> re.Pattern[str] | None:
+    if made is None or len(text) > _MAX_TEXT:
+        return None
+    try:
+        return re.compile(made, re.DOTALL)
+    except re.error:
+        return None
+
+
+# ---------------------------------------------------------------- braces
+
+
+def braces(word: ShellWord) -> list[ShellWord]:
+    """``a{b,c}`` and ``{1..4}``: one word or several."""
+    if not any(isinstance(part, Literal) and not part.quoted and "{" in part.text.text for part in word.parts):
+        return [word]
+    atoms: list[Traced | Part] = []
+    for part in word.parts:
+        if isinstance(part, Literal) and not part.quoted:
+            atoms += [part.text[i : i + 1] for i in range(len(part.text))]
+        else:
+            atoms.append(part)
+    words = _expanded(atoms, word.at)
+    return [word] if len(words) == 1 else [_word(made, word) for made in words]
+
+
+_Atoms = list["Traced | Part"]
+
+
+def _expanded(atoms: _Atoms, at: int) -> list[_Atoms]:
+    for start, atom in enumerate(atoms):
+        if not _is(atom, "{"):
+            continue
+        end, commas = _brace(atoms, start)
+        if end < 0:
+            continue
+        if commas:
+            bounds = [start, *commas, end]
+            choices = [atoms[a + 1 : b] for a, b in zip(bounds, bounds[1:], strict=False)]
+        else:
+            series = _series(atoms[start + 1 : end], at)
+            if series is None:
+                continue
+            choices = [[text] for text in series]
+        inner = [made for choice in choices for made in _expanded(choice, at)]
+        rest = _expanded(atoms[end + 1 :], at)
+        if len(inner) * len(rest) > MAX_WORDS:
+            raise LimitReached(f"more than {MAX_WORDS} words from braces", at)
+        return [[*atoms[:start], *a, *b] for a in inner for b in rest]
+    return [atoms]
+
+
+def _brace(atoms: _Atoms, start: int) -> tuple[int, list[int]]:
+    depth = 0
+    commas = []
+    for index in range(start, len(atoms)):
+        if _is(atoms[index], "{"):
+            depth += 1
+        elif _is(atoms[index], "}"):
+            depth -= 1
+            if depth == 0:
+                return index, commas
+        elif _is(atoms[index], ",") and depth == 1:
+            commas.append(index)
+    return -1, []
+
+
+def _is(atom: Traced | Part, char: str) -> bool:
+    return isinstance(atom, Traced) and atom.text == char
+
+
+def _series(atoms: _Atoms, at: int) -> list[Traced] | None:
+    text = "".join(atom.text for atom in atoms if isinstance(atom, Traced))
+    if len(text) != len(atoms) or not text:
+        return None
+    place = atoms[0].first if isinstance(atoms[0], Traced) else at
+    match = _RANGE.match(text)
+    if match:
+        first, last, step = int(match[1]), int(match[2]), abs(int(match[3] or 1)) or 1
+        if abs(last - first) // step > MAX_WORDS:
+            raise LimitReached(f"more than {MAX_WORDS} words from braces", at)
+        padded = any(re.match(r"-?0\d", match[i]) for i in (1, 2))
+        width = max(len(match[1]), len(match[2])) if padded else 0
+        numbers = range(first, last + 1, step) if first <= last else range(first, last - 1, -step)
+        return [plain(f"{number:0{width}d}", place) for number in numbers]
+    match = _LETTERS.match(text)
+    if match:
+        first, last, step = ord(match[1]), ord(match[2]), abs(int(match[3] or 1)) or 1
+        numbers = range(first, last + 1, step) if first <= last else range(first, last - 1, -step)
+        return [plain(chr(number), place) for number in numbers]
+    return None
+
+
+def _word(atoms: _Atoms, word: ShellWord) -> ShellWord:
+    parts: list[Part] = [Literal(atom) if isinstance(atom, Traced) else atom for atom in atoms]
+    return ShellWord(tuple(parts), word.at, word.written)

@@ -1,0 +1,302 @@
+"""What is known while a script is read: variables, functions, files it writes, and what stays unknown."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from bridge_args.findings import Finding
+from bridge_args.script.syntax import Command
+from bridge_args.script.traced import FIRST_HOLE, LAST_HOLE, Traced, is_hole, plain
+from bridge_args.words import Place
+
+MAX_STEPS: Final = 20_000  # simple commands and rounds of loops, all readings of a file together
+MAX_TEXT: Final = 5_000_000  # characters put into variables, likewise
+MAX_VALUE: Final = 100_000  # characters of one value
+MAX_WORDS: Final = 10_000  # words of one command, elements of one array
+
+# What bash or the system sets in every process: never taken as unset.
+SYSTEM: Final = frozenset(
+    "BASH BASHPID BASH_VERSION EPOCHREALTIME EPOCHSECONDS EUID HOME HOSTNAME HOSTTYPE LINENO LOGNAME MACHTYPE OLDPWD "
+    "OSTYPE PATH PPID PWD RANDOM SECONDS SHELL SHLVL SRANDOM UID USER $ !".split()
+)
+
+
+class LimitReached(Exception):
+    """Reading takes more than its bounds; ``at`` is where it was."""
+
+    def __init__(self, what: str, at: int) -> None:
+        super().__init__(what)
+        self.what = what
+        self.at = at
+
+
+HoleKind = Literal["variable", "command", "expression", "file"]
+
+
+@dataclass(slots=True)
+class Hole:
+    """Something a script uses that reading it does not tell.
+
+    Attributes:
+        written: how bash writes it: ``$DATA_DIR``, ``$(hostname)``, ``$((NODES * 8))``.
+        names: variables that ``--set`` can give to make it known.
+        variable: the name, when the script reads a variable it never sets.
+        path: the folder it stands for, where that is known on this machine.
+        first_written: how it was written before it got the name of a variable.
+        required: what the script says when it is not given: ``${NAME:?text}``.
+    """
+
+    kind: HoleKind
+    written: str
+    at: int
+    names: tuple[str, ...] = ()
+    variable: str = ""
+    path: str = ""
+    required: str = ""
+    first_written: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A scalar is ``Traced``, an array a mapping from index or key; None is a variable known to be unset."""
+
+    value: Traced | Mapping[int | str, Traced] | None
+    exported: bool = False
+    keyed: bool = False  # declare -A
+    integer: bool = False  # declare -i
+
+    def scalar(self) -> Traced | None:
+        """What ``$NAME`` is: of an array, element 0."""
+        if self.value is None or isinstance(self.value, Traced):
+            return self.value
+        return self.value.get("0" if self.keyed else 0)
+
+    def elements(self) -> list[Traced]:
+        if self.value is None:
+            return []
+        if isinstance(self.value, Traced):
+            return [self.value]
+        return list(self.value.values())
+
+
+class Sources:
+    """Which file, line and column a position is: every text read gets a range of its own."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._texts: list[tuple[str, str]] = []
+        self._next = 0
+
+    def add(self, text: str, name: str) -> Traced:
+        """The text of a file, traced."""
+        text = "".join("\ufffd" if is_hole(char) else char for char in text) if not _is_plain(text) else text
+        start = self._next
+        self._starts.append(start)
+        self._texts.append((name, text))
+        self._next += len(text) + 1
+        return Traced(text, tuple(range(start, start + len(text))))
+
+    def place(self, at: int) -> Place | None:
+        if at < 0 or not self._starts:
+            return None
+        index = bisect_right(self._starts, at) - 1
+        name, text = self._texts[index]
+        offset = at - self._starts[index]
+        before = text.rfind("\n", 0, offset) + 1
+        return Place(name, text.count("\n", 0, before) + 1, offset - before + 1)
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() or not any(is_hole(char) for char in text)
+
+
+Choice = tuple[int, str]  # where a condition stands, and what it was about when it was met
+
+
+@dataclass(slots=True)
+class Shared:
+    """What subshells have in common with the shell that starts them."""
+
+    sources: Sources
+    given: Mapping[str, str] = field(default_factory=dict)  # --set
+    name: str = ""  # of the script, as it was given
+    folder: Path | None = None  # where the script lies; None for text without a file
+    holes: list[Hole] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
+    assumed: dict[str, int] = field(default_factory=dict)  # variables a condition read as empty, and where
+    patterns: dict[str, int] = field(default_factory=dict)  # file name patterns, and where
+    choices: dict[Choice, int] = field(default_factory=dict)  # unknown conditions -> which way this reading takes
+    ways: dict[Choice, tuple[str, ...]] = field(default_factory=dict)  # the ways there are, in words
+    slurm: bool = False
+    steps: int = 0
+    text: int = 0
+    exits: list[tuple[int, int | None]] = field(default_factory=list)  # where ``exit`` stands, and its status
+    unread: list[tuple[str, int]] = field(default_factory=list)  # scripts started that are not beside this one
+    overruled: dict[str, int] = field(default_factory=dict)  # --set names that the script sets itself
+
+    def hole(self, hole: Hole) -> Traced:
+        """Text that stands for something unknown."""
+        for index, known in enumerate(self.holes):
+            if known.written == hole.written and known.at == hole.at or (hole.variable and known.variable == hole.variable):
+                return Traced(chr(FIRST_HOLE + index), (hole.at,))
+        if FIRST_HOLE + len(self.holes) > LAST_HOLE:
+            raise LimitReached(f"more than {LAST_HOLE - FIRST_HOLE} unknown values", hole.at)
+        self.holes.append(hole)
+        return Traced(chr(FIRST_HOLE + len(self.holes) - 1), (hole.at,))
+
+    def holes_in(self, text: str) -> list[Hole]:
+        found = []
+        for char in text:
+            if is_hole(char):
+                hole = self.holes[ord(char) - FIRST_HOLE]
+                if hole not in found:
+                    found.append(hole)
+        return found
+
+    def names_in(self, text: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for hole in self.holes_in(text) for name in hole.names))
+
+    def step(self, at: int) -> None:
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise LimitReached(f"more than {MAX_STEPS} steps", at)
+
+    def charge(self, size: int, at: int) -> None:
+        self.text += size
+        if size > MAX_VALUE:
+            raise LimitReached(f"a value of more than {MAX_VALUE} characters", at)
+        if self.text > MAX_TEXT:
+            raise LimitReached(f"more than {MAX_TEXT} characters put into variables", at)
+
+    def say(self, kind: str, message: str, at: int, remedy: str = "") -> None:
+        finding = Finding(kind, message, remedy, place=self.sources.place(at))
+        if finding not in self.findings:
+            self.findings.append(finding)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A program the script starts: its words, what is exported to it, and on which choices it depends."""
+
+    words: tuple[Traced, ...]
+    exports: Mapping[str, Traced]
+    at: int
+    choices: Mapping[Choice, int]
+
+
+@dataclass(slots=True)
+class State:
+    """One shell: the script, or a subshell of it."""
+
+    shared: Shared
+    variables: dict[str, Variable] = field(default_factory=dict)
+    functions: dict[str, Command] = field(default_factory=dict)
+    files: dict[str, Traced | None] = field(default_factory=dict)  # written by the script; None: not known what
+    positional: list[Traced] = field(default_factory=list)
+    name: Traced = field(default_factory=Traced)  # $0
+    cwd: Path | None = None  # None: not known here
+    cwd_is_start: bool = True
+    status: int | None = 0
+    locals: list[dict[str, Variable | None]] = field(default_factory=list)
+    may_have_positional: bool = False  # could $1 be something that nobody told us?
+    exported: set[str] = field(default_factory=set)  # names exported before they had a value
+    export_all: bool = False  # set -a
+    option_inside: int = 0  # of getopts: the next letter inside a word
+
+    def subshell(self) -> State:
+        return replace(
+            self,
+            variables=dict(self.variables),
+            functions=dict(self.functions),
+            positional=list(self.positional),
+            exported=set(self.exported),
+            locals=[dict(scope) for scope in self.locals],
+        )
+
+    # Variables ----------------------------------------------------------------------------------------------------
+
+    def get(self, name: str) -> Variable | None:
+        """A variable; None when neither the script nor ``--set`` says anything about it."""
+        return self.variables.get(name)
+
+    def set(self, name: str, value: Traced | Mapping[int | str, Traced], at: int, *, exported: bool | None = None) -> None:
+        before = self.variables.get(name)
+        if isinstance(value, Traced):
+            value = self._settle(name, value, at)
+            self.shared.charge(len(value), at)
+        else:
+            self.shared.charge(sum(map(len, value.values())), at)
+            if len(value) > MAX_WORDS:
+                raise LimitReached(f"an array of more than {MAX_WORDS} elements", at)
+        keep = (before.exported if before else False) or name in self.exported or self.export_all
+        self.variables[name] = Variable(
+            value,
+            keep if exported is None else exported,
+            before.keyed if before else False,
+            before.integer if before else False,
+        )
+
+    def _settle(self, name: str, value: Traced, at: int) -> Traced:
+        """An unknown value takes the one given by ``--set``; else it can be asked for by this name."""
+        given = self.shared.given.get(name)
+        if value.known:
+            if given is not None and given != value.text:
+                self.shared.overruled.setdefault(name, at)
+            return value
+        if given is not None:
+            return plain(given)
+        for hole in self.shared.holes_in(value.text):
+            if not hole.variable and not hole.names:
+                hole.names = (name,)
+                if len(value) == 1:
+                    hole.first_written, hole.written = hole.written, f"${name}"
+        return value
+
+    def export(self, name: str) -> None:
+        before = self.variables.get(name)
+        if before is None:
+            self.exported.add(name)
+        else:
+            self.variables[name] = replace(before, exported=True)
+
+    def exports(self) -> dict[str, Traced]:
+        return {
+            name: variable.value
+            for name, variable in self.variables.items()
+            if variable.exported and isinstance(variable.value, Traced)
+        }
+
+    def unset_hole(self, name: str, written: str, at: int) -> Traced:
+        """``$NAME`` of a variable that the script does not set."""
+        kind: HoleKind = "variable"
+        path = str(self.cwd) if name == "PWD" and self.cwd else ""
+        return self.shared.hole(Hole(kind, written, at, (name,), name, path))
+
+    def always_set(self, name: str) -> bool:
+        return name in SYSTEM or (self.shared.slurm and name.startswith("SLURM_")) or name == "SLURM_JOB_ID"
+
+    def as_unset(self, text: Traced) -> Traced:
+        """The text with variables nobody sets read as empty, as bash would when they are not given."""
+        return Traced(
+            "".join(char for char in text.text if not self._is_unset(char)),
+            tuple(at for char, at in zip(text.text, text.at, strict=True) if not self._is_unset(char)),
+        )
+
+    def _is_unset(self, char: str) -> bool:
+        if not is_hole(char):
+            return False
+        hole = self.shared.holes[ord(char) - FIRST_HOLE]
+        return bool(hole.variable) and not self.always_set(hole.variable)
+
+    # Unknown ways -------------------------------------------------------------------------------------------------
+
+    def choose(self, at: int, about: str, ways: tuple[str, ...]) -> int:
+        """Which way an unknown condition goes in this reading; the others are read in turn (``shell.read_script``)."""
+        shared = self.shared
+        shared.ways.setdefault((at, about), ways)
+        return shared.choices.setdefault((at, about), 0)
