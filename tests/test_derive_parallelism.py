@@ -168,7 +168,8 @@ REFUSED = {
         "--hybrid-context-parallel", "needs --calculate-per-token-loss"
     ),
     "pipelines over UCC in one hardware queue": Refused(
-        "--pipeline-model-parallel-size 2 --pipeline-model-parallel-comm-backend ucc", "does not work with CUDA_DEVICE_MAX_CONNECTIONS=1"
+        "--pipeline-model-parallel-size 2 --pipeline-model-parallel-comm-backend ucc",
+        "does not work with CUDA_DEVICE_MAX_CONNECTIONS=1",
     ),
     "SHARP's group without SHARP": Refused("--sharp-enabled-group dp", "needs --use-sharp"),
     "SHARP among copies that are not there": Refused(
