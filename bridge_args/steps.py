@@ -72,7 +72,8 @@ def translate(
     if ranks is None:
         ranks, note = _smallest_world(given.values)
         findings.append(note)
-    args = resolve(given, catalog, world_size=ranks, env=environment, program=program)
+    # What stands before a command, or in a script, is only a part of the environment.
+    args = resolve(given, catalog, world_size=ranks, env=environment, whole_env=env is not None, program=program)
     done = apply(args, given, table, schema, catalog, program)
     findings += [*args.findings, *done.findings]
     return Translation(

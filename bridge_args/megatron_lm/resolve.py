@@ -85,19 +85,19 @@ def resolve(
     environment_known = whole_env and env is not None
     refused = {name for finding in given.findings if finding.level == "error" for name in finding.arguments}
     findings: list[Finding] = []
-    for step in _plan(catalog):
+    for step in plan_of(catalog):
         if refused and not refused.isdisjoint(step.reads):
             refused.update(step.sets)
             continue
         inputs = [values.get(name) for name in step.reads]
         if isinstance(step, Check):
             for problem in step.function(*inputs):
-                findings.append(_finding(problem, step, given, environment_known))
+                findings.append(finding_of(problem, step, given, environment_known))
             continue
         try:
             result = step.function(*inputs)
         except Invalid as problem:
-            findings.append(_finding(problem, step, given, environment_known))
+            findings.append(finding_of(problem, step, given, environment_known))
             refused.add(step.name)
             continue
         before = settings.get(step.name)
@@ -119,7 +119,7 @@ def plan(version: str) -> tuple[Derivation | Check, ...]:
     Raises:
         ValueError: when there is no catalog of that version.
     """
-    return _plan(load(version))
+    return plan_of(load(version))
 
 
 # What is not worth saying when a derived value is explained.
@@ -137,7 +137,8 @@ def _defaults(catalog: Catalog) -> Mapping[str, Setting]:
 
 
 @lru_cache(maxsize=None)
-def _plan(catalog: Catalog) -> tuple[Derivation | Check, ...]:
+def plan_of(catalog: Catalog) -> tuple[Derivation | Check, ...]:
+    """The derivations and checks for a catalog, which may be a checkout's own."""
     keyed: dict[str, Derivation | Check] = {}
     for step in REGISTERED:
         if not step.holds(catalog.version):
@@ -153,7 +154,8 @@ def _plan(catalog: Catalog) -> tuple[Derivation | Check, ...]:
     return tuple(keyed[key] for key in graph.static_order())
 
 
-def _finding(problem: Invalid, step: Derivation | Check, given: Given, environment_known: bool) -> Finding:
+def finding_of(problem: Invalid, step: Derivation | Check, given: Given, environment_known: bool) -> Finding:
+    """What a user is told of a refusal, with the words it is about."""
     concerned = problem.arguments or tuple(name for name in step.reads if name not in CONTEXT)
     shown = next((name for name in concerned if name in given.typed), "")
     stops = problem.stops and (environment_known or not problem.variable)
