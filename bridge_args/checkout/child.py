@@ -115,15 +115,18 @@ def _no_network(event: str, details: tuple[Any, ...]) -> None:
 
 
 def _pretend_a_gpu(torch: Any) -> None:
-    class Properties:
-        name, major, minor, total_memory, multi_processor_count = "NVIDIA H100", 9, 0, 80 << 30, 132
+    def properties(device: Any = None) -> Any:
+        major, minor = _CAPABILITY
+        return argparse.Namespace(
+            name="NVIDIA H100", major=major, minor=minor, total_memory=80 << 30, multi_processor_count=132
+        )
 
     torch.cuda.is_available = lambda: True
     torch.cuda.device_count = lambda: GPUS_PER_NODE
     torch.cuda.current_device = lambda: 0
     torch.cuda.get_device_capability = lambda device=None: tuple(_CAPABILITY)
-    torch.cuda.get_device_name = lambda device=None: Properties.name
-    torch.cuda.get_device_properties = lambda device=None: Properties
+    torch.cuda.get_device_name = lambda device=None: properties().name
+    torch.cuda.get_device_properties = properties
     torch.cuda.set_device = lambda device: None
 
 

@@ -48,6 +48,11 @@ def converter_of(argument: Argument) -> Callable[[str], Any]:
     return member
 
 
+def converts(argument: Argument) -> bool:
+    """Is the argument's converter one of those here? A fork may have its own."""
+    return argument.type is None or argument.type in _CONVERTERS or words_of(argument) is not None
+
+
 def words_of(argument: Argument) -> tuple[Any, ...] | None:
     """The values an argument accepts, where they can be listed."""
     if argument.members is None:
