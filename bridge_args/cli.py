@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bridge_args.files import read_file
 from bridge_args.findings import Finding
 from bridge_args.source import Source, SourceError, from_argv, from_file, from_text
 
@@ -243,6 +244,7 @@ def _translation(options: argparse.Namespace) -> Translation:
             megatron_lm=options.megatron_lm or MEGATRON_LM,
             bridge=options.bridge,
             env=source.environment,
+            read=read_file,
         )
     except ValueError as error:  # an unknown version, named on our own command line
         raise Problem(str(error)) from error

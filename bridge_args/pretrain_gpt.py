@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import bridge_args
 from bridge_args.bridge.container import BridgeMissing, BridgeRejects, build, in_terms_of, load
+from bridge_args.files import read_file
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
@@ -40,7 +41,9 @@ def main(
             sys.stderr.write(f"{message}\n")
             sys.stderr.flush()
 
-    translation = bridge_args.translate(words, world_size=int(env.get("WORLD_SIZE", "1")), env=env, program=program)
+    translation = bridge_args.translate(
+        words, world_size=int(env.get("WORLD_SIZE", "1")), env=env, program=program, read=read_file
+    )
     if translation.errors:
         for error in translation.errors:
             say(error)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -36,6 +36,7 @@ def translate(
     bridge: str | None = None,
     env: Mapping[str, str] | None = None,
     program: str | None = None,
+    read: Callable[[str], str] | None = None,
 ) -> Translation:
     """Works out what a Megatron-LM command line means, and says it in Bridge's words.
 
@@ -47,6 +48,8 @@ def translate(
         bridge: a schema version; None for the installed Bridge, else the newest validated one.
         env: environment variables of the run; the process environment is never read. None: unknown.
         program: ``pretrain_gpt.py`` (the default) or ``pretrain_mamba.py``; else taken from the words.
+        read: gives the text of a file that the command line names (``--data-args-path``), or raises OSError. None:
+            no file is read, and such an argument is lost, with a finding.
 
     Returns:
         A Translation. What a user typed never raises: a command line that Megatron-LM would reject has ``errors``.
@@ -74,7 +77,7 @@ def translate(
         findings.append(note)
     # What stands before a command, or in a script, is only a part of the environment.
     args = resolve(given, catalog, world_size=ranks, env=environment, whole_env=env is not None, program=program)
-    done = apply(args, given, table, schema, catalog, program)
+    done = apply(args, given, table, schema, catalog, program, read or _read_nothing)
     findings += [*args.findings, *done.findings]
     return Translation(
         assignments=tuple(done.assignments.values()),
@@ -90,6 +93,10 @@ def translate(
         launcher=command.launcher_options,
         words=tuple(word.text for word in command.argv),
     )
+
+
+def _read_nothing(name: str) -> str:
+    raise OSError(f"{name} was not read")
 
 
 def chosen_versions(megatron_lm: str | None = None, bridge: str | None = None) -> Versions:

@@ -173,3 +173,24 @@ def test_as_a_program() -> None:
         capture_output=True, text=True, cwd=ROOT, check=True,
     )  # fmt: skip
     assert done.stdout.startswith("--num-layers 2 ")
+
+
+def test_files_named_on_the_command_line_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [word for word in SMALL if word != "--mock-data"]
+    blend = tmp_path / "blend.txt"
+    blend.write_text("0.3 a_text_document\n0.7 b_text_document\n")
+    code, out, _ = run(capsys, "translate", "--world-size", "1", "--", *words, "--split", "9,1,0", "--data-args-path", str(blend))
+    assert code == 0
+    assert yaml.safe_load(out)["dataset"]["blend"] == [["a_text_document", "b_text_document"], [0.3, 0.7]]
+
+    splits = tmp_path / "splits.json"
+    splits.write_text('{"train": ["1", "a", "2", "b"], "valid": "c", "test": ["d"]}')
+    code, out, _ = run(capsys, "translate", "--world-size", "1", "--", *words, "--per-split-data-args-path", str(splits))
+    assert code == 0
+    wanted = [[["a", "b"], [1.0, 2.0]], [["c"], None], [["d"], None]]
+    assert yaml.safe_load(out)["dataset"]["blend_per_split"] == wanted
+
+    code, _, err = run(capsys, "translate", "--strict", "--world-size", "1", "--", *words, "--split", "9,1,0", "--data-args-path", "x")
+    assert code == 1
+    assert "--data-args-path" in err
+    assert "No such file" in err

@@ -238,7 +238,6 @@ REFUSED = {
     "two schedules": Refused(
         "--override-opt_param-scheduler --use-checkpoint-opt_param-scheduler", "exclude each other"
     ),
-    "no evaluation interval": Refused("", "--eval-interval is missing", without="--eval-interval"),
     "fp16 and bf16": Refused("--fp16", "--fp16 and --bf16 exclude each other"),
     "gradients in bf16, summed in fp32": Refused(
         "--main-grads-dtype bf16 --accumulate-allreduce-grads-in-fp32 --use-precision-aware-optimizer"

@@ -136,14 +136,14 @@ def test_one_mistake_is_one_finding() -> None:
 
 def test_what_the_parser_could_not_read_is_not_found_missing() -> None:
     catalog = catalogs.load("0.16.1")
-    given = parse(argv("--num-layers many"), catalog)
+    given = parse(argv("--mock-data --num-layers many"), catalog)
     args = resolve(given, catalog, world_size=8, env=environment({}))
     assert [finding.kind for finding in given.findings] == ["bad-value"]
     assert args.findings == ()
 
 
 def test_a_finding_shows_the_users_words() -> None:
-    (finding,) = meaning("--global-batch-size 20").findings
+    (finding,) = meaning("--mock-data --global-batch-size 20").findings
     assert finding.excerpt is not None
     marked = finding.excerpt.text[finding.excerpt.start : finding.excerpt.end]
     assert marked == "--global-batch-size 20"
@@ -163,9 +163,25 @@ def test_a_finding_shows_the_users_words() -> None:
 )
 def test_a_missing_variable(env: Mapping[str, str] | None, whole: bool, kinds: list[str]) -> None:
     catalog = catalogs.load("0.16.1")
-    given = parse(argv("--tensor-model-parallel-size 2"), catalog)
+    given = parse(argv("--mock-data --tensor-model-parallel-size 2"), catalog)
     args = resolve(given, catalog, world_size=8, env=env, whole_env=whole)
     assert [finding.kind for finding in args.findings] == kinds
+
+
+@pytest.mark.parametrize(
+    ("words", "without", "says"),
+    [
+        ("--mock-data", "--eval-interval", "without --eval-interval Megatron-LM stops before the first step"),
+        ("", "", "without data Megatron-LM stops before the first step; Bridge trains on made-up data"),
+        ("--mock-data", "", ""),
+        ("--train-data-path a", "", ""),
+    ],
+    ids=["no evaluation interval", "no data", "made-up data that was asked for", "data"],
+)
+def test_what_stops_megatron_lm_later_is_a_warning(words: str, without: str, says: str) -> None:
+    late = [finding for finding in meaning(words, without=without).findings if finding.kind == "stops-later"]
+    assert [finding.level for finding in late] == (["warning"] if says else [])
+    assert all(says in str(finding) for finding in late)
 
 
 def test_nothing_is_changed_in_place() -> None:

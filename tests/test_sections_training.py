@@ -38,7 +38,11 @@ def source(**given: Any) -> dict[str, Any]:
         "data_path", "train_data_path", "valid_data_path", "test_data_path", "data_args_path",
         "per_split_data_args_path", "per_dataset_sequences_path",
     )  # fmt: skip
-    return data_source(**{**dict.fromkeys(names), "mock_data": False, **given})
+    return data_source(**{**dict.fromkeys(names), "mock_data": False, "read": no_file, **given})
+
+
+def no_file(name: str) -> str:
+    raise OSError(f"{name} was not read")
 
 
 def tokens(schema: Schema = SCHEMA, **given: Any) -> dict[str, Any]:

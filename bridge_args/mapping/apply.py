@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -31,13 +31,22 @@ class Applied:
         self.classes = classes
 
 
-def apply(args: MegatronArgs, given: Given, table: Table, schema: Schema, catalog: Catalog, program: str) -> Applied:
-    """What becomes of every argument.
+def apply(
+    args: MegatronArgs,
+    given: Given,
+    table: Table,
+    schema: Schema,
+    catalog: Catalog,
+    program: str,
+    read: Callable[[str], str],
+) -> Applied:
+    """What becomes of every argument; ``read`` gives the text of a file that the command line names.
 
     An assignment is made when the user gave the argument, or when the effective value differs from what Bridge
     would have without it.
     """
-    built = _build_sections(args, table, schema, program)
+    context = {"schema": schema, "program": program, "read": read}
+    built = _build_sections(args, table, context)
     classes = _classes(args, table, schema, built)
     unsaid = _unsaid(_Identity((table, schema, catalog)), tuple(classes.items()))
     done = Applied(classes)
@@ -146,13 +155,14 @@ def _origin(name: str, setting: Setting, given: Given) -> Origin:
 
 
 def _build_sections(
-    args: MegatronArgs, table: Table, schema: Schema, program: str
+    args: MegatronArgs, table: Table, context: Mapping[str, Any]
 ) -> list[tuple[dict[str, Any], Origin, Row]]:
     settings, built = args.settings, []
     nothing = Setting(None, "default")
-    context = {"schema": Setting(schema, "default"), "program": Setting(program, "default")}
     for function, rows in _readers(_Identity((table,))):
-        values = [(context.get(name) or settings.get(name, nothing)).value for name in parameters(function)]
+        values = [
+            context[name] if name in context else settings.get(name, nothing).value for name in parameters(function)
+        ]
         names = [row.argument for row in rows if row.argument in settings]
         typed = [name for name in names if settings[name].typed]
         inputs = {name: settings[name].value for name in typed or names}

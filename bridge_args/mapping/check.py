@@ -22,7 +22,7 @@ from bridge_args.megatron_lm.resolve import CONTEXT, plan
 from bridge_args.versions import Versions
 
 # What a builder may read beside arguments that have a row naming it.
-BUILDER_CONTEXT = ("schema", "program")
+BUILDER_CONTEXT = ("schema", "program", "read")
 
 
 def check(versions: Versions) -> list[str]:

@@ -160,7 +160,7 @@ def finding_of(problem: Invalid, step: Derivation | Check, given: Given, environ
     shown = next((name for name in concerned if name in given.typed), "")
     stops = problem.stops and (environment_known or not problem.variable)
     return Finding(
-        "invalid-command-line" if stops else "environment",
+        "stops-later" if problem.late else "invalid-command-line" if stops else "environment",
         str(problem),
         remedy=problem.remedy,
         arguments=concerned,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
@@ -23,35 +24,62 @@ def data_source(
     per_split_data_args_path: str | None,
     per_dataset_sequences_path: str | None,
     mock_data: bool,
+    read: Callable[[str], str],
 ) -> dict[str, Any]:
     """One blend, or one per split; none means made-up data to Bridge.
 
-    See megatron/training/utils.py get_blend_and_blend_per_split.
+    Bridge has no setting for the files that can hold these words, so they are read here. See
+    megatron/training/utils.py get_blend_and_blend_per_split.
     """
     decided: dict[str, Any] = {}
     per_split = (train_data_path, valid_data_path, test_data_path)
-    if data_path is not None:
-        decided["dataset.blend"] = blend(data_path)
-    elif data_args_path is not None:
-        decided["data_args_path"] = Lost(
-            "Bridge reads no such file; write its words after --data-path instead, for example with "
-            f"--data-path $(cat {data_args_path})."
-        )
-    elif any(paths is not None for paths in per_split):
-        decided["dataset.blend_per_split"] = [None if paths is None else blend(paths) for paths in per_split]
-    elif per_split_data_args_path is not None:
-        decided["per_split_data_args_path"] = Lost(
-            "Bridge reads no such file; write its lists after --train-data-path, --valid-data-path and "
-            "--test-data-path instead."
-        )
+    try:
+        if data_path is not None:
+            decided["dataset.blend"] = blend(data_path)
+        elif data_args_path is not None:
+            decided["dataset.blend"] = blend(read(data_args_path).split())
+        elif any(paths is not None for paths in per_split):
+            decided["dataset.blend_per_split"] = [None if paths is None else blend(paths) for paths in per_split]
+        elif per_split_data_args_path is not None:
+            decided["dataset.blend_per_split"] = _per_split(read(per_split_data_args_path))
+    except (OSError, ValueError) as error:
+        name = "data_args_path" if data_args_path is not None else "per_split_data_args_path"
+        decided[name] = Lost(_unread(error, "write what it holds after --data-path, or --train-data-path and fellows."))
     if mock_data:
         decided.pop("dataset.blend", None)
         decided.pop("dataset.blend_per_split", None)
     if per_dataset_sequences_path is not None:
-        decided["per_dataset_sequences_path"] = Lost(
-            "Bridge reads no such file; set dataset.sequences_per_dataset to the mapping it holds."
-        )
+        try:
+            decided["dataset.sequences_per_dataset"] = _counts(read(per_dataset_sequences_path))
+        except (OSError, ValueError) as error:
+            remedy = "set dataset.sequences_per_dataset to the mapping it holds."
+            decided["per_dataset_sequences_path"] = Lost(_unread(error, remedy))
     return decided
+
+
+def _per_split(text: str) -> list[Blend | None]:
+    held = json.loads(text)
+    if not isinstance(held, dict) or not {"train", "valid", "test"} <= held.keys():
+        raise ValueError("it is not a JSON mapping of train, valid and test")
+    splits = []
+    for name in ("train", "valid", "test"):
+        words = held[name].split() if isinstance(held[name], str) else held[name]
+        if not isinstance(words, list):
+            raise ValueError(f"{name} is neither a text nor a list")
+        splits.append(blend([str(word) for word in words]))
+    return splits
+
+
+def _counts(text: str) -> dict[str, int]:
+    held = json.loads(text)
+    if not isinstance(held, dict) or not all(isinstance(count, int) for count in held.values()):
+        raise ValueError("it is not a JSON mapping of prefixes to whole numbers")
+    return held
+
+
+def _unread(error: Exception, remedy: str) -> str:
+    why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return f"Bridge has no setting for such a file, and it could not be read here ({why}); {remedy}"
 
 
 def blend(words: Sequence[str]) -> Blend | None:

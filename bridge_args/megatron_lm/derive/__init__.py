@@ -36,6 +36,7 @@ class Invalid(Exception):
         variable: the environment variable that is missing. Where the run's environment is not known in full, the
             user is told so, and it is no error.
         stops: False where it depends on the machine whether Megatron-LM stops; the user is told, and it is no error.
+        late: Megatron-LM accepts the arguments and stops when it sets up data or evaluation; a warning.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Invalid(Exception):
         *,
         variable: str = "",
         stops: bool = True,
+        late: bool = False,
     ) -> None:
         super().__init__(message)
         self.remedy = remedy
         self.arguments = arguments
         self.variable = variable
         self.stops = stops
+        self.late = late
 
 
 Problems = Iterator[Invalid]

@@ -200,3 +200,26 @@ def weights_and_biases(wandb_project: str | None, wandb_exp_name: str | None) ->
     """A run in a project has a name. See _set_wandb_writer in megatron/training/global_vars.py."""
     if wandb_project and wandb_exp_name == "":
         yield Invalid("--wandb-project needs --wandb-exp-name", arguments=("wandb_project",))
+
+
+@checks()
+def tokens_to_train_on(
+    mock_data: bool | None,
+    data_path: list[str] | None,
+    data_args_path: str | None,
+    train_data_path: list[str] | None,
+    valid_data_path: list[str] | None,
+    test_data_path: list[str] | None,
+    per_split_data_args_path: str | None,
+    sft: bool | None,
+    perform_rl_step: bool | None,
+) -> Problems:
+    """Made-up data has to be asked for. See BlendedMegatronDatasetBuilder._build_blended_dataset_splits."""
+    named = (data_path, data_args_path, train_data_path, valid_data_path, test_data_path, per_split_data_args_path)
+    if not any((mock_data, sft, perform_rl_step, *named)):
+        yield Invalid(
+            "without data Megatron-LM stops before the first step; Bridge trains on made-up data",
+            "name the data with --data-path, or ask for made-up data with --mock-data",
+            ("data_path",),
+            late=True,
+        )

@@ -246,6 +246,11 @@ def evaluation(
 ) -> Problems:
     """How often to evaluate. See get_train_valid_test_num_samples in megatron/training/training.py."""
     if eval_interval is None and not skip_train and not full_validation:
-        yield Invalid("--eval-interval is missing", "give the iterations between evaluations", ("eval_interval",))
+        yield Invalid(
+            "without --eval-interval Megatron-LM stops before the first step; Bridge trains, and never evaluates",
+            "give the iterations between evaluations",
+            ("eval_interval",),
+            late=True,
+        )
     elif eval_interval == 0 and not skip_train and not full_validation:
         yield Invalid("--eval-interval must not be 0", arguments=("eval_interval",))
