@@ -23,6 +23,12 @@ CURVES = ROOT / ".." / "shared" / "curves"
 DEFAULT = ("gpt_default", "rope", "llama_like", "bf16", "lr_cosine_warmup", "grad_accumulation")
 COMPARED = ("iteration", "lm_loss", "grad_norm", "learning_rate", "global_batch_size", "consumed_samples", "skipped")
 
+# Bridge 0.3.1 cannot do what these command lines say; the translation tells the user so.
+DIFFERENT = {
+    "cpu_init": "Bridge overwrites model.use_cpu_initialization (models/model_provider.py, get_model)",
+    "data_args_path": "Bridge reads no file of data paths",
+}
+
 pytestmark = [
     pytest.mark.skipif(not CURVES.is_dir(), reason="the recorded curves are not here"),
     pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed"),
@@ -70,7 +76,13 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", chosen())
+def known(name: str) -> Any:
+    """A case, expected to differ where Bridge does."""
+    marks = [pytest.mark.xfail(reason=DIFFERENT[name], strict=True)] if name in DIFFERENT else []
+    return pytest.param(name, marks=marks)
+
+
+@pytest.mark.parametrize("name", [known(name) for name in chosen()])
 def test_same_bits(name: str, data: Path) -> None:
     recorded = case(name)
     for earlier in recorded.get("earlier_argv") or ():
