@@ -20,7 +20,7 @@ LAYERS = [
     {"words", "findings", "values", "versions", "files"},
     {"script", "megatron_lm", "bridge.schema", "checkout"},
     {"mapping"},
-    {"emit", "migrate", "explain"},
+    {"emit", "migrate", "explain", "resolvers"},
     {"steps", "source"},
     {"bridge", "launch", "checkpoint"},
     {"cli", "dev", "pretrain_gpt", "__main__", "__init__"},

@@ -1,0 +1,1 @@
+"""YAML files a run can start from: a mapping of flags (``MODEL_ARGS``), and Megatron-LM's own ``--yaml-cfg`` format."""
