@@ -1,15 +1,22 @@
-"""What a translation can start from: words, or a launch script. Read as data, never run."""
+"""What a translation can start from: words, a launch script, or YAML. Read as data, never run."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bridge_args.findings import Finding
 from bridge_args.script.command import Command, read_command
-from bridge_args.words import as_words
+from bridge_args.words import Word, as_words
+
+if TYPE_CHECKING:
+    from bridge_args.script.shell import Script, Started
+
+_PRETRAIN: Final = re.compile(r"(^|/)pretrain_\w+\.py$")
+_MAX_SCRIPT: Final = 500_000  # bytes; the largest public launch script met has 40 kB
+_SHOWN: Final = 12  # commands in a list for people
 
 
 class SourceError(ValueError):
@@ -34,38 +41,168 @@ def from_argv(words: Sequence[str]) -> Source:
     return Source(read_command(as_words(words)), None, ())
 
 
-def from_file(path: str, variables: Mapping[str, str] | None = None) -> Source:
-    """A launch script on disk.
+def from_file(
+    path: str,
+    variables: Mapping[str, str] | None = None,
+    positional: Sequence[str] = (),
+    number: int | None = None,
+) -> Source:
+    """A launch script on disk; see ``from_text``.
 
     Raises:
         SourceError: when it cannot be read, or holds no command that starts Megatron-LM.
     """
+    file = Path(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        if not file.is_file() and file.exists():
+            raise SourceError(f"{path} is not a file")
+        if file.is_file() and file.stat().st_size > _MAX_SCRIPT:
+            raise SourceError(f"{path} has {file.stat().st_size} bytes; that is no launch script")
+        text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise SourceError(f"{path} is not a text file: byte {error.start} is not UTF-8") from error
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
-    return from_text(text, path, variables)
+    return from_text(text, path, variables, positional, number, folder=file.resolve().parent)
 
 
-def from_text(text: str, name: str, variables: Mapping[str, str] | None = None) -> Source:
+def from_text(
+    text: str,
+    name: str,
+    variables: Mapping[str, str] | None = None,
+    positional: Sequence[str] = (),
+    number: int | None = None,
+    folder: Path | None = None,
+) -> Source:
     """A launch script.
 
+    Args:
+        variables: values for what the script uses and does not know (``--set``).
+        positional: words given to the script: its ``$1``, ``$2``, ...
+        number: which of several commands is meant, counted from 1.
+        folder: where the script lies; files beside it may be read.
+
     Raises:
-        SourceError: when it holds no command that starts Megatron-LM, or more than one.
+        SourceError: when it holds no command that starts Megatron-LM, or more than one and no ``number``.
     """
+    if _is_yaml(text, name):
+        return _from_yaml(text, name, variables or {}, number, folder)
     from bridge_args.script.shell import read_script
 
-    script = read_script(text, name, variables)
-    commands = [read_command(words) for words in script.commands if _starts_megatron(words)]
-    if not commands:
-        raise SourceError(f"{name} holds no command that starts pretrain_gpt.py; put the command line after -- instead")
-    if len(commands) > 1:
-        places = ", ".join(str(c.argv[0].place) for c in commands if c.argv)
-        raise SourceError(f"{name} starts Megatron-LM {len(commands)} times ({places}); put the one you mean after --")
-    return Source(commands[0], script.exports, script.findings)
+    script = read_script(text, name, variables, positional, folder)
+    started = megatron_commands(script)
+    if not started:
+        raise SourceError(_nothing_found(script, name))
+    if number is None and len(started) > 1:
+        raise SourceError(_listed(started, name))
+    if number is not None and not 1 <= number <= len(started):
+        count = f"{len(started)} commands that start" if len(started) > 1 else "one command that starts"
+        raise SourceError(f"there is no command {number}: {name} holds {count} Megatron-LM")
+    chosen = started[(number or 1) - 1]
+    command = _with_slurm(read_command(chosen.words), script.slurm or {})
+    findings = [*script.findings, *chosen.findings]
+    if chosen.when:
+        message = f"this command depends on what reading cannot tell: {'; '.join(chosen.when)}"
+        findings.append(Finding("not-read", message, place=chosen.words[0].place))
+    return Source(command, {**(script.slurm or {}), **chosen.exports}, tuple(findings))
 
 
-def _starts_megatron(words: Sequence[object]) -> bool:
-    return any(str(word).rsplit("/", 1)[-1].startswith("pretrain_") for word in words)
+def megatron_commands(script: Script) -> list[Started]:
+    """Those of a script's commands that start Megatron-LM: by the name of the program, else by its launcher."""
+    programs = [(started, read_command(started.words)) for started in script.commands]
+    named = [
+        started
+        for started, command in programs
+        if _program(command).startswith("pretrain") or any(map(_PRETRAIN.search, map(str, started.words)))
+    ]
+    if named:
+        return named
+    launched = [
+        started
+        for started, command in programs
+        if command.launcher not in (None, "python", "srun", "mpirun") and _is_training(command, 1)
+    ]
+    return launched or [started for started, command in programs if _is_training(command, 8)]
+
+
+def _program(command: Command) -> str:
+    program = command.program or ""
+    return program.rpartition(".")[2] if command.module else program.rsplit("/", 1)[-1]
+
+
+def _is_training(command: Command, options: int) -> bool:
+    """A Python program with at least so many options."""
+    if not command.program or command.program == "-c" or not (command.module or command.program.endswith(".py")):
+        return False
+    return sum(word.text.startswith("--") for word in command.argv) >= options
+
+
+def _with_slurm(command: Command, slurm: Mapping[str, str]) -> Command:
+    """srun starts what the job asked for, unless it says otherwise itself."""
+    options = dict(command.launcher_options)
+    if command.launcher != "srun" or "ntasks" in options:
+        return command
+    if "nodes" not in options and "ntasks_per_node" not in options and "SLURM_NTASKS" in slurm:
+        options["ntasks"] = int(slurm["SLURM_NTASKS"])
+    else:
+        for option, variable in (("nodes", "SLURM_NNODES"), ("ntasks_per_node", "SLURM_NTASKS_PER_NODE")):
+            if variable in slurm:
+                options.setdefault(option, int(slurm[variable]))
+    return command._replace(launcher_options=options)
+
+
+def _listed(started: Sequence[Started], name: str) -> str:
+    lines = [f"{name} starts Megatron-LM {len(started)} times; say which is meant with --command N:"]
+    for index, one in enumerate(started[:_SHOWN], start=1):
+        place = one.words[0].place
+        line = f"line {place.line}: " if place else ""
+        lines.append(f"  {index}  {line}{_differing(one.words, started)}")
+        lines += [f"     when {condition}" for condition in one.when]
+    if len(started) > _SHOWN:
+        lines.append(f"  ... and {len(started) - _SHOWN} more")
+    return "\n".join(lines)
+
+
+def _differing(words: Sequence[Word], started: Sequence[Started]) -> str:
+    """What tells one command from the others, at most a line of it."""
+    common = set.intersection(*({word.text for word in one.words} for one in started))
+    texts = [word.text for word in words]
+    shown = [
+        text
+        for index, text in enumerate(texts)
+        if text not in common or (text.startswith("--") and index + 1 < len(texts) and texts[index + 1] not in common)
+    ]
+    text = " ".join(shown or texts)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _nothing_found(script: Script, name: str) -> str:
+    message = f"{name} holds no command that starts pretrain_gpt.py; put the command line after -- instead"
+    return "\n".join([message, *_reasons(script)])
+
+
+def _reasons(script: Script) -> Iterable[str]:
+    for finding in script.findings:
+        yield f"  {finding}"
+    yield from (f"  {reason}" for reason in script.reasons)
+
+
+def _is_yaml(text: str, name: str) -> bool:
+    """By what is in it: a script may be called anything, and what comes on standard input has no name."""
+    if text.startswith("#!"):
+        return False
+    keys = ("MODEL_ARGS", "language_model:", "model_parallel:")
+    return name.endswith((".yaml", ".yml")) or any(
+        line.startswith(keys) and line.rstrip().endswith(":") for line in text.splitlines()
+    )
+
+
+def _from_yaml(text: str, name: str, variables: Mapping[str, str], number: int | None, folder: Path | None) -> Source:
+    from bridge_args.yaml_source.nodes import YamlProblem
+    from bridge_args.yaml_source.run import read_run
+
+    try:
+        run = read_run(text, name, variables, number, folder)
+    except YamlProblem as problem:
+        raise SourceError(str(problem)) from problem
+    return Source(run.command, run.environment, run.findings)

@@ -377,22 +377,22 @@ _ESCAPES: Final = {"n": "\n", "t": "\t", "\\": "\\", "a": "\a", "b": "\b", "r": 
 
 
 def _unescaped(text: Traced) -> Traced:
-    made = Traced()
+    made: list[Traced] = []
     i = 0
     while i < len(text):
         if text.text[i] == "\\" and text.text[i + 1 : i + 2] in _ESCAPES and i + 1 < len(text):
-            made += plain(_ESCAPES[text.text[i + 1]], text.at[i])
+            made.append(plain(_ESCAPES[text.text[i + 1]], text.at[i]))
             i += 2
         elif match := re.compile(r"\\(?:0([0-7]{1,3})|([0-7]{1,3})|x([0-9a-fA-F]{1,2}))").match(text.text, i):
             octal = match.group(1) or match.group(2)
-            made += plain(chr(int(octal, 8) if octal else int(match.group(3), 16)), text.at[i])
+            made.append(plain(chr(int(octal, 8) if octal else int(match.group(3), 16)), text.at[i]))
             i = match.end()
         else:
             end = text.text.find("\\", i + 1)
             end = len(text) if end < 0 else end
-            made += text[i:end]
+            made.append(text[i:end])
             i = end
-    return made
+    return joined(made)
 
 
 _FORMAT: Final = re.compile(r"%(?:%|([-0 +#]*)(\d*)((?:\.\d+)?)([sdiuxXofgebc]))")

@@ -83,6 +83,12 @@ _PROCESS_COUNTS: Final = ("nnodes", "nproc_per_node", "num_processes")
 _TASK_COUNTS: Final = ("nodes", "ntasks", "ntasks_per_node")
 _NUMERIC: Final = frozenset((*_PROCESS_COUNTS, *_TASK_COUNTS, "node_rank", "master_port", "max_restarts"))
 
+# Options that hand a variable over: ``-x NAME=value``.
+_HANDED_OVER: Final = {
+    "mpirun": ("x",), "docker": ("e", "env"), "nerdctl": ("e", "env"), "podman": ("e", "env"),
+    "apptainer": ("env",), "singularity": ("env",),
+}  # fmt: skip
+
 _PYTHON: Final = re.compile(r"^(python|pypy)[\d.]*$")
 _ASSIGNMENT: Final = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.DOTALL)
 _TRAINING_SCRIPT: Final = re.compile(r"^(pretrain|train|finetune)\w*\.py$")
@@ -160,6 +166,10 @@ class _Reader:
         elif name in SHELLS:
             self.wrappers.append(name)
             self._shell()
+        elif text.endswith(".sh"):  # a script of the user's that starts what follows
+            self.program = text
+            self.at -= 1
+            self._search()
         else:
             self.program = text
 
@@ -174,8 +184,11 @@ class _Reader:
             message = f"{passed} is not a launcher known here and was passed over"
             self._say("launcher", message, first, index - 1, "give the number of processes with --world-size")
             self.at = index
+            self.program = None
             self._program()
             return
+        if self.program:
+            self.at = first + 1
 
     def _launcher(self, name: str) -> None:
         known = LAUNCHERS[name]
@@ -293,8 +306,8 @@ class _Reader:
             name, value = self._option(text, known, program)
             if program == "mpirun" and name in ("mca", "gmca"):
                 self.at += 1  # a second value
-            if program == "mpirun" and name == "x" and isinstance(value, str):
-                self.environment.update(_assigned([value]))
+            if name in _HANDED_OVER.get(program, ()) and isinstance(value, str):
+                self.environment.update(_assigned(value.split(",") if program in ("apptainer", "singularity") else [value]))
                 continue
             name = known.renamed.get(name, name)
             if isinstance(value, str) and name in _NUMERIC:
@@ -336,7 +349,11 @@ class _Reader:
             if option is None or _product(1, option.value) is not None:
                 continue
             message = f'{name} "{option.value}" does not say how many processes {self.launcher} starts'
-            self._say("launcher", message, option.first, option.last, "give their number with --world-size")
+            remedy = "give their number with --world-size"
+            unknown = [name for word in self.words[option.first : option.last + 1] for name in word.unresolved]
+            if unknown and all(name.isidentifier() for name in unknown):
+                remedy = f"give it with {' '.join(f'--set {name}=NUMBER' for name in unknown)}"
+            self._say("launcher", message, option.first, option.last, remedy)
 
     def _say(self, kind: str, message: str, first: int, last: int, remedy: str = "") -> None:
         self.findings.append(

@@ -120,7 +120,10 @@ def _combined(op: str, left: bool | None, right: bool | None) -> bool | None:
 def empty(word: Traced, state: State) -> bool | None:
     if any(not is_hole(char) for char in word.text):
         return False
-    return None if state.as_unset(word) else True
+    left = state.as_unset(word)
+    if any(hole.variable for hole in state.shared.holes_in(left.text)):
+        return False  # what the system always sets
+    return None if left else True
 
 
 def unary(op: str, word: Traced, state: State) -> bool | None:

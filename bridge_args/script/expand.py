@@ -301,6 +301,8 @@ class Expander:
             return self._runs([self._unknown(part.written, part.at, self.state.shared.names_in(text.text))], part.quoted)
         if operator == "+":
             return self._items(argument.parts, splits=not part.quoted) if there else self._runs([Traced()], part.quoted)
+        if there and values is None:
+            return self._runs([self.state.unset_hole(part.name, "${%s}" % part.name, part.at)], part.quoted)
         if there or operator == "?":
             if not there:
                 said = self.text(argument).text
@@ -322,7 +324,7 @@ class Expander:
         """Is the parameter set, and with a colon not empty? None when that cannot be told."""
         colon = part.op.startswith(":")
         if values is None:
-            return None if self.state.always_set(part.name) else False
+            return self.state.always_set(part.name)
         if many and not values:
             return False
         variable = self.state.get(part.name)

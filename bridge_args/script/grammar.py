@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from bridge_args.script import syntax as s
-from bridge_args.script.traced import Traced, plain
+from bridge_args.script.traced import Traced, joined, plain
 
 DECLARING: Final = frozenset(("export", "declare", "local", "readonly", "typeset"))
 MAX_DEPTH: Final = 60
+MAX_EXPRESSION: Final = 5_000  # characters of one arithmetic expression or index
 
 _META: Final = frozenset(" \t\n|&;()<>")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN: Final = re.compile(r"[^\s|&;()<>\\'\"$`]+|[^\S \t\n]+")
+_NOT_SPECIAL: Final = re.compile(r"[^\"\\$`]+")  # in double quotes
+_BLANKS: Final = re.compile(r"[ \t]+")
 _ASSIGNED: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\[|\+?=)")
 _REDIRECT: Final = re.compile(r"(\d+|\{[A-Za-z_]\w*\})?(<<<|<<-|<<|&>>|&>|<>|<&|>>|>&|>\||>(?!\()|<(?!\())")
 _FUNCTION: Final = re.compile(r"([^\s|&;()<>$`'\"\\=#]+)[ \t]*\([ \t]*\)")
@@ -39,6 +43,7 @@ class SyntaxProblem(Exception):
         self.at = at
 
 
+@lru_cache(maxsize=256)
 def read(source: Traced) -> tuple[s.Sequence, SyntaxProblem | None]:
     """The commands of a script, and what stopped the reading; bash too runs what stands before a mistake."""
     parser = Parser(source)
@@ -56,10 +61,10 @@ def read(source: Traced) -> tuple[s.Sequence, SyntaxProblem | None]:
 class _Words:
     """A position in the text, and the words that start there."""
 
-    def __init__(self, source: Traced, depth: int = 0) -> None:
+    def __init__(self, source: Traced, depth: int = 0, start: int = 0) -> None:
         self.source = source
         self.text = source.text
-        self.i = 0
+        self.i = start
         self.depth = depth
         if depth > MAX_DEPTH:
             raise self.problem(f"a construct nested more than {MAX_DEPTH} deep")
@@ -102,10 +107,10 @@ class _Words:
                 if ends is None and char == "(" and parts and self.text[self.i - 1] in "@?*+!":
                     raise self.problem("an extended pattern")
                 break
-            self._piece(parts, stop)
+            self._piece(parts, stop, metacharacters=ends is None)
         return s.ShellWord(tuple(parts), self.place(start), self.text[start : self.i])
 
-    def _piece(self, parts: list[s.Part], stop: Callable[[str], bool]) -> None:
+    def _piece(self, parts: list[s.Part], stop: Callable[[str], bool], metacharacters: bool = False) -> None:
         char = self.char()
         if char == "\\":
             if self.char(1) == "\n":
@@ -131,7 +136,7 @@ class _Words:
         else:
             match = _PLAIN.match(self.text, self.i)
             last = match.end() if match else self.i + 1
-            cut = next((k for k in range(self.i + 1, last) if stop(self.text[k])), last)
+            cut = last if metacharacters else next((k for k in range(self.i + 1, last) if stop(self.text[k])), last)
             parts.append(s.Literal(self.source[self.i : cut]))
             self.i = cut
 
@@ -147,7 +152,11 @@ class _Words:
     def _quoted_text(self, parts: list[s.Part], closer: str, start: int, escapes: str = '"\\$`') -> None:
         """Text as between double quotes, up to ``closer`` or, if that is empty, the end."""
         begin = self.i
-        while not self.end:
+        while True:
+            match = _NOT_SPECIAL.match(self.text, self.i)
+            self.i = match.end() if match else self.i
+            if self.end:
+                break
             char = self.char()
             if char == "\\" and self.char(1) in (*escapes, "\n"):
                 self._keep(parts, begin)
@@ -221,11 +230,11 @@ class _Words:
             self.i = end + 1
             parts.append(s.Arithmetic(expression, self.text[start : self.i], at, quoted))
         elif self.starts("$("):
-            inner = Parser(self.source[start + 2 :], self.depth + 1)
+            inner = Parser(self.source, self.depth + 1, start + 2)
             body = inner.sequence(lambda: inner.char() == ")")
             if inner.end:
                 raise self.problem("`$(` without its closing parenthesis", start)
-            self.i = start + 2 + inner.i + 1
+            self.i = inner.i + 1
             parts.append(s.Substitution(body, self.text[start : self.i], at, quoted))
         elif self.starts("${"):
             parts.append(self._braced(quoted))
@@ -248,7 +257,7 @@ class _Words:
     def _arithmetic_end(self) -> int:
         """Where the ``))`` of a ``$((`` stands; -1 when it is a command substitution that begins with a subshell."""
         depth = 0
-        for index in range(self.i + 3, len(self.text)):
+        for index in range(self.i + 3, min(len(self.text), self.i + MAX_EXPRESSION)):
             char = self.text[index]
             if char == "(":
                 depth += 1
@@ -261,27 +270,28 @@ class _Words:
     def _backquoted(self, quoted: bool) -> s.Substitution:
         start = self.i
         at = self.place()
-        inside = Traced()
+        kept: list[int] = []
         self.i += 1
         while self.char() != "`":
             if self.end:
                 raise self.problem("a backquote that is not closed", start)
             if self.char() == "\\" and self.char(1) in (*"\\`$", *('"' if quoted else "")):
                 self.i += 1
-            inside += self.source[self.i : self.i + 1]
+            kept.append(self.i)
             self.i += 1
         self.i += 1
+        inside = Traced("".join(self.text[i] for i in kept), tuple(self.source.at[i] for i in kept))
         inner = Parser(inside, self.depth + 1)
         body = inner.sequence(lambda: False)
         return s.Substitution(body, self.text[start : self.i], at, quoted)
 
     def _process(self) -> s.Process:
         start = self.i
-        inner = Parser(self.source[start + 2 :], self.depth + 1)
+        inner = Parser(self.source, self.depth + 1, start + 2)
         inner.sequence(lambda: inner.char() == ")")
         if inner.end:
             raise self.problem("`<(` without its closing parenthesis", start)
-        self.i = start + 2 + inner.i + 1
+        self.i = inner.i + 1
         return s.Process(self.text[start : self.i], self.place(start))
 
     def _braced(self, quoted: bool) -> s.Parameter:
@@ -331,7 +341,7 @@ class _Words:
     def _subscript(self) -> str | s.ShellWord:
         start = self.i
         depth = 0
-        for index in range(start, len(self.text)):
+        for index in range(start, min(len(self.text), start + MAX_EXPRESSION)):
             depth += {"[": 1, "]": -1}.get(self.text[index], 0)
             if depth == 0:
                 inside = self.source[start + 1 : index]
@@ -365,8 +375,8 @@ class _Words:
 class Parser(_Words):
     """Commands and structures."""
 
-    def __init__(self, source: Traced, depth: int = 0) -> None:
-        super().__init__(source, depth)
+    def __init__(self, source: Traced, depth: int = 0, start: int = 0) -> None:
+        super().__init__(source, depth, start)
         self.heredocs: list[s.Redirect] = []
         self.comment_at = -1
 
@@ -375,8 +385,8 @@ class Parser(_Words):
     def blanks(self) -> None:
         continued = False
         while not self.end:
-            if self.char() in " \t":
-                self.i += 1
+            if match := _BLANKS.match(self.text, self.i):
+                self.i = match.end()
             elif self.starts("\\\n"):
                 self.i += 2
                 continued = True
@@ -404,7 +414,7 @@ class Parser(_Words):
     def _heredoc(self, redirect: s.Redirect) -> None:
         delimiter = "".join(part.text.text for part in redirect.target.parts if isinstance(part, s.Literal))
         quoted = any(isinstance(part, s.Literal) and part.quoted for part in redirect.target.parts)
-        body = Traced()
+        lines: list[Traced] = []
         while not self.end:
             end = self.text.find("\n", self.i)
             end = len(self.text) if end < 0 else end + 1
@@ -414,7 +424,8 @@ class Parser(_Words):
                 line = line[len(line) - len(line.text.lstrip("\t")) :]
             if line.text.rstrip("\n") == delimiter:
                 break
-            body += line
+            lines.append(line)
+        body = joined(lines)
         if quoted:
             redirect.body = s.ShellWord((s.Literal(body, True),), self.place(), body.text)
         else:

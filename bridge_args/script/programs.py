@@ -141,7 +141,41 @@ MODULES: Final = {
     "deepspeed.launcher.runner": "deepspeed",
 }
 
+_CONTAINER: Final = Program(
+    valued=_names(
+        "a add_host attach blkio_weight c cap_add cap_drop cgroup_parent cgroupns cidfile cpu_shares cpus cpuset_cpus "
+        "cpuset_mems device dns e entrypoint env env_file expose gpus group_add h health_cmd hostname ip ipc isolation "
+        "l label label_file link log_driver log_opt m mac_address memory memory_swap mount name net network "
+        "network_alias oom_score_adj p pid pids_limit platform publish pull restart runtime security_opt shm_size "
+        "stop_signal stop_timeout storage_opt sysctl tmpfs u ulimit user userns uts v volume volumes_from w workdir"
+    ),
+    switches=_names(
+        "P d detach disable_content_trust i init interactive no_healthcheck oom_kill_disable privileged publish_all q "
+        "quiet read_only rm sig_proxy t tty"
+    ),
+    subcommand=True,
+    operands=1,  # the image, or the container
+)
+_SINGULARITY: Final = Program(
+    valued=_names(
+        "B H S W add_caps app apply_cgroups bind cwd dns drop_caps env env_file fusemount home hostname mount network "
+        "network_args o overlay pem_path pwd scratch security workdir"
+    ),
+    switches=_names(
+        "C F allow_setuid c cleanenv compat contain containall containlibs disable_cache e f fakeroot i ipc keep_privs "
+        "net no_eval no_home no_https no_init no_mount no_privs no_umask nv nvccli p passphrase pid rocm u userns uts "
+        "w writable writable_tmpfs"
+    ),
+    subcommand=True,
+    operands=1,
+)
+
 WRAPPERS: Final[dict[str, Program]] = {
+    "apptainer": _SINGULARITY,
+    "docker": _CONTAINER,
+    "nerdctl": _CONTAINER,
+    "podman": _CONTAINER,
+    "singularity": _SINGULARITY,
     "env": Program(valued=_names("C chdir u unset"), switches=_names("0 debug i ignore_environment null v")),
     "exec": Program(valued=_names("a"), switches=_names("c l")),
     "hatch": Program(subcommand=True),

@@ -62,11 +62,13 @@ class Script:
         commands: every program it starts, in order.
         findings: what could not be read.
         slurm: variables that Slurm sets because of ``#SBATCH`` lines.
+        reasons: why there may be fewer commands than one would think: where the script ends, what lies elsewhere.
     """
 
     commands: tuple[Started, ...]
     findings: tuple[Finding, ...] = ()
     slurm: Mapping[str, str] | None = None
+    reasons: tuple[str, ...] = ()
 
 
 def read_script(
@@ -90,8 +92,9 @@ def read_script(
     choices: dict[Choice, int] = {}
     steps = size = 0
     findings: list[Finding] = []
+    sources = Sources()
     while True:
-        shared = Shared(Sources(), dict(variables or {}), source, folder, choices=dict(choices), steps=steps, text=size)
+        shared = Shared(sources, dict(variables or {}), source, folder, choices=dict(choices), steps=steps, text=size)
         _read_once(shared, text, source, positional)
         readings.append(shared)
         steps, size = shared.steps, shared.text
@@ -105,7 +108,8 @@ def read_script(
             break
     for shared in readings:
         findings += [finding for finding in shared.findings if finding not in findings]
-    return Script(tuple(_commands(readings)), tuple(findings), slurm.variables(text))
+    reasons = dict.fromkeys(reason for shared in readings for reason in _reasons(shared))
+    return Script(tuple(_commands(readings)), tuple(findings), slurm.variables(text), tuple(reasons))
 
 
 _DECIDE: Final = "give the variables that decide them with --set NAME=VALUE"
@@ -733,6 +737,8 @@ def _place(node: object) -> int:
 
 def rendered(text: Traced, shared: Shared) -> str:
     """Text as a user reads it: what is not known as bash writes it."""
+    if text.known:
+        return text.text
     made = []
     for index, char in enumerate(text.text):
         if not is_hole(char):
@@ -760,6 +766,15 @@ def _commands(readings: Sequence[Shared]) -> Iterator[Started]:
             for text, word in zip(texts, found.words, strict=True)  # type: ignore[call-overload]
         )
         yield Started(words, _exports(same), tuple(_when(same, readings)), tuple(_unknown(found, shared)))
+
+
+def _reasons(shared: Shared) -> Iterator[str]:
+    for at, _ in shared.exits:
+        yield f"{shared.sources.place(at)}: the script ends here with `exit`"
+    for name, at in shared.unread:
+        yield f"{shared.sources.place(at)}: {name} is started and not read: it is not beside the script"
+    for name, at in shared.assumed.items():
+        yield f"{shared.sources.place(at)}: ${name} is not set and read as empty; give it with --set {name}=VALUE"
 
 
 def _unresolved(word: Traced, shared: Shared) -> tuple[str, ...]:

@@ -88,26 +88,32 @@ class Sources:
 
     def __init__(self) -> None:
         self._starts: list[int] = []
-        self._texts: list[tuple[str, str]] = []
+        self._files: list[tuple[str, list[int]]] = []  # name, positions of line starts
+        self._known: dict[tuple[str, str], Traced] = {}
         self._next = 0
 
     def add(self, text: str, name: str) -> Traced:
-        """The text of a file, traced."""
-        text = "".join("\ufffd" if is_hole(char) else char for char in text) if not _is_plain(text) else text
+        """The text of a file, traced; the same file again has the same positions."""
+        known = self._known.get((name, text))
+        if known is not None:
+            return known
+        clean = text if _is_plain(text) else "".join("\ufffd" if is_hole(char) else char for char in text)
         start = self._next
         self._starts.append(start)
-        self._texts.append((name, text))
-        self._next += len(text) + 1
-        return Traced(text, tuple(range(start, start + len(text))))
+        lines = [start]
+        for line in clean.split("\n"):
+            lines.append(lines[-1] + len(line) + 1)
+        self._files.append((name, lines))
+        self._next += len(clean) + 1
+        made = self._known[name, text] = Traced(clean, tuple(range(start, start + len(clean))))
+        return made
 
     def place(self, at: int) -> Place | None:
         if at < 0 or not self._starts:
             return None
-        index = bisect_right(self._starts, at) - 1
-        name, text = self._texts[index]
-        offset = at - self._starts[index]
-        before = text.rfind("\n", 0, offset) + 1
-        return Place(name, text.count("\n", 0, before) + 1, offset - before + 1)
+        name, lines = self._files[bisect_right(self._starts, at) - 1]
+        line = bisect_right(lines, at)
+        return Place(name, line, at - lines[line - 1] + 1)
 
 
 def _is_plain(text: str) -> bool:
@@ -150,6 +156,8 @@ class Shared:
         return Traced(chr(FIRST_HOLE + len(self.holes) - 1), (hole.at,))
 
     def holes_in(self, text: str) -> list[Hole]:
+        if text.isascii():
+            return []
         found = []
         for char in text:
             if is_hole(char):
@@ -278,7 +286,7 @@ class State:
         return self.shared.hole(Hole(kind, written, at, (name,), name, path))
 
     def always_set(self, name: str) -> bool:
-        return name in SYSTEM or (self.shared.slurm and name.startswith("SLURM_")) or name == "SLURM_JOB_ID"
+        return name in SYSTEM or (self.shared.slurm and name.startswith("SLURM_"))
 
     def as_unset(self, text: Traced) -> Traced:
         """The text with variables nobody sets read as empty, as bash would when they are not given."""

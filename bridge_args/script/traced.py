@@ -6,6 +6,7 @@ A character of ``HOLES`` stands for something that is not known (``state.Hole``)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +14,7 @@ from typing import Final
 # Lone high surrogates: no text file has them.
 FIRST_HOLE: Final = 0xD800
 LAST_HOLE: Final = 0xDBFF
+_HOLE: Final = re.compile("[\ud800-\udbff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Traced:
 
     @property
     def known(self) -> bool:
-        return not any(is_hole(char) for char in self.text)
+        return self.text.isascii() or _HOLE.search(self.text) is None
 
 
 def plain(text: str, at: int = -1) -> Traced:
