@@ -25,8 +25,10 @@ LEVELS: Final[dict[str, Level]] = {
     "lost-words": "warning",  # words of a script that bash does not pass on
     "no-equivalent": "warning",
     "not-yet": "warning",
+    "no-row": "warning",  # an argument of a fork that our tables do not know
     "ignored-by-megatron": "note",
     "assumed-world-size": "note",
+    "assumed-version": "note",
     "launcher": "note",
     "overrides-cannot-say": "warning",
     "replaced-for-cpu": "note",

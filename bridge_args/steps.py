@@ -9,17 +9,18 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Final
 
+from bridge_args import resolvers
 from bridge_args.bridge import schema as bridge_schema
 from bridge_args.findings import Finding
 from bridge_args.mapping import table as tables
 from bridge_args.mapping.apply import apply
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm import catalog as catalogs
-from bridge_args.megatron_lm.parse import parse
-from bridge_args.megatron_lm.resolve import resolve
+from bridge_args.megatron_lm.catalog import Catalog
+from bridge_args.megatron_lm.parse import Given, parse
+from bridge_args.megatron_lm.resolve import MegatronArgs
 from bridge_args.script.command import Command, read_command, world_size_of
 from bridge_args.versions import Versions, nearest
 from bridge_args.words import Word, as_words
@@ -37,6 +38,7 @@ def translate(
     env: Mapping[str, str] | None = None,
     program: str | None = None,
     read: Callable[[str], str] | None = None,
+    mappings: str | None = None,
 ) -> Translation:
     """Works out what a Megatron-LM command line means, and says it in Bridge's words.
 
@@ -44,18 +46,21 @@ def translate(
         argv: the words, with or without ``torchrun … pretrain_gpt.py`` in front.
         world_size: number of ranks; else from the launcher words, else ``WORLD_SIZE`` in ``env``, else
             TP x PP x CP, with a finding that says so.
-        megatron_lm: a catalog version, or the path of a checkout, whose version is then used.
+        megatron_lm: a catalog version, or the path of a checkout: then its own parser and ``validate_args`` are run,
+            in a process of their own, and the rows are those of the nearest version.
         bridge: a schema version; None for the installed Bridge, else the newest validated one.
         env: environment variables of the run; the process environment is never read. None: unknown.
         program: ``pretrain_gpt.py`` (the default) or ``pretrain_mamba.py``; else taken from the words.
         read: gives the text of a file that the command line names (``--data-args-path``), or raises OSError. None:
             no file is read, and such an argument is lost, with a finding.
+        mappings: path of a table with rows of the user's own, for the arguments of a fork.
 
     Returns:
         A Translation. What a user typed never raises: a command line that Megatron-LM would reject has ``errors``.
 
     Raises:
-        TypeError, ValueError: for wrong use of this function: an unknown version or program, a world size below 1.
+        TypeError, ValueError: for wrong use of this function: an unknown version or program, a world size below 1, a
+            checkout that cannot be asked, a table that is not right.
     """
     if world_size is not None and (not isinstance(world_size, int) or isinstance(world_size, bool) or world_size < 1):
         raise ValueError(f"world_size is a number of ranks, at least 1, not {world_size!r}")
@@ -64,21 +69,82 @@ def translate(
     if program not in PROGRAMS:
         raise ValueError(f"program is one of {', '.join(PROGRAMS)}, not {program!r}")
     versions = chosen_versions(megatron_lm, bridge)
-    catalog = catalogs.load(versions.megatron)
-    schema = bridge_schema.load(versions.bridge)
-    table = tables.load(versions)
+    checkout = megatron_lm if resolvers.is_checkout(megatron_lm) else None
+    catalog = resolvers.catalog_of(checkout, program) if checkout else catalogs.load(versions.megatron)
     environment = None if env is None and not command.environment else {**(env or {}), **command.environment}
 
     given = parse(command.argv, catalog)
-    findings = [*command.findings, *given.findings]
+    findings = [*command.findings]
     ranks = world_size or world_size_of(command) or _world_size_in(environment)
     if ranks is None:
         ranks, note = _smallest_world(given.values)
         findings.append(note)
     # What stands before a command, or in a script, is only a part of the environment.
-    args = resolve(given, catalog, world_size=ranks, env=environment, whole_env=env is not None, program=program)
+    given, args = resolvers.effective(
+        given, catalog, checkout, world_size=ranks, env=environment, whole_env=env is not None, program=program
+    )
+    findings += [*given.findings, *args.findings]
+    return _mapped(
+        given, args, catalog, versions, findings, program, environment or {}, command.launcher_options, mappings, read
+    )
+
+
+def translate_saved(
+    values: Mapping[str, object],
+    bridge: str | None = None,
+    mappings: str | None = None,
+    read: Callable[[str], str] | None = None,
+) -> Translation:
+    """The arguments a run has saved in its checkpoint, in Bridge's words.
+
+    Args:
+        values: name to effective value, as ``checkpoint.saved_args.read`` gives them.
+        bridge, mappings, read: as for ``translate``.
+
+    Returns:
+        A Translation whose ``words`` are a command line that leads to these values, as far as there is one. The
+        version is the one whose arguments are most like the names, and is told as a finding.
+    """
+    from bridge_args.megatron_lm import detect, saved
+
+    version, why = detect.version_with(values)
+    versions = chosen_versions(version, bridge)
+    catalog = catalogs.load(version)
+    ranks = values.get("world_size")
+    ranks = ranks if isinstance(ranks, int) and ranks > 0 else _smallest_world(values)[0]
+    program = PROGRAMS[1] if saved.is_hybrid(values) else PROGRAMS[0]
+    given, args = saved.resolve_saved(values, catalog, world_size=ranks, program=program)
+    findings = [Finding("assumed-version", why), *args.findings]
+    return _mapped(given, args, catalog, versions, findings, program, {}, {}, mappings, read)
+
+
+def _mapped(
+    given: Given,
+    args: MegatronArgs,
+    catalog: Catalog,
+    versions: Versions,
+    findings: list[Finding],
+    program: str,
+    environment: Mapping[str, str],
+    launcher: Mapping[str, str | int],
+    mappings: str | None,
+    read: Callable[[str], str] | None,
+) -> Translation:
+    """The last of the steps: rows are applied to effective arguments."""
+    schema = bridge_schema.load(versions.bridge)
+    table = tables.load(versions)
+    if mappings is not None:
+        from bridge_args.mapping import own
+
+        table = own.with_own_rows(table, mappings, versions, catalog, schema)
     done = apply(args, given, table, schema, catalog, program, read or _read_nothing)
-    findings += [*args.findings, *done.findings]
+    findings = [*findings, *done.findings]
+    if any(argument.dest not in done.outcomes and not argument.requires for argument in catalog.arguments):  # a fork's own
+        from bridge_args.mapping import own
+
+        for outcome, finding in own.without_row(args, given, table, catalog):
+            done.outcomes[outcome.argument] = outcome
+            findings += [finding] if finding else []
     return Translation(
         assignments=tuple(done.assignments.values()),
         outcomes=done.outcomes,
@@ -87,11 +153,12 @@ def translate(
         classes=done.classes,
         schema=schema,
         versions=versions,
-        world_size=ranks,
+        world_size=args.world_size,
         program=program,
-        environment=environment or {},
-        launcher=command.launcher_options,
-        words=tuple(word.text for word in command.argv),
+        environment=environment,
+        launcher=launcher,
+        words=tuple(word.text for word in given.words),
+        catalog=catalog,
     )
 
 
@@ -114,17 +181,8 @@ def megatron_version(text: str) -> str:
     Raises:
         ValueError: when there is neither.
     """
-    if os.sep in text or Path(text).is_dir():
-        info = Path(text) / "megatron" / "core" / "package_info.py"
-        if not info.is_file():
-            raise ValueError(f"{text} is not a Megatron-LM checkout: it has no megatron/core/package_info.py")
-        said = dict(
-            (part.strip() for part in line.split("=", 1))  # MAJOR = 0
-            for line in info.read_text(encoding="utf-8").splitlines()
-            if "=" in line and line.split("=")[0].strip() in ("MAJOR", "MINOR", "PATCH")
-        )
-        text = ".".join(said.get(part, "0") for part in ("MAJOR", "MINOR", "PATCH"))
-        return nearest(text, catalogs.versions())
+    if resolvers.is_checkout(text):
+        return nearest(resolvers.version_of(text), catalogs.versions())
     if text in catalogs.versions():
         return text
     if text in {version.rpartition(".")[0] for version in catalogs.versions()}:  # 0.16 for 0.16.1

@@ -78,4 +78,5 @@ def translation(
         environment=environment or {},
         launcher={},
         words=tuple(word.text for word in given.words),
+        catalog=catalog,
     )

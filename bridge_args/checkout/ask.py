@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -10,9 +9,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 CHILD: Final = Path(__file__).with_name("child.py")
 START_SECONDS: Final = 300.0  # importing torch and Megatron-LM from a cold disk
@@ -23,8 +22,7 @@ class CheckoutError(ValueError):
     """The folder is no checkout, or its program cannot be asked; the message says which and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """One command line.
 
     Attributes:
@@ -34,7 +32,7 @@ class Case:
 
     argv: tuple[str, ...]
     world_size: int
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = MappingProxyType({})
     capability: tuple[int, int] = (9, 0)
 
 
@@ -83,7 +81,7 @@ def effective(
         CheckoutError: when the checkout has no such program, or cannot be imported.
     """
     path = _program(checkout, program)
-    asked = [dataclasses.asdict(case) for case in cases]
+    asked = [{**case._asdict(), "env": dict(case.env)} for case in cases]
     request = {"catalog": catalog, "cases": asked, "timeout": timeout}
     answers = _answers(path, request, len(asked) + catalog)
     if catalog:
@@ -144,6 +142,11 @@ def _checked(answer: Mapping[str, Any], program: Path) -> None:
 
 
 # Keeping catalogs ---------------------------------------------------------------------------------------------------
+
+
+def cache_folder() -> Path:
+    """Where catalogs of checkouts are kept: ``$XDG_CACHE_HOME/bridge_args``, else ``~/.cache/bridge_args``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bridge_args"
 
 
 def _state(program: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from bridge_args.mapping.translation import Translation
-from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Argument
 from bridge_args.megatron_lm.converters import converter_of
 from bridge_args.megatron_lm.parse import Typed, parse
@@ -17,7 +16,7 @@ def to_argv(t: Translation) -> list[str]:
     The words after the program's name, without launcher and program. Words that Megatron-LM's parser refuses are
     left out.
     """
-    catalog = catalogs.load(t.versions.megatron)
+    catalog = t.catalog
     given = parse(t.words, catalog)
     order = {id(argument): index for index, argument in enumerate(catalog.arguments)}
     argv: list[str] = []

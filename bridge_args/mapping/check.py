@@ -18,7 +18,7 @@ from bridge_args.mapping.table import Table
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.derive import Derivation
-from bridge_args.megatron_lm.resolve import CONTEXT, plan
+from bridge_args.megatron_lm.resolve import CONTEXT, plan_of
 from bridge_args.versions import Versions
 
 # What a builder may read beside arguments that have a row naming it.
@@ -113,7 +113,7 @@ def derived_names(catalog: Catalog) -> dict[str, tuple[str, ...]]:
     """Derived value -> the arguments it reads, for the catalog's version."""
     return {
         step.name: tuple(name for name in step.reads if name not in CONTEXT)
-        for step in plan(catalog.version)
+        for step in plan_of(catalog)
         if isinstance(step, Derivation)
     }
 

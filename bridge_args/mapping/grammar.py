@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from bridge_args.mapping.rows import FATES, Area, Fate, OptionalSection, Row
+from bridge_args.mapping.rows import FATES, Area, Fate, OptionalSection, Row, file_of
 from bridge_args.mapping.table import TableError
 from bridge_args.versions import Versions, holds, is_condition
 
@@ -25,7 +25,7 @@ def read(text: str, name: str, versions: Versions) -> tuple[Area, list[Row], lis
 
     Args:
         text: the YAML.
-        name: the file's name without ``.yaml``.
+        name: the file's name without ``.yaml``; of a user's own table its path.
 
     Raises:
         TableError: with file and line.
@@ -33,13 +33,13 @@ def read(text: str, name: str, versions: Versions) -> tuple[Area, list[Row], lis
     try:
         root = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise TableError(f"mappings/{name}.yaml: not readable as YAML: {error}") from error
+        raise TableError(f"{file_of(name)}: not readable as YAML: {error}") from error
     title, about = name, ""
     rows: list[Row] = []
     sections: list[OptionalSection] = []
     for key, line, node in _items(root, name):
         if key not in _TOP:
-            raise TableError(f"mappings/{name}.yaml:{line}: unknown key {key!r}; there are {', '.join(sorted(_TOP))}")
+            raise TableError(f"{file_of(name)}:{line}: unknown key {key!r}; there are {', '.join(sorted(_TOP))}")
         if key == "title":
             title = node.value
         elif key == "about":
@@ -71,12 +71,12 @@ def _row(argument: str, node: yaml.Node, versions: Versions, area: str, line: in
             conditions += 1
             if holds(key, versions):
                 if chosen is not None:
-                    raise TableError(f"mappings/{area}.yaml:{at}: two conditions of {argument} hold for {versions}")
+                    raise TableError(f"{file_of(area)}:{at}: two conditions of {argument} hold for {versions}")
                 chosen = value
         elif key in _ROW:
             said[key] = value
         else:
-            raise TableError(f"mappings/{area}.yaml:{at}: unknown key {key!r} in the row of {argument}")
+            raise TableError(f"{file_of(area)}:{at}: unknown key {key!r} in the row of {argument}")
     if conditions:
         if chosen is None:
             return None
@@ -87,7 +87,7 @@ def _row(argument: str, node: yaml.Node, versions: Versions, area: str, line: in
     if fates == ["to", "section"]:  # the value goes to a setting, and a builder reads it too
         fates = ["to"]
     if len(fates) + bool(conditions) != 1:
-        raise TableError(f"mappings/{area}.yaml:{line}: {argument} needs exactly one of {', '.join(FATES)}")
+        raise TableError(f"{file_of(area)}:{line}: {argument} needs exactly one of {', '.join(FATES)}")
     changes: dict[str, Any] = {}
     if fates:
         fate = fates[0]
@@ -113,12 +113,12 @@ def _group(fate: str, node: yaml.Node, area: str) -> Iterator[Row]:
     """One reason for several arguments: ``no_equivalent: [{because: ..., arguments: [...]}]``."""
     assert fate in _GROUPS
     if not isinstance(node, yaml.SequenceNode):
-        raise TableError(f"mappings/{area}.yaml:{node.start_mark.line + 1}: {fate} is a list of because/arguments")
+        raise TableError(f"{file_of(area)}:{node.start_mark.line + 1}: {fate} is a list of because/arguments")
     for entry in node.value:
         said = {key: value for key, _, value in _items(entry, area)}
         line = entry.start_mark.line + 1
         if not {"because", "arguments"} <= said.keys() <= {"because", "arguments", "see", "note"}:
-            raise TableError(f"mappings/{area}.yaml:{line}: a group has because, arguments, and maybe see and note")
+            raise TableError(f"{file_of(area)}:{line}: a group has because, arguments, and maybe see and note")
         see = _texts(said["see"], area) if "see" in said else ()
         note = said["note"].value if "note" in said else ""
         for item in said["arguments"].value:
@@ -131,12 +131,12 @@ def _group(fate: str, node: yaml.Node, area: str) -> Iterator[Row]:
 def _items(node: yaml.Node, area: str) -> Iterator[tuple[str, int, yaml.Node]]:
     if not isinstance(node, yaml.MappingNode):
         line = node.start_mark.line + 1 if node is not None else 1
-        raise TableError(f"mappings/{area}.yaml:{line}: expected keys and values")
+        raise TableError(f"{file_of(area)}:{line}: expected keys and values")
     seen: set[str] = set()
     for key, value in node.value:
         line = key.start_mark.line + 1
         if key.value in seen:
-            raise TableError(f"mappings/{area}.yaml:{line}: {key.value} is there twice")
+            raise TableError(f"{file_of(area)}:{line}: {key.value} is there twice")
         seen.add(key.value)
         yield key.value, line, value
 
@@ -146,4 +146,4 @@ def _texts(node: yaml.Node, area: str) -> tuple[str, ...]:
         return (node.value,)
     if isinstance(node, yaml.SequenceNode) and all(isinstance(item, yaml.ScalarNode) for item in node.value):
         return tuple(item.value for item in node.value)
-    raise TableError(f"mappings/{area}.yaml:{node.start_mark.line + 1}: expected a text or a list of texts")
+    raise TableError(f"{file_of(area)}:{node.start_mark.line + 1}: expected a text or a list of texts")

@@ -17,6 +17,11 @@ FATES: Final[dict[Fate, str]] = {
 }
 
 
+def file_of(area: str) -> str:
+    """The file of a table."""
+    return area if area.endswith((".yaml", ".yml")) else f"mappings/{area}.yaml"
+
+
 class Row(NamedTuple):
     """One row of one table, for one pair of versions.
 
@@ -31,7 +36,7 @@ class Row(NamedTuple):
         note: shown in the report when the row fires.
         see: where in either code base this can be verified.
         derived: the row speaks of a derived value, not of an argument.
-        area: the table's file name without ``.yaml``.
+        area: the table's file name without ``.yaml``; of a user's own table its path.
     """
 
     argument: str
@@ -49,8 +54,8 @@ class Row(NamedTuple):
 
     @property
     def place(self) -> str:
-        """``mappings/moe.yaml:41``."""
-        return f"mappings/{self.area}.yaml:{self.line}"
+        """``mappings/moe.yaml:41``; a user's own table under the path it was given by."""
+        return f"{file_of(self.area)}:{self.line}"
 
 
 class Area(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from bridge_args.bridge.schema import Schema
 from bridge_args.findings import Finding
 from bridge_args.mapping.rows import Fate, Row
+from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.resolve import MegatronArgs
 from bridge_args.versions import Versions
 
@@ -34,6 +35,8 @@ class Origin(NamedTuple):
             return "Megatron-LM's default"
         if self.kind == "flag":
             return self.text
+        if not self.inputs:
+            return f"{self.text}; changed by Megatron-LM" if self.text else "set by Megatron-LM"
         inputs = ", ".join(f"{name}={value}" for name, value in self.inputs.items())
         return f"{self.text}; derived from {inputs}" if self.text else f"derived from {inputs}"
 
@@ -70,6 +73,7 @@ class Translation(NamedTuple):
         environment: environment variables the run is started with.
         launcher: the launcher's own settings (``nproc_per_node``, ...).
         words: the command line after the program's name, as the user wrote it.
+        catalog: the arguments there are: of the version, or of the user's own checkout.
     """
 
     assignments: tuple[Assignment, ...]
@@ -84,6 +88,7 @@ class Translation(NamedTuple):
     environment: Mapping[str, str]
     launcher: Mapping[str, str | int]
     words: tuple[str, ...]
+    catalog: Catalog
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -93,4 +98,4 @@ class Translation(NamedTuple):
     @property
     def losses(self) -> tuple[Finding, ...]:
         """What is lost in translation: errors under ``--strict``."""
-        return tuple(finding for finding in self.findings if finding.kind in ("no-equivalent", "not-yet"))
+        return tuple(finding for finding in self.findings if finding.kind in ("no-equivalent", "not-yet", "no-row"))

@@ -99,6 +99,7 @@ def resolve_answer(
     *,
     world_size: int,
     env: Mapping[str, str] | None,
+    whole_env: bool = True,
     program: str = "pretrain_gpt.py",
 ) -> tuple[Given, MegatronArgs]:
     """What a checkout made of a command line.
@@ -117,8 +118,10 @@ def resolve_answer(
         given = given._replace(values={**given.values, **parsed}, findings=accepted)
     if "error" not in answer:
         effective = {name: decoded(value) for name, value in answer["args"].items()}
-        return given, resolve_effective(effective, given, catalog, world_size=world_size, env=env, program=program)
-    args = resolve(given, catalog, world_size=world_size, env=env, program=program)
+        return given, resolve_effective(
+            effective, given, catalog, world_size=world_size, env=env, whole_env=whole_env, program=program
+        )
+    args = resolve(given, catalog, world_size=world_size, env=env, whole_env=whole_env, program=program)
     known = [finding for finding in (*given.findings, *args.findings) if finding.level == "error"]
     findings = args.findings if known else (*args.findings, _refusal(answer, given, catalog))
     return given, MegatronArgs(args.settings, findings, world_size)
@@ -131,6 +134,7 @@ def resolve_effective(
     *,
     world_size: int,
     env: Mapping[str, str] | None,
+    whole_env: bool = True,
     program: str = "pretrain_gpt.py",
     accepted: bool = False,
 ) -> MegatronArgs:
@@ -140,7 +144,8 @@ def resolve_effective(
         effective: name to value, for the arguments Megatron-LM has after ``validate_args``.
         accepted: a run has been made with these values, so that nothing is left to be refused.
     """
-    built_in = resolve(given, catalog, world_size=world_size, env=env, program=program)
+    built_in = resolve(given, catalog, world_size=world_size, env=env, whole_env=whole_env, program=program)
+    environment_known = whole_env and env is not None
     settings = dict(built_in.settings)
     for name, value in effective.items():
         if name in BEHIND or isinstance(value, Unread) or (name not in settings and name not in catalog.defaults):
@@ -155,13 +160,13 @@ def resolve_effective(
         inputs = [values.get(name) for name in step.reads]
         if isinstance(step, Check):
             if not accepted and _NOT_ASKED.search(step.function.__doc__ or ""):
-                findings += [finding_of(problem, step, given, env is not None) for problem in step.function(*inputs)]
+                findings += [finding_of(problem, step, given, environment_known) for problem in step.function(*inputs)]
         elif step.name in BEHIND or step.name not in effective:
             try:
                 result = step.function(*inputs)
             except Invalid as problem:
                 if not accepted:
-                    findings.append(finding_of(problem, step, given, env is not None))
+                    findings.append(finding_of(problem, step, given, environment_known))
                 continue
             if step.name not in settings or not _alike(settings[step.name].value, result):
                 settings[step.name] = _derived(step, result, values, settings.get(step.name))

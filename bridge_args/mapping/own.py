@@ -1,0 +1,79 @@
+"""Rows of the user's own, for the arguments of a fork: the same grammar, checked the same way; and what has no row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bridge_args.bridge.schema import Schema
+from bridge_args.findings import Finding
+from bridge_args.mapping import check
+from bridge_args.mapping.convert import shown
+from bridge_args.mapping.grammar import read
+from bridge_args.mapping.rows import Row
+from bridge_args.mapping.table import Table, TableError
+from bridge_args.mapping.translation import Outcome
+from bridge_args.megatron_lm.catalog import Catalog
+from bridge_args.megatron_lm.parse import Given
+from bridge_args.megatron_lm.resolve import MegatronArgs
+from bridge_args.versions import Versions
+
+_REASON = "Our tables have no row for this argument of a fork."
+
+
+def with_own_rows(table: Table, path: str, versions: Versions, catalog: Catalog, schema: Schema) -> Table:
+    """The table with the rows of a file of the user's, which win over ours.
+
+    Raises:
+        TableError: the file cannot be read, does not follow the grammar, or says something untrue; every problem is
+            a line that starts with file and line.
+    """
+    name = path if path.endswith((".yaml", ".yml")) else f"{path}.yaml"
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path} is not a text file: byte {error.start} is not UTF-8") from error
+    except OSError as error:
+        raise TableError(f"{path} cannot be read: {error.strerror}") from error
+    area, rows, sections = read(text, name, versions)
+    seen: dict[str, Row] = {}
+    problems = []
+    for row in rows:
+        if row.argument in seen:
+            problems.append(f"{row.place}: {row.argument} already has a row at {seen[row.argument].place}")
+        seen[row.argument] = row
+    whole = table.with_rows(rows)
+    whole = whole._replace(
+        areas={**table.areas, area.name: area},
+        optional_sections={**table.optional_sections, **{section.name: section for section in sections}},
+    )
+    problems += [problem for row in seen.values() for problem in check.check_row(row, whole, catalog, schema)]
+    problems += [problem for problem in check.check_paths(whole) if name in problem]
+    problems += check.check_builders(whole)
+    if problems:
+        raise TableError("\n".join(problems))
+    return whole
+
+
+def without_row(
+    args: MegatronArgs, given: Given, table: Table, catalog: Catalog
+) -> Iterator[tuple[Outcome, Finding | None]]:
+    """What becomes of arguments that the tables do not know: nothing, and a user is told if the value matters."""
+    for argument in catalog.arguments:
+        name = argument.dest
+        if name in table.rows or name not in args or argument.requires:
+            continue
+        typed = name in given.typed
+        row = Row(name, "not_yet", reason=_REASON)
+        finding = None
+        default = catalog.program_defaults.get(name) if catalog.defaults[name] is None else catalog.defaults[name]
+        if typed or args[name] != default:
+            finding = Finding(
+                "no-row",
+                f"{given.typed[name].flag if typed else name} = {shown(args[name])} is lost: no table has a row for it",
+                remedy="say where it goes in a table of your own, and name that with --mappings FILE",
+                arguments=(name,),
+                place=given.place(name),
+                excerpt=given.excerpt(name),
+            )
+        yield Outcome(name, "not_yet", (), _REASON, typed, row), finding
