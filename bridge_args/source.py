@@ -20,7 +20,15 @@ _SHOWN: Final = 12  # commands in a list for people
 
 
 class SourceError(ValueError):
-    """The source cannot be read, or holds no Megatron-LM command; the message says where and what to do."""
+    """The source cannot be read, or holds no Megatron-LM command; the message says where and what to do.
+
+    Attributes:
+        commands: how many commands it holds: 0, or more than one; None where that is not known.
+    """
+
+    def __init__(self, message: str, commands: int | None = None) -> None:
+        super().__init__(message)
+        self.commands = commands
 
 
 class Source(NamedTuple):
@@ -92,9 +100,9 @@ def from_text(
     script = read_script(text, name, variables, positional, folder)
     started = megatron_commands(script)
     if not started:
-        raise SourceError(_nothing_found(script, name))
+        raise SourceError(_nothing_found(script, name), 0)
     if number is None and len(started) > 1:
-        raise SourceError(_listed(started, name))
+        raise SourceError(_listed(started, name), len(started))
     if number is not None and not 1 <= number <= len(started):
         count = f"{len(started)} commands that start" if len(started) > 1 else "one command that starts"
         raise SourceError(f"there is no command {number}: {name} holds {count} Megatron-LM")
@@ -204,5 +212,5 @@ def _from_yaml(text: str, name: str, variables: Mapping[str, str], number: int |
     try:
         run = read_run(text, name, variables, number, folder)
     except YamlProblem as problem:
-        raise SourceError(str(problem)) from problem
+        raise SourceError(str(problem), problem.commands) from problem
     return Source(run.command, run.environment, run.findings)

@@ -18,7 +18,7 @@ from bridge_args.yaml_source.model_args import Words, parts_of
 from bridge_args.yaml_source.nodes import Mapping, Node, Scalar, Sequence, entries
 
 _VERSION: Final = "0.16.1"
-_SECTIONS: Final = ("language_model", "model_parallel")
+SECTIONS: Final = ("language_model", "model_parallel")
 
 # Settings that the functions core_transformer_config_from_yaml and validate_yaml make or replace themselves.
 _REPLACED: Final = frozenset(
@@ -90,7 +90,7 @@ def command_of(root: Mapping) -> Words:
 def _settings(root: Mapping) -> Iterator[tuple[str, Scalar, Node]]:
     """Every setting with its section; the top of the file is the section ""."""
     for key, value in entries(root):
-        if key.text in _SECTIONS and isinstance(value, Mapping):
+        if key.text in SECTIONS and isinstance(value, Mapping):
             for inner, setting in entries(value):
                 yield key.text, inner, setting
         else:

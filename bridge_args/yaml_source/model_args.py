@@ -50,7 +50,7 @@ def words_of(mapping: Mapping, variables: Table[str, str], *, as_tests: bool) ->
     pairs = entries(mapping)
     for key, _ in pairs:
         if not key.text.startswith("-"):
-            raise YamlProblem(f"{key.place}: {key.text} is not a flag of Megatron-LM; flags start with --")
+            raise YamlProblem(f"{key.place}: {key.text} is not a flag of Megatron-LM; flags start with --", 0)
     made = _as_tests(pairs, variables) if as_tests else _as_written(pairs, variables)
     return made._replace(findings=(*_repeated(mapping), *made.findings))
 

@@ -23,7 +23,15 @@ _READ: Final = frozenset(_CORE + name for name in ("str", "int", "float", "bool"
 
 
 class YamlProblem(ValueError):
-    """The file cannot be read; the message says where and why."""
+    """The file cannot be read; the message says where and why.
+
+    Attributes:
+        commands: how many runs it describes: 0, or more than one; None where that is not known.
+    """
+
+    def __init__(self, message: str, commands: int | None = None) -> None:
+        super().__init__(message)
+        self.commands = commands
 
 
 class Scalar(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from bridge_args.findings import Finding
 from bridge_args.script.command import Command
 from bridge_args.words import Place, Word
-from bridge_args.yaml_source.config_file import command_of
+from bridge_args.yaml_source.config_file import SECTIONS, command_of
 from bridge_args.yaml_source.model_args import Words, filled_in, parts_of, words_of
 from bridge_args.yaml_source.nodes import Mapping, Node, YamlProblem, entries, item, read, text_of
 from bridge_args.yaml_source.recipes import Recipe, recipes_for
@@ -57,24 +57,25 @@ def read_run(
     Args:
         name: the file's name, for places.
         variables: values for ``$NAME`` in the file.
-        number: which of several ``MODEL_ARGS``, ``MODEL_ARGS_2``, ... is meant, counted from 1; None for the first.
+        number: which of several ``MODEL_ARGS``, ``MODEL_ARGS_2``, ... is meant, counted from 1.
         folder: where the file lies; recipes of the same checkout may be read.
 
     Raises:
-        YamlProblem: when it cannot be read, or is none of the kinds known here.
+        YamlProblem: when it cannot be read, is none of the kinds known here, or holds several runs and no ``number``.
     """
-    root = read(text, name)
+    root = read(text, name) if any(key in text for key in ("MODEL_ARGS", *SECTIONS)) else None
     if isinstance(root, Mapping):
         if any(_is_model_args(key.text) for key, _ in root.pairs):
             return _from_model_args(text, name, variables, number, folder)
-        if isinstance(item(root, "language_model"), Mapping) or isinstance(item(root, "model_parallel"), Mapping):
+        if any(isinstance(item(root, section), Mapping) for section in SECTIONS):
             if number not in (None, 1):
                 raise YamlProblem(f"there is no command {number}: {name} holds one run")
             made = command_of(root)
             return Run(Command(argv=made.words), None, made.findings)
     raise YamlProblem(
         f"{name} is none of the YAML files read here: it has neither MODEL_ARGS (functional tests, MoE model zoo) nor "
-        "the sections language_model and model_parallel (--yaml-cfg)"
+        f"the sections {' and '.join(SECTIONS)} (--yaml-cfg)",
+        commands=0,
     )
 
 
@@ -94,20 +95,20 @@ def _from_model_args(text: str, name: str, variables: Table[str, str], number: i
     if number is not None and not 1 <= number <= len(runs):
         held = f"{len(runs)} runs" if len(runs) > 1 else "one run"
         raise YamlProblem(f"there is no command {number}: {name} holds {held}")
+    if number is None and len(runs) > 1:
+        lines = [f"{name} holds {len(runs)} runs; say which is meant with --command N:"]
+        lines += [f"  {at}  line {key.place.line}: {key.text}" for at, (key, _) in enumerate(runs, start=1)]
+        raise YamlProblem("\n".join(lines), len(runs))
     key, arguments = runs[(number or 1) - 1]
     if not isinstance(arguments, Mapping) or not arguments.pairs:
-        raise YamlProblem(f"{key.place}: {key.text} holds no flags")
+        raise YamlProblem(f"{key.place}: {key.text} holds no flags", 0)
 
     mode = text_of(item(root, "MODE")) or "pretraining"
     if mode != "pretraining":
-        raise YamlProblem(f"{name} is a run of MODE {mode}, not of training; there is nothing to translate")
+        raise YamlProblem(f"{name} is a run of MODE {mode}, not of training; there is nothing to translate", 0)
     environment = _environment(item(root, "ENV_VARS"))
     made = words_of(arguments, {**environment, **known}, as_tests=as_tests)
     findings = [*made.findings]
-    if number is None and len(runs) > 1:
-        others = ", ".join(other.text for other, _ in runs[1:])
-        message = f"{key.text} is read; {name} also holds {others}"
-        findings.append(Finding("launcher", message, "say which is meant with --command N", place=key.place))
     findings += _scripts_not_run(root)
 
     file = (folder or Path()) / Path(name).name
@@ -155,7 +156,7 @@ def _program(words: tuple[Word, ...], recipes: list[Recipe], file: Path, name: s
         hybrid = {"--hybrid-override-pattern", "--hybrid-layer-pattern", "--is-hybrid-model"}
         named = _TRANSLATED[1] if any(word.text in hybrid for word in words) else _TRANSLATED[0]
     if named.rsplit("/", 1)[-1] not in _TRANSLATED:
-        raise YamlProblem(f"{name} is for {named}; only {' and '.join(_TRANSLATED)} are translated")
+        raise YamlProblem(f"{name} is for {named}; only {' and '.join(_TRANSLATED)} are translated", 0)
     return named
 
 
