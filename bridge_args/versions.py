@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 _CONDITION = re.compile(r"^(bridge|megatron)\s+((?:(?:>=|<=|==|!=|>|<)\s*[\d.]+\s*,?\s*)+)$")
 _BOUND = re.compile(r"(>=|<=|==|!=|>|<)\s*([\d.]+)")

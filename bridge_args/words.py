@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from collections.abc import Iterable
+from typing import NamedTuple
 
 
 class Place(NamedTuple):

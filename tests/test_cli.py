@@ -55,14 +55,14 @@ def test_a_script(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "said"),
     [
         (["--num-layer", "2"], ["--num-layer is not an argument of Megatron-LM 0.16.1", "--num-layers"]),
-        (["--lr", "fast"], ['--lr expects', '"fast"', "--lr fast"]),
+        (["--lr", "fast"], ["--lr expects", '"fast"', "--lr fast"]),
         (["--lr"], ["--lr"]),
         (["--DDP-impl", "local"], ["--DDP-impl"]),
-        (["--tensor-model-parallel-size", "4"], ["6 GPUs cannot be divided", "tensor 4", "--tensor-model-parallel-size 4"]),
+        (["--tensor-model-parallel-size", "4"], ["6 GPUs cannot be divided", "tensor 4", "-parallel-size 4"]),
         (["--bf16", "true"], ["true"]),
     ],
-    ids=["unknown flag", "bad value", "missing value", "retired flag", "world size does not divide", "value for a switch"],
-)  # fmt: skip
+    ids=["unknown flag", "bad value", "missing value", "retired flag", "does not divide", "value for a switch"],
+)
 def test_bad_input_is_one_clear_message(
     words: list[str], said: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,18 +179,24 @@ def test_files_named_on_the_command_line_are_read(tmp_path: Path, capsys: pytest
     words = [word for word in SMALL if word != "--mock-data"]
     blend = tmp_path / "blend.txt"
     blend.write_text("0.3 a_text_document\n0.7 b_text_document\n")
-    code, out, _ = run(capsys, "translate", "--world-size", "1", "--", *words, "--split", "9,1,0", "--data-args-path", str(blend))
+    code, out, _ = run(
+        capsys, "translate", "--world-size", "1", "--", *words, "--split", "9,1,0", "--data-args-path", str(blend)
+    )
     assert code == 0
     assert yaml.safe_load(out)["dataset"]["blend"] == [["a_text_document", "b_text_document"], [0.3, 0.7]]
 
     splits = tmp_path / "splits.json"
     splits.write_text('{"train": ["1", "a", "2", "b"], "valid": "c", "test": ["d"]}')
-    code, out, _ = run(capsys, "translate", "--world-size", "1", "--", *words, "--per-split-data-args-path", str(splits))
+    code, out, _ = run(
+        capsys, "translate", "--world-size", "1", "--", *words, "--per-split-data-args-path", str(splits)
+    )
     assert code == 0
     wanted = [[["a", "b"], [1.0, 2.0]], [["c"], None], [["d"], None]]
     assert yaml.safe_load(out)["dataset"]["blend_per_split"] == wanted
 
-    code, _, err = run(capsys, "translate", "--strict", "--world-size", "1", "--", *words, "--split", "9,1,0", "--data-args-path", "x")
+    code, _, err = run(
+        capsys, "translate", "--strict", "--world-size", "1", "--", *words, "--split", "9,1,0", "--data-args-path", "x"
+    )
     assert code == 1
     assert "--data-args-path" in err
     assert "No such file" in err

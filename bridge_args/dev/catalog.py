@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from bridge_args.megatron_lm.catalog import Argument
 
 # What the launcher sets; the numbers tell which variable a default was taken from.
 _LAUNCHER: Final = {"RANK": "101", "LOCAL_RANK": "102", "WORLD_SIZE": "103", "LOCAL_WORLD_SIZE": "104"}
-_USUAL: Final = {field.name: field.default for field in dataclasses.fields(Argument)}
+_USUAL: Final = {name: Argument._field_defaults.get(name) for name in Argument._fields}
 
 
 def from_checkout(checkout: Path, version: str | None = None, program: str = "pretrain_gpt.py") -> dict[str, Any]:

@@ -53,8 +53,8 @@ def _head(versions: Versions) -> Iterator[str]:
     yield "<!-- generated: python -m bridge_args.dev docs -->"
     yield "# What becomes of every argument"
     yield ""
-    yield f"Megatron-LM {versions.megatron} to Megatron Bridge {versions.bridge}. The tables beside this file say it; this"
-    yield "page is made from them. `*` marks a default that the two sides do not share: Megatron-LM's is written"
+    yield f"Megatron-LM {versions.megatron} to Megatron Bridge {versions.bridge}. The tables beside this file say it;"
+    yield "this page is made from them. `*` marks a default that the two sides do not share: Megatron-LM's is written"
     yield "even when nobody gave the flag."
     yield ""
     yield from fate_counts(versions)
@@ -75,7 +75,9 @@ def _areas(table: tables.Table, catalog: Catalog, versions: Versions) -> Iterato
         yield "| argument | flags | fate | Bridge | note |"
         yield "| --- | --- | --- | --- | --- |"
         for row in rows:
-            flags = ", ".join(f"`{flag}`" for flag in catalog.flags_of(row.argument)) or ("derived" if row.derived else "")
+            flags = ", ".join(f"`{flag}`" for flag in catalog.flags_of(row.argument)) or (
+                "derived" if row.derived else ""
+            )
             yield (
                 f"| `{row.argument}` | {flags} | {row.fate} | {_target(row, catalog, schema)} "
                 f"| {_cell(' '.join(filter(None, (row.reason, row.note))))} |"
@@ -87,7 +89,9 @@ def _target(row: Row, catalog: Catalog, schema: schemas.Schema) -> str:
     parts = []
     for path in row.to:
         section = path.partition(".")[0]
-        field = next((f for name in schema.sections[section].classes if (f := schema.find(path, {section: name}))), None)
+        field = next(
+            (f for name in schema.sections[section].classes if (f := schema.find(path, {section: name}))), None
+        )
         mark = ""
         if field and row.argument in catalog.defaults and not row.conversion and field.enum is None:
             mark = " *" if catalog.defaults[row.argument] != field.default else ""

@@ -17,8 +17,8 @@ from bridge_args.mapping.sections import BUILDERS, parameters
 from bridge_args.mapping.table import Table
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Catalog
-from bridge_args.megatron_lm.derive import Derivation
-from bridge_args.megatron_lm.resolve import CONTEXT, plan_of
+from bridge_args.megatron_lm.derive import CONTEXT, Derivation
+from bridge_args.megatron_lm.resolve import plan_of
 from bridge_args.versions import Versions
 
 # What a builder may read beside arguments that have a row naming it.

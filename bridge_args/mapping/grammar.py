@@ -15,9 +15,9 @@ from bridge_args.mapping.table import TableError
 from bridge_args.versions import Versions, holds, is_condition
 
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_TOP: Final = {"title", "about", "sections", "arguments", "derived", "launcher", "not_needed", "no_equivalent", "not_yet"}
-_ROW: Final = {*FATES, "as", "note", "see"}
 _GROUPS: Final[tuple[Fate, ...]] = ("launcher", "not_needed", "no_equivalent", "not_yet")
+_TOP: Final = {"title", "about", "sections", "arguments", "derived", *_GROUPS}
+_ROW: Final = {*FATES, "as", "note", "see"}
 
 
 def read(text: str, name: str, versions: Versions) -> tuple[Area, list[Row], list[OptionalSection]]:
@@ -128,7 +128,7 @@ def _group(fate: str, node: yaml.Node, area: str) -> Iterator[Row]:
             )  # fmt: skip
 
 
-def _items(node: yaml.Node, area: str) -> Iterator[tuple[str, int, yaml.Node]]:
+def _items(node: yaml.Node | None, area: str) -> Iterator[tuple[str, int, yaml.Node]]:
     if not isinstance(node, yaml.MappingNode):
         line = node.start_mark.line + 1 if node is not None else 1
         raise TableError(f"{file_of(area)}:{line}: expected keys and values")

@@ -80,7 +80,7 @@ def index_text() -> str:
     """What ``index.json`` should hold now; one row a line."""
     files = [(path.stem, path.read_bytes()) for path in sorted(mappings_folder().glob("*.yaml"))]
     table = from_files(files, INDEXED)
-    parts = {
+    parts: dict[str, list[tuple[Any, ...]]] = {
         "rows": list(table.rows.values()),
         "areas": list(table.areas.values()),
         "optional_sections": list(table.optional_sections.values()),
@@ -94,7 +94,7 @@ def index_text() -> str:
 def _from_index(index: dict[str, Any]) -> Table:
     rows = {}
     for entry in index["rows"]:
-        rows[entry[0]] = Row(*(tuple(item) if isinstance(item, list) else item for item in entry))
+        rows[entry[0]] = Row._make(tuple(item) if isinstance(item, list) else item for item in entry)
     return Table(
         rows,
         {entry[0]: Area(*entry) for entry in index["areas"]},

@@ -42,7 +42,7 @@ class Typed(NamedTuple):
 
     dest: str
     flag: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     values: tuple[int, ...]
     argument: Argument
 

@@ -1,8 +1,8 @@
 """Settings that are chosen as a whole from several arguments.
 
 A builder is a function that receives exactly the arguments whose rows name it (``section:`` in a table), and, where
-it has such a parameter, ``schema`` (the Bridge schema), ``program`` (``pretrain_gpt.py``) or ``read`` (gives the text of
-a file that the command line names, or raises OSError). It returns what it decides:
+it has such a parameter, ``schema`` (the Bridge schema), ``program`` (``pretrain_gpt.py``) or ``read`` (gives the text
+of a file that the command line names, or raises OSError). It returns what it decides:
 
 * ``path -> value`` for settings, with values as in ``bridge_args.values``; a value equal to Bridge's default is
   not written;
