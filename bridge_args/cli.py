@@ -84,7 +84,9 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
             command.set_defaults(run=run)
             add_options(command)
             command.add_argument("--megatron-lm", metavar="VERSION|CHECKOUT", default=None, help="default: 0.16.1")
-            command.add_argument("--bridge", metavar="VERSION", default=None, help="default: the installed one, or 0.3.1")
+            command.add_argument(
+                "--bridge", metavar="VERSION", default=None, help="default: the installed one, or 0.3.1"
+            )
             if from_source:
                 _source_options(command)
     return parser
@@ -93,6 +95,11 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 def _source_options(command: argparse.ArgumentParser) -> None:
     """What every command takes that starts from a command line."""
     command.add_argument("source", nargs="?", metavar="SOURCE", help="a launch script, or - for one on standard input")
+    _common_options(command)
+
+
+def _common_options(command: argparse.ArgumentParser) -> None:
+    """What every command takes that translates."""
     command.add_argument("--world-size", type=_positive, metavar="N", help="number of GPUs, if the words do not say it")
     command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the script")
     command.add_argument("--strict", action="store_true", help="anything lost in translation is an error")
@@ -116,6 +123,15 @@ def _rehearse_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--nproc", type=_positive, metavar="N", help="processes; default: all, or 1 with --shrink")
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     command.add_argument("--plot", metavar="FILE", help="also draw the loss curve as a PNG")
+
+
+def _audit_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("sources", nargs="+", metavar="DIR|FILE", help="scripts, YAML files; folders are searched")
+    command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    command.add_argument("-o", "--output", metavar="FILE", help="write the result here, whole or not at all")
+    command.add_argument("--jobs", type=_positive, metavar="N", help="processes; default: one a core")
+    command.add_argument("--timeout", type=_positive, metavar="SECONDS", default=60, help="for one file; default: 60")
+    _common_options(command)
 
 
 def _explain_options(command: argparse.ArgumentParser) -> None:
@@ -195,6 +211,31 @@ def _rehearse(options: argparse.Namespace) -> int:
     )
 
 
+def _audit(options: argparse.Namespace) -> int:
+    from bridge_args.audit import run, summary
+    from bridge_args.audit.examine import Settings
+    from bridge_args.steps import chosen_versions
+
+    try:
+        chosen_versions(options.megatron_lm, options.bridge)
+    except ValueError as error:
+        raise Problem(str(error)) from error
+    mappings = getattr(options, "mappings", None)
+    settings = Settings(options.megatron_lm, options.bridge, options.world_size, _variables(options), mappings)
+    told = run.Bar(sys.stderr) if sys.stderr.isatty() else run.silent
+    try:
+        result = run.audit(options.sources, settings, jobs=options.jobs, timeout=options.timeout, told=told)
+    except OSError as error:
+        raise Problem(f"{error.filename} cannot be read: {error.strerror}") from error
+    if options.format == "json":
+        import json
+
+        _write(json.dumps(result, indent=1) + "\n", options.output)
+    else:
+        _write(summary.text_of(result), options.output)
+    return 1 if summary.has_problems(result, strict=options.strict) else 0
+
+
 def _explain(options: argparse.Namespace) -> int:
     from bridge_args.explain import explain
     from bridge_args.steps import chosen_versions
@@ -258,15 +299,21 @@ def _source(options: argparse.Namespace) -> Source:
         return from_argv(options.rest)
     if options.source is None:
         raise Problem("nothing to translate: name a launch script, or put the command line after --")
+    variables = _variables(options)
+    if options.source == "-":
+        return from_text(sys.stdin.read(), "<stdin>", variables)
+    return from_file(options.source, variables)
+
+
+def _variables(options: argparse.Namespace) -> dict[str, str]:
+    """What ``--set`` gives."""
     variables = {}
     for pair in options.set:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise Problem(f"--set expects NAME=VALUE, not {pair!r}")
         variables[name] = value
-    if options.source == "-":
-        return from_text(sys.stdin.read(), "<stdin>", variables)
-    return from_file(options.source, variables)
+    return variables
 
 
 def _rendered(translation: Translation, options: argparse.Namespace) -> str:
@@ -381,6 +428,7 @@ _COMMANDS: Final[
     "report": ("say what becomes of every flag", _report, True, _report_options),
     "validate": ("build the real ConfigContainer and let Bridge validate it", _validate, True, _no_options),
     "rehearse": ("train with the real Bridge loop, on a CPU if need be", _rehearse, True, _rehearse_options),
+    "audit": ("translate many scripts and YAML files, and sum up", _audit, False, _audit_options),
     "explain": ("everything known about an argument", _explain, False, _explain_options),
     "check": ("check the mapping tables against catalogs and schemas", _check, False, _no_options),
 }

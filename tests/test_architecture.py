@@ -22,7 +22,7 @@ LAYERS = [
     {"mapping"},
     {"emit", "migrate", "explain", "resolvers"},
     {"steps", "source"},
-    {"bridge", "launch", "checkpoint"},
+    {"bridge", "launch", "checkpoint", "audit"},
     {"cli", "dev", "pretrain_gpt", "__main__", "__init__"},
 ]
 CORE = range(5)  # the layers that know neither torch nor the machine they run on

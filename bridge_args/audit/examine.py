@@ -1,0 +1,122 @@
+"""One source -> entries: plain data that says what becomes of each of its commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from bridge_args.findings import Finding
+    from bridge_args.mapping.translation import Translation
+
+Entry = dict[str, Any]
+
+
+class Settings(NamedTuple):
+    """What holds for every source of an audit; the meanings are those of ``steps.translate``."""
+
+    megatron_lm: str | None = None
+    bridge: str | None = None
+    world_size: int | None = None
+    variables: Mapping[str, str] = {}
+    mappings: str | None = None
+
+
+def examine(path: str, settings: Settings) -> list[Entry]:
+    """What becomes of one source: an entry for each of its commands.
+
+    An entry holds ``path``, ``command`` (counted from 1; null where the source has only one), ``status`` (``ok``,
+    ``losses``, ``errors``, ``not-megatron-lm``), ``findings`` and, where there is a translation, ``megatron_lm``,
+    ``bridge``, ``world_size``, ``program``, ``settings`` (how many are written).
+    """
+    from bridge_args.source import SourceError
+
+    try:
+        return [_translated(path, None, settings)]
+    except SourceError as problem:
+        if problem.commands == 0:
+            return [failed(path, "not-megatron-lm", "not-read", str(problem))]
+        if problem.commands is None:
+            return [failed(path, "errors", "unreadable-source", str(problem))]
+        count = problem.commands
+    entries = []
+    for number in range(1, count + 1):
+        try:
+            entries.append(_translated(path, number, settings))
+        except SourceError as problem:
+            entries.append({**failed(path, "errors", "unreadable-source", str(problem)), "command": number})
+    return entries
+
+
+def _translated(path: str, number: int | None, settings: Settings) -> Entry:
+    from bridge_args.files import read_file
+    from bridge_args.source import from_file
+    from bridge_args.steps import MEGATRON_LM, translate
+
+    source = from_file(path, settings.variables, number=number)
+    t = translate(
+        source.command,
+        world_size=settings.world_size,
+        megatron_lm=settings.megatron_lm or MEGATRON_LM,
+        bridge=settings.bridge,
+        env=source.environment,
+        read=read_file,
+        mappings=settings.mappings,
+    )
+    t = t._replace(findings=(*source.findings, *t.findings))
+    findings = [
+        {
+            "level": finding.level,
+            "kind": finding.kind,
+            "message": finding.message,
+            "remedy": finding.remedy,
+            "arguments": list(finding.arguments),
+            "flag": _flag_of(finding, t),
+            "place": str(finding.place) if finding.place else None,
+        }
+        for finding in t.findings
+    ]
+    return {
+        "path": path,
+        "command": number,
+        "status": "errors" if t.errors else "losses" if t.losses else "ok",
+        "megatron_lm": t.versions.megatron,
+        "bridge": t.versions.bridge,
+        "world_size": t.world_size,
+        "program": t.program,
+        "settings": len(t.assignments),
+        "findings": findings,
+    }
+
+
+def _flag_of(finding: Finding, t: Translation) -> str | None:
+    """The flag a finding is about, as Megatron-LM calls it; as the user wrote it where Megatron-LM has none."""
+    if finding.arguments:
+        name = finding.arguments[0]
+        return next(iter(t.catalog.flags_of(name)), name)
+    if finding.kind == "unknown-argument" and finding.excerpt:
+        marked = finding.excerpt.text[finding.excerpt.start : finding.excerpt.end]
+        return marked.split("=", 1)[0].split(" ", 1)[0]
+    return None
+
+
+def failed(path: str, status: str, kind: str, message: str) -> Entry:
+    from bridge_args.findings import LEVELS
+
+    finding = {"level": LEVELS[kind], "kind": kind, "message": message, "remedy": "", "arguments": []}
+    return {"path": path, "command": None, "status": status, "findings": [{**finding, "flag": None, "place": None}]}
+
+
+def answer(settings: str, questions: IO[str], answers: IO[str]) -> None:
+    """What a worker process does: a line with a path comes in, a line with its entries goes out."""
+    chosen = Settings(**json.loads(settings))
+    for line in questions:
+        path = json.loads(line)
+        try:
+            entries = examine(path, chosen)
+        except Exception as problem:  # a fault of ours must not stop the others, and must be seen
+            message = f"{path}: this program failed on it: {type(problem).__name__}: {problem}"
+            entries = [failed(path, "errors", "unreadable-source", message)]
+        answers.write(json.dumps(entries) + "\n")
+        answers.flush()

@@ -1,0 +1,89 @@
+"""Entries -> counts, and lines for a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final
+
+from bridge_args.audit.examine import Entry
+
+_STATUSES: Final = ("ok", "losses", "errors", "not-megatron-lm")
+
+
+def summary(entries: Iterable[Entry]) -> dict[str, Any]:
+    """Counts: ``commands`` by status, ``lost``, ``no_row`` and ``unknown`` flags with the number of commands that have
+    them (most frequent first), ``megatron_lm`` and ``bridge`` versions likewise."""
+    entries = list(entries)
+    statuses = Counter(entry["status"] for entry in entries)
+    return {
+        "sources": len({entry["path"] for entry in entries}),
+        "commands": {status: statuses[status] for status in _STATUSES},
+        "lost": _flags(entries, "no-equivalent", "not-yet"),
+        "no_row": _flags(entries, "no-row"),
+        "unknown": _flags(entries, "unknown-argument"),
+        "megatron_lm": _counted(entry["megatron_lm"] for entry in entries if "megatron_lm" in entry),
+        "bridge": _counted(entry["bridge"] for entry in entries if "bridge" in entry),
+    }
+
+
+def _flags(entries: Iterable[Entry], *kinds: str) -> dict[str, int]:
+    """In how many commands a flag has a finding of these kinds."""
+    return _counted(
+        flag
+        for entry in entries
+        for flag in {found["flag"] for found in entry["findings"] if found["kind"] in kinds and found["flag"]}
+    )
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0])))
+
+
+def text_of(result: dict[str, Any]) -> str:
+    """The result for a terminal: a line for each command, then what they have in common."""
+    lines = [_line(entry) for entry in result["commands"]]
+    said = result["summary"]
+    counts = said["commands"]
+    total = sum(counts.values()) - counts["not-megatron-lm"]
+    lines += [
+        "",
+        f"{total} commands in {said['sources']} files: {counts['ok']} translated, {counts['losses']} with losses, "
+        f"{counts['errors']} with errors; {counts['not-megatron-lm']} files are no Megatron-LM command",
+    ]
+    titles = (
+        ("lost", "lost in translation"),
+        ("no_row", "without a row in the tables"),
+        ("unknown", "unknown to Megatron-LM"),
+        ("megatron_lm", "read as Megatron-LM"),
+        ("bridge", "written for Megatron Bridge"),
+    )
+    for key, title in titles:
+        if said[key]:
+            lines.append(f"{title}: " + ", ".join(f"{name} ({count})" for name, count in said[key].items()))
+    return "\n".join(lines) + "\n"
+
+
+def _line(entry: Entry) -> str:
+    name = entry["path"] + (f" (command {entry['command']})" if entry["command"] else "")
+    findings = entry["findings"]
+    errors = [finding for finding in findings if finding["level"] == "error"]
+    lost = [finding for finding in findings if finding["kind"] in ("no-equivalent", "not-yet")]
+    match entry["status"]:
+        case "ok":
+            return f"ok          {name}"
+        case "losses":
+            flags = dict.fromkeys(finding["flag"] or finding["message"] for finding in lost)
+            return f"losses {len(lost):<4} {name}: {', '.join(flags)}"
+        case "errors":
+            first = " ".join(str(errors[0]["message"]).split("\n")[0].split())
+            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+            return f"errors {len(errors):<4} {name}: {first}{more}"
+    return f"-           {name}: not a Megatron-LM command"
+
+
+def has_problems(result: dict[str, Any], *, strict: bool) -> bool:
+    """Is there an error, or nothing to translate at all, or with ``strict`` a loss?"""
+    counts = result["summary"]["commands"]
+    found = counts["ok"] + counts["losses"] + counts["errors"]
+    return bool(counts["errors"] or not found or (strict and counts["losses"]))
