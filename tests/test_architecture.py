@@ -20,7 +20,7 @@ LAYERS = [
     {"words", "findings", "values", "versions", "files"},
     {"script", "megatron_lm", "bridge.schema", "checkout"},
     {"mapping"},
-    {"emit", "migrate", "explain", "resolvers"},
+    {"emit", "migrate", "explain", "resolvers", "yaml_source"},
     {"steps", "source"},
     {"bridge", "launch", "checkpoint", "audit"},
     {"cli", "dev", "pretrain_gpt", "__main__", "__init__"},
