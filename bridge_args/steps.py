@@ -159,6 +159,7 @@ def _mapped(
         launcher=launcher,
         words=tuple(word.text for word in given.words),
         catalog=catalog,
+        places=tuple(word.place for word in given.words),
     )
 
 

@@ -8,7 +8,7 @@ import re
 import shlex
 import textwrap
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bridge_args.emit.layout import (
     INSTANTIATED,
@@ -41,17 +41,44 @@ def to_yaml(t: Translation, full: bool = False) -> str:
     Args:
         full: write every setting, also those that are as Bridge has them; see ``to_run_config``.
     """
-    lines = [*_head(t), ""]
-    origins = {assignment.path: _origin(t, assignment) for assignment in t.assignments}
-    if full:
-        lines += _full(t, origins)
-    else:
-        found = parts(t)
-        for part in found:
-            lines += _part(t, part, origins)
-        if not found:
-            lines.append("{}")
-    return "\n".join(lines) + "\n"
+    lines = _full_lines(t) if full else yaml_lines(t)
+    return "".join(f"{line}\n" for line in lines)
+
+
+class Line(NamedTuple):
+    """One line of YAML.
+
+    Attributes:
+        comment: what stands behind ``#``; empty for none.
+        path: the setting that the line writes, or a part of whose value it is; empty for none.
+    """
+
+    text: str
+    comment: str = ""
+    path: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text}  # {self.comment}" if self.comment else self.text
+
+
+def yaml_lines(t: Translation) -> Iterator[Line]:
+    """The lines of ``to_yaml``, for those who show them beside where they come from."""
+    yield from map(Line, [*_head(t), ""])
+    origins = _origins(t)
+    found = parts(t)
+    for part in found:
+        yield from _part(t, part, origins)
+    if not found:
+        yield Line("{}")
+
+
+def _full_lines(t: Translation) -> Iterator[Line]:
+    yield from map(Line, [*_head(t), ""])
+    yield from _full(t, _origins(t))
+
+
+def _origins(t: Translation) -> dict[str, str]:
+    return {assignment.path: _origin(t, assignment) for assignment in t.assignments}
 
 
 def scalar(value: Any, readings: int = 1) -> str:
@@ -117,48 +144,48 @@ def _head(t: Translation) -> list[str]:
     return [first, *(f"#     {line}" for line in wrapped)]
 
 
-def _part(t: Translation, part: Part, origins: dict[str, str]) -> Iterator[str]:
+def _part(t: Translation, part: Part, origins: dict[str, str]) -> Iterator[Line]:
     if part.value is not None:
-        yield from _entry("", part.name, to_plain(part.value.value), origins[part.value.path])
+        path = part.value.path
+        yield from _entry("", part.name, to_plain(part.value.value), origins[path], path=path)
         return
     # A class is named where Bridge has nothing yet. Elsewhere Bridge would build it from the values of the old object.
-    settled = f"  # {part.class_name}; merging does not change the class" if part.target and not part.opened else ""
+    settled = f"{part.class_name}; merging does not change the class" if part.target and not part.opened else ""
     nothing = "" if part.opened or part.settings else " {}"
-    yield f"{_key(part.name)}:{nothing}{settled}"
+    yield Line(f"{_key(part.name)}:{nothing}", settled, part.target.path if part.target and not part.opened else "")
     if part.opened:
         comment = origins[part.target.path] if part.target else "Bridge has none of this until it is asked for"
-        yield from _entry("  ", "_target_", part.class_name, comment)
+        yield from _entry("  ", "_target_", part.class_name, comment, path=part.target.path if part.target else "")
     for assignment in part.settings:
         plain, obstacle = mergeable(t, part, assignment, anew=part.opened)
         if obstacle or plain == "???":
-            yield f"  # {obstacle or MISSING}:"
+            yield Line(f"  # {obstacle or MISSING}:", path=assignment.path)
         readings = INSTANTIATED if part.opened else 1
-        yield from _entry("  ", leaf(assignment), plain, origins[assignment.path], readings)
+        yield from _entry("  ", leaf(assignment), plain, origins[assignment.path], readings, assignment.path)
 
 
-def _full(t: Translation, origins: dict[str, str]) -> Iterator[str]:
+def _full(t: Translation, origins: dict[str, str]) -> Iterator[Line]:
     for name, section in to_run_config(t).items():
         if not isinstance(section, dict):
             comment = "" if name == "_target_" else origins.get(name, "Bridge's default")
             yield from _entry("", name, section, comment, INSTANTIATED)
             continue
-        yield f"{_key(name)}:" if section else f"{_key(name)}: {{}}"
+        yield Line(f"{_key(name)}:" if section else f"{_key(name)}: {{}}")
         for key, value in section.items():
             comment = origins.get(f"{name}.{key}", "" if key == "_target_" else origins.get(name, "Bridge's default"))
             yield from _entry("  ", key, value, comment, INSTANTIATED)
 
 
-def _entry(indent: str, key: str, plain: Any, comment: str, readings: int = 1) -> Iterator[str]:
-    end = f"  # {comment}" if comment else ""
+def _entry(indent: str, key: str, plain: Any, comment: str, readings: int = 1, path: str = "") -> Iterator[Line]:
     if isinstance(plain, dict) and "_target_" in plain:
         readings = INSTANTIATED
     on_a_line = flow(plain, readings)
     if not isinstance(plain, dict) or not plain or len(on_a_line) <= _WIDTH:
-        yield f"{indent}{_key(key)}: {on_a_line}{end}"
+        yield Line(f"{indent}{_key(key)}: {on_a_line}", comment, path)
         return
-    yield f"{indent}{_key(key)}:{end}"
+    yield Line(f"{indent}{_key(key)}:", comment, path)
     for inner, value in plain.items():
-        yield from _entry(indent + "  ", inner, value, "", readings)
+        yield from _entry(indent + "  ", inner, value, "", readings, path)
 
 
 def _origin(t: Translation, assignment: Assignment) -> str:

@@ -12,6 +12,7 @@ from bridge_args.mapping.rows import Fate, Row
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.resolve import MegatronArgs
 from bridge_args.versions import Versions
+from bridge_args.words import Place
 
 
 class Origin(NamedTuple):
@@ -74,6 +75,7 @@ class Translation(NamedTuple):
         launcher: the launcher's own settings (``nproc_per_node``, ...).
         words: the command line after the program's name, as the user wrote it.
         catalog: the arguments there are: of the version, or of the user's own checkout.
+        places: where in a file each of the words stands; None for a word that is in no file.
     """
 
     assignments: tuple[Assignment, ...]
@@ -89,6 +91,7 @@ class Translation(NamedTuple):
     launcher: Mapping[str, str | int]
     words: tuple[str, ...]
     catalog: Catalog
+    places: tuple[Place | None, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:
