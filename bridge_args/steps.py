@@ -114,7 +114,7 @@ def translate_saved(
     ranks = ranks if isinstance(ranks, int) and ranks > 0 else _smallest_world(values)[0]
     program = PROGRAMS[1] if saved.is_hybrid(values) else PROGRAMS[0]
     given, args = saved.resolve_saved(values, catalog, world_size=ranks, program=program)
-    findings = [Finding("assumed-version", why), *args.findings]
+    findings = [Finding("assumed-version", f"Megatron-LM {version} is assumed: {why}"), *args.findings]
     return _mapped(given, args, catalog, versions, findings, program, {}, {}, mappings, read)
 
 

@@ -142,33 +142,36 @@ def resolve_effective(
 
     Args:
         effective: name to value, for the arguments Megatron-LM has after ``validate_args``.
-        accepted: a run has been made with these values, so that nothing is left to be refused.
+        accepted: a run has been made with these values, so that nothing is left to be refused, and what is settled
+            behind ``validate_args`` is among them.
     """
     built_in = resolve(given, catalog, world_size=world_size, env=env, whole_env=whole_env, program=program)
     environment_known = whole_env and env is not None
     settings = dict(built_in.settings)
+    behind = {name for name in BEHIND if not accepted or name == "num_query_groups" or effective.get(name) is None}
+    known = {*settings, *(step.name for step in plan_of(catalog) if isinstance(step, Derivation))}
     for name, value in effective.items():
-        if name in BEHIND or isinstance(value, Unread) or (name not in settings and name not in catalog.defaults):
+        if name in behind or name not in known or isinstance(value, Unread):
             continue
         before = settings.get(name)
-        if before is None or not _alike(before.value, value):
+        if before is None or not alike(before.value, value):
             settings[name] = _setting(name, value, given, catalog)
     values: dict[str, Any] = {name: setting.value for name, setting in settings.items()}
     values |= {"given": given.values, "world_size": world_size, "env": env or {}, "program": program}
-    findings = [finding for finding in built_in.findings if finding.level != "error"]
+    findings = [finding for finding in built_in.findings if finding.level != "error" and not accepted]
     for step in plan_of(catalog):
         inputs = [values.get(name) for name in step.reads]
         if isinstance(step, Check):
             if not accepted and _NOT_ASKED.search(step.function.__doc__ or ""):
                 findings += [finding_of(problem, step, given, environment_known) for problem in step.function(*inputs)]
-        elif step.name in BEHIND or step.name not in effective:
+        elif step.name in behind or step.name not in effective:
             try:
                 result = step.function(*inputs)
             except Invalid as problem:
                 if not accepted:
                     findings.append(finding_of(problem, step, given, environment_known))
                 continue
-            if step.name not in settings or not _alike(settings[step.name].value, result):
+            if step.name not in settings or not alike(settings[step.name].value, result):
                 settings[step.name] = _derived(step, result, values, settings.get(step.name))
                 values[step.name] = result
     once = {(finding.kind, finding.message): finding for finding in findings}
@@ -179,7 +182,7 @@ def disagreements(built_in: MegatronArgs, checkout: MegatronArgs) -> Iterator[Di
     """Every argument whose effective value the two resolvers do not agree on."""
     for name, setting in checkout.settings.items():
         other = built_in.settings.get(name)
-        if other is None or not _alike(other.value, setting.value):
+        if other is None or not alike(other.value, setting.value):
             yield Disagreement(name, other.value if other else None, setting.value)
 
 
@@ -192,18 +195,18 @@ def wants_variable(answer: Mapping[str, Any]) -> str | None:
     return next((name for name in found if name.startswith(("CUDA_", "NCCL_", "NVTE_", "PYTORCH_"))), None)
 
 
-def _alike(one: Any, other: Any) -> bool:
+def alike(one: Any, other: Any) -> bool:
     """Equal, and of one type: 1 is not True; but a tuple is as good as a list, which a catalog has for both."""
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-        return len(one) == len(other) and all(map(_alike, one, other))
+        return len(one) == len(other) and all(map(alike, one, other))
     return type(one) is type(other) and bool(one == other)
 
 
 def _setting(name: str, value: Any, given: Given, catalog: Catalog) -> Setting:
     typed = given.typed.get(name)
-    if typed is not None and _alike(given.values[name], value):
+    if typed is not None and alike(given.values[name], value):
         return Setting(value, "given", typed=typed)
-    if typed is None and _alike(catalog.defaults.get(name), value):
+    if typed is None and alike(catalog.defaults.get(name), value):
         return Setting(value, "default")
     return Setting(value, "derived", typed=typed)
 

@@ -1,0 +1,151 @@
+"""The arguments a Megatron-LM run has saved in its checkpoint, read without running anything the file holds.
+
+``torch_dist`` and ``zarr`` checkpoints keep them in ``iter_0000100/common.pt``, legacy ones in every rank's
+``iter_0000100/mp_rank_00/model_optim_rng.pt`` (see ``megatron/training/checkpointing.py``).
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from bridge_args.checkpoint.unpickle import Member, Named, Refused, load, plain
+from bridge_args.megatron_lm.live import Unread
+from bridge_args.values import Symbol
+
+TRACKER: Final = "latest_checkpointed_iteration.txt"
+
+# Members of Megatron-LM's enums by value, where a file says only the value: Python before 3.11 pickles them so.
+# Verify: megatron/core/transformer/enums.py, megatron/core/enums.py; the order is that of the definition, from 1.
+_MEMBERS: Final = {
+    "AttnBackend": ("flash", "fused", "unfused", "local", "auto"),
+    "ModelType": ("encoder_or_decoder",),
+    "CudaGraphModule": ("attn", "mlp", "moe", "moe_router", "moe_preprocess", "mamba"),
+    "CudaGraphScope": ("full_iteration", "attn", "mlp", "moe", "moe_router", "moe_preprocess", "mamba"),
+}
+
+
+class SavedArgsError(ValueError):
+    """There is no checkpoint with arguments here, or its file is not one to trust; the message says which and why."""
+
+
+class Saved(NamedTuple):
+    """What a checkpoint says of its run.
+
+    Attributes:
+        values: name to effective value, as Megatron-LM had them; enum members by name.
+        iteration: of the checkpoint; None for a release.
+        format: ``torch_dist`` or ``legacy``.
+        file: the file that was read.
+        checkpoint_version: of Megatron-LM's own counting; 3.0 since 2021.
+    """
+
+    values: dict[str, Any]
+    iteration: int | None
+    format: str
+    file: Path
+    checkpoint_version: float | None
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Does a folder look like a checkpoint of Megatron-LM, or the folder such checkpoints are saved to?"""
+    folder = Path(path)
+    return folder.is_dir() and ((folder / TRACKER).is_file() or _file_in(folder) is not None)
+
+
+def read(path: str | Path) -> Saved:
+    """The arguments of a checkpoint.
+
+    Args:
+        path: the folder given to ``--save``, one iteration of it, or one file with arguments.
+
+    Raises:
+        SavedArgsError: there are none, or the file names something that no checkpoint needs.
+    """
+    file = _file(Path(path))
+    try:
+        content = load(file)
+    except Refused as refusal:
+        raise SavedArgsError(str(refusal)) from None
+    except OSError as error:
+        raise SavedArgsError(f"{file} cannot be read: {error.strerror}") from error
+    state = content if isinstance(content, dict) else {}
+    values = plain(state.get("args"))
+    if not isinstance(values, dict) or not values:
+        held = f"; it holds {', '.join(map(str, list(state)[:6]))}" if state else ""
+        raise SavedArgsError(f"{file} holds no arguments of Megatron-LM{held}")
+    iteration, version = state.get("iteration"), state.get("checkpoint_version")
+    return Saved(
+        {str(name): _value(name, value) for name, value in values.items()},
+        iteration if isinstance(iteration, int) else None,
+        "torch_dist" if file.name == "common.pt" else "legacy",
+        file,
+        float(version) if isinstance(version, (int, float)) else None,
+    )
+
+
+def _file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise SavedArgsError(f"{path} does not exist" if not path.exists() else f"{path} is neither file nor folder")
+    found = _file_in(path)
+    if found is not None:
+        return found
+    tracker = path / TRACKER
+    if not tracker.is_file():
+        raise SavedArgsError(f"{path} is no checkpoint of Megatron-LM: it has no {TRACKER}, common.pt or mp_rank_00")
+    said = tracker.read_text(encoding="utf-8", errors="replace").strip()
+    if said != "release" and not re.fullmatch(r"\d{1,12}", said):
+        raise SavedArgsError(f'{tracker} names no iteration: "{said[:40]}"')
+    folder = path / (said if said == "release" else f"iter_{int(said):07d}")
+    found = _file_in(folder)
+    if found is None:
+        raise SavedArgsError(f"{tracker} names {folder.name}, which has no common.pt and no mp_rank_00 with arguments")
+    return found
+
+
+def _file_in(folder: Path) -> Path | None:
+    """The file with arguments of one iteration: of the first rank, where every rank has one."""
+    common = folder / "common.pt"
+    if common.is_file():
+        return common
+    ranks = sorted(folder.glob("mp_rank_00*"))
+    files = [rank / name for rank in ranks for name in ("model_optim_rng.pt", "model_rng.pt")]
+    return next((file for file in files if file.is_file()), None)
+
+
+def _value(name: str, value: Any) -> Any:
+    """As the resolvers have it."""
+    if isinstance(value, Member):
+        return _member(name, value)
+    if isinstance(value, Named):
+        known = value.path.startswith("torch.") and value.path != "torch.Tensor"
+        return Symbol(value.path) if known else Unread(value.path)
+    if isinstance(value, list):
+        return [_value(name, item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(_value(name, item) for item in value)
+    if isinstance(value, Mapping):
+        return {key: _value(name, item) for key, item in value.items()}
+    return value
+
+
+def _member(name: str, member: Member) -> Any:
+    if member.name is not None:
+        return member.name
+    short = member.enum.rpartition(".")[2]
+    if short == "Signals" and isinstance(member.value, int):
+        try:
+            return signal.Signals(member.value).name
+        except ValueError:
+            return Unread(member.enum)
+    if isinstance(member.value, str):
+        return member.value
+    names = _MEMBERS.get(short, ())
+    if isinstance(member.value, int) and 0 < member.value <= len(names):
+        return names[member.value - 1]
+    return Unread(member.enum)

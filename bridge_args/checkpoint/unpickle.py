@@ -1,0 +1,218 @@
+"""Pickled data without running it: names become inert stand-ins, and a name that is not expected is refused.
+
+A pickle is a program that may call anything it can name. Here it can name only what ``_ALLOWED`` and ``_KINDS`` say,
+and nothing it names is ever imported or called: a class becomes a class of ours that keeps what it is given, a function
+one that keeps its arguments. Only containers of the standard library are real. No torch is needed.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+# The structure of a checkpoint, without its tensors; of a model with a million shards some 10 MB.
+LARGEST: Final = 256 << 20
+
+_CONTAINERS: Final[dict[tuple[str, str], Any]] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("builtins", "set"): set,
+    ("builtins", "frozenset"): frozenset,
+    ("builtins", "list"): list,
+    ("builtins", "dict"): dict,
+    ("builtins", "tuple"): tuple,
+    ("builtins", "complex"): complex,
+}
+
+# Whole names that checkpoints of Megatron-LM hold, by module.
+_ALLOWED: Final = {
+    "argparse": "Namespace",
+    "types": "SimpleNamespace",
+    "signal": "Signals",
+    "builtins": "getattr bytearray slice range",
+    "collections": "defaultdict deque",
+    "pathlib": "PosixPath PurePosixPath Path",
+    "datetime": "timedelta",
+    "_codecs": "encode",
+    "functools": "partial",
+    "torch": "Size device Tensor",
+    "torch._utils": "_rebuild_tensor_v2 _rebuild_tensor _rebuild_parameter _rebuild_device_tensor_from_numpy",
+    "torch.nn.parameter": "Parameter",
+    "torch.nn.functional": "silu gelu relu",
+    "torch.storage": "UntypedStorage TypedStorage",
+    "torch.serialization": "_get_layout",
+    "numpy": "ndarray dtype",
+    "numpy.core.multiarray": "_reconstruct scalar",
+    "numpy._core.multiarray": "_reconstruct scalar",
+}
+_KINDS: Final = (
+    (re.compile(r"^torch$"), re.compile(r"^(u?int\d+|b?float\d+\w*|bool|complex\d+|half|double|long|short|q\w+\d+)$")),
+    (re.compile(r"^torch(\.cuda)?$"), re.compile(r"^\w+(Storage|Tensor)$")),
+    (re.compile(r"^megatron\.(core|training|legacy|post_training|rl)(\.\w+)*$"), re.compile(r"^[A-Za-z_]\w*$")),
+    (re.compile(r"^transformer_engine(\.\w+)*$"), re.compile(r"^[A-Z]\w*$")),
+)
+
+
+class Refused(Exception):
+    """The file asks for something that no checkpoint of Megatron-LM needs, or is not what it should be."""
+
+
+class Named(NamedTuple):
+    """A class or function by its qualified name."""
+
+    path: str
+
+
+class Thing:
+    """What a name stands for: an instance of a class, or what a function was called with.
+
+    Attributes:
+        path: the qualified name.
+        arguments: what it was made with.
+        state: what it holds.
+    """
+
+    path = ""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments: tuple[Any, ...] = arguments
+        self.state: Any = None
+
+    def __new__(cls, *arguments: Any) -> Thing:
+        made = object.__new__(cls)
+        made.arguments = arguments
+        made.state = None
+        return made
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    # An object that is a list or a dict, and more, is filled by these.
+    def append(self, item: Any) -> None:
+        pass
+
+    def extend(self, items: Any) -> None:
+        pass
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+
+class Tensor(NamedTuple):
+    """A place for a tensor's bytes; they are not read."""
+
+    key: str
+
+
+def load(path: Path) -> Any:
+    """What a file written by ``torch.save`` holds, with stand-ins for everything that is not plain data.
+
+    Raises:
+        Refused: the file names something unexpected; the message says what. Or it is no such file.
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        start = file.read(4)
+        file.seek(0)
+        try:
+            if start == b"PK\x03\x04":
+                return _Unpickler(io.BytesIO(_structure(path, file))).load()
+            for _ in range(3):  # before torch 1.6: a magic number, a version, and the machine, then the data
+                _Unpickler(file).load()
+            return _Unpickler(file).load()
+        except Refused as refusal:
+            raise Refused(f"{path}: {refusal}") from None
+        except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError) as error:
+            raise Refused(f"{path} is not a file of torch.save: {error}") from None
+        except (RecursionError, MemoryError) as error:
+            raise Refused(f"{path} is nested deeper than a checkpoint is") from error
+        except (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError) as error:
+            raise Refused(f"{path} is damaged: {error}") from error
+
+
+def _structure(path: Path, file: Any) -> bytes:
+    """The one member of the archive that is not a tensor's bytes."""
+    with zipfile.ZipFile(file) as archive:
+        found = [entry for entry in archive.infolist() if entry.filename.rpartition("/")[2] == "data.pkl"]
+        if len(found) != 1:
+            raise Refused(f"it is an archive with {len(found)} data.pkl, where torch.save writes one")
+        if found[0].file_size > LARGEST:
+            raise Refused(f"its data.pkl has {found[0].file_size} bytes; that is no list of arguments")
+        with archive.open(found[0]) as member:
+            content = member.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise Refused("its data.pkl is larger than it says")
+    return content
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: Any) -> None:
+        super().__init__(file, encoding="latin1")
+        self.known: dict[tuple[str, str], Any] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        key = ("builtins" if module == "__builtin__" else module, name)
+        if key in _CONTAINERS:
+            return _CONTAINERS[key]
+        if key not in self.known:
+            module = key[0]
+            kinds = any(modules.match(module) and names.match(name) for modules, names in _KINDS)
+            if not kinds and name not in _ALLOWED.get(module, "").split():
+                raise Refused(f"it asks for {module}.{name}, which no checkpoint of Megatron-LM needs; nothing was run")
+            # A class of its own for every file: what one file does to it, no other sees.
+            self.known[key] = type(name, (Thing,), {"path": f"{module}.{name}", "__module__": __name__})
+        return self.known[key]
+
+    def persistent_load(self, key: Any) -> Tensor:
+        return Tensor(str(key[2]) if isinstance(key, tuple) and len(key) > 2 else "")
+
+
+def plain(value: Any) -> Any:
+    """Stand-ins as plain data: enum members, dtypes and functions as ``Named``, namespaces and the like as dicts."""
+    if isinstance(value, type) and issubclass(value, Thing):
+        return Named(value.path)
+    if isinstance(value, Thing):
+        return _plain_thing(value)
+    if isinstance(value, Tensor):
+        return Named("torch.Tensor")
+    if isinstance(value, dict):
+        return {
+            key if isinstance(key, (str, int, float, bool, type(None))) else str(key): plain(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(plain(item) for item in value)
+    if isinstance(value, (set, frozenset)):
+        return sorted((plain(item) for item in value), key=str)
+    return value
+
+
+class Member(NamedTuple):
+    """A member of an enum, by its value or, where the file says it, by its name."""
+
+    enum: str
+    value: Any
+    name: str | None = None
+
+
+def _plain_thing(thing: Thing) -> Any:
+    if thing.path in ("argparse.Namespace", "types.SimpleNamespace"):
+        return plain(thing.state or {})
+    if thing.path == "builtins.getattr":  # how Python 3.11 and later pickle a member of an enum
+        of, name = (*thing.arguments, None, None)[:2]
+        return (
+            Member(of.path, None, name) if isinstance(of, type) and issubclass(of, Thing) else Named("builtins.getattr")
+        )
+    if thing.path.startswith("pathlib."):
+        return "/".join(str(part) for part in thing.arguments).replace("//", "/")
+    if thing.path == "torch.Size" and len(thing.arguments) == 1:
+        return plain(thing.arguments[0])
+    if len(thing.arguments) == 1 and thing.state is None and isinstance(thing.arguments[0], (int, str)):
+        return Member(thing.path, thing.arguments[0])
+    return Named(thing.path)
