@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bridge_args.files import read_file
 from bridge_args.findings import Finding
 from bridge_args.source import Source, SourceError, from_argv, from_file, from_text
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
+    from bridge_args.start import Settings
 
 FORMATS: Final = ("yaml", "overrides", "run-config", "recipe", "argv", "json")
 REPORTS: Final = ("text", "json", "markdown", "html")
@@ -213,18 +213,15 @@ def _rehearse(options: argparse.Namespace) -> int:
 
 def _audit(options: argparse.Namespace) -> int:
     from bridge_args.audit import run, summary
-    from bridge_args.audit.examine import Settings
     from bridge_args.steps import chosen_versions
 
     try:
         chosen_versions(options.megatron_lm, options.bridge)
     except ValueError as error:
         raise Problem(str(error)) from error
-    mappings = getattr(options, "mappings", None)
-    settings = Settings(options.megatron_lm, options.bridge, options.world_size, _variables(options), mappings)
     told = run.Bar(sys.stderr) if sys.stderr.isatty() else run.silent
     try:
-        result = run.audit(options.sources, settings, jobs=options.jobs, timeout=options.timeout, told=told)
+        result = run.audit(options.sources, _settings(options), jobs=options.jobs, timeout=options.timeout, told=told)
     except OSError as error:
         raise Problem(f"{error.filename} cannot be read: {error.strerror}") from error
     if options.format == "json":
@@ -275,21 +272,24 @@ def _version(options: argparse.Namespace) -> int:
 
 
 def _translation(options: argparse.Namespace) -> Translation:
-    from bridge_args.steps import MEGATRON_LM, translate
+    from bridge_args.start import translated, translated_path
 
-    source = _source(options)
+    settings = _settings(options)
     try:
-        translation = translate(
-            source.command,
-            world_size=options.world_size,
-            megatron_lm=options.megatron_lm or MEGATRON_LM,
-            bridge=options.bridge,
-            env=source.environment,
-            read=read_file,
-        )
+        if options.rest is None and options.source and os.path.isdir(options.source):
+            return translated_path(options.source, settings)
+        return translated(_source(options), settings)
+    except SourceError:
+        raise
     except ValueError as error:  # an unknown version, named on our own command line
         raise Problem(str(error)) from error
-    return translation._replace(findings=(*source.findings, *translation.findings))
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    from bridge_args.start import Settings
+
+    mappings = getattr(options, "mappings", None)
+    return Settings(options.megatron_lm, options.bridge, options.world_size, mappings, _variables(options))
 
 
 def _source(options: argparse.Namespace) -> Source:

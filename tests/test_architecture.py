@@ -22,7 +22,7 @@ LAYERS = [
     {"mapping"},
     {"emit", "migrate", "explain", "resolvers", "yaml_source"},
     {"steps", "source"},
-    {"bridge", "launch", "checkpoint", "audit"},
+    {"bridge", "launch", "checkpoint", "audit", "start"},
     {"cli", "dev", "pretrain_gpt", "__main__", "__init__"},
 ]
 CORE = range(5)  # the layers that know neither torch nor the machine they run on

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
+
+from bridge_args.findings import LEVELS
+from bridge_args.source import SourceError
+from bridge_args.start import Settings, translated_path
 
 if TYPE_CHECKING:
     from bridge_args.findings import Finding
     from bridge_args.mapping.translation import Translation
 
 Entry = dict[str, Any]
-
-
-class Settings(NamedTuple):
-    """What holds for every source of an audit; the meanings are those of ``steps.translate``."""
-
-    megatron_lm: str | None = None
-    bridge: str | None = None
-    world_size: int | None = None
-    variables: Mapping[str, str] = {}
-    mappings: str | None = None
 
 
 def examine(path: str, settings: Settings) -> list[Entry]:
@@ -30,8 +23,6 @@ def examine(path: str, settings: Settings) -> list[Entry]:
     ``losses``, ``errors``, ``not-megatron-lm``), ``findings`` and, where there is a translation, ``megatron_lm``,
     ``bridge``, ``world_size``, ``program``, ``settings`` (how many are written).
     """
-    from bridge_args.source import SourceError
-
     try:
         return [_translated(path, None, settings)]
     except SourceError as problem:
@@ -50,21 +41,7 @@ def examine(path: str, settings: Settings) -> list[Entry]:
 
 
 def _translated(path: str, number: int | None, settings: Settings) -> Entry:
-    from bridge_args.files import read_file
-    from bridge_args.source import from_file
-    from bridge_args.steps import MEGATRON_LM, translate
-
-    source = from_file(path, settings.variables, number=number)
-    t = translate(
-        source.command,
-        world_size=settings.world_size,
-        megatron_lm=settings.megatron_lm or MEGATRON_LM,
-        bridge=settings.bridge,
-        env=source.environment,
-        read=read_file,
-        mappings=settings.mappings,
-    )
-    t = t._replace(findings=(*source.findings, *t.findings))
+    t = translated_path(path, settings, number)
     findings = [
         {
             "level": finding.level,
@@ -102,8 +79,6 @@ def _flag_of(finding: Finding, t: Translation) -> str | None:
 
 
 def failed(path: str, status: str, kind: str, message: str) -> Entry:
-    from bridge_args.findings import LEVELS
-
     finding = {"level": LEVELS[kind], "kind": kind, "message": message, "remedy": "", "arguments": []}
     return {"path": path, "command": None, "status": status, "findings": [{**finding, "flag": None, "place": None}]}
 

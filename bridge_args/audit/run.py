@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import IO, Any, Final
 
-from bridge_args.audit.examine import Entry, Settings
+from bridge_args.audit.examine import Entry
 from bridge_args.audit.sources import sources_in
 from bridge_args.audit.summary import summary
 from bridge_args.audit.workers import Worker
+from bridge_args.start import Settings
 
 FORMAT: Final = 1  # of the JSON; raised when the meaning of a key changes or one goes away
 TIMEOUT: Final = 60.0  # seconds for one source

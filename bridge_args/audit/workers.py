@@ -9,7 +9,8 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from bridge_args.audit.examine import Entry, Settings, failed
+from bridge_args.audit.examine import Entry, failed
+from bridge_args.start import Settings
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _PROGRAM: Final = (
