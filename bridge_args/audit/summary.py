@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from bridge_args.audit.examine import Entry
@@ -19,20 +19,20 @@ def summary(entries: Iterable[Entry]) -> dict[str, Any]:
     return {
         "sources": len({entry["path"] for entry in entries}),
         "commands": {status: statuses[status] for status in _STATUSES},
-        "lost": _flags(entries, "no-equivalent", "not-yet"),
-        "no_row": _flags(entries, "no-row"),
-        "unknown": _flags(entries, "unknown-argument"),
+        "lost": _flags(entries, lambda finding: finding["lost"]),
+        "no_row": _flags(entries, lambda finding: finding["kind"] == "no-row"),
+        "unknown": _flags(entries, lambda finding: finding["kind"] == "unknown-argument"),
         "megatron_lm": _counted(entry["megatron_lm"] for entry in entries if "megatron_lm" in entry),
         "bridge": _counted(entry["bridge"] for entry in entries if "bridge" in entry),
     }
 
 
-def _flags(entries: Iterable[Entry], *kinds: str) -> dict[str, int]:
-    """In how many commands a flag has a finding of these kinds."""
+def _flags(entries: Iterable[Entry], counts: Callable[[dict[str, Any]], bool]) -> dict[str, int]:
+    """In how many commands a flag has a finding that counts."""
     return _counted(
         flag
         for entry in entries
-        for flag in {found["flag"] for found in entry["findings"] if found["kind"] in kinds and found["flag"]}
+        for flag in {found["flag"] for found in entry["findings"] if found["flag"] and counts(found)}
     )
 
 
@@ -48,8 +48,9 @@ def text_of(result: dict[str, Any]) -> str:
     total = sum(counts.values()) - counts["not-megatron-lm"]
     lines += [
         "",
-        f"{total} commands in {said['sources']} files: {counts['ok']} translated, {counts['losses']} with losses, "
-        f"{counts['errors']} with errors; {counts['not-megatron-lm']} files are no Megatron-LM command",
+        f"{_count(total, 'command')} in {_count(said['sources'], 'source')}: {counts['ok']} translated, "
+        f"{counts['losses']} translated with losses, {counts['errors']} with errors; "
+        f"{_count(counts['not-megatron-lm'], 'source')} without a Megatron-LM command",
     ]
     titles = (
         ("lost", "lost in translation"),
@@ -64,11 +65,15 @@ def text_of(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _line(entry: Entry) -> str:
     name = entry["path"] + (f" (command {entry['command']})" if entry["command"] else "")
     findings = entry["findings"]
     errors = [finding for finding in findings if finding["level"] == "error"]
-    lost = [finding for finding in findings if finding["kind"] in ("no-equivalent", "not-yet")]
+    lost = [finding for finding in findings if finding["lost"]]
     match entry["status"]:
         case "ok":
             return f"ok          {name}"
@@ -76,7 +81,7 @@ def _line(entry: Entry) -> str:
             flags = dict.fromkeys(finding["flag"] or finding["message"] for finding in lost)
             return f"losses {len(lost):<4} {name}: {', '.join(flags)}"
         case "errors":
-            first = " ".join(str(errors[0]["message"]).split("\n")[0].split())
+            first = " ".join(errors[0]["message"].split("\n")[0].removeprefix(entry["path"]).lstrip(": ").split())
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             return f"errors {len(errors):<4} {name}: {first}{more}"
     return f"-           {name}: not a Megatron-LM command"
