@@ -26,11 +26,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=30)
     options = parser.parse_args()
 
-    from bridge_args.script.shell import read_script
+    from bridge_args.source import from_file
 
-    script = ROOT / "examples" / "01_one_command" / "train.sh"
-    words = [word.text for word in read_script(script.read_text(), script.name).commands[-1]]
-    argv = words[words.index("pretrain_gpt.py") + 1 :]
+    argv = [word.text for word in from_file(str(ROOT / "examples" / "01_one_command" / "train.sh")).command.argv]
     ours = [sys.executable, "-m", "bridge_args", "translate", "--format", "overrides", "--world-size", "8", "--", *argv]
     theirs = [sys.executable, str(options.against), "--args", shlex.join(argv)]
 
