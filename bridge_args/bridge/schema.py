@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -77,7 +77,7 @@ class Schema(NamedTuple):
     megatron_lm_commit: str
     container: str
     sections: dict[str, Section]
-    classes: dict[str, dict[str, Field]]
+    classes: Mapping[str, dict[str, Field]]
     enums: dict[str, dict[str, Any]]
     presets: dict[str, dict[str, Any]]
 
@@ -133,10 +133,6 @@ def from_data(data: dict[str, Any]) -> Schema:
         )
         for name, entry in data["sections"].items()
     }
-    classes = {
-        class_name: {name: _field(name, entry) for name, entry in fields.items()}
-        for class_name, fields in data["classes"].items()
-    }
     return Schema(
         version=data["version"],
         ref=data["ref"],
@@ -144,10 +140,29 @@ def from_data(data: dict[str, Any]) -> Schema:
         megatron_lm_commit=data["megatron_lm_commit"],
         container=data["container"],
         sections=sections,
-        classes=classes,
+        classes=_Classes(data["classes"]),
         enums=data["enums"],
         presets=data["presets"],
     )
+
+
+class _Classes(Mapping[str, dict[str, Field]]):
+    """Class name to its fields; made when first asked for, since a run needs a dozen classes of many."""
+
+    def __init__(self, data: dict[str, dict[str, Any]]) -> None:
+        self._data = data
+        self._made: dict[str, dict[str, Field]] = {}
+
+    def __getitem__(self, name: str) -> dict[str, Field]:
+        if name not in self._made:
+            self._made[name] = {field: _field(field, entry) for field, entry in self._data[name].items()}
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
 
 
 def _field(name: str, entry: dict[str, Any]) -> Field:

@@ -65,8 +65,9 @@ def apply(
             elif isinstance(value, Rejected):
                 done.findings.append(_about("bridge-rejects", value.reason, key, given))
             else:
-                _assign(key, value, origin, row, schema, done, written=False)
-    done.assignments = dict(sorted(done.assignments.items(), key=lambda item: unsaid.order.get(item[0], 10**6)))
+                _decide(key, value, origin, row, schema, done)
+    in_order = sorted(done.assignments, key=lambda path: _order(path, schema, classes, unsaid.places))
+    done.assignments = {path: done.assignments[path] for path in in_order}
     return done
 
 
@@ -75,7 +76,7 @@ class _Unsaid(NamedTuple):
 
     assignments: dict[str, Assignment]
     outcomes: dict[str, Outcome]
-    order: dict[str, int]
+    places: dict[str, dict[str, int]]  # of fields in their section, filled when needed
 
 
 class _Identity(NamedTuple):
@@ -100,8 +101,7 @@ def _unsaid(identity: _Identity, classes: tuple[tuple[str, str], ...]) -> _Unsai
             default = catalog.defaults.get(name)
             setting = Setting(catalog.program_defaults.get(name) if default is None else default, "default")
             _row(row, setting, nobody, catalog, schema, table, done)
-    order = {path: index for index, path in enumerate(_paths(schema, done.classes))}
-    return _Unsaid(done.assignments, done.outcomes, order)
+    return _Unsaid(done.assignments, done.outcomes, {})
 
 
 def _row(
@@ -111,14 +111,17 @@ def _row(
     paths: tuple[str, ...] = ()
     if row.fate == "to":
         value = CONVERSIONS[row.conversion](setting.value) if row.conversion else setting.value
-        origin = _origin(name, setting, given)
-        paths = tuple(path for path in row.to if _open(path, done))
+        paths = row.to if len(row.to) == 1 and _open(row.to[0], done) else tuple(p for p in row.to if _open(p, done))
         for path in paths:
-            if schema.find(path, done.classes):
-                _assign(path, value, origin, row, schema, done, written=typed is not None)
-            elif setting.source != "default":
-                section = done.classes[path.partition(".")[0]].rpartition(".")[2]
-                done.findings.append(_lost(name, f"Bridge's {section} has no such setting.", setting, given))
+            known = schema.find(path, done.classes)
+            if known is None:
+                if setting.source != "default":
+                    section = done.classes[path.partition(".")[0]].rpartition(".")[2]
+                    done.findings.append(_lost(name, f"Bridge's {section} has no such setting.", setting, given))
+                continue
+            fitting = fit(value, known, schema) if known.enum else value
+            if typed is not None or known.required or known.environment or to_plain(fitting) != known.default:
+                done.assignments[path] = Assignment(path, fitting, _origin(name, setting, given), row)
         if typed is not None and not paths:
             opener = table.optional_sections[row.to[0].partition(".")[0]].opened_by
             flag = (catalog.flags_of(opener) or (opener,))[0]
@@ -136,15 +139,15 @@ def _row(
     done.outcomes[name] = Outcome(name, row.fate, paths, row.reason or row.note, typed is not None, row)
 
 
-def _assign(path: str, value: Any, origin: Origin, row: Row, schema: Schema, done: Applied, *, written: bool) -> None:
+def _decide(path: str, value: Any, origin: Origin, row: Row, schema: Schema, done: Applied) -> None:
+    """What a builder decided; a setting that a user gave stays the user's."""
     known = schema.find(path, done.classes)
-    assert known is not None, f"{row.place}: {row.argument} goes to {path}, which Bridge {schema.version} does not have"
+    assert known is not None, f"{row.place}: {path} was decided, which Bridge {schema.version} does not have"
     value = fit(value, known, schema)
-    if not written and not known.required and not known.environment and to_plain(value) == known.default:
+    if not known.required and not known.environment and to_plain(value) == known.default:
         return
-    if path in done.assignments and origin.kind != "flag":
-        return
-    done.assignments[path] = Assignment(path, value, origin, row)
+    if path not in done.assignments or origin.kind == "flag":
+        done.assignments[path] = Assignment(path, value, origin, row)
 
 
 def _origin(name: str, setting: Setting, given: Given) -> Origin:
@@ -206,13 +209,13 @@ def _open(path: str, done: Applied) -> bool:
     return not leaf or section in done.classes
 
 
-def _paths(schema: Schema, classes: Mapping[str, str]) -> Iterable[str]:
-    for section in schema.sections:
-        yield section
-        if section in classes:
-            yield f"{section}._target_"
-            for name in schema.classes[classes[section]]:
-                yield f"{section}.{name}"
+def _order(path: str, schema: Schema, classes: Mapping[str, str], places: dict[str, dict[str, int]]) -> tuple[int, int]:
+    """Where a setting stands in Bridge: its section, then its field; the class of a section comes first."""
+    section, _, leaf = path.partition(".")
+    if section not in places:
+        names = schema.classes[classes[section]] if section in classes else ()
+        places[section] = {name: index for index, name in enumerate(names)}
+    return list(schema.sections).index(section), places[section].get(leaf, -1)
 
 
 def _lost(argument: str, reason: str, setting: Setting | None, given: Given) -> Finding:

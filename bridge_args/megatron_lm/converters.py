@@ -6,15 +6,11 @@ functions (``megatron/training/arguments.py``) by ``tests/against/test_parse_liv
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable
 from typing import Any, Final
 
 from bridge_args.megatron_lm.catalog import Argument
-
-# A pattern longer than this is no list of layers; Megatron-LM itself sets no limit and runs out of memory.
-LONGEST_PATTERN: Final = 1_000_000
 
 # Enums that have several names for a member (``signal.Signals`` on Linux).
 _SAME_MEMBER: Final = {"SIGCLD": "SIGCHLD", "SIGIOT": "SIGABRT", "SIGPOLL": "SIGIO"}
@@ -78,79 +74,14 @@ def layer_frequency(text: str) -> Any:
         return int(text)
     if re.search(r"[^,\d\[\]()+*]", text):
         raise ValueError(text)
-    try:
-        return _value(ast.parse(text, mode="eval").body)
-    except (SyntaxError, TypeError, LookupError, ArithmeticError, MemoryError, RecursionError) as error:
-        raise ValueError(text) from error
+    from bridge_args.megatron_lm.expression import evaluated  # few command lines need it
+
+    return evaluated(text)
 
 
 def int_tuple(text: str) -> tuple[int, ...]:
     """Integers with commas between them, in parentheses or not: "1024,0" or "(1024,0)"."""
     return tuple(int(part) for part in text.strip("()").split(","))
-
-
-def _value(node: ast.expr) -> Any:
-    """The value of a list expression; only what the permitted characters can spell, so nothing is ever called."""
-    match node:
-        case ast.Constant(value):
-            return value
-        case ast.List(elts):
-            return _items(elts)
-        case ast.Tuple(elts):
-            return tuple(_items(elts))
-        case ast.UnaryOp(ast.UAdd(), operand):
-            return +_value(operand)
-        case ast.Subscript(whole, index):
-            return _value(whole)[_value(index)]
-        case ast.BinOp():
-            return _sum_or_product(node)
-    raise TypeError(f"{type(node).__name__} cannot be part of a list expression")
-
-
-def _items(nodes: list[ast.expr]) -> list[Any]:
-    items: list[Any] = []
-    for node in nodes:
-        if isinstance(node, ast.Starred):
-            items.extend(_value(node.value))
-        else:
-            items.append(_value(node))
-    return items
-
-
-def _sum_or_product(node: ast.BinOp) -> Any:
-    # "[0]+[0]+..." nests to the left, one level for each layer: a loop, where recursion would run out of stack.
-    operations: list[tuple[ast.operator, ast.expr]] = []
-    left: ast.expr = node
-    while isinstance(left, ast.BinOp):
-        operations.append((left.op, left.right))
-        left = left.left
-    result = _value(left)
-    for operator, right in reversed(operations):
-        result = _combined(result, operator, _value(right))
-    return result
-
-
-def _combined(left: Any, operator: ast.operator, right: Any) -> Any:
-    if isinstance(operator, ast.Add):
-        result = left + right
-    elif isinstance(operator, ast.Mult):
-        for times, repeated in ((left, right), (right, left)):
-            if (
-                isinstance(times, int)
-                and isinstance(repeated, (list, tuple))
-                and times * len(repeated) > LONGEST_PATTERN
-            ):
-                raise MemoryError
-        result = left * right
-    elif isinstance(operator, ast.Pow):
-        if isinstance(right, int) and right > 64:
-            raise OverflowError
-        result = left**right
-    else:
-        raise TypeError("only + and * can be part of a list expression")
-    if isinstance(result, int) and result.bit_length() > 4096:
-        raise OverflowError
-    return result
 
 
 _CONVERTERS: Final[dict[str, Callable[[str], Any]]] = {
