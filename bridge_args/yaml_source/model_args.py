@@ -27,6 +27,7 @@ _IN_ROUND: Final = re.compile(r"\([^)]+\)")
 _IN_SQUARE: Final = re.compile(r"\[[^]]+\]")
 _BARE_SPECIAL: Final = re.compile(r"(?<!\\)[|()]")
 _PATTERN: Final = re.compile(r"(?<!\\)[*?\[]")
+_NO_WORDS: Final = re.compile(r"^(?!\").*(?:(?<!\\)[;&<>]|(?:^|\s)#)")  # outside quotes, in ARRAY=(...)
 _MARK: Final = "words"  # stands for the program in the text that is given to the shell's reader
 
 
@@ -104,8 +105,10 @@ def _as_tests(pairs: list[tuple[Scalar, Node]], variables: Table[str, str]) -> W
             pass
         elif _PLAIN.fullmatch(text):
             words.append(Word(text, parts[0].place))
+        elif _NO_WORDS.search(line := _for_eval(text)):
+            findings.append(_unreadable(parts[0].place, f"bash does not take the value of {key.text} for words"))
         else:
-            lines.append(f"{_MARK} {_for_eval(text)}")
+            lines.append(f"{_MARK} {line}")
             targets.append((len(words), parts[0]))
     if lines:
         found = _by_bash(lines, [part.place for _, part in targets], variables)
@@ -131,8 +134,8 @@ def _by_xargs(text: str) -> str | None:
             word, quote = (word, "") if char == quote else ((word or "") + char, quote)
         elif char in "'\"":
             quote, word = char, word or ""
-        elif char == "\\" and at < len(text):
-            word = (word or "") + text[at]
+        elif char == "\\":
+            word = (word or "") + text[at : at + 1]  # before the end of the line, nothing
             at += 1
         elif char in " \t\n":
             made += [] if word is None else [word]
