@@ -6,7 +6,6 @@ Results go to stdout or ``-o``, everything said to the user to stderr. Exit 0: d
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -39,8 +38,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser(words).parse_args(words)
     options.rest = rest
     command: Callable[[argparse.Namespace], int] = options.run
-    collecting = gc.isenabled()
-    gc.disable()  # a translation is over in a moment, and leaves no cycles to look for; training is another process
     try:
         return command(options)
     except (Problem, SourceError) as problem:
@@ -51,9 +48,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str] | None]:
@@ -94,7 +88,9 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 def _source_options(command: argparse.ArgumentParser) -> None:
     """What every command takes that starts from a command line."""
-    command.add_argument("source", nargs="?", metavar="SOURCE", help="a launch script, or - for one on standard input")
+    command.add_argument(
+        "source", nargs="?", metavar="SOURCE", help="a script, a YAML file, a checkpoint, or - for stdin"
+    )
     _common_options(command)
 
 
@@ -102,6 +98,7 @@ def _common_options(command: argparse.ArgumentParser) -> None:
     """What every command takes that translates."""
     command.add_argument("--world-size", type=_positive, metavar="N", help="number of GPUs, if the words do not say it")
     command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the script")
+    command.add_argument("--mappings", metavar="FILE", help="rows of your own, for the flags of a fork")
     command.add_argument("--strict", action="store_true", help="anything lost in translation is an error")
 
 
@@ -136,6 +133,12 @@ def _audit_options(command: argparse.ArgumentParser) -> None:
 
 def _explain_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("names", nargs="+", metavar="NAME", help="moe_router_topk or moe-router-topk")
+
+
+def _checkpoint_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("action", choices=("inspect",), help="inspect: what the checkpoint says of its run")
+    command.add_argument("path", metavar="DIR", help="the folder given to --save, or one iteration of it")
+    command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
 
 
 def _no_options(command: argparse.ArgumentParser) -> None:
@@ -233,6 +236,34 @@ def _audit(options: argparse.Namespace) -> int:
     return 1 if summary.has_problems(result, strict=options.strict) else 0
 
 
+def _diff(options: argparse.Namespace) -> int:
+    """Exit 1 where the two resolvers disagree."""
+    from bridge_args.resolvers import is_checkout
+    from bridge_args.start import compared
+
+    if not options.megatron_lm or not is_checkout(options.megatron_lm):
+        raise Problem("diff compares a checkout with what is built in; name one with --megatron-lm CHECKOUT")
+    try:
+        differing, findings = compared(_source(options), _settings(options))
+    except ValueError as error:
+        raise Problem(str(error)) from error
+    for finding in findings:
+        _say_finding(finding)
+    _write("".join(f"{line}\n" for line in differing), None)
+    _say(f"{len(differing)} disagreements" if differing else "both resolvers agree on every argument")
+    return 1 if differing else 0
+
+
+def _checkpoint(options: argparse.Namespace) -> int:
+    from bridge_args.checkpoint.inspect import inspect
+
+    try:
+        _write(inspect(options.path, options.megatron_lm, options.format), None)
+    except ValueError as error:
+        raise Problem(str(error)) from error
+    return 0
+
+
 def _explain(options: argparse.Namespace) -> int:
     from bridge_args.explain import explain
     from bridge_args.steps import chosen_versions
@@ -288,8 +319,7 @@ def _translation(options: argparse.Namespace) -> Translation:
 def _settings(options: argparse.Namespace) -> Settings:
     from bridge_args.start import Settings
 
-    mappings = getattr(options, "mappings", None)
-    return Settings(options.megatron_lm, options.bridge, options.world_size, mappings, _variables(options))
+    return Settings(options.megatron_lm, options.bridge, options.world_size, options.mappings, _variables(options))
 
 
 def _source(options: argparse.Namespace) -> Source:
@@ -339,15 +369,15 @@ def _rendered(translation: Translation, options: argparse.Namespace) -> str:
 
             return to_recipe(translation)
         case "argv":
-            from bridge_args.emit.argv import to_argv
-
             import shlex
+
+            from bridge_args.emit.argv import to_argv
 
             return shlex.join(to_argv(translation)) + "\n"
         case _:
-            from bridge_args.emit.run_config import to_run_config
-
             import json
+
+            from bridge_args.emit.run_config import to_run_config
 
             return json.dumps(to_run_config(translation), indent=1) + "\n"
 
@@ -429,6 +459,8 @@ _COMMANDS: Final[
     "validate": ("build the real ConfigContainer and let Bridge validate it", _validate, True, _no_options),
     "rehearse": ("train with the real Bridge loop, on a CPU if need be", _rehearse, True, _rehearse_options),
     "audit": ("translate many scripts and YAML files, and sum up", _audit, False, _audit_options),
+    "diff": ("compare a checkout's own resolver with the built-in one", _diff, True, _no_options),
+    "checkpoint": ("look into a checkpoint that Megatron-LM has written", _checkpoint, False, _checkpoint_options),
     "explain": ("everything known about an argument", _explain, False, _explain_options),
     "check": ("check the mapping tables against catalogs and schemas", _check, False, _no_options),
 }

@@ -37,11 +37,15 @@ class Source(NamedTuple):
     Attributes:
         environment: variables the script exports; None when there is no script to say so.
         findings: what could not be read.
+        text: the script or YAML file itself; empty for words.
+        name: what it is called.
     """
 
     command: Command
     environment: Mapping[str, str] | None
     findings: tuple[Finding, ...]
+    text: str = ""
+    name: str = ""
 
 
 def from_argv(words: Sequence[str]) -> Source:
@@ -112,7 +116,7 @@ def from_text(
     if chosen.when:
         message = f"this command depends on what reading cannot tell: {'; '.join(chosen.when)}"
         findings.append(Finding("not-read", message, place=chosen.words[0].place))
-    return Source(command, {**(script.slurm or {}), **chosen.exports}, tuple(findings))
+    return Source(command, {**(script.slurm or {}), **chosen.exports}, tuple(findings), text, name)
 
 
 def megatron_commands(script: Script) -> list[Started]:
@@ -213,4 +217,4 @@ def _from_yaml(text: str, name: str, variables: Mapping[str, str], number: int |
         run = read_run(text, name, variables, number, folder)
     except YamlProblem as problem:
         raise SourceError(str(problem), problem.commands) from problem
-    return Source(run.command, run.environment, run.findings)
+    return Source(run.command, run.environment, run.findings, text, name)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge_args.files import read_file
+from bridge_args.findings import Finding
 from bridge_args.source import Source, SourceError, from_file
 
 if TYPE_CHECKING:
@@ -34,18 +35,34 @@ def translated(source: Source, settings: Settings) -> Translation:
     Raises:
         ValueError: an unknown version, a checkout that cannot be asked, a table that is not right.
     """
-    from bridge_args.steps import MEGATRON_LM, translate
+    from bridge_args.steps import translate
 
+    version, assumed = _version(source, settings)
     translation = translate(
         source.command,
         world_size=settings.world_size,
-        megatron_lm=settings.megatron_lm or MEGATRON_LM,
+        megatron_lm=version,
         bridge=settings.bridge,
         env=source.environment,
         read=read_file,
         mappings=settings.mappings,
     )
-    return translation._replace(findings=(*source.findings, *translation.findings))
+    return translation._replace(findings=(*assumed, *source.findings, *translation.findings))
+
+
+def _version(source: Source, settings: Settings) -> tuple[str, tuple[Finding, ...]]:
+    """The version or checkout the user names; else the one that the script or the flags speak of, and why."""
+    from bridge_args.megatron_lm import detect
+    from bridge_args.steps import MEGATRON_LM
+
+    if settings.megatron_lm is not None:
+        return settings.megatron_lm, ()
+    words = [word.text for word in source.command.argv]
+    version, why = detect.detect(words, MEGATRON_LM, source.text, source.name)
+    if not why:
+        return version, ()
+    message = f"Megatron-LM {version} is assumed: {why}"
+    return version, (Finding("assumed-version", message, "say another with --megatron-lm VERSION, or name a checkout"),)
 
 
 def translated_path(path: str, settings: Settings, number: int | None = None) -> Translation:
@@ -67,4 +84,38 @@ def translated_path(path: str, settings: Settings, number: int | None = None) ->
         values = saved_args.read(path).values
     except saved_args.SavedArgsError as problem:
         raise SourceError(str(problem)) from problem
-    return translate_saved(values, bridge=settings.bridge, mappings=settings.mappings, read=read_file)
+    return translate_saved(
+        values, settings.megatron_lm, bridge=settings.bridge, mappings=settings.mappings, read=read_file
+    )
+
+
+def compared(source: Source, settings: Settings) -> tuple[list[str], tuple[Finding, ...]]:
+    """Where a checkout's own resolver and the built-in one disagree on a command, one line an argument.
+
+    Returns:
+        The disagreements, and what the checkout has to say against the command line.
+
+    Raises:
+        ValueError: the checkout cannot be asked.
+    """
+    from bridge_args.megatron_lm.live import disagreements
+    from bridge_args.steps import translate
+
+    assert settings.megatron_lm is not None
+    theirs = translated(source, settings)
+    ours = translate(
+        source.command,
+        world_size=theirs.world_size,
+        megatron_lm=theirs.versions.megatron,
+        bridge=settings.bridge,
+        env=source.environment,
+        program=theirs.program,
+        read=read_file,
+    )
+    refused = [[str(finding) for finding in t.errors if finding.kind != "bridge-rejects"] for t in (ours, theirs)]
+    if bool(refused[0]) != bool(refused[1]):
+        who = ("the checkout accepts", "built in") if refused[0] else ("built in accepts", "the checkout")
+        return [f"{who[0]} the command line, {who[1]} refuses it: {(refused[0] or refused[1])[0]}"], ()
+    if refused[0]:
+        return [], theirs.errors
+    return [str(one) for one in disagreements(ours.args, theirs.args)], ()

@@ -91,6 +91,7 @@ def translate(
 
 def translate_saved(
     values: Mapping[str, object],
+    megatron_lm: str | None = None,
     bridge: str | None = None,
     mappings: str | None = None,
     read: Callable[[str], str] | None = None,
@@ -99,22 +100,30 @@ def translate_saved(
 
     Args:
         values: name to effective value, as ``checkpoint.saved_args.read`` gives them.
+        megatron_lm: a catalog version or a checkout; None for the version whose arguments are most like the names,
+            which is told as a finding.
         bridge, mappings, read: as for ``translate``.
 
     Returns:
-        A Translation whose ``words`` are a command line that leads to these values, as far as there is one. The
-        version is the one whose arguments are most like the names, and is told as a finding.
+        A Translation whose ``words`` are a command line that leads to these values, as far as there is one.
+
+    Raises:
+        TypeError, ValueError: as for ``translate``.
     """
     from bridge_args.megatron_lm import detect, saved
 
-    version, why = detect.version_with(values)
-    versions = chosen_versions(version, bridge)
-    catalog = catalogs.load(version)
+    findings = []
+    if megatron_lm is None:
+        megatron_lm, why = detect.version_with(values)
+        findings.append(Finding("assumed-version", f"Megatron-LM {megatron_lm} is assumed: {why}"))
+    versions = chosen_versions(megatron_lm, bridge)
+    program = PROGRAMS[1] if saved.is_hybrid(values) else PROGRAMS[0]
+    checkout = megatron_lm if resolvers.is_checkout(megatron_lm) else None
+    catalog = resolvers.catalog_of(checkout, program) if checkout else catalogs.load(versions.megatron)
     ranks = values.get("world_size")
     ranks = ranks if isinstance(ranks, int) and ranks > 0 else _smallest_world(values)[0]
-    program = PROGRAMS[1] if saved.is_hybrid(values) else PROGRAMS[0]
     given, args = saved.resolve_saved(values, catalog, world_size=ranks, program=program)
-    findings = [Finding("assumed-version", f"Megatron-LM {version} is assumed: {why}"), *args.findings]
+    findings += args.findings
     return _mapped(given, args, catalog, versions, findings, program, {}, {}, mappings, read)
 
 
@@ -139,7 +148,8 @@ def _mapped(
         table = own.with_own_rows(table, mappings, versions, catalog, schema)
     done = apply(args, given, table, schema, catalog, program, read or _read_nothing)
     findings = [*findings, *done.findings]
-    if any(argument.dest not in done.outcomes and not argument.requires for argument in catalog.arguments):  # a fork's own
+    # What a fork has, and our tables do not.
+    if any(argument.dest not in done.outcomes and not argument.requires for argument in catalog.arguments):
         from bridge_args.mapping import own
 
         for outcome, finding in own.without_row(args, given, table, catalog):

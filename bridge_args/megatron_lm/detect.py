@@ -1,4 +1,4 @@
-"""Which Megatron-LM version a command line is for, where nobody says it: from hints in a script, or from the flags used."""
+"""Which Megatron-LM version a command line is for, where nobody says it: by hints in a script, or by the flags."""
 
 from __future__ import annotations
 

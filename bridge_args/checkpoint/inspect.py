@@ -1,0 +1,63 @@
+"""What a checkpoint says of its run, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from bridge_args.checkpoint import saved_args
+from bridge_args.steps import translate_saved
+from bridge_args.values import Symbol
+
+
+def inspect(path: str, megatron_lm: str | None = None, format: str = "text") -> str:
+    """A checkpoint's format, iteration, version and arguments.
+
+    Args:
+        format: ``text``, with the command line the run could have had; or ``json``, with every argument.
+
+    Raises:
+        SavedArgsError: there are no arguments, or their file is not one to trust.
+        ValueError: there is no such Megatron-LM version.
+    """
+    saved = saved_args.read(path)
+    translation = translate_saved(saved.values, megatron_lm)
+    told = {
+        "file": str(saved.file),
+        "format": saved.format,
+        "iteration": saved.iteration,
+        "checkpoint_version": saved.checkpoint_version,
+        "megatron_lm": translation.versions.megatron,
+        "world_size": translation.world_size,
+        "program": translation.program,
+        "consumed_train_samples": saved.values.get("consumed_train_samples"),
+    }
+    if format == "json":
+        arguments = {name: _plain(value) for name, value in sorted(saved.values.items())}
+        return json.dumps({**told, "argv": list(translation.words), "args": arguments}, indent=1) + "\n"
+    lines = [f"{name.replace('_', ' ')}: {value}" for name, value in told.items() if value is not None]
+    lines.append("command line:")
+    lines += [f"  {line}" for line in _wrapped(translation.words)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _wrapped(words: tuple[str, ...]) -> list[str]:
+    """One flag a line, as in a script."""
+    lines: list[str] = []
+    for word in words:
+        if word.startswith("--") or not lines:
+            lines.append(shlex.quote(word))
+        else:
+            lines[-1] += " " + shlex.quote(word)
+    return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Symbol):
+        return value.path
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value
