@@ -1,0 +1,271 @@
+"""What a report says, as plain data: the content of the JSON, from which the other formats are made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal
+
+from bridge_args.emit.layout import origin_of, visible, words_of
+from bridge_args.findings import Finding
+from bridge_args.mapping.convert import shown
+from bridge_args.mapping.rows import Fate
+from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.values import to_plain
+from bridge_args.words import Place
+
+SCHEMA: Final = 1  # of the JSON: report_schema.json
+
+Group = Literal["mend", "decide", "check", "note"]
+
+# By what the user must do.
+GROUPS: Final[dict[Group, tuple[str, str]]] = {
+    "mend": ("Mend", "Megatron-LM or Bridge would stop with this command line."),
+    "decide": ("Decide", "Bridge will not do this; can you do without?"),
+    "check": ("Check", "This is not what the command line says at first sight."),
+    "note": ("For your information", ""),
+}
+
+# A reader should look at these whatever their level is.
+_CHECK: Final = {"assumed-world-size"}
+
+FATES_IN_SHORT: Final[dict[Fate | None, str]] = {
+    "to": "as Bridge has it",
+    "section": "as Bridge has it",
+    "feeds": "used up",
+    "launcher": "for the launcher",
+    "not_needed": "not needed",
+    "no_equivalent": "no equivalent",
+    "not_yet": "not yet",
+    None: "unknown",
+}
+
+
+def data_of(t: Translation) -> dict[str, Any]:
+    """The report; ``report.report`` says what its keys mean."""
+    findings = [*(_finding(t, finding) for finding in t.findings), *_surprises(t), *_remarks(t)]
+    arguments = _arguments(t)
+    count = {group: sum(finding["group"] == group for finding in findings) for group in GROUPS}
+    return {
+        "schema": SCHEMA,
+        "versions": {"megatron_lm": t.versions.megatron, "bridge": t.versions.bridge},
+        "program": t.program,
+        "world_size": t.world_size,
+        "counts": {"arguments": len(arguments), "settings": len(t.assignments), **count},
+        "findings": findings,
+        "arguments": arguments,
+        "settings": [_setting(t, assignment) for assignment in t.assignments],
+        "environment": dict(t.environment),
+        "launcher": dict(t.launcher),
+    }
+
+
+def _group(finding: Finding) -> Group:
+    if finding.kind in ("no-equivalent", "not-yet", "no-row"):
+        return "decide"
+    if finding.kind in _CHECK:
+        return "check"
+    groups: dict[str, Group] = {"error": "mend", "warning": "check", "note": "note"}
+    return groups[finding.level]
+
+
+def _finding(t: Translation, finding: Finding) -> dict[str, Any]:
+    excerpt = finding.excerpt
+    return {
+        **_said(t, _group(finding), finding.kind, finding.message, finding.arguments, finding.place),
+        "remedy": finding.remedy,
+        "excerpt": {"text": excerpt.text, "start": excerpt.start, "end": excerpt.end} if excerpt else None,
+    }
+
+
+def _said(
+    t: Translation, group: Group, kind: str, message: str, arguments: tuple[str, ...], place: Place | None = None
+) -> dict[str, Any]:
+    own = next((place for name in arguments if (place := place_of(t, name))), None)
+    return {
+        "group": group,
+        "kind": kind,
+        "message": message,
+        "remedy": "",
+        "arguments": list(arguments),
+        "place": _place(place or own),
+        "excerpt": None,
+    }
+
+
+def _surprises(t: Translation) -> Iterator[dict[str, Any]]:
+    """Values that were typed, and that Megatron-LM replaces by others."""
+    for name, setting in t.args.settings.items():
+        if setting.source == "derived" and setting.typed is not None and not _as_typed(t, name):
+            inputs = ", ".join(f"{key}={shown(value)}" for key, value in setting.inputs.items())
+            because = f", because of {inputs}" if inputs else ""
+            message = f"{words_of(t, name)} becomes {shown(setting.value)}{because}"
+            yield _said(t, "check", "derived", message, (name,))
+
+
+def _as_typed(t: Translation, name: str) -> bool:
+    """Is the value the very numbers that were typed? ``1e-2`` is, for 0.01 and for [0.01]."""
+    value = to_plain(t.args[name])
+    values = value if isinstance(value, (list, tuple)) else [value]
+    try:
+        return [float(t.words[index]) for index in indices(t, name)[1:]] == [float(str(item)) for item in values]
+    except (TypeError, ValueError):
+        return False
+
+
+def _remarks(t: Translation) -> Iterator[dict[str, Any]]:
+    """Words for the launcher, words that are not needed, and what the tables say about the rest."""
+    for name, outcome in t.outcomes.items():
+        if not outcome.given:
+            continue
+        flag = _flag(t, name)
+        if outcome.fate in ("launcher", "not_needed"):
+            yield _said(t, "note", outcome.fate.replace("_", "-"), f"{flag}: {outcome.reason}", (name,))
+        elif outcome.row.note:
+            yield _said(t, "note", "remark", f"{flag}: {outcome.row.note}", (name,))
+
+
+def _arguments(t: Translation) -> list[dict[str, Any]]:
+    typed = [(setting.typed.index, name) for name, setting in t.args.settings.items() if setting.typed is not None]
+    rows = []
+    for _, name in sorted(typed):
+        outcome = t.outcomes.get(name)
+        rows.append(
+            {
+                "argument": name,
+                "flag": _flag(t, name),
+                "words": [t.words[index] for index in indices(t, name)],
+                "place": _place(place_of(t, name)),
+                "value": _json(t.args[name]),
+                "fate": outcome.fate if outcome else None,
+                "paths": _paths(t, name),
+                "reason": _reason(t, name),
+                "row": outcome.row.place if outcome else None,
+            }
+        )
+    return rows
+
+
+def indices(t: Translation, name: str) -> list[int]:
+    """Which of the words an argument and its values are; none where it was not typed."""
+    setting = t.args.settings.get(name)
+    if setting is None or setting.typed is None:
+        return []
+    return sorted({setting.typed.index, *setting.typed.values})
+
+
+def place_of(t: Translation, name: str) -> Place | None:
+    """Where the flag stands in the user's files."""
+    found = indices(t, name)
+    return t.places[found[0]] if found and found[0] < len(t.places) else None
+
+
+def _place(place: Place | None) -> dict[str, Any] | None:
+    return {"source": place.source, "line": place.line, "column": place.column} if place else None
+
+
+def _paths(t: Translation, name: str) -> list[str]:
+    """The settings an argument had a part in: those of its row, else those it was an input of."""
+    outcome = t.outcomes.get(name)
+    own = list(outcome.paths) if outcome else []
+    return own or [a.path for a in t.assignments if name in a.origin.arguments or name in a.origin.inputs]
+
+
+def _reason(t: Translation, name: str) -> str:
+    outcome = t.outcomes.get(name)
+    if outcome is None:
+        return ""
+    if outcome.fate == "feeds" and outcome.row.feeds:
+        return f"used for {', '.join(outcome.row.feeds)}"
+    return outcome.reason
+
+
+def _setting(t: Translation, assignment: Assignment) -> dict[str, Any]:
+    origin = assignment.origin
+    return {
+        "path": assignment.path,
+        "value": _json(to_plain(assignment.value)),
+        "shown": shown(assignment.value),
+        "from": origin_of(t, assignment),
+        "origin": {
+            "kind": origin.kind,
+            "arguments": list(origin.arguments),
+            "text": origin.text,
+            "inputs": {name: _json(value) for name, value in origin.inputs.items()},
+        },
+        "row": assignment.row.place,
+    }
+
+
+def _flag(t: Translation, name: str) -> str:
+    setting = t.args.settings.get(name)
+    return setting.typed.flag if setting is not None and setting.typed is not None else name
+
+
+def _json(value: Any) -> Any:
+    plain = to_plain(value)
+    match plain:
+        case dict():
+            return {str(key): _json(item) for key, item in plain.items()}
+        case list() | tuple():
+            return [_json(item) for item in plain]
+        case float() if not math.isfinite(plain):
+            return str(plain)
+        case None | bool() | int() | float() | str():
+            return plain
+    return str(plain)
+
+
+# Sentences that every format for people has ---------------------------------------------------------------------
+
+
+def where(place: Mapping[str, Any] | None) -> str:
+    """``train.sh:14``; empty for no place."""
+    return f"{place['source']}:{place['line']}" if place else ""
+
+
+def message_of(finding: Mapping[str, Any]) -> str:
+    """What was found, and what to do about it."""
+    message, remedy = finding["message"], finding["remedy"]
+    return f"{message.removesuffix('.')}; {remedy}" if remedy else str(message)
+
+
+def table_of(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """For what was typed: place, words, settings with their values, and what is to be said of it."""
+    settings = {setting["path"]: setting for setting in data["settings"]}
+    for argument in data["arguments"]:
+        place, words = where(argument["place"]), " ".join(argument["words"])
+        written = [path for path in argument["paths"] if path in settings]
+        if argument["fate"] not in ("to", "section", "feeds") or not written:
+            reason = argument["reason"] if argument["fate"] == "feeds" else ""
+            yield place, words, FATES_IN_SHORT[argument["fate"]], reason
+        else:
+            for path in written:
+                derived = settings[path]["origin"]["kind"] == "derived"
+                yield place, words, f"{path} = {settings[path]['shown']}", "derived" if derived else ""
+                place = words = ""
+
+
+def untyped_of(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The settings that no word speaks of, with their values, and where they come from."""
+    told = {path for argument in data["arguments"] for path in argument["paths"]}
+    for setting in data["settings"]:
+        if setting["path"] not in told:
+            yield f"{setting['path']} = {setting['shown']}", setting["from"]
+
+
+UNTYPED: Final = "What nobody typed, and Bridge would have otherwise"
+
+
+def summary_of(data: Mapping[str, Any]) -> str:
+    """The counts and the versions, in one line."""
+    counts, versions = data["counts"], data["versions"]
+    said = f"{_count(counts['arguments'], 'argument')} given, {_count(counts['settings'], 'setting')} written"
+    todo = f"{counts['mend']} to mend, {counts['decide']} to decide, {counts['check']} to check"
+    pair = f"Megatron-LM {versions['megatron_lm']} to Megatron Bridge {versions['bridge']}"
+    ranks = _count(data["world_size"], "GPU")
+    return visible(f"{said}; {todo}, {_count(counts['note'], 'note')} ({pair}, {data['program']}, {ranks})")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
