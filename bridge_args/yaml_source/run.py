@@ -24,6 +24,7 @@ _GPUS_PER_NODE: Final = 8  # _run_training.sh, where nothing else says it
 _MAX_NODES: Final = 1024
 
 _TRANSLATED: Final = ("pretrain_gpt.py", "pretrain_mamba.py")
+_RENAMED: Final = {"pretrain_hybrid.py": "pretrain_mamba.py"}  # from 0.18 on
 # What runs the tests of a folder of test_cases where no recipe says so (spec.script of tests/test_utils/recipes).
 _PROGRAMS: Final = {
     "gpt": "pretrain_gpt.py",
@@ -119,7 +120,8 @@ def _from_model_args(text: str, name: str, variables: Table[str, str], number: i
         return Run(Command(program=program, argv=made.words), kept, tuple(findings))
     said = {**environment, **_environment(item(_mapping(item(root, "MODEL_ENV_VARS")), key.text)), **known}
     gpus, nodes, told = _machines(said, recipes, made.words, key.place)
-    command = Command("torchrun", {"nproc_per_node": gpus, "nnodes": nodes}, program=program, argv=made.words)
+    launcher = "ft_launcher" if text_of(item(root, "LAUNCHER")) == "ft_launcher" else "torchrun"
+    command = Command(launcher, {"nproc_per_node": gpus, "nnodes": nodes}, program=program, argv=made.words)
     return Run(command, kept, (*findings, *told))
 
 
@@ -155,6 +157,7 @@ def _program(words: tuple[Word, ...], recipes: list[Recipe], file: Path, name: s
     if named is None:
         hybrid = {"--hybrid-override-pattern", "--hybrid-layer-pattern", "--is-hybrid-model"}
         named = _TRANSLATED[1] if any(word.text in hybrid for word in words) else _TRANSLATED[0]
+    named = _RENAMED.get(named.rsplit("/", 1)[-1], named)
     if named.rsplit("/", 1)[-1] not in _TRANSLATED:
         raise YamlProblem(f"{name} is for {named}; only {' and '.join(_TRANSLATED)} are translated", 0)
     return named
