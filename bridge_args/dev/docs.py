@@ -35,7 +35,7 @@ def pages() -> dict[Path, str]:
 def reference(versions: Versions) -> str:
     """Every argument, its flags, what becomes of it; Markdown."""
     table, catalog = tables.load(versions), catalogs.load(versions.megatron)
-    return "\n".join([*_head(versions), *_areas(table, catalog, versions), *_corrections()]) + "\n"
+    return "\n".join([*_head(versions), *_areas(table, catalog, versions), *_corrections(), *_differences()]) + "\n"
 
 
 def fate_counts(versions: Versions) -> Iterator[str]:
@@ -117,6 +117,19 @@ def _corrections() -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for flag, entry in yaml.safe_load(path.read_text(encoding="utf-8")).items():
         yield f"| `{flag}` | `{entry['guide']}` | {_cell(str(entry['path']))} | {_cell(entry['because'])} |"
+
+
+def _differences() -> Iterator[str]:
+    """Where the two programs cannot be made equal, with the evidence."""
+    path = mappings_folder() / "notes" / "differences.yaml"
+    if not path.is_file():
+        return
+    yield "## Where the two cannot be equal"
+    yield ""
+    yield "| what | evidence | how a user is told |"
+    yield "| --- | --- | --- |"
+    for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
+        yield f"| {_cell(entry['what'])} | {_cell(entry['evidence'])} | {_cell(entry['told'])} |"
 
 
 def _cell(text: str) -> str:
