@@ -13,6 +13,7 @@ from bridge_args.source import Source, SourceError, from_file
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
+    from bridge_args.script.command import Command
 
 
 class Settings(NamedTuple):
@@ -39,15 +40,19 @@ def translated(source: Source, settings: Settings) -> Translation:
 
     version, assumed = _version(source, settings)
     translation = translate(
-        source.command,
+        _command(source),
         world_size=settings.world_size,
         megatron_lm=version,
         bridge=settings.bridge,
-        env=source.environment,
         read=read_file,
         mappings=settings.mappings,
     )
     return translation._replace(findings=(*assumed, *source.findings, *translation.findings))
+
+
+def _command(source: Source) -> Command:
+    """The command with what its source sets: only a part of the run's environment, as what stands before a command."""
+    return source.command._replace(environment={**(source.environment or {}), **source.command.environment})
 
 
 def _version(source: Source, settings: Settings) -> tuple[str, tuple[Finding, ...]]:
@@ -104,11 +109,10 @@ def compared(source: Source, settings: Settings) -> tuple[list[str], tuple[Findi
     assert settings.megatron_lm is not None
     theirs = translated(source, settings)
     ours = translate(
-        source.command,
+        _command(source),
         world_size=theirs.world_size,
         megatron_lm=theirs.versions.megatron,
         bridge=settings.bridge,
-        env=source.environment,
         program=theirs.program,
         read=read_file,
     )

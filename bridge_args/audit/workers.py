@@ -42,9 +42,11 @@ class Worker:
             answer = ""
         finally:
             timer.cancel()
-        if answer.endswith("\n"):
+        try:
             entries: list[Entry] = json.loads(answer)
             return entries
+        except ValueError:  # no answer, or a part of one
+            pass
         process.kill()
         code = process.wait()
         self.process = None
