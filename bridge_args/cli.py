@@ -91,6 +91,7 @@ def _source_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "source", nargs="?", metavar="SOURCE", help="a script, a YAML file, a checkpoint, or - for stdin"
     )
+    command.add_argument("--command", dest="number", type=_positive, metavar="N", help="which of a script's commands")
     _common_options(command)
 
 
@@ -331,8 +332,8 @@ def _source(options: argparse.Namespace) -> Source:
         raise Problem("nothing to translate: name a launch script, or put the command line after --")
     variables = _variables(options)
     if options.source == "-":
-        return from_text(sys.stdin.read(), "<stdin>", variables)
-    return from_file(options.source, variables)
+        return from_text(sys.stdin.read(), "<stdin>", variables, number=options.number)
+    return from_file(options.source, variables, number=options.number)
 
 
 def _variables(options: argparse.Namespace) -> dict[str, str]:

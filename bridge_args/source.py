@@ -104,7 +104,8 @@ def from_text(
     script = read_script(text, name, variables, positional, folder)
     started = megatron_commands(script)
     if not started:
-        raise SourceError(_nothing_found(script, name), 0)
+        unread = script.findings and "pretrain" in text
+        raise SourceError(_nothing_found(script, name), None if unread else 0)
     if number is None and len(started) > 1:
         raise SourceError(_listed(started, name), len(started))
     if number is not None and not 1 <= number <= len(started):
