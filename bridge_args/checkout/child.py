@@ -35,7 +35,9 @@ DECIDING: Final = ("CUDA_DEVICE_MAX_CONNECTIONS", "NCCL_", "NVTE_", "PYTORCH_CUD
 GPUS_PER_NODE: Final = 8
 
 # Packages that programs import on their way to the parser, that cannot be had on every machine.
-_STAND_INS: Final = {"triton": "0", "modelopt": "0", "transformer_engine": "2.10.0"}
+_STAND_INS: Final = {"triton": "0", "transformer_engine": "2.10.0"}
+# Takes long to import, and not every version goes with every checkout's; the flags are the checkout's own.
+_NEVER_IMPORTED: Final = ("modelopt",)
 # Adds no flag, and from 0.17 on Megatron-LM stops at the version that is published.
 _HIDDEN: Final = ("nvidia_resiliency_ext",)
 
@@ -105,6 +107,7 @@ def _prepare(program: str, package: str) -> None:
 
         _pretend_a_gpu(torch)
     stand_in(_STAND_INS)
+    stand_in(_NEVER_IMPORTED, always=True)
 
 
 def _no_network(event: str, details: tuple[Any, ...]) -> None:

@@ -68,10 +68,12 @@ class _Finder(MetaPathFinder, Loader):
         pass
 
 
-def stand_in(packages: dict[str, str] | Iterable[str]) -> None:
-    """From now on these packages can be imported; one that is really installed is imported as it is.
+def stand_in(packages: dict[str, str] | Iterable[str], *, always: bool = False) -> None:
+    """From now on these packages can be imported.
 
     Args:
         packages: names, or names with the version that ``__version__`` is to say (``0`` otherwise).
+        always: also in place of one that is installed; otherwise that is imported as it is.
     """
-    sys.meta_path.append(_Finder(packages if isinstance(packages, dict) else dict.fromkeys(packages, "0")))
+    finder = _Finder(packages if isinstance(packages, dict) else dict.fromkeys(packages, "0"))
+    sys.meta_path.insert(0 if always else len(sys.meta_path), finder)

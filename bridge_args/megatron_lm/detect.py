@@ -23,12 +23,11 @@ RELEASED: Final = {
 }
 
 # A tag, branch or package says a version; a container only when it was built.
-_NAMED: Final = re.compile(
-    r"core_[vr](0\.\d+(?:\.\d+)?)|megatron[-_]core\s*(?:[=~]=|@|-)\s*v?(0\.\d+(?:\.\d+)?)"
-    r"|Megatron-LM(?:\.git)?[ @/:=-]+(?:core_)?[vr]?(0\.\d+(?:\.\d+)?)",
-    re.IGNORECASE,
+_NAMED: Final = (
+    r"(?i)core_[vr](0\.\d+(?:\.\d+)?)|megatron[-_]core\s*(?:[=~]=|@|-)\s*v?(0\.\d+(?:\.\d+)?)"
+    r"|Megatron-LM(?:\.git)?[ @/:=-]+(?:core_)?[vr]?(0\.\d+(?:\.\d+)?)"
 )
-_CONTAINER: Final = re.compile(r"nvcr\.io[/#+]nvidia[/+](?:pytorch|nemo)[:+](\d\d)\.(\d\d)[\w.-]*", re.IGNORECASE)
+_CONTAINER: Final = r"(?i)nvcr\.io[/#+]nvidia[/+](?:pytorch|nemo)[:+](\d\d)\.(\d\d)[\w.-]*"
 
 
 class Hint(NamedTuple):
@@ -83,14 +82,16 @@ def detect(words: Iterable[str], default: str, text: str = "", name: str = "the 
 
 def hints_in(text: str) -> Iterator[Hint]:
     """What a script says of a version, the sure ones first."""
+    if "core" not in text and "nvcr" not in text and "egatron" not in text:
+        return
     lines = text.splitlines()
     for at, line in enumerate(lines, 1):
-        for match in _NAMED.finditer(line):
+        for match in re.finditer(_NAMED, line):
             said = next(group for group in match.groups() if group)
             if ".".join(said.split(".")[:2]) in RELEASED:
                 yield Hint(nearest(said, catalogs.versions()), match.group().strip(), at, True)
     for at, line in enumerate(lines, 1):
-        for match in _CONTAINER.finditer(line):
+        for match in re.finditer(_CONTAINER, line):
             built = (2000 + int(match.group(1)), int(match.group(2)))
             series = [series for series, month in RELEASED.items() if month <= built] or list(RELEASED)[:1]
             yield Hint(nearest(series[-1], catalogs.versions()), match.group(), at, False)

@@ -1,0 +1,153 @@
+"""The live resolver against the built-in one; set MEGATRON_LM_CHECKOUT to a Megatron-LM checkout.
+
+Where recorded command lines lie beside the repository, all of them are asked; else those of our examples. The
+checkout's own functional tests are translated where it has them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from unittest.mock import patch
+
+import pytest
+
+import bridge_args
+from bridge_args import resolvers
+from bridge_args.checkout import ask
+from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.megatron_lm.parse import parse
+from bridge_args.script.command import world_size_of
+from bridge_args.source import Source, SourceError, from_file
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / ".." / "shared" / "golden"
+CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
+pytestmark = pytest.mark.skipif(not CHECKOUT, reason="MEGATRON_LM_CHECKOUT is not set")
+PROGRAMS = ("pretrain_gpt.py", "pretrain_mamba.py")
+
+
+class Recorded(NamedTuple):
+    name: str
+    argv: tuple[str, ...]
+    world_size: int
+    env: dict[str, str]
+    program: str = "pretrain_gpt.py"
+    capability: tuple[int, int] = (9, 0)
+
+
+def recorded() -> Iterator[Recorded]:
+    """Every recorded command line, and those with the flags left out that the version lacks."""
+    folder = GOLDEN / f"mlm-{resolvers.version_of(CHECKOUT)}"
+    for file in sorted(folder.glob("*.jsonl")):
+        for row in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
+            case, result = row["case"], row["result"]
+            major, minor = case.get("device_capability") or (9, 0)
+            lines = [case["argv"], *([result["argv_after_dropping"]] if result.get("argv_after_dropping") else [])]
+            for argv in lines:
+                yield Recorded(row["id"], tuple(argv), case["world_size"], case["env"], case["entry"], (major, minor))
+
+
+def own_examples() -> Iterator[Recorded]:
+    for script in sorted((ROOT / "examples").rglob("*.sh")):
+        source = from_file(str(script))
+        t = bridge_args.translate(source.command, env=source.environment)
+        yield Recorded(script.name, t.words, t.world_size, {"CUDA_DEVICE_MAX_CONNECTIONS": "1", **t.environment})
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_both_resolvers_agree(program: str) -> None:
+    version = resolvers.version_of(CHECKOUT)
+    if version not in catalogs.versions():
+        pytest.skip(f"there is no catalog of {version}")
+    cases = [case for case in (*recorded(), *own_examples()) if case.program == program]
+    if not cases:
+        pytest.skip(f"no command line of {program}")
+    catalog = catalogs.load(version)
+    answers = ask.effective(
+        CHECKOUT, [ask.Case(case.argv, case.world_size, case.env, case.capability) for case in cases], program
+    )
+    compared = resolvers.compare(
+        [parse(case.argv, catalog) for case in cases],
+        catalog,
+        answers,
+        world_sizes=[case.world_size for case in cases],
+        environments=[case.env for case in cases],
+        program=program,
+    )
+    differing = {case.name: list(map(str, found[2])) for case, found in zip(cases, compared, strict=True) if found[2]}
+    print(f"{program}: {len(cases) - len(differing)} of {len(cases)} agree")
+    assert differing == {}
+
+
+def test_its_catalog_is_ours() -> None:
+    version = resolvers.version_of(CHECKOUT)
+    if version not in catalogs.versions():
+        pytest.skip(f"there is no catalog of {version}")
+    ours, theirs = catalogs.load(version), resolvers.catalog_of(CHECKOUT, "pretrain_gpt.py")
+    here = {flag for flag, argument in ours.by_flag.items() if argument.requires != "nvidia_kitchen"}
+    assert set(theirs.by_flag) == here
+    for flag in here:
+        assert theirs.by_flag[flag].default == ours.by_flag[flag].default or flag == "--inprocess-active-world-size"
+
+
+def functional_tests() -> Iterator[tuple[str, Source, int]]:
+    """Every training run of the checkout's own functional tests, with a number of GPUs that its parallel sizes fit."""
+    for file in sorted((Path(CHECKOUT) / "tests" / "functional_tests" / "test_cases").glob("*/*/model_config.yaml")):
+        if file.parts[-3] not in ("gpt", "moe", "mixtral"):  # others are of other programs
+            continue
+        name = f"{file.parts[-3]}/{file.parts[-2]}"
+        runs: Sequence[int | None] = [None]
+        try:
+            from_file(str(file))
+        except SourceError as problem:
+            runs = range(1, (problem.commands or 0) + 1)  # none for a run of inference
+        for number in runs:
+            source = from_file(str(file), number=number)
+            if Path(source.command.program or "").name == "pretrain_gpt.py":
+                yield f"{name}#{number or 1}", source, gpus_of(source)
+
+
+def gpus_of(source: Source) -> int:
+    given = parse(source.command.argv, resolvers.catalog_of(CHECKOUT, "pretrain_gpt.py")).values
+    sizes = [given.get(f"{kind}_model_parallel_size", 1) for kind in ("tensor", "pipeline")]
+    return world_size_of(source.command) or max(8, math.prod([*map(int, map(str, sizes)), *context_of(given)]))
+
+
+def context_of(given: Mapping[str, object]) -> list[int]:
+    return [size for size in [given.get("context_parallel_size", 1)] if isinstance(size, int)]
+
+
+def test_its_functional_tests_are_translated() -> None:
+    """What the checkout accepts is translated; what it refuses is an error, in its words or ours."""
+    tests = list(functional_tests())
+    if not tests:
+        pytest.skip("the checkout has no functional tests")
+    cases = [
+        ask.Case(tuple(word.text for word in source.command.argv), ranks, source.environment or {})
+        for _, source, ranks in tests
+    ]
+    answers = ask.effective(CHECKOUT, cases)
+    wrong: dict[str, list[str]] = {}
+    accepted = 0
+    for (name, source, ranks), answer in zip(tests, answers, strict=True):
+        with patch.object(ask, "effective", lambda *_, answer=answer, **__: [answer]):  # one start for all
+            t = bridge_args.translate(
+                source.command, world_size=ranks, megatron_lm=CHECKOUT, env=source.environment or {}
+            )
+        errors = [str(error) for error in t.errors if error.kind != "bridge-rejects"]
+        if bool(errors) != ("error" in answer):
+            wrong[name] = errors or ["accepted, though the checkout stops"]
+        if "error" in answer:
+            print(f"refused by the checkout: {name}: {answer['error']['message']}")
+        else:
+            accepted += 1
+            assert bridge_args.to_yaml(t)
+            assert bridge_args.to_run_config(t)["model"]
+    print(f"{accepted} of {len(tests)} accepted and translated")
+    assert wrong == {}
+    assert accepted > len(tests) / 2
