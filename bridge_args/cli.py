@@ -10,16 +10,18 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 from bridge_args.findings import Finding
 from bridge_args.source import Source, SourceError, from_argv, from_file, from_text
 
 if TYPE_CHECKING:
+    from bridge_args.emit.report import Format
     from bridge_args.mapping.translation import Translation
     from bridge_args.start import Settings
 
 FORMATS: Final = ("yaml", "overrides", "run-config", "recipe", "argv", "json")
+STDIN: Final = "<stdin>"
 REPORTS: Final = ("text", "json", "markdown", "html")
 
 
@@ -35,8 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     words, rest = _split(words)
-    options = _parser(words).parse_args(words)
-    options.rest = rest
+    parser = _parser(words)
+    options, unknown = parser.parse_known_args(words)
+    if unknown and words[0] != "explain":
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    options.rest = [*unknown, *(rest or ())] if unknown else rest  # explain --moe-router-topk
     command: Callable[[argparse.Namespace], int] = options.run
     try:
         return command(options)
@@ -133,7 +138,12 @@ def _audit_options(command: argparse.ArgumentParser) -> None:
 
 
 def _explain_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("names", nargs="+", metavar="NAME", help="moe_router_topk or moe-router-topk")
+    command.add_argument("names", nargs="*", metavar="NAME", help="--moe-router-topk, moe_router_topk, or router top k")
+    command.add_argument("--format", choices=("text", "json", "markdown"), default="text", help="default: text")
+
+
+def _completion_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("shell", choices=("bash", "zsh", "fish"), help="bash: source <(bridge-args completion bash)")
 
 
 def _checkpoint_options(command: argparse.ArgumentParser) -> None:
@@ -159,9 +169,7 @@ def _translate(options: argparse.Namespace) -> int:
     translation = _translation(options)
     _say_findings(translation)
     if options.report:
-        from bridge_args.emit.report import report
-
-        _say(report(translation, options.report))
+        _say(_reported(translation, options, options.report, _coloured(sys.stderr)))
     if _refused(translation, options):
         return 1
     _write(_rendered(translation, options), options.output)
@@ -169,10 +177,9 @@ def _translate(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from bridge_args.emit.report import report
-
     translation = _translation(options)
-    _write(report(translation, options.format), options.output)
+    coloured = options.output is None and _coloured(sys.stdout)
+    _write(_reported(translation, options, options.format, coloured), options.output)
     return 1 if translation.errors or (options.strict and translation.losses) else 0
 
 
@@ -266,18 +273,50 @@ def _checkpoint(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from bridge_args.explain import explain
+    from functools import partial
+
+    from bridge_args import explain
+    from bridge_args.megatron_lm import catalog as catalogs
+    from bridge_args.steps import chosen_versions, translate
+
+    names = [*options.names, *(options.rest or ())]
+    if not names:
+        raise Problem("nothing to explain: name an argument, or say in words what it is about")
+    try:
+        versions = chosen_versions(options.megatron_lm, options.bridge)
+    except ValueError as error:
+        raise Problem(str(error)) from error
+    catalog = catalogs.load(versions.megatron)
+    dests = [explain.dest_of(name, catalog) for name in names]
+    queries = [name for name, dest in zip(names, dests, strict=True) if dest is None]
+    if len(queries) == len(names):
+        queries = [" ".join(names)]  # explain router top k
+    example = partial(translate, world_size=8, megatron_lm=versions.megatron, bridge=versions.bridge)
+    facts = [explain.about(dest, versions, example) for dest in dict.fromkeys(dests) if dest is not None]
+    missing = False
+    if facts:
+        _write(explain.pages(facts, options.format), None)
+    for query in queries:
+        hits = explain.search(query, versions)
+        if hits and (options.format != "json" or not facts):  # one document
+            _write(("\n" if facts else "") + explain.found(query, hits, options.format), None)
+        else:
+            _say(f"no Megatron-LM argument is called {query}")
+            missing = True
+    return 1 if missing else 0
+
+
+def _completion(options: argparse.Namespace) -> int:
+    from bridge_args.bridge import schema as schemas
+    from bridge_args.emit.completion import completion
+    from bridge_args.megatron_lm import catalog as catalogs
     from bridge_args.steps import chosen_versions
 
-    missing = False
-    for index, name in enumerate(options.names):
-        text = explain(name, chosen_versions(options.megatron_lm, options.bridge))
-        if text is None:
-            missing = True
-            _say(f"no Megatron-LM argument is called {name}")
-        else:
-            _write(("\n" if index else "") + text, None)
-    return 1 if missing else 0
+    catalog = catalogs.load(chosen_versions(options.megatron_lm, options.bridge).megatron)
+    flags = {flag: argument.choices or argument.members or () for flag, argument in catalog.by_flag.items()}
+    values = {"--megatron-lm": catalogs.versions(), "--bridge": schemas.versions(), "explain": catalog.by_flag}
+    _write(completion(options.shell, _parser(()), flags, values), None)
+    return 0
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -332,7 +371,8 @@ def _source(options: argparse.Namespace) -> Source:
         raise Problem("nothing to translate: name a launch script, or put the command line after --")
     variables = _variables(options)
     if options.source == "-":
-        return from_text(sys.stdin.read(), "<stdin>", variables, number=options.number)
+        options.typed = sys.stdin.read()
+        return from_text(options.typed, STDIN, variables, number=options.number)
     return from_file(options.source, variables, number=options.number)
 
 
@@ -345,6 +385,30 @@ def _variables(options: argparse.Namespace) -> dict[str, str]:
             raise Problem(f"--set expects NAME=VALUE, not {pair!r}")
         variables[name] = value
     return variables
+
+
+def _reported(translation: Translation, options: argparse.Namespace, format: Format, coloured: bool) -> str:
+    from bridge_args.emit.report import report
+
+    sources = _texts(translation, options) if format == "html" else {}
+    return report(translation, format, sources=sources, colour=coloured)
+
+
+def _texts(translation: Translation, options: argparse.Namespace) -> dict[str, str]:
+    """The files that the words come from, as far as they can be read again."""
+    from bridge_args.files import read_file
+
+    texts = {}
+    for name in dict.fromkeys(place.source for place in translation.places if place):
+        try:
+            texts[name] = options.typed if options.source == "-" and name == STDIN else read_file(name)
+        except OSError:
+            continue  # the page shows the words instead
+    return texts
+
+
+def _coloured(stream: TextIO) -> bool:
+    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
 def _rendered(translation: Translation, options: argparse.Namespace) -> str:
@@ -399,7 +463,7 @@ def _say_findings(translation: Translation) -> None:
 
 def _say_finding(finding: Finding) -> None:
     level = finding.level
-    if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
+    if _coloured(sys.stderr):
         colour = {"error": "31", "warning": "33", "note": "36"}[level]
         level = f"\033[{colour}m{level}\033[0m"  # type: ignore[assignment]
     _say(f"{level}: {finding}")
@@ -463,5 +527,6 @@ _COMMANDS: Final[
     "diff": ("compare a checkout's own resolver with the built-in one", _diff, True, _no_options),
     "checkpoint": ("look into a checkpoint that Megatron-LM has written", _checkpoint, False, _checkpoint_options),
     "explain": ("everything known about an argument", _explain, False, _explain_options),
+    "completion": ("print a completion script for a shell", _completion, False, _completion_options),
     "check": ("check the mapping tables against catalogs and schemas", _check, False, _no_options),
 }
