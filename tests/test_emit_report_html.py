@@ -243,6 +243,9 @@ def test_search(page: Any) -> None:
     assert {"--adlr-autoresume" in item.text for item in found} == {True}
     assert page.find_element("id", "count").text == f"{len(found)} matches"
     assert 3 <= len(found) <= 4  # the finding, the flag's line, the table's row
+    page.execute_script("document.getElementById('q').blur()")
+    assert page.find_element("css selector", "#left .hit").is_displayed()
+    press(page, "/")
     rows = page.find_elements("css selector", "tbody tr")
     assert [row.text.split()[1] for row in rows if row.is_displayed()] == ["--adlr-autoresume"]
     seen = []

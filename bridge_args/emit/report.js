@@ -30,7 +30,9 @@
 
   // Scrolls a pane, and nothing else, so far that what is lit can be seen.
   function reveal(pane) {
-    var found = pane.querySelector(".lit") || pane.querySelector(".near");
+    show(pane, pane.querySelector(".lit") || pane.querySelector(".near"));
+  }
+  function show(pane, found) {
     if (!found) { return; }
     var outer = pane.getBoundingClientRect(), inner = found.getBoundingClientRect();
     var top = Math.max(outer.top, 0) + 40, bottom = Math.min(outer.bottom, detail.getBoundingClientRect().top);
@@ -103,6 +105,7 @@
       group.hidden = !inside;
       if (words.length && inside) { group.open = true; }
     });
+    [left, right].forEach(function (pane) { show(pane, pane.querySelector(".hit")); });
     count.textContent = words.length ? (hits.length === 1 ? "1 match" : hits.length + " matches") : "";
   }
   function next(step) {
