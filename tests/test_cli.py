@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -200,3 +201,30 @@ def test_files_named_on_the_command_line_are_read(tmp_path: Path, capsys: pytest
     assert code == 1
     assert "--data-args-path" in err
     assert "No such file" in err
+
+
+def test_a_report_is_coloured_on_a_terminal_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["report", "--world-size", "1", "--", *SMALL]
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert "\033" not in run(capsys, *words)[1]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert "\033[1mWhat becomes of the arguments" in run(capsys, *words)[1]
+    assert run(capsys, "report", "-o", str(tmp_path / "r.txt"), *words[1:])[0] == 0
+    assert "\033" not in (tmp_path / "r.txt").read_text()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\033" not in run(capsys, *words)[1]
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_the_page_shows_the_script(
+    piped: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "train.sh"
+    script.write_text("# what we always run\npython pretrain_gpt.py " + " ".join(SMALL) + "\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO(script.read_text()))
+    code, out, _ = run(capsys, "report", "--world-size", "1", "--format", "html", "-" if piped else str(script))
+    assert code == 0
+    assert "# what we always run" in out
