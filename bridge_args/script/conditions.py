@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from bridge_args.script import pattern
-from bridge_args.script.arithmetic import NotANumber, evaluate
+from bridge_args.script.arithmetic import NotANumber
 from bridge_args.script.expand import Expander
 from bridge_args.script.state import State
 from bridge_args.script.syntax import ShellWord
@@ -25,6 +25,7 @@ _TEXTS: Final = ("=", "==", "!=", "<", ">")
 _BINARY: Final = frozenset((*_NUMBERS, *_TEXTS, "-nt", "-ot", "-ef"))
 _FILES: Final = frozenset("bcdefghkprsuwxGLNOS")
 _REGEX_SIZE: Final = 300
+_REGEX_WORK: Final = 2_000_000
 _NESTED_QUANTIFIER: Final = re.compile(r"[*+}]\)*[*+{]|\([^()]*[*+{][^()]*\)[*+{]")
 
 
@@ -150,10 +151,11 @@ def unary(op: str, word: Traced, state: State) -> bool | None:
 def numbers(op: str, left: Traced, right: Traced, state: State, expander: Expander | None = None) -> bool | None:
     values = []
     for word in (left, right):
+        word = state.taken_as_unset(word)
         text = word.text.strip()
         if expander:
             try:
-                values.append(evaluate(text, expander))
+                values.append(expander.number_in_condition(word))
             except NotANumber:
                 return None
         elif re.fullmatch(r"[-+]?\d+", text):
@@ -171,17 +173,14 @@ def texts(op: str, left: Traced, right: list[tuple[str, bool]], state: State) ->
     if left.text == made.text and all(hole.variable for hole in state.shared.holes_in(left.text)) and op in "==!=":
         if all(quoted for _, quoted in right) or left.known:
             return op != "!="
-    for word in (left, made):
-        for hole in state.shared.holes_in(word.text):
-            if hole.variable and not state.always_set(hole.variable):
-                state.shared.assumed.setdefault(hole.variable, hole.at)
-    left = state.as_unset(left)
-    right = [(state.as_unset(Traced(text, (-1,) * len(text))).text, quoted) for text, quoted in right]
+    left = state.taken_as_unset(left)
+    right = [(state.taken_as_unset(Traced(text, (-1,) * len(text))).text, quoted) for text, quoted in right]
     if not left.known or any(is_hole(char) for text, _ in right for char in text):
         return None
     if op in ("<", ">"):
         other = "".join(text for text, _ in right)
         return left.text < other if op == "<" else left.text > other
+    state.shared.work(len(left) * sum(len(text) + 1 for text, _ in right), -1)
     fits = pattern.matches(right, left.text)
     return negated(fits) if op == "!=" else fits
 
@@ -219,6 +218,9 @@ def _search(left: Traced, right: list[tuple[str, bool]], expander: Expander) -> 
     made = "".join(re.escape(text) if quoted else text for text, quoted in right)
     made = re.sub(r"\[:(alpha|digit|alnum|space|upper|lower):\]", lambda m: _POSIX[m.group(1)], made)
     if any(map(is_hole, made)) or not left.known or len(left) > _REGEX_SIZE or len(made) > _REGEX_SIZE:
+        return None
+    loops = len(re.findall(r"[*+{]", made))  # each may try every length
+    if (len(left) + 1) ** (loops + 1) > _REGEX_WORK:
         return None
     if _NESTED_QUANTIFIER.search(made) or re.search(r"\\[a-zA-Z]|\(\?|[*+?]\?", made):
         return None

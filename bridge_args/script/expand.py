@@ -7,6 +7,7 @@ patterns stay as they are written: which files there are is not known.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -40,12 +41,27 @@ _DEFAULT_IFS: Final = " \t\n"
 _NAME: Final = re.compile(r"[A-Za-z_]\w*$")
 
 
+@lru_cache(maxsize=64)
+def _words_and_gaps(separators: str) -> re.Pattern[str]:
+    """What bash splits a text into: words, and one separator with the blanks around it, or only blanks."""
+    blanks = "".join(re.escape(char) for char in separators if char in _DEFAULT_IFS)
+    others = "".join(re.escape(char) for char in separators if char not in _DEFAULT_IFS)
+    gap = f"[{blanks}]+" if blanks else ""
+    if others:
+        space = f"[{blanks}]*" if blanks else ""
+        gap = f"{space}[{others}]{space}" + (f"|{gap}" if gap else "")
+    return re.compile(f"([^{blanks}{others}]+)|({gap})")
+
+
+
+
 class Expander:
     """Expansion in one shell; ``capture`` tells what a command substitution prints."""
 
     def __init__(self, state: State, capture: Callable[[Substitution], Traced]) -> None:
         self.state = state
         self.capture = capture
+        self.unset_is_zero = False  # in a condition
 
     # What is asked for --------------------------------------------------------------------------------------------
 
@@ -54,7 +70,9 @@ class Expander:
         made: list[Traced] = []
         for word in words:
             for one in pattern.braces(word):
-                for field in self._split(self._items(self._with_home(one).parts)):
+                items = self._items(self._with_home(one).parts)
+                self.state.shared.work(sum(len(run.text) for item in items for run in item), word.at)
+                for field in self._split(items):
                     self._note_pattern(field, word)
                     made.append(joined(run.text for run in field))
             if len(made) > MAX_WORDS:
@@ -64,7 +82,9 @@ class Expander:
     def text(self, word: ShellWord) -> Traced:
         """As one text, as in an assignment: nothing is split."""
         items = self._items(self._with_home(word, assigned=True).parts)
-        return joined((joined(run.text for run in item) for item in items), " ")
+        text = joined((joined(run.text for run in item) for item in items), " ")
+        self.state.shared.work(len(text), word.at)
+        return text
 
     def pattern(self, word: ShellWord) -> list[tuple[str, bool]]:
         """As a pattern, with "was it quoted?" for each piece."""
@@ -73,6 +93,14 @@ class Expander:
     def number(self, word: ShellWord) -> int:
         """As an arithmetic expression; raises NotANumber."""
         return evaluate(self.text(word).text, self)
+
+    def number_in_condition(self, text: Traced) -> int:
+        """The same where a variable nobody sets counts as unset; raises NotANumber."""
+        self.unset_is_zero = True
+        try:
+            return evaluate(self.state.taken_as_unset(text).text, self)
+        finally:
+            self.unset_is_zero = False
 
     # Pieces -------------------------------------------------------------------------------------------------------
 
@@ -170,28 +198,17 @@ class Expander:
 
     @staticmethod
     def _split_run(text: Traced, separators: str, current: list[Run], made: _Items) -> list[Run]:
-        start = i = 0
-        while i < len(text):
-            if text.text[i] not in separators:
-                i += 1
-                continue
-            if start < i:
-                current.append(Run(text[start:i]))
-            hard = False  # a separator other than a blank: two in a row have an empty word between them
-            while i < len(text) and text.text[i] in separators:
-                if not text.text[i].isspace():
-                    if hard:
-                        break
-                    hard = True
-                i += 1
-            if current:
+        if not separators:
+            return [*current, Run(text)] if text else current
+        for match in _words_and_gaps(separators).finditer(text.text):
+            word, gap = match.groups()
+            if word:
+                current.append(Run(text[match.start() : match.end()]))
+            elif current:
                 made.append(current)
                 current = []
-            elif hard:
+            elif gap.strip():  # two separators in a row, other than blanks, have an empty word between them
                 made.append([Run(Traced(), True)])
-            start = i
-        if start < len(text):
-            current.append(Run(text[start:]))
         return current
 
     def _note_pattern(self, field: list[Run], word: ShellWord) -> None:
@@ -369,6 +386,7 @@ class Expander:
             by = self.text(part.second) if part.second else Traced()
             known = value.known and all(not is_hole(char) for text, _ in made for char in text)
             if known and "&" not in by.text:
+                self.state.shared.work(len(value) * sum(len(text) + 1 for text, _ in made), part.at)
                 if part.op[0] == "/":
                     result = pattern.replaced(made, by, value, part.op)
                 else:
@@ -401,13 +419,18 @@ class Expander:
     def number_of(self, name: str, index: int | None, depth: int) -> int:
         variable = self.state.get(name)
         if variable is None:
-            raise NotANumber((name,))
+            if not self.unset_is_zero or self.state.always_set(name):
+                raise NotANumber((name,))
+            self.state.shared.assumed.setdefault(name, -1)
+            return 0
         if variable.value is None:
             return 0
         if isinstance(variable.value, Traced):
             value = variable.value if not index else Traced()
         else:
             value = variable.value.get(index or 0, Traced())
+        if self.unset_is_zero:
+            value = self.state.taken_as_unset(value)
         if not value.known:
             raise NotANumber(self.state.shared.names_in(value.text) or (name,))
         return evaluate(value.text, self, depth)

@@ -45,7 +45,7 @@ class Files:
         except (OSError, UnicodeDecodeError):
             return None
         shared = self.state.shared
-        return shared.sources.add(text.replace("\r\n", "\n"), self._name(found))
+        return shared.sources.add(text, self._name(found))
 
     def find(self, path: Traced) -> Path | None:
         """A file that may be read, for a path as the script writes it."""

@@ -822,11 +822,17 @@ class Parser(_Words):
         match = _REDIRECT.match(self.text, self.i)
         if not match:
             return False
+        start = self.i
         self.i = match.end()
         self.blanks()
-        redirect = s.Redirect(match.group(2), self.word(), match.group(1) or "")
+        attached = self.i == match.end()
+        redirect = s.Redirect(match.group(2), self.word(), match.group(1) or "", attached=attached)
         if not redirect.target.written:
-            raise self.problem(f"`{redirect.op}` without a file")
+            line = self.text[self.text.rfind("\n", 0, start) + 1 : start + 1]
+            placeholder = re.search(r"<[^<>]*>$", line)
+            if placeholder:
+                raise self.problem(f"the placeholder {placeholder.group()}", start)
+            raise self.problem(f"`{redirect.op}` without a file", start)
         redirects.append(redirect)
         if redirect.op in ("<<", "<<-"):
             self.heredocs.append(redirect)

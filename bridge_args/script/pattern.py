@@ -3,56 +3,89 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from bridge_args.script.state import MAX_WORDS, LimitReached
 from bridge_args.script.syntax import Literal, Part, ShellWord
-from bridge_args.script.traced import Traced, plain
+from bridge_args.script.traced import Traced, joined, plain
 
 _CLASSES: Final = {
     "alnum": "a-zA-Z0-9", "alpha": "a-zA-Z", "blank": r" \t", "digit": "0-9", "lower": "a-z",
     "space": r"\s", "upper": "A-Z", "xdigit": "0-9A-Fa-f", "punct": r"!-/:-@\[-`{-~",
 }  # fmt: skip
-_MAX_STARS: Final = 6  # each star multiplies the time a match can take
-_MAX_TEXT: Final = 10_000
+_MAX_WORK: Final = 2_000_000  # characters of a text times pieces of a pattern
 _RANGE: Final = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?$")
 _LETTERS: Final = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.(-?\d+))?$")
 
 
-def regex(pattern: list[tuple[str, bool]], *, shortest: bool = False) -> str | None:
-    """A pattern as a regular expression of Python; ``pattern`` is text with "was it quoted?".
+_STAR: Final = None
+_Pieces = list["re.Pattern[str] | None"]  # one character each, or any number of any
 
-    Returns:
-        None for a pattern that would take too long.
-    """
+
+def _pieces(pattern: list[tuple[str, bool]]) -> _Pieces | None:
+    """A pattern (text with "was it quoted?"); None for one that is not read."""
     chars = [(char, quoted) for text, quoted in pattern for char in text]
-    made = ""
-    stars = 0
+    made: _Pieces = []
     i = 0
     while i < len(chars):
         char, quoted = chars[i]
         i += 1
-        if quoted:
-            made += re.escape(char)
-        elif char == "*":
-            if not made.endswith((".*", ".*?")):
-                stars += 1
-                made += ".*?" if shortest else ".*"
-        elif char == "?":
-            made += "."
-        elif char == "\\" and i < len(chars):
-            made += re.escape(chars[i][0])
+        if not quoted and char == "*":
+            if not made or made[-1] is not _STAR:
+                made.append(_STAR)
+            continue
+        source = re.escape(char)
+        if not quoted and char == "?":
+            source = "."
+        elif not quoted and char == "\\" and i < len(chars):
+            source = re.escape(chars[i][0])
             i += 1
-        elif char == "[":
+        elif not quoted and char == "[":
             end = _bracket_end(chars, i)
-            if end < 0:
-                made += r"\["
-            else:
-                made += _bracket("".join(c if not q else "\\" + c for c, q in chars[i:end]))
+            if end >= 0:
+                source = _bracket("".join(c if not q else "\\" + c for c, q in chars[i:end]))
                 i = end + 1
-        else:
-            made += re.escape(char)
-    return made if stars <= _MAX_STARS else None
+        try:
+            made.append(_one_of(source))
+        except re.error:
+            return None
+    return made
+
+
+@lru_cache(maxsize=1024)
+def _one_of(source: str) -> re.Pattern[str]:
+    return re.compile(source, re.DOTALL)
+
+
+def _ends(pieces: _Pieces, text: str) -> list[int] | None:
+    """Lengths of the beginnings of a text that the pattern fits, in order; None when that takes too long."""
+    if len(text) * len(pieces) > _MAX_WORK:
+        return None
+    last = len(pieces)
+    states = _free(pieces, {0})
+    found = [0] if last in states else []
+    for index, char in enumerate(text):
+        following = set()
+        for state in states:
+            if state == last:
+                continue
+            piece = pieces[state]
+            if piece is None:
+                following.add(state)
+            elif piece.match(char):
+                following.add(state + 1)
+        states = _free(pieces, following)
+        if not states:
+            break
+        if last in states:
+            found.append(index + 1)
+    return found
+
+
+def _free(pieces: _Pieces, states: set[int]) -> set[int]:
+    """Stars may stand for nothing."""
+    return states | {state + 1 for state in states if state < len(pieces) and pieces[state] is None}
 
 
 def _bracket_end(chars: list[tuple[str, bool]], start: int) -> int:
@@ -85,53 +118,59 @@ def _bracket(inside: str) -> str:
 
 def matches(pattern: list[tuple[str, bool]], text: str) -> bool | None:
     """Does the pattern fit the whole text? None when that cannot be told."""
-    compiled = _compiled(regex(pattern), text)
-    return None if compiled is None else compiled.fullmatch(text) is not None
+    pieces = _pieces(pattern)
+    ends = None if pieces is None else _ends(pieces, text)
+    return None if ends is None else bool(ends) and ends[-1] == len(text)
 
 
 def without(pattern: list[tuple[str, bool]], text: Traced, op: str) -> Traced | None:
     """``${NAME#pattern}`` and its relatives ``##``, ``%``, ``%%``."""
-    compiled = _compiled(regex(pattern), text.text)
-    if compiled is None or len(text) > _MAX_TEXT:
+    pieces = _pieces(pattern)
+    if pieces is None:
         return None
-    sizes = range(len(text) + 1)
-    for size in sizes if len(op) == 1 else reversed(sizes):
-        if op[0] == "#" and compiled.fullmatch(text.text, 0, size):
-            return text[size:]
-        if op[0] == "%" and compiled.fullmatch(text.text, len(text) - size):
-            return text[: len(text) - size]
-    return text
+    if op[0] == "#":
+        ends = _ends(pieces, text.text)
+        if ends is None:
+            return None
+        return text[ends[0 if len(op) == 1 else -1] :] if ends else text
+    ends = _ends(pieces[::-1], text.text[::-1])
+    if ends is None:
+        return None
+    return text[: len(text) - ends[0 if len(op) == 1 else -1]] if ends else text
 
 
 def replaced(pattern: list[tuple[str, bool]], by: Traced, text: Traced, op: str) -> Traced | None:
     """``${NAME/pattern/by}``: ``//`` all of them, ``/#`` at the beginning, ``/%`` at the end."""
-    made = regex(pattern)
-    if made is None or len(text) > _MAX_TEXT:
+    pieces = _pieces(pattern)
+    if pieces is None:
         return None
-    if not made:
-        return text
-    compiled = _compiled({"/#": r"\A(?:%s)", "/%": r"(?:%s)\Z"}.get(op, "(?:%s)") % made, text.text)
-    if compiled is None:
+    if not pieces:
+        return {"/#": by + text, "/%": text + by}.get(op, text)
+    if op == "/%":
+        ends = _ends(pieces[::-1], text.text[::-1])
+        if ends is None:
+            return None
+        return text[: len(text) - ends[-1]] + by if ends else text
+    stars = sum(piece is _STAR for piece in pieces)
+    if stars and len(text) ** 2 * len(pieces) > _MAX_WORK:
         return None
-    result = Traced()
-    done = 0
-    for match in compiled.finditer(text.text):
-        if match.end() == match.start():
-            continue
-        result += text[done : match.start()] + by
-        done = match.end()
-        if op != "//":
+    made: list[Traced] = []
+    at = 0
+    while at < len(text):
+        found = _ends(pieces, text.text[at:] if stars else text.text[at : at + len(pieces)])
+        if found is None:
+            return None
+        if found and found[-1] > 0:
+            made.append(by)
+            at += found[-1]
+            if op != "//":
+                break
+        elif op == "/#":
             break
-    return result + text[done:]
-
-
-def _compiled(made: str | None, text: str) -> re.Pattern[str] | None:
-    if made is None or len(text) > _MAX_TEXT:
-        return None
-    try:
-        return re.compile(made, re.DOTALL)
-    except re.error:
-        return None
+        else:
+            made.append(text[at : at + 1])
+            at += 1
+    return joined([*made, text[at:]])
 
 
 # ---------------------------------------------------------------- braces
@@ -148,7 +187,7 @@ def braces(word: ShellWord) -> list[ShellWord]:
         else:
             atoms.append(part)
     words = _expanded(atoms, word.at)
-    return [word] if len(words) == 1 else [_word(made, word) for made in words]
+    return [_word(made, word) for made in words]
 
 
 _Atoms = list["Traced | Part"]

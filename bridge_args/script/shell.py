@@ -7,20 +7,20 @@ read both ways, one reading after the other. Reading has bounds (``state.MAX_STE
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from bridge_args.findings import Finding
-from bridge_args.script import builtins, conditions, grammar, nested, slurm
+from bridge_args.script import builtins, conditions, grammar, nested, slurm, syntax_walk
 from bridge_args.script import syntax as s
 from bridge_args.script.arithmetic import NotANumber
 from bridge_args.script.expand import Expander
 from bridge_args.script.files import Files
 from bridge_args.script.state import (
-    MAX_TEXT,
+    MAX_WORK,
     Choice,
     Found,
     Hole,
@@ -94,15 +94,15 @@ def read_script(
     findings: list[Finding] = []
     sources = Sources()
     while True:
-        shared = Shared(sources, dict(variables or {}), source, folder, choices=dict(choices), steps=steps, text=size)
+        shared = Shared(sources, dict(variables or {}), source, folder, choices=dict(choices), steps=steps, worked=size)
         _read_once(shared, text, source, positional)
         readings.append(shared)
-        steps, size = shared.steps, shared.text
+        steps, size = shared.steps, shared.worked
         following = _next_choices(shared)
         if following is None:
             break
         choices = following
-        if len(readings) >= MAX_READINGS or size > MAX_TEXT:
+        if len(readings) >= MAX_READINGS or size > MAX_WORK:
             at = next(iter(shared.ways))[0]
             shared.say("not-read", f"conditions leave more than {MAX_READINGS} ways through the script", at, _DECIDE)
             break
@@ -342,7 +342,7 @@ class Shell:
             case s.ArithmeticCommand():
                 self.about = command.written
                 try:
-                    return int(self.expand.number(command.expression) == 0)
+                    return int(self.expand.number_in_condition(self.expand.text(command.expression)) == 0)
                 except NotANumber:
                     return None
             case s.Condition():
@@ -455,11 +455,22 @@ class Shell:
                     break
                 self.expand.number(following)
         except NotANumber as problem:
-            names = ", ".join(problem.names)
-            self.state.shared.say(
-                "not-read", f"the loop's rounds are not known{' without ' + names if names else ''}", command.at, _DECIDE
-            )
+            self._unknown_rounds(command, problem.names)
         return self.state.status
+
+    def _unknown_rounds(self, command: s.ForArithmetic, names: tuple[str, ...]) -> None:
+        """How often the loop goes round is not known: its programs are read once, what it sets is unknown."""
+        without = f" without {', '.join(names)}" if names else ""
+        self.state.shared.say("not-read", f"the loop's rounds are not known{without}", command.at, _DECIDE)
+        clauses = " ".join(clause.written for clause in command.clauses)
+        assigned = [*syntax_walk.assigned(command.body), *syntax_walk.assigned_in_arithmetic(clauses)]
+        self._forget(assigned, command.at)
+        self._loop_body(command.body)
+        self._forget(assigned, command.at)
+
+    def _forget(self, names: Iterable[str], at: int) -> None:
+        for name in names:
+            self.state.set(name, self.state.shared.hole(Hole("command", f"${name}", at, (name,))), at)
 
     def _while(self, command: s.While) -> int | None:
         result: int | None = 0
@@ -475,6 +486,7 @@ class Shell:
                 break
             result = self.state.status
             if unknown:
+                self._forget(syntax_walk.assigned(command.body), command.at)
                 break
         return result
 
@@ -492,6 +504,7 @@ class Shell:
         if isinstance(first, s.ShellWord) and first.literal in grammar.DECLARING:
             return builtins.declare(self, first.literal or "", command.words[1:])
         words = self.expand.words([word for word in command.words if isinstance(word, s.ShellWord)])
+        self._placeholder(command)
         with self.redirected(command.redirects):
             status = self.run(words, command.assignments, command.at)
         self.comment_at = command.comment_at
@@ -565,6 +578,16 @@ class Shell:
         self.record([*prefix, *words], state, at)
         return None if self.asked or name.rsplit("/", 1)[-1] in builtins.ASKING else 0
 
+    def _placeholder(self, command: s.Simple) -> None:
+        """``--image <path to image>`` is two redirections to bash, which stops when there is no such file."""
+        ops = {redirect.op for redirect in command.redirects}
+        for redirect in command.redirects:
+            if redirect.op == "<" and ops & {">", ">>"} and redirect.attached:
+                name = redirect.target.written
+                if self.files.content(self.expand.text(redirect.target)) is None:
+                    message = f"bash reads <{name} as a file for input, and > as one for output; it is no placeholder"
+                    self.state.shared.say("lost-words", message, redirect.target.at, "fill the value in, or quote it")
+
     def _lost(self, word: Traced, at: int) -> None:
         reason = "the line before does not continue here"
         if self.comment_at >= 0:
@@ -587,6 +610,8 @@ class Shell:
             self.state.set(name, self._array(assignment, before), at, exported=exported)
             return
         value = self.expand.text(assignment.value)
+        if before is None and not value.known:
+            value = self._without_itself(name, value, at)
         if before and before.integer:
             try:
                 value = plain(str(self.expand.number(assignment.value)), value.first)
@@ -599,6 +624,16 @@ class Shell:
         if assignment.append:
             value = self._appended(name, before, value, at)
         self.state.set(name, value, at, exported=exported)
+
+    def _without_itself(self, name: str, value: Traced, at: int) -> Traced:
+        """``ARGS="$ARGS --more"`` where nobody sets ARGS before: the list starts empty, as with ``+=``."""
+        for index, char in enumerate(value.text):
+            if is_hole(char) and self.state.shared.holes_in(char)[0].variable == name:
+                around = value.text[index - 1 : index] if index else value.text[index + 1 : index + 2]
+                if around.isspace() and not self.state.always_set(name):
+                    self.state.shared.assumed.setdefault(name, at)
+                    return value[:index] + value[index + 1 :]
+        return value
 
     def _appended(self, name: str, before: Variable | None, value: Traced, at: int) -> Traced:
         if before is None:

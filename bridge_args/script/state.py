@@ -14,7 +14,7 @@ from bridge_args.script.traced import FIRST_HOLE, LAST_HOLE, Traced, is_hole, pl
 from bridge_args.words import Place
 
 MAX_STEPS: Final = 20_000  # simple commands and rounds of loops, all readings of a file together
-MAX_TEXT: Final = 5_000_000  # characters put into variables, likewise
+MAX_WORK: Final = 10_000_000  # characters looked at while words are expanded and patterns compared, likewise
 MAX_VALUE: Final = 100_000  # characters of one value
 MAX_WORDS: Final = 10_000  # words of one command, elements of one array
 
@@ -94,6 +94,9 @@ class Sources:
 
     def add(self, text: str, name: str) -> Traced:
         """The text of a file, traced; the same file again has the same positions."""
+        text = text.replace("\r\n", "\n")
+        if text.endswith("\\"):
+            text += "\n"  # bash drops a backslash at the end of a file
         known = self._known.get((name, text))
         if known is not None:
             return known
@@ -140,7 +143,7 @@ class Shared:
     ways: dict[Choice, tuple[str, ...]] = field(default_factory=dict)  # the ways there are, in words
     slurm: bool = False
     steps: int = 0
-    text: int = 0
+    worked: int = 0
     exits: list[tuple[int, int | None]] = field(default_factory=list)  # where ``exit`` stands, and its status
     unread: list[tuple[str, int]] = field(default_factory=list)  # scripts started that are not beside this one
     overruled: dict[str, int] = field(default_factory=dict)  # --set names that the script sets itself
@@ -174,12 +177,16 @@ class Shared:
         if self.steps > MAX_STEPS:
             raise LimitReached(f"more than {MAX_STEPS} steps", at)
 
+    def work(self, size: int, at: int) -> None:
+        self.worked += size
+        if self.worked > MAX_WORK:
+            raise LimitReached("values are too long", at)
+
     def charge(self, size: int, at: int) -> None:
-        self.text += size
+        """A value of that many characters is made."""
         if size > MAX_VALUE:
             raise LimitReached(f"a value of more than {MAX_VALUE} characters", at)
-        if self.text > MAX_TEXT:
-            raise LimitReached(f"more than {MAX_TEXT} characters put into variables", at)
+        self.work(size, at)
 
     def say(self, kind: str, message: str, at: int, remedy: str = "") -> None:
         finding = Finding(kind, message, remedy, place=self.sources.place(at))
@@ -294,6 +301,13 @@ class State:
             "".join(char for char in text.text if not self._is_unset(char)),
             tuple(at for char, at in zip(text.text, text.at, strict=True) if not self._is_unset(char)),
         )
+
+    def taken_as_unset(self, text: Traced) -> Traced:
+        """The same, remembering which variables were taken so."""
+        for hole in self.shared.holes_in(text.text):
+            if hole.variable and not self.always_set(hole.variable):
+                self.shared.assumed.setdefault(hole.variable, hole.at)
+        return self.as_unset(text)
 
     def _is_unset(self, char: str) -> bool:
         if not is_hole(char):

@@ -106,6 +106,7 @@ class Redirect:
     target: ShellWord
     fd: str = ""
     body: ShellWord | None = None
+    attached: bool = False  # no blank before the target
 
 
 @dataclass(frozen=True, slots=True)
