@@ -65,7 +65,7 @@ def apply(
             elif isinstance(value, Rejected):
                 done.findings.append(_about("bridge-rejects", value.reason, key, given))
             else:
-                _decide(key, value, origin, row, schema, done)
+                _decide(key, value, origin, row, schema, given, done)
     in_order = sorted(done.assignments, key=lambda path: _order(path, schema, classes, unsaid.places))
     done.assignments = {path: done.assignments[path] for path in in_order}
     return done
@@ -139,14 +139,16 @@ def _row(
     done.outcomes[name] = Outcome(name, row.fate, paths, row.reason or row.note, typed is not None, row)
 
 
-def _decide(path: str, value: Any, origin: Origin, row: Row, schema: Schema, done: Applied) -> None:
-    """What a builder decided; a setting that a user gave stays the user's."""
+def _decide(path: str, value: Any, origin: Origin, row: Row, schema: Schema, given: Given, done: Applied) -> None:
+    """What a builder decided; written where it differs from Bridge, or the user gave the argument of that name."""
     known = schema.find(path, done.classes)
     assert known is not None, f"{row.place}: {path} was decided, which Bridge {schema.version} does not have"
     value = fit(value, known, schema)
-    if not known.required and not known.environment and to_plain(value) == known.default:
+    name = path.rpartition(".")[2]
+    asked = name in given.typed and name in origin.arguments
+    if not (asked or known.required or known.environment) and to_plain(value) == known.default:
         return
-    if path not in done.assignments or origin.kind == "flag":
+    if path not in done.assignments:
         done.assignments[path] = Assignment(path, value, origin, row)
 
 
