@@ -12,7 +12,8 @@ from bridge_args.script.command import Command, read_command
 from bridge_args.words import Word, as_words
 
 if TYPE_CHECKING:
-    from bridge_args.script.shell import Script, Started
+    from bridge_args.script.shell import Script
+    from bridge_args.script.started import Started
 
 _PRETRAIN: Final = re.compile(r"(^|/)pretrain_\w+\.py$")
 _MAX_SCRIPT: Final = 500_000  # bytes; the largest public launch script met has 40 kB

@@ -81,7 +81,9 @@ printed = st.one_of(
     st.builds("$(echo {} | tr a-b x-y)".format, plain),
     st.builds("$(basename /d/{}.json .json)".format, st.sampled_from(["m", "x.y"])),
 )
-expansion = st.one_of(parameters(SCALARS), arrays, arithmetic, printed, st.sampled_from(["$@", "$#", "$1", "$*", "${@:2}"]))
+expansion = st.one_of(
+    parameters(SCALARS), arrays, arithmetic, printed, st.sampled_from(["$@", "$#", "$1", "$*", "${@:2}"])
+)
 piece = st.one_of(
     plain,
     anything.map(single_quoted),
@@ -107,7 +109,6 @@ test = st.one_of(
 )
 
 
-
 assigned = st.one_of(
     st.builds("{}={}".format, st.sampled_from("ABC"), word),
     st.builds("{}+={}".format, st.sampled_from("ABC"), word),
@@ -120,9 +121,9 @@ assigned = st.one_of(
     st.builds("{}[{}]={}".format, st.sampled_from(ARRAYS), st.integers(0, 3), word),
     st.builds("set -- {}".format, words),
     st.builds("read -r A B <<< {}".format, plain.map(double_quoted)),
-    st.builds("read -ra X <<< \"{} {}\"".format, plain, plain),
+    st.builds('read -ra X <<< "{} {}"'.format, plain, plain),
     st.builds("C=$(cat <<EOF\n{} $A\n$((N + 1))\nEOF\n)".format, plain),
-    st.builds("mapfile -t Y <<'EOF'\n{}\n{}\nEOF".format, plain, plain),
+    st.builds("mapfile -t Y <<'EOF'\n{}\n{}\nEOF\n".format, plain, plain),
     st.builds("unset {}".format, st.sampled_from("CX")),
     st.just("shift"),
 )
@@ -134,7 +135,11 @@ statement = st.recursive(
         st.builds("{} || {{ {}\n}}".format, test, inner),
         st.builds('case "$A" in\n{}) {} ;;\n{}|b*) {} ;;\n*) {}\nesac'.format, pattern, inner, pattern, inner, inner),
         st.builds("for A in {}; do\n{}\ndone".format, words, inner),
-        st.builds("for ((M = 0; M < {}; M++)); do\n{}\ndone".format, st.integers(0, 2), assigned.filter(lambda s: "M" not in s)),
+        st.builds(
+            "for ((M = 0; M < {}; M++)); do\n{}\ndone".format,
+            st.integers(0, 2),
+            assigned.filter(lambda s: "M" not in s),
+        ),
         st.builds("( {}\n)".format, inner),
         st.builds("g() {{ local A=$1\n{}\n}}\ng {}".format, inner, words),
         st.builds("{}\n{}".format, inner, inner),
@@ -158,12 +163,11 @@ def test_made_up_scripts_are_read_as_bash_reads_them(script: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         expected = by_bash.passed(script, Path(folder))
     read = read_script(script, "train.sh")
-    if any(finding.level == "error" for finding in read.findings):
-        return  # the report names what is not read
+    assert not [finding for finding in read.findings if finding.level == "error"]
     known = [s for s in read.commands if s.words[0].text == "torchrun"]
     if any(started.when or any(word.unresolved for word in started.words) for started in known):
-        return  # likewise
-    ours = [[word.text for word in started.words] for started in known]
+        return  # the report names what is not known: a division by zero, a pattern that takes too long
+    ours = without_repetition([[word.text for word in started.words] for started in known])
     assert ours == without_repetition(expected)
 
 

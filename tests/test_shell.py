@@ -1,5 +1,7 @@
 """Launch scripts are read as bash reads them; bash itself is the judge, with stubs in place of programs (by_bash.py)."""
 
+# ruff: noqa: E501  a script on one line can be compared with its neighbours
+
 from __future__ import annotations
 
 import os
@@ -9,8 +11,9 @@ from pathlib import Path
 import by_bash
 import pytest
 
-from bridge_args.script.shell import Script, Started, read_script
+from bridge_args.script.shell import Script, read_script
 from bridge_args.script.slurm import variables as slurm_variables
+from bridge_args.script.started import Started
 
 # ---------------------------------------------------------------- known wholly: word for word
 
@@ -177,7 +180,7 @@ def test_files_beside_the_script_are_read(tmp_path: Path) -> None:
         "env.list": "A=x\nB=y\n",
         "args.txt": "--from file\n--more\n",
         "inner.sh": '#!/bin/bash\ntorchrun --inner "$@" $EXPORTED\n',
-        "sub.sh": 'N=${1:-none}\n. ./common.sh\n',
+        "sub.sh": "N=${1:-none}\n. ./common.sh\n",
     }
     script = (
         'HERE=$(cd "$(dirname "$0")" && pwd)\nsource $HERE/common.sh\nmodel_args "a b"\nset -a; source env.list; set +a\n'
@@ -202,7 +205,7 @@ def test_words_and_variables_of_our_own_command_line(tmp_path: Path) -> None:
 
 
 def test_places_are_the_users_lines() -> None:
-    read = read_script("A=(\n  --x 1\n)\ntorchrun \\\n  --lr 2 \\\n  \"${A[@]}\"\n", "train.sh")
+    read = read_script('A=(\n  --x 1\n)\ntorchrun \\\n  --lr 2 \\\n  "${A[@]}"\n', "train.sh")
     assert {word.text: str(word.place) for word in only(read).words} == {
         "torchrun": "train.sh:4", "--lr": "train.sh:5", "2": "train.sh:5", "--x": "train.sh:2", "1": "train.sh:2",
     }  # fmt: skip
@@ -238,7 +241,12 @@ def test_an_unset_variable_stays_and_is_named_once() -> None:
 
 def test_unknown_names_do_not_run_into_what_follows() -> None:
     script = "D=$DATA\ntorchrun ${D}_x $D/y ${D}[0] ${D}.z\n"
-    assert [w.text for w in only(read_script(script, "x")).words[1:]] == ["${DATA}_x", "$DATA/y", "${DATA}[0]", "$DATA.z"]
+    assert [w.text for w in only(read_script(script, "x")).words[1:]] == [
+        "${DATA}_x",
+        "$DATA/y",
+        "${DATA}[0]",
+        "$DATA.z",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -395,7 +403,7 @@ ENDLESS = {
     "two functions": "f() { g $1$1; }; g() { f $1$1; }\nf x\n",
     "a script that sources itself": ". ./self.sh\n",
     "a script that runs itself": "bash self.sh\n",
-    "eval of itself": "X='eval \"$X\"'\neval \"$X\"\n",
+    "eval of itself": 'X=\'eval "$X"\'\neval "$X"\n',
     "doubling": "A=x; while true; do A=$A$A; done\n",
     "doubling arrays": 'A=(x); while true; do A+=("${A[@]}"); done\n',
     "braces": "torchrun {1..9999}{1..9999}{1..9999}\n",
@@ -406,7 +414,9 @@ ENDLESS = {
     "nested parentheses": "((" + "(" * 5000 + "1" + ")" * 5000 + "))\n",
     "many arithmetics left open": "$((" * 20_000 + "\n",
     "many conditions": "".join(f"if [ -f /x{i} ]; then A{i}=1; fi\n" for i in range(40)) + "torchrun 1\n",
-    "hard patterns": "A=" + "a" * 5000 + "\n[[ $A == *a*a*a*a*a*a*a*a*b ]] && x=1\necho ${A//*a*a*a*a*a*b/x}\n[[ $A =~ (a+)+b ]]\n",
+    "hard patterns": "A="
+    + "a" * 5000
+    + "\n[[ $A == *a*a*a*a*a*a*a*a*b ]] && x=1\necho ${A//*a*a*a*a*a*b/x}\n[[ $A =~ (a+)+b ]]\n",
     "numbers": "A=2; for ((i = 0; i < 100; i++)); do A=$((A ** 60)); done\n",
     "many quotes": "torchrun " + "'a'\"b\"" * 20_000 + "\n",
     "many lines": "A+=xxxxxxxxxx\n" * 15_000 + "torchrun ok\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -16,6 +17,11 @@ _LEVELS: Final = (
     ("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", ">", "<=", ">="), ("<<", ">>"),
     ("+", "-"), ("*", "/", "%"),
 )  # fmt: skip
+_OPERATIONS: Final[dict[str, Callable[[int, int], int]]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "<<": operator.lshift, ">>": operator.rshift,
+    "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
+    "&": operator.and_, "|": operator.or_, "^": operator.xor,
+}  # fmt: skip
 _ASSIGNING: Final = ("=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>=")
 _MAX_DEPTH: Final = 40
 
@@ -232,14 +238,7 @@ def _apply(op: str, left: int, right: int) -> int:
         return _wrap(quotient) if op == "/" else left - right * quotient
     if op in ("<<", ">>"):
         right %= 64
-    made = {
-        "+": lambda: left + right, "-": lambda: left - right, "*": lambda: left * right,
-        "<<": lambda: left << right, ">>": lambda: left >> right,
-        "<": lambda: left < right, ">": lambda: left > right, "<=": lambda: left <= right, ">=": lambda: left >= right,
-        "==": lambda: left == right, "!=": lambda: left != right,
-        "&": lambda: left & right, "|": lambda: left | right, "^": lambda: left ^ right,
-    }[op]()  # fmt: skip
-    return _wrap(int(made))
+    return _wrap(int(_OPERATIONS[op](left, right)))
 
 
 def _wrap(value: int) -> int:

@@ -307,7 +307,9 @@ class _Reader:
             if program == "mpirun" and name in ("mca", "gmca"):
                 self.at += 1  # a second value
             if name in _HANDED_OVER.get(program, ()) and isinstance(value, str):
-                self.environment.update(_assigned(value.split(",") if program in ("apptainer", "singularity") else [value]))
+                self.environment.update(
+                    _assigned(value.split(",") if program in ("apptainer", "singularity") else [value])
+                )
                 continue
             name = known.renamed.get(name, name)
             if isinstance(value, str) and name in _NUMERIC:

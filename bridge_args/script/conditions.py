@@ -1,4 +1,4 @@
-"""``test``, ``[ ]`` and ``[[ ]]``: True, False, or None when it cannot be told. Facts: bash(1), CONDITIONAL EXPRESSIONS.
+"""``test``, ``[ ]`` and ``[[ ]]``: True, False, or None when it cannot be told (bash(1), CONDITIONAL EXPRESSIONS).
 
 A variable that nobody sets reads as empty here, as bash would read it; that is remembered (``Shared.assumed``).
 """

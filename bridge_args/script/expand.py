@@ -7,9 +7,9 @@ patterns stay as they are written: which files there are is not known.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from bridge_args.script import pattern
@@ -51,8 +51,6 @@ def _words_and_gaps(separators: str) -> re.Pattern[str]:
         space = f"[{blanks}]*" if blanks else ""
         gap = f"{space}[{others}]{space}" + (f"|{gap}" if gap else "")
     return re.compile(f"([^{blanks}{others}]+)|({gap})")
-
-
 
 
 class Expander:
@@ -315,16 +313,20 @@ class Expander:
         argument = part.argument or ShellWord((), part.at)
         if there is None:
             text = joined(values or [])
-            return self._runs([self._unknown(part.written, part.at, self.state.shared.names_in(text.text))], part.quoted)
+            return self._runs(
+                [self._unknown(part.written, part.at, self.state.shared.names_in(text.text))], part.quoted
+            )
         if operator == "+":
             return self._items(argument.parts, splits=not part.quoted) if there else self._runs([Traced()], part.quoted)
         if there and values is None:
-            return self._runs([self.state.unset_hole(part.name, "${%s}" % part.name, part.at)], part.quoted)
+            return self._runs([self.state.unset_hole(part.name, f"${{{part.name}}}", part.at)], part.quoted)
         if there or operator == "?":
             if not there:
                 said = self.text(argument).text
                 hole = self.state.shared.hole(
-                    Hole("variable", "${%s}" % part.name, part.at, (part.name,), part.name, required=said or "is not set")
+                    Hole(
+                        "variable", f"${{{part.name}}}", part.at, (part.name,), part.name, required=said or "is not set"
+                    )
                 )
                 return self._runs([hole], part.quoted)
             if many and part.quoted and "*" in (part.name, part.index):
@@ -407,10 +409,12 @@ class Expander:
         values, _ = self._values(direct)
         name = values[0].text if values else ""
         if part.op == "" and part.argument is None and _NAME.match(name):
-            return self._parameter(Parameter(name, "${%s}" % name, part.at, part.quoted))
+            return self._parameter(Parameter(name, f"${{{name}}}", part.at, part.quoted))
         if part.op and _NAME.match(name):
             return self._parameter(
-                Parameter(name, part.written, part.at, part.quoted, op=part.op, argument=part.argument, second=part.second)
+                Parameter(
+                    name, part.written, part.at, part.quoted, op=part.op, argument=part.argument, second=part.second
+                )
             )
         return self._runs([self._unknown(part.written, part.at, (part.name,))], part.quoted)
 

@@ -1,6 +1,6 @@
 """bash's grammar: text -> ``syntax.Sequence``. A recursive descent that reads one complete command after the other.
 
-Two sorts of things are read apart from each other, as bash does: words with what is inside them (``_Words``), and the
+Two sorts of things are read apart from each other, as bash does: words with what is inside them (``Words``), and the
 commands and structures made of them (``Parser``). Facts: bash(1), sections SHELL GRAMMAR, QUOTING and EXPANSION.
 """
 
@@ -12,16 +12,11 @@ from functools import lru_cache
 from typing import Final
 
 from bridge_args.script import syntax as s
-from bridge_args.script.traced import Traced, joined, plain
+from bridge_args.script.inside_words import MAX_DEPTH, META, NAME, SyntaxProblem, Words
+from bridge_args.script.traced import Traced, joined
 
 DECLARING: Final = frozenset(("export", "declare", "local", "readonly", "typeset"))
-MAX_DEPTH: Final = 60
-MAX_EXPRESSION: Final = 5_000  # characters of one arithmetic expression or index
 
-_META: Final = frozenset(" \t\n|&;()<>")
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PLAIN: Final = re.compile(r"[^\s|&;()<>\\'\"$`]+|[^\S \t\n]+")
-_NOT_SPECIAL: Final = re.compile(r"[^\"\\$`]+")  # in double quotes
 _BLANKS: Final = re.compile(r"[ \t]+")
 _ASSIGNED: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\[|\+?=)")
 _REDIRECT: Final = re.compile(r"(\d+|\{[A-Za-z_]\w*\})?(<<<|<<-|<<|&>>|&>|<>|<&|>>|>&|>\||>(?!\()|<(?!\())")
@@ -29,18 +24,6 @@ _FUNCTION: Final = re.compile(r"([^\s|&;()<>$`'\"\\=#]+)[ \t]*\([ \t]*\)")
 _RESERVED: Final = re.compile(
     r"(?:if|then|elif|else|fi|for|while|until|do|done|case|esac|function|select|coproc|time|\{|\}|!|\[\[)(?=[\s;&|()<>]|$)"
 )
-_OPERATORS: Final = re.compile(r":[-=?+]|##|%%|//|/#|/%|\^\^|,,|[-=?+#%/^,@:]")
-_ANSI: Final = re.compile(r"\\(?:([abeEfnrtv\\'\"?])|x([0-9a-fA-F]{1,2})|([0-7]{1,3})|u([0-9a-fA-F]{1,4})|c(.))")
-_ANSI_LETTERS: Final = dict(zip("abeEfnrtv\\'\"?", "\a\b\x1b\x1b\f\n\r\t\v\\'\"?", strict=True))
-
-
-class SyntaxProblem(Exception):
-    """The text is no bash, or a construct that is not read: ``what`` in words, ``at`` as a position of ``Traced``."""
-
-    def __init__(self, what: str, at: int) -> None:
-        super().__init__(what)
-        self.what = what
-        self.at = at
 
 
 @lru_cache(maxsize=256)
@@ -58,321 +41,7 @@ def read(source: Traced) -> tuple[s.Sequence, SyntaxProblem | None]:
         return s.Sequence(tuple(items)), problem
 
 
-class _Words:
-    """A position in the text, and the words that start there."""
-
-    def __init__(self, source: Traced, depth: int = 0, start: int = 0) -> None:
-        self.source = source
-        self.text = source.text
-        self.i = start
-        self.depth = depth
-        if depth > MAX_DEPTH:
-            raise self.problem(f"a construct nested more than {MAX_DEPTH} deep")
-
-    # The position -------------------------------------------------------------------------------------------------
-
-    @property
-    def end(self) -> bool:
-        return self.i >= len(self.text)
-
-    def char(self, ahead: int = 0) -> str:
-        index = self.i + ahead
-        return self.text[index] if index < len(self.text) else ""
-
-    def starts(self, text: str) -> bool:
-        return self.text.startswith(text, self.i)
-
-    def place(self, index: int | None = None) -> int:
-        index = self.i if index is None else index
-        if index < len(self.source.at):
-            return self.source.at[index]
-        return self.source.at[-1] if self.source.at else -1
-
-    def problem(self, what: str, index: int | None = None) -> SyntaxProblem:
-        return SyntaxProblem(what, self.place(index))
-
-    # Words --------------------------------------------------------------------------------------------------------
-
-    def word(self, ends: Callable[[str], bool] | None = None) -> s.ShellWord:
-        """One word; it ends before an unquoted character that ``ends``, by default one of bash's metacharacters."""
-        start = self.i
-        parts: list[s.Part] = []
-        stop = ends or _META.__contains__
-        while not self.end:
-            char = self.char()
-            if ends is None and char in "<>" and self.char(1) == "(":
-                parts.append(self._process())
-                continue
-            if stop(char):
-                if ends is None and char == "(" and parts and self.text[self.i - 1] in "@?*+!":
-                    raise self.problem("an extended pattern")
-                break
-            self._piece(parts, stop, metacharacters=ends is None)
-        return s.ShellWord(tuple(parts), self.place(start), self.text[start : self.i])
-
-    def _piece(self, parts: list[s.Part], stop: Callable[[str], bool], metacharacters: bool = False) -> None:
-        char = self.char()
-        if char == "\\":
-            if self.char(1) == "\n":
-                self.i += 2
-                return
-            parts.append(s.Literal(self.source[self.i + 1 : self.i + 2] or self.source[self.i : self.i + 1], True))
-            self.i += 2
-        elif char == "'":
-            end = self.text.find("'", self.i + 1)
-            if end < 0:
-                raise self.problem("a quote that is not closed")
-            parts.append(s.Literal(self.source[self.i + 1 : end], True))
-            self.i = end + 1
-        elif char == '"':
-            self._double_quoted(parts)
-        elif char == "$" and self.char(1) == "'":
-            self._ansi_quoted(parts)
-        elif char == "$" and self.char(1) == '"':
-            self.i += 1
-            self._double_quoted(parts)
-        elif char in "$`":
-            self._expansion(parts, quoted=False)
-        else:
-            match = _PLAIN.match(self.text, self.i)
-            last = match.end() if match else self.i + 1
-            cut = last if metacharacters else next((k for k in range(self.i + 1, last) if stop(self.text[k])), last)
-            parts.append(s.Literal(self.source[self.i : cut]))
-            self.i = cut
-
-    def _double_quoted(self, parts: list[s.Part]) -> None:
-        start = self.i
-        self.i += 1
-        before = len(parts)
-        self._quoted_text(parts, '"', start)
-        self.i += 1
-        if len(parts) == before:
-            parts.append(s.Literal(Traced(), True))
-
-    def _quoted_text(self, parts: list[s.Part], closer: str, start: int, escapes: str = '"\\$`') -> None:
-        """Text as between double quotes, up to ``closer`` or, if that is empty, the end."""
-        begin = self.i
-        while True:
-            match = _NOT_SPECIAL.match(self.text, self.i)
-            self.i = match.end() if match else self.i
-            if self.end:
-                break
-            char = self.char()
-            if char == "\\" and self.char(1) in (*escapes, "\n"):
-                self._keep(parts, begin)
-                if self.char(1) != "\n":
-                    parts.append(s.Literal(self.source[self.i + 1 : self.i + 2], True))
-                self.i += 2
-                begin = self.i
-            elif char and char == closer:
-                self._keep(parts, begin)
-                return
-            elif char in "$`":
-                self._keep(parts, begin)
-                self._expansion(parts, quoted=True)
-                begin = self.i
-            else:
-                self.i += 1
-        if closer:
-            raise self.problem("a quote that is not closed", start)
-        self._keep(parts, begin)
-
-    def _keep(self, parts: list[s.Part], begin: int) -> None:
-        if begin < self.i:
-            parts.append(s.Literal(self.source[begin : self.i], True))
-
-    def _ansi_quoted(self, parts: list[s.Part]) -> None:
-        start = self.i
-        self.i += 2
-        text = Traced()
-        while self.char() != "'":
-            if self.end:
-                raise self.problem("a quote that is not closed", start)
-            match = _ANSI.match(self.text, self.i)
-            if match:
-                letter, hexa, octal, unicode, control = match.groups()
-                if letter:
-                    made = _ANSI_LETTERS[letter]
-                elif control:
-                    made = chr(ord(control.upper()) ^ 64)
-                else:
-                    made = chr(int(hexa or unicode or octal, 8 if octal else 16))
-                text += plain(made, self.place())
-                self.i = match.end()
-            else:
-                text += self.source[self.i : self.i + 1]
-                self.i += 1
-        self.i += 1
-        parts.append(s.Literal(text, True))
-
-    def text_word(self, heredoc: bool = False) -> s.ShellWord:
-        """All of the text as between double quotes: a here-document, or an arithmetic expression."""
-        parts: list[s.Part] = []
-        self._quoted_text(parts, "", 0, "\\$`" if heredoc else '"\\$`')
-        return s.ShellWord(tuple(parts), self.place(0), self.text)
-
-    # Expansions ---------------------------------------------------------------------------------------------------
-
-    def _expansion(self, parts: list[s.Part], quoted: bool) -> None:
-        start = self.i
-        at = self.place()
-        if self.char() == "`":
-            parts.append(self._backquoted(quoted))
-        elif self.starts("$((") and (end := self._arithmetic_end()) >= 0:
-            expression = _Words(self.source[start + 3 : end], self.depth + 1).text_word()
-            self.i = end + 2
-            parts.append(s.Arithmetic(expression, self.text[start : self.i], at, quoted))
-        elif self.starts("$["):
-            end = self.text.find("]", start)
-            if end < 0:
-                raise self.problem("`$[` without its closing bracket")
-            expression = _Words(self.source[start + 2 : end], self.depth + 1).text_word()
-            self.i = end + 1
-            parts.append(s.Arithmetic(expression, self.text[start : self.i], at, quoted))
-        elif self.starts("$("):
-            inner = Parser(self.source, self.depth + 1, start + 2)
-            body = inner.sequence(lambda: inner.char() == ")")
-            if inner.end:
-                raise self.problem("`$(` without its closing parenthesis", start)
-            self.i = inner.i + 1
-            parts.append(s.Substitution(body, self.text[start : self.i], at, quoted))
-        elif self.starts("${"):
-            parts.append(self._braced(quoted))
-        else:
-            match = _NAME.match(self.text, start + 1)
-            if match:
-                self.i = match.end()
-                parts.append(s.Parameter(match.group(), self.text[start : self.i], at, quoted))
-            elif self.char(1) and self.char(1) in "@*#?$!-0123456789":
-                self.i += 2
-                parts.append(self._special(self.text[start + 1], self.text[start : self.i], at, quoted))
-            else:
-                self.i += 1
-                parts.append(s.Literal(self.source[start : self.i], quoted))
-
-    @staticmethod
-    def _special(name: str, written: str, at: int, quoted: bool) -> s.Parameter:
-        return s.Parameter(name, written, at, quoted, index=name if name in "@*" else None)
-
-    def _arithmetic_end(self) -> int:
-        """Where the ``))`` of a ``$((`` stands; -1 when it is a command substitution that begins with a subshell."""
-        depth = 0
-        for index in range(self.i + 3, min(len(self.text), self.i + MAX_EXPRESSION)):
-            char = self.text[index]
-            if char == "(":
-                depth += 1
-            elif char == ")":
-                if depth == 0:
-                    return index if self.text.startswith("))", index) else -1
-                depth -= 1
-        return -1
-
-    def _backquoted(self, quoted: bool) -> s.Substitution:
-        start = self.i
-        at = self.place()
-        kept: list[int] = []
-        self.i += 1
-        while self.char() != "`":
-            if self.end:
-                raise self.problem("a backquote that is not closed", start)
-            if self.char() == "\\" and self.char(1) in (*"\\`$", *('"' if quoted else "")):
-                self.i += 1
-            kept.append(self.i)
-            self.i += 1
-        self.i += 1
-        inside = Traced("".join(self.text[i] for i in kept), tuple(self.source.at[i] for i in kept))
-        inner = Parser(inside, self.depth + 1)
-        body = inner.sequence(lambda: False)
-        return s.Substitution(body, self.text[start : self.i], at, quoted)
-
-    def _process(self) -> s.Process:
-        start = self.i
-        inner = Parser(self.source, self.depth + 1, start + 2)
-        inner.sequence(lambda: inner.char() == ")")
-        if inner.end:
-            raise self.problem("`<(` without its closing parenthesis", start)
-        self.i = inner.i + 1
-        return s.Process(self.text[start : self.i], self.place(start))
-
-    def _braced(self, quoted: bool) -> s.Parameter:
-        start = self.i
-        at = self.place()
-        self.i += 2
-        length = self.char() == "#" and self.char(1) not in ("}", "")
-        indirect = self.char() == "!" and self.char(1) not in ("}", "")
-        if length or indirect:
-            self.i += 1
-        name = self._parameter_name(start)
-        index: str | s.ShellWord | None = name if name in ("@", "*") else None
-        if self.char() == "[":
-            index = self._subscript()
-        match = _OPERATORS.match(self.text, self.i)
-        op, argument, second = "", None, None
-        if match and self.char() != "}":
-            op = match.group()
-            self.i = match.end()
-            literal = quoted and op.lstrip(":") in "-=?+"
-            if op[0] == "/":
-                argument = self._inside(quoted, literal, "/}")
-                if self.char() == "/":
-                    self.i += 1
-                    second = self._inside(quoted, literal, "}")
-            elif op == ":":
-                argument = self._inside(quoted, literal, ":}")
-                if self.char() == ":":
-                    self.i += 1
-                    second = self._inside(quoted, literal, "}")
-            else:
-                argument = self._inside(quoted, literal, "}")
-        if self.char() != "}":
-            raise self.problem("`${` without its closing brace" if self.end else "an expansion with `${`", start)
-        self.i += 1
-        return s.Parameter(
-            name, self.text[start : self.i], at, quoted, length, indirect, index, op, argument, second
-        )  # fmt: skip
-
-    def _parameter_name(self, start: int) -> str:
-        match = _NAME.match(self.text, self.i) or re.compile(r"\d+|[@*#?$!-]").match(self.text, self.i)
-        if not match:
-            raise self.problem("an expansion with `${`", start)
-        self.i = match.end()
-        return match.group()
-
-    def _subscript(self) -> str | s.ShellWord:
-        start = self.i
-        depth = 0
-        for index in range(start, min(len(self.text), start + MAX_EXPRESSION)):
-            depth += {"[": 1, "]": -1}.get(self.text[index], 0)
-            if depth == 0:
-                inside = self.source[start + 1 : index]
-                self.i = index + 1
-                if inside.text in ("@", "*"):
-                    return inside.text
-                return _Words(inside, self.depth + 1).word(lambda char: False)
-        raise self.problem("`[` without its closing bracket")
-
-    def _inside(self, quoted: bool, literal: bool, closers: str) -> s.ShellWord:
-        """The argument of an operator in ``${...}``; ``literal``: as between double quotes, as the whole is."""
-        start = self.i
-        parts: list[s.Part] = []
-        while not self.end and self.char() not in closers:
-            char = self.char()
-            if literal and char == '"':
-                self._double_quoted(parts)
-            elif literal and char not in "$`\\":
-                parts.append(s.Literal(self.source[self.i : self.i + 1], True))
-                self.i += 1
-            elif literal and char == "\\" and self.char(1) not in (*'"\\$`}', "\n"):
-                parts.append(s.Literal(self.source[self.i : self.i + 1], True))
-                self.i += 1
-            elif char in "$`":
-                self._expansion(parts, quoted)
-            else:
-                self._piece(parts, closers.__contains__)
-        return s.ShellWord(tuple(parts), self.place(start), self.text[start : self.i])
-
-
-class Parser(_Words):
+class Parser(Words):
     """Commands and structures."""
 
     def __init__(self, source: Traced, depth: int = 0, start: int = 0) -> None:
@@ -429,7 +98,7 @@ class Parser(_Words):
         if quoted:
             redirect.body = s.ShellWord((s.Literal(body, True),), self.place(), body.text)
         else:
-            redirect.body = _Words(body, self.depth + 1).text_word(heredoc=True)
+            redirect.body = Words(body, self.depth + 1).text_word(heredoc=True)
 
     def reserved(self) -> str:
         match = _RESERVED.match(self.text, self.i)
@@ -445,7 +114,7 @@ class Parser(_Words):
 
     def line(self) -> list[s.AndOr]:
         """Everything up to the next newline: what bash reads before it runs it."""
-        items = []
+        items: list[s.AndOr] = []
         while True:
             self.blanks()
             if self.end:
@@ -461,7 +130,7 @@ class Parser(_Words):
 
     def sequence(self, stop: Callable[[], bool]) -> s.Sequence:
         """Commands until ``stop`` says so at the beginning of one, or the text ends."""
-        items = []
+        items: list[s.AndOr] = []
         while True:
             self.newlines()
             if self.end or stop():
@@ -615,7 +284,7 @@ class Parser(_Words):
         self.blanks()
         if self.starts("(("):
             return self._for_arithmetic(start, at)
-        match = _NAME.match(self.text, self.i)
+        match = NAME.match(self.text, self.i)
         if not match:
             raise self.problem("`for` without a name")
         self.i = match.end()
@@ -639,7 +308,7 @@ class Parser(_Words):
         self.i = end + 2
         clauses = []
         for text in inside.text.split(";"):
-            clauses.append(_Words(inside[: len(text)], self.depth + 1).text_word())
+            clauses.append(Words(inside[: len(text)], self.depth + 1).text_word())
             inside = inside[len(text) + 1 :]
         if len(clauses) != 3:
             raise self.problem("`for ((` without its three parts", start)
@@ -682,7 +351,7 @@ class Parser(_Words):
             self.i -= 1
             end = self._arithmetic_end()
             if end >= 0:
-                expression = _Words(self.source[self.i + 3 : end], self.depth + 1).text_word()
+                expression = Words(self.source[self.i + 3 : end], self.depth + 1).text_word()
                 self.i = end + 2
                 return lambda written, to: s.ArithmeticCommand(at, expression, written=written, redirects=to)
             self.i += 1
@@ -810,7 +479,7 @@ class Parser(_Words):
             if not words or declaring:
                 assignment = self._assignment()
                 if assignment:
-                    (words if words else assignments).append(assignment)  # type: ignore[arg-type]
+                    (words if words else assignments).append(assignment)
                     continue
             if char == "(":
                 raise self.problem("`(` where a word should be")
@@ -859,7 +528,7 @@ class Parser(_Words):
         self.i += 2 if append else 1
         if self.char() == "(":
             return s.Assignment(match.group(1), self._array(), at, append, index)
-        value = s.ShellWord((), self.place()) if self.end or self.char() in _META else self.word()
+        value = s.ShellWord((), self.place()) if self.end or self.char() in META else self.word()
         return s.Assignment(match.group(1), value, at, append, index)
 
     def _array(self) -> s.Array:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from bridge_args.script import slurm
 from bridge_args.script.programs import LAUNCHERS, SHELLS
-from bridge_args.script.state import State, Variable
+from bridge_args.script.state import Leave, State, Variable
 from bridge_args.script.traced import Traced, joined, plain
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ def _remote(shell: Shell, state: State, words: Sequence[Traced], first: int) -> 
             break
     if index >= len(words) and shell.stdin.text is None:
         return False
-    text = joined(words[index:], " ") if index < len(words) else shell.stdin.text
-    assert text is not None
-    _inside(shell, state, text, words, first, plain("bash"), (), prefix=words[:first])
+    inner = joined(words[index:], " ") if index < len(words) else shell.stdin.text
+    assert inner is not None
+    _inside(shell, state, inner, words, first, plain("bash"), (), prefix=words[:first])
     return True
 
 
@@ -153,7 +153,7 @@ def _inside(
     prefix: Sequence[Traced] | None = None,
 ) -> None:
     """Read the text of an inner shell; it knows what is exported to it."""
-    from bridge_args.script.shell import Leave, Shell
+    from bridge_args.script.shell import Shell
 
     before = words[:index] if prefix is None else prefix
     inner = state.subshell()

@@ -218,7 +218,7 @@ def _expanded(atoms: _Atoms, at: int) -> list[_Atoms]:
 
 def _brace(atoms: _Atoms, start: int) -> tuple[int, list[int]]:
     depth = 0
-    commas = []
+    commas: list[int] = []
     for index in range(start, len(atoms)):
         if _is(atoms[index], "{"):
             depth += 1

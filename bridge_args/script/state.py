@@ -34,6 +34,15 @@ class LimitReached(Exception):
         self.at = at
 
 
+class Leave(Exception):
+    """``exit``, ``return``, ``break`` and ``continue``: what is left, and with which status or how many loops."""
+
+    def __init__(self, what: str, value: int | None = 0) -> None:
+        super().__init__(what)
+        self.what = what
+        self.value = value
+
+
 HoleKind = Literal["variable", "command", "expression", "file"]
 
 
@@ -151,7 +160,11 @@ class Shared:
     def hole(self, hole: Hole) -> Traced:
         """Text that stands for something unknown."""
         for index, known in enumerate(self.holes):
-            if known.written == hole.written and known.at == hole.at or (hole.variable and known.variable == hole.variable):
+            if (
+                known.written == hole.written
+                and known.at == hole.at
+                or (hole.variable and known.variable == hole.variable)
+            ):
                 return Traced(chr(FIRST_HOLE + index), (hole.at,))
         if FIRST_HOLE + len(self.holes) > LAST_HOLE:
             raise LimitReached(f"more than {LAST_HOLE - FIRST_HOLE} unknown values", hole.at)
@@ -239,13 +252,17 @@ class State:
         """A variable; None when neither the script nor ``--set`` says anything about it."""
         return self.variables.get(name)
 
-    def set(self, name: str, value: Traced | Mapping[int | str, Traced], at: int, *, exported: bool | None = None) -> None:
+    def set(
+        self, name: str, value: Traced | Mapping[int | str, Traced], at: int, *, exported: bool | None = None
+    ) -> None:
         before = self.variables.get(name)
         if isinstance(value, Traced):
             value = self._settle(name, value, at)
             self.shared.charge(len(value), at)
         else:
             self.shared.charge(sum(map(len, value.values())), at)
+            if list(value) != sorted(value, key=str) and all(isinstance(key, int) for key in value):
+                value = dict(sorted(value.items(), key=lambda item: int(item[0])))
             if len(value) > MAX_WORDS:
                 raise LimitReached(f"an array of more than {MAX_WORDS} elements", at)
         keep = (before.exported if before else False) or name in self.exported or self.export_all

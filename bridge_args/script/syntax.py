@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Union
+from typing import TypeAlias
 
 from bridge_args.script.traced import Traced
 
@@ -60,7 +60,7 @@ class Process:
     at: int
 
 
-Part = Union[Literal, Parameter, Substitution, Arithmetic, Process]
+Part: TypeAlias = "Literal | Parameter | Substitution | Arithmetic | Process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +214,6 @@ class Condition(Compound):
     expression: tuple[object, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NotRead(Compound):
-    """A structure of bash's grammar that is not read here, by name."""
-
-    name: str
-
-
-Command = Union[
-    Simple, If, Case, For, ForArithmetic, While, Group, Subshell, Function, ArithmeticCommand, Condition, NotRead
-]
+Command: TypeAlias = (
+    "Simple | If | Case | For | ForArithmetic | While | Group | Subshell | Function | ArithmeticCommand | Condition"
+)
