@@ -96,6 +96,7 @@ def _source_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "source", nargs="?", metavar="SOURCE", help="a script, a YAML file, a checkpoint, or - for stdin"
     )
+    command.add_argument("words", nargs="*", metavar="WORD", help="words given to the script: its $1, $2, ...")
     command.add_argument("--command", dest="number", type=_positive, metavar="N", help="which of a script's commands")
     _common_options(command)
 
@@ -372,8 +373,8 @@ def _source(options: argparse.Namespace) -> Source:
     variables = _variables(options)
     if options.source == "-":
         options.typed = sys.stdin.read()
-        return from_text(options.typed, STDIN, variables, number=options.number)
-    return from_file(options.source, variables, number=options.number)
+        return from_text(options.typed, STDIN, variables, options.words, options.number)
+    return from_file(options.source, variables, options.words, options.number)
 
 
 def _variables(options: argparse.Namespace) -> dict[str, str]:

@@ -99,6 +99,8 @@ def from_text(
         SourceError: when it holds no command that starts Megatron-LM, or more than one and no ``number``.
     """
     if _is_yaml(text, name):
+        if positional:
+            raise SourceError(f"{name} is YAML, which takes no words: {' '.join(positional)}")
         return _from_yaml(text, name, variables or {}, number, folder)
     from bridge_args.script.shell import read_script
 
