@@ -101,7 +101,8 @@ def _prepare(program: str, package: str) -> None:
         typing.override = lambda method: method  # type: ignore[attr-defined]
     from bridge_args.checkout.placeholders import stand_in
 
-    if importlib.util.find_spec("torch") is not None:
+    # A program that has no use for torch need not wait for it.
+    if "torch" in Path(program).read_text(encoding="utf-8") and importlib.util.find_spec("torch") is not None:
         import torch
         import torch._inductor.runtime.triton_heuristics  # makes up its mind about triton before the placeholder
 

@@ -37,7 +37,7 @@ class Origin(NamedTuple):
         if self.kind == "flag":
             return self.text
         if not self.inputs:
-            return f"{self.text}; changed by Megatron-LM" if self.text else "set by Megatron-LM"
+            return f"{self.text}; changed by Megatron-LM" if self.text else "decided by Megatron-LM"
         inputs = ", ".join(f"{name}={value}" for name, value in self.inputs.items())
         return f"{self.text}; derived from {inputs}" if self.text else f"derived from {inputs}"
 

@@ -160,20 +160,25 @@ def resolve_effective(
     values |= {"given": given.values, "world_size": world_size, "env": env or {}, "program": program}
     findings = [finding for finding in built_in.findings if finding.level != "error" and not accepted]
     for step in plan_of(catalog):
+        asked_about = isinstance(step, Check) and _NOT_ASKED.search(step.function.__doc__ or "") and not accepted
+        wanted = isinstance(step, Derivation) and (step.name in behind or step.name not in effective)
+        if not asked_about and not wanted:
+            continue
         inputs = [values.get(name) for name in step.reads]
-        if isinstance(step, Check):
-            if not accepted and _NOT_ASKED.search(step.function.__doc__ or ""):
+        try:
+            if isinstance(step, Check):
                 findings += [finding_of(problem, step, given, environment_known) for problem in step.function(*inputs)]
-        elif step.name in behind or step.name not in effective:
-            try:
-                result = step.function(*inputs)
-            except Invalid as problem:
-                if not accepted:
-                    findings.append(finding_of(problem, step, given, environment_known))
                 continue
-            if step.name not in settings or not alike(settings[step.name].value, result):
-                settings[step.name] = _derived(step, result, values, settings.get(step.name))
-                values[step.name] = result
+            result = step.function(*inputs)
+        except Invalid as problem:
+            if not accepted:
+                findings.append(finding_of(problem, step, given, environment_known))
+            continue
+        except (TypeError, ArithmeticError, LookupError):  # a fork leaves something None that Megatron-LM does not
+            continue
+        if step.name not in settings or not alike(settings[step.name].value, result):
+            settings[step.name] = _derived(step, result, values, settings.get(step.name))
+            values[step.name] = result
     once = {(finding.kind, finding.message): finding for finding in findings}
     return MegatronArgs(settings, tuple(once.values()), world_size)
 

@@ -1,0 +1,3 @@
+MAJOR = 0
+MINOR = 16
+PATCH = 7
