@@ -26,7 +26,6 @@ COMPARED = ("iteration", "lm_loss", "grad_norm", "learning_rate", "global_batch_
 # Bridge 0.3.1 cannot do what these command lines say; the translation tells the user so.
 DIFFERENT = {
     "cpu_init": "Bridge overwrites model.use_cpu_initialization (models/model_provider.py, get_model)",
-    "data_args_path": "Bridge reads no file of data paths",
 }
 
 pytestmark = [
