@@ -419,13 +419,11 @@ def _rendered(translation: Translation, options: argparse.Namespace) -> str:
 
             return to_yaml(translation, full=options.full)
         case "overrides":
-            from bridge_args.emit.hydra import to_overrides, unsayable
+            from bridge_args.emit.hydra import shell_word, to_overrides, unsayable
 
             for finding in unsayable(translation):
                 _say_finding(finding)
-            import shlex
-
-            return "".join(shlex.quote(word) + "\n" for word in to_overrides(translation))
+            return "".join(shell_word(word, translation.unresolved) + "\n" for word in to_overrides(translation))
         case "run-config":
             from bridge_args.emit.config_yaml import to_yaml
 
@@ -435,11 +433,10 @@ def _rendered(translation: Translation, options: argparse.Namespace) -> str:
 
             return to_recipe(translation)
         case "argv":
-            import shlex
-
             from bridge_args.emit.argv import to_argv
+            from bridge_args.emit.hydra import shell_word
 
-            return shlex.join(to_argv(translation)) + "\n"
+            return " ".join(shell_word(word, translation.unresolved) for word in to_argv(translation)) + "\n"
         case _:
             import json
 

@@ -22,6 +22,7 @@ from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import Given, parse
 from bridge_args.megatron_lm.resolve import MegatronArgs
 from bridge_args.script.command import Command, read_command, world_size_of
+from bridge_args.values import referring
 from bridge_args.versions import Versions, nearest
 from bridge_args.words import Word, as_words
 
@@ -155,8 +156,12 @@ def _mapped(
         for outcome, finding in own.without_row(args, given, table, catalog):
             done.outcomes[outcome.argument] = outcome
             findings += [finding] if finding else []
+    unknown = tuple(dict.fromkeys(name for word in given.words for name in word.unresolved if name.isidentifier()))
     return Translation(
-        assignments=tuple(done.assignments.values()),
+        assignments=tuple(
+            assignment._replace(value=referring(assignment.value, unknown)) if unknown else assignment
+            for assignment in done.assignments.values()
+        ),
         outcomes=done.outcomes,
         findings=tuple(findings),
         args=args,
@@ -170,6 +175,7 @@ def _mapped(
         words=tuple(word.text for word in given.words),
         catalog=catalog,
         places=tuple(word.place for word in given.words),
+        unresolved=unknown,
     )
 
 

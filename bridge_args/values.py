@@ -7,7 +7,8 @@ way to be written, the one Bridge itself writes and reads back (``megatron/bridg
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 
 class _Value:
@@ -84,6 +85,52 @@ class Built(_Value):
     def __str__(self) -> str:
         inside = ", ".join(f"{k}={v}" for k, v in self.kwargs.items())
         return f"{self.path.rsplit('.', 1)[-1]}({inside})"
+
+
+class Referring(str):
+    """Text with environment variables in it that nobody has given: ``$DATA_DIR/x``, as bash writes it.
+
+    Attributes:
+        names: the variables; a ``$`` in front of anything else is only a character.
+    """
+
+    names: tuple[str, ...]
+
+    def __new__(cls, text: str, names: Sequence[str]) -> Referring:
+        made = super().__new__(cls, text)
+        made.names = tuple(names)
+        return made
+
+    def __getnewargs__(self) -> tuple[str, tuple[str, ...]]:  # type: ignore[override]
+        return str(self), self.names
+
+    def pieces(self) -> Iterator[tuple[str, str]]:
+        """Stretches of the text with the name of the variable each is, or with an empty name."""
+        at = 0
+        for match in _reference_to(self.names).finditer(self):
+            yield self[at : match.start()], ""
+            yield match.group(), match.group(1) or match.group(2)
+            at = match.end()
+        yield self[at:], ""
+
+
+def _reference_to(names: Sequence[str]) -> re.Pattern[str]:
+    alternatives = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+    return re.compile(rf"\$(?:\{{({alternatives})\}}|({alternatives})(?![A-Za-z0-9_]))")
+
+
+def referring(value: object, names: Sequence[str]) -> object:
+    """The value with ``Referring`` in place of every text that has one of these variables in it."""
+    match value:
+        case str():
+            return Referring(value, names) if names and _reference_to(names).search(value) else value
+        case list():
+            return [referring(item, names) for item in value]
+        case tuple():
+            return tuple(referring(item, names) for item in value)
+        case dict():
+            return {key: referring(item, names) for key, item in value.items()}
+    return value
 
 
 def to_plain(value: object) -> object:

@@ -95,7 +95,7 @@ def scalar(value: Any, readings: int = 1) -> str:
         return _float(value)
     if isinstance(value, int):
         return str(int(value))
-    return _text(escaped(str(value), readings))
+    return _text(escaped(value if isinstance(value, str) else str(value), readings))
 
 
 def _text(text: str) -> str:

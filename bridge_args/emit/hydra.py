@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from bridge_args.emit.layout import INSTANTIATED, Part, escaped, field_of, leaf, mergeable, parts
 from bridge_args.findings import Finding
 from bridge_args.mapping.translation import Assignment, Translation
-from bridge_args.values import to_plain
+from bridge_args.values import Referring, referring, to_plain
 
 _BARE: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 _KEYWORDS: Final = {"null", "true", "false", "inf", "nan"}
@@ -39,7 +39,16 @@ def unsayable(t: Translation) -> tuple[Finding, ...]:
 
 def to_shell(t: Translation) -> str:
     """The overrides for pasting into bash: one word per line, each line but the last continued."""
-    return " \\\n".join(map(shlex.quote, to_overrides(t)))
+    return " \\\n".join(shell_word(text, t.unresolved) for text in to_overrides(t))
+
+
+def shell_word(text: str, names: Sequence[str] = ()) -> str:
+    """One word for bash, which fills in the variables of these names, and nothing else."""
+    made = referring(text, names)
+    if not isinstance(made, Referring):
+        return shlex.quote(text)
+    inside = "".join(piece if name else re.sub(r'(["$`\\])', r"\\\1", piece) for piece, name in made.pieces())
+    return f'"{inside}"'
 
 
 def literal(plain: Any, readings: int = 1) -> str:
@@ -64,7 +73,10 @@ def literal(plain: Any, readings: int = 1) -> str:
             return "[" + ",".join(literal(item, readings) for item in plain) + "]"
         case dict():
             return "{" + ",".join(f"{_key(key)}:{literal(item, readings)}" for key, item in plain.items()) + "}"
-    text = escaped(str(plain), readings)
+    if isinstance(plain, Referring):  # bash fills them in
+        text = "".join(piece if name else escaped(piece, readings) for piece, name in plain.pieces())
+    else:
+        text = escaped(str(plain), readings)
     if _BARE.fullmatch(text) and text.lower() not in _KEYWORDS:
         return text
     # Hydra takes backslashes away only in front of a quote, and at the end.

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from bridge_args.bridge.schema import Field
 from bridge_args.mapping.translation import Assignment, Translation
-from bridge_args.values import Member, to_plain
+from bridge_args.values import Member, Referring, to_plain
 
 _DTYPE: Final = re.compile(r"torch\.(b?float\w*|half|double|u?int\d*|short|long|bool)")
 
@@ -138,11 +138,15 @@ def mergeable(t: Translation, part: Part, assignment: Assignment, *, anew: bool)
 def escaped(text: str, readings: int = 1) -> str:
     """The text as OmegaConf reads it literally: ``${`` would otherwise be an interpolation.
 
+    A variable that nobody has given (``values.Referring``) is one on purpose: ``${oc.env:NAME}``.
+
     Args:
         readings: how often it will be read. Bridge's ``instantiate`` reads twice (``OmegaConf.resolve``, then once
             more where it takes the value out: ``megatron/bridge/utils/instantiate_utils.py``), after the reading of
             the file or of the overrides.
     """
+    if isinstance(text, Referring):  # resolved in the first reading
+        return "".join(f"${{oc.env:{name}}}" if name else escaped(piece, readings) for piece, name in text.pieces())
     for _ in range(readings):
         text = re.sub(r"(\\*)\$\{", lambda match: match.group(1) * 2 + r"\${", text)
     return text

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bridge_args.emit.layout import Part, class_of, field_of, leaf, on_one_line, origin_of, parts
 from bridge_args.mapping.translation import Assignment, Translation
-from bridge_args.values import Built, Member, Partial, Symbol
+from bridge_args.values import Built, Member, Partial, Referring, Symbol
 
 _WIDTH: Final = 119
 _STANDARD: Final = frozenset({"functools", "signal", "pathlib", "enum"})  # modules of Python our values come from
@@ -168,6 +168,8 @@ def _expression(value: Any, names: _Names, indent: int = 0, used: int = 0) -> st
             return _bracketed("[", [_expression(item, names, indent + 4) for item in value], "]", indent, used)
         case float() if not math.isfinite(value):
             return f'float("{value}")'
+        case Referring():
+            return f"{names.of('os.path.expandvars')}({_expression(str(value), names)})"
         case str() if '"' not in value and "'" not in value:
             return f'"{repr(value)[1:-1]}"'
     return repr(value)

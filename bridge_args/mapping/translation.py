@@ -76,6 +76,7 @@ class Translation(NamedTuple):
         words: the command line after the program's name, as the user wrote it.
         catalog: the arguments there are: of the version, or of the user's own checkout.
         places: where in a file each of the words stands; None for a word that is in no file.
+        unresolved: environment variables in the words that nobody has given; in values they are ``values.Referring``.
     """
 
     assignments: tuple[Assignment, ...]
@@ -92,6 +93,7 @@ class Translation(NamedTuple):
     words: tuple[str, ...]
     catalog: Catalog
     places: tuple[Place | None, ...] = ()
+    unresolved: tuple[str, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:

@@ -273,6 +273,13 @@ class _Parser:
 
     def _bad_value(self, typed: Typed, index: int, text: str) -> None:
         remedy = ""
+        names = self.words[index].unresolved
+        if names:
+            known = all(name.isidentifier() for name in names)
+            remedy = "give it with " + " ".join(f"--set {name}=VALUE" for name in names) if known else "write the value"
+            message = f"{typed.flag} needs {expectation(typed.argument)}, and {text} is not known"
+            self._say("bad-value", message, index, typed, remedy)
+            return
         words = words_of(typed.argument)
         if words is not None:
             near = unknown.near_flags(text, tuple(str(word) for word in words))
@@ -322,6 +329,12 @@ class _Parser:
         index = self.at
         text = self.texts[index]
         self.at += 1
+        if self.words[index].unresolved and text.startswith(("$", "`")):
+            message = f"{text} stands where an option could be, and nobody sets it; it is taken as no word at all"
+            names = [name for name in self.words[index].unresolved if name.isidentifier()]
+            remedy = f"give it with {' '.join(f'--set {name}=VALUE' for name in names)}" if names else ""
+            self._say("unresolved-variable", message, index, None, remedy)
+            return
         message, remedy = f'"{text}" belongs to no argument', ""
         behind = previous is not None and previous.last == index - 1
         if behind and previous is not None and not previous.values:
