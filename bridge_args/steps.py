@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Final
+from typing import Final, cast
 
 from bridge_args import resolvers
 from bridge_args.bridge import schema as bridge_schema
@@ -24,7 +24,7 @@ from bridge_args.megatron_lm.resolve import MegatronArgs
 from bridge_args.script.command import Command, read_command, world_size_of
 from bridge_args.values import referring
 from bridge_args.versions import Versions, nearest
-from bridge_args.words import Word, as_words
+from bridge_args.words import Word
 
 MEGATRON_LM: Final = "0.16.1"
 BRIDGE: Final = "0.3.1"  # the newest version our translations are checked against
@@ -65,7 +65,7 @@ def translate(
     """
     if world_size is not None and (not isinstance(world_size, int) or isinstance(world_size, bool) or world_size < 1):
         raise ValueError(f"world_size is a number of ranks, at least 1, not {world_size!r}")
-    command = argv if isinstance(argv, Command) else read_command(as_words(argv))
+    command = argv if isinstance(argv, Command) else read_command(cast("Sequence[str | Word]", argv))
     program = program or _program(command)
     if program not in PROGRAMS:
         raise ValueError(f"program is one of {', '.join(PROGRAMS)}, not {program!r}")
