@@ -189,15 +189,12 @@ def _validate(options: argparse.Namespace) -> int:
     _say_findings(translation)
     if _refused(translation, options):
         return 1
-    from bridge_args.bridge.container import BridgeRejects, to_container
+    from bridge_args.bridge.container import BridgeMissing, BridgeRejects, to_container
 
     try:
         to_container(translation)
-    except BridgeRejects as rejection:
-        _say(str(rejection))
-        return 1
-    except ModuleNotFoundError as missing:
-        raise Problem(_install(missing)) from missing
+    except (BridgeRejects, BridgeMissing) as problem:
+        raise Problem(str(problem)) from problem
     _say(f"Megatron Bridge {translation.versions.bridge} accepts the configuration")
     return 0
 
@@ -504,13 +501,6 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _install(missing: ModuleNotFoundError) -> str:
-    return (
-        f"{missing.name} is not installed; this command needs Megatron Bridge: "
-        "pip install --no-deps megatron-bridge==0.3.1 && pip install 'bridge_args[bridge]'"
-    )
 
 
 _COMMANDS: Final[

@@ -39,6 +39,22 @@ CAPABILITY: Final = (9, 0)
 DEVICE_NAME: Final = "NVIDIA H100 80GB HBM3"
 TRANSFORMER_ENGINE: Final = "2.10.0"
 
+# Functions of Transformer Engine that TransformerConfig.__post_init__ wants to be there for apply_rope_fusion and
+# moe_permute_fusion; Megatron Core has None, or no such name, where the import failed.
+FUSED: Final[dict[str, tuple[str, ...]]] = {
+    "megatron.core.models.common.embeddings.rope_utils": (
+        "fused_apply_rotary_pos_emb",
+        "fused_apply_rotary_pos_emb_thd",
+    ),
+    "megatron.core.transformer.moe.moe_utils": (
+        "fused_permute",
+        "fused_permute_with_probs",
+        "fused_sort_chunks_by_index",
+        "fused_sort_chunks_by_index_with_probs",
+        "fused_unpermute",
+    ),
+}
+
 
 def is_missing(package: str) -> bool:
     """The package is neither imported nor installed."""
@@ -183,6 +199,11 @@ def _transformer_engine_questions() -> Iterator[None]:
         stack.enter_context(replaced(core, "_te_version", Version(TRANSFORMER_ENGINE)))
         overlap = importlib.import_module("megatron.bridge.training.comm_overlap")
         stack.enter_context(replaced(overlap, "HAVE_TE", True))
+        for module_name, names in FUSED.items():
+            module = importlib.import_module(module_name)
+            for name in names:
+                if getattr(module, name, None) is None:
+                    stack.enter_context(replaced(module, name, _placeholder(name)))
         for name in ("transformer_engine", "transformer_engine.pytorch"):
             stack.enter_context(_module_in_place(name, _package(name)))
         stack.enter_context(_module_in_place(optimizers.__name__, optimizers))
@@ -223,10 +244,16 @@ def _module_in_place(name: str, module: types.ModuleType) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replaced(holder: Any, name: str, value: object) -> Iterator[None]:
-    """``holder.name`` is ``value`` inside; afterwards it is what it was."""
-    before = getattr(holder, name)
+    """``holder.name`` is ``value`` inside; afterwards it is what it was, or is not there."""
+    before = getattr(holder, name, _NOT_THERE)
     setattr(holder, name, value)
     try:
         yield
     finally:
-        setattr(holder, name, before)
+        if before is _NOT_THERE:
+            delattr(holder, name)
+        else:
+            setattr(holder, name, before)
+
+
+_NOT_THERE: Final = object()
