@@ -1,0 +1,14 @@
+"""Properties are tried on the same examples every time, so that a failure is somebody's change and not chance.
+
+``BRIDGE_ARGS_HYPOTHESIS=random`` looks for new ones.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True)
+settings.register_profile("random", derandomize=False)
+settings.load_profile(os.environ.get("BRIDGE_ARGS_HYPOTHESIS", "same"))
