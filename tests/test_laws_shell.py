@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from pathlib import Path
 
 import by_bash
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from bridge_args.script.shell import read_script
@@ -161,9 +162,14 @@ scripts = st.lists(statement, min_size=1, max_size=6).map(
 @given(scripts)
 def test_made_up_scripts_are_read_as_bash_reads_them(script: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        expected = by_bash.passed(script, Path(folder))
+        try:
+            expected = by_bash.passed(script, Path(folder))
+        except subprocess.TimeoutExpired:  # many small programs on a busy machine
+            reject()
     read = read_script(script, "train.sh")
     assert not [finding for finding in read.findings if finding.level == "error"]
+    if any(finding.kind == "not-read" for finding in read.findings):
+        return  # a value grew beyond the bounds, and that is said
     known = [s for s in read.commands if s.words[0].text == "torchrun"]
     if any(started.when or any(word.unresolved for word in started.words) for started in known):
         return  # the report names what is not known: a division by zero, a pattern that takes too long

@@ -106,6 +106,7 @@ SCRIPTS = {
     "a function that returns": 'f() { [ "$1" = x ] && return 0; return 1; }\nf x && A=1\nf y || B=2\ntorchrun $A $B\n',
     "a function that starts it": 'run() { torchrun "$@" --last; }\nrun --a "b c"\n',
     "positional parameters": 'set -- a "b c" d\nshift\ntorchrun $# "$@" "$*" $1 "${@:2}" ${*}\n',
+    "set and its options": 'set -- a b\nset -euo pipefail\nset -x +x -o errexit\ntorchrun "$@"\nset x\ntorchrun $1\n',
     "options of a function": 'f() { while [[ $# -gt 0 ]]; do case $1 in --n) N=$2; shift 2;; *) R+=("$1"); shift;; esac; done; }\nf --n 3 x y\ntorchrun $N "${R[@]}"\n',
     "getopts": 'set -- -n 4 -v rest\nwhile getopts "n:v" o; do case $o in n) N=$OPTARG;; v) V=1;; esac; done\nshift $((OPTIND - 1))\ntorchrun $N $V $1\n',
     "a subshell keeps its variables": "A=1\n(A=2; torchrun $A)\n{ A=3; }\ntorchrun $A\n",
@@ -365,6 +366,20 @@ def test_slurm_sets_variables_because_of_its_lines() -> None:
 def test_a_script_that_submits_itself() -> None:
     script = '#SBATCH -N 2\nif [ -z "$SLURM_JOB_ID" ]; then sbatch "$0"; exit; fi\ntorchrun $SLURM_NNODES\n'
     assert commands(read_script(script, "train.sh")) == [["torchrun", "2"]]
+
+
+def test_a_job_that_queues_its_own_successor(tmp_path: Path) -> None:
+    script = '#SBATCH -N 2\nif [ -e /go ]; then sbatch --dependency=singleton "$0"; fi\ntorchrun 1\n'
+    (tmp_path / "train.sh").write_text(script)
+    read = read_script(script, "train.sh", folder=tmp_path)
+    assert commands(read) == [["torchrun", "1"]]
+    assert not read.findings
+
+
+def test_a_script_without_slurm_lines_that_submits_itself(tmp_path: Path) -> None:
+    script = 'if [ -z "$SLURM_JOB_ID" ]; then sbatch -N 2 "$0"; exit; fi\ntorchrun $SLURM_NNODES\n'
+    (tmp_path / "train.sh").write_text(script)
+    assert commands(read_script(script, "train.sh", folder=tmp_path)) == [["torchrun", "2"]]
 
 
 # ---------------------------------------------------------------- bounds, and no effects

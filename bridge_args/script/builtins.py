@@ -110,17 +110,18 @@ def _unset(shell: Shell, words: list[Traced], at: int) -> int:
 
 
 def _set(shell: Shell, words: list[Traced], at: int) -> int:
-    for index, word in enumerate(words[1:], start=1):
-        if word.text in ("--", "-"):
+    index = 1
+    while index < len(words):
+        text = words[index].text
+        if text in ("--", "-"):
             _give_positional(shell.state, words[index + 1 :])
             return 0
-        if word.text in ("-o", "+o"):
-            return 0
-        if word.text[:1] not in ("-", "+"):
+        if text[:1] not in ("-", "+"):
             _give_positional(shell.state, words[index:])
             return 0
-        if "a" in word.text[1:]:
-            shell.state.export_all = word.text[0] == "-"
+        if "a" in text[1:]:
+            shell.state.export_all = text[0] == "-"
+        index += 2 if text.endswith("o") else 1  # set -euo pipefail
     return 0
 
 

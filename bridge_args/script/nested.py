@@ -131,8 +131,8 @@ def _sbatch(shell: Shell, state: State, words: Sequence[Traced]) -> bool:
             shell.state.shared.unread.append((shell.rendered(name), name.first))
     elif text is None:
         text = shell.stdin.text
-    if text is None:
-        return False
+    if text is None or (shell.state.shared.slurm and text.text in shell.state.shared.reading):
+        return False  # a job that queues its own successor
     made = {**(slurm.variables(text.text) or {}), **slurm.from_options([word.text for word in options])}
     inner = state.subshell()
     shell.state.shared.slurm = True

@@ -151,6 +151,8 @@ def replaced(pattern: list[tuple[str, bool]], by: Traced, text: Traced, op: str)
         if ends is None:
             return None
         return text[: len(text) - ends[-1]] + by if ends else text
+    if not text:
+        return by if _ends(pieces, "") else text
     stars = sum(piece is _STAR for piece in pieces)
     if stars and len(text) ** 2 * len(pieces) > _MAX_WORK:
         return None

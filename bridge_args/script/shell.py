@@ -187,7 +187,12 @@ class Shell:
     def program(self, text: Traced) -> int | None:
         """All commands of a text, in this shell."""
         body, problem = grammar.read(text)
-        status = self.sequence(body)
+        reading = self.state.shared.reading
+        reading.append(text.text)
+        try:
+            status = self.sequence(body)
+        finally:
+            reading.pop()
         if problem:
             place = problem.at
             self.state.shared.say("unreadable-source", f"{problem.what} is not read", place, _PASTE)

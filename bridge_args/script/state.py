@@ -153,6 +153,7 @@ class Shared:
     slurm: bool = False
     steps: int = 0
     worked: int = 0
+    reading: list[str] = field(default_factory=list)  # texts of the scripts that are being read, outermost first
     exits: list[tuple[int, int | None]] = field(default_factory=list)  # where ``exit`` stands, and its status
     unread: list[tuple[str, int]] = field(default_factory=list)  # scripts started that are not beside this one
     overruled: dict[str, int] = field(default_factory=dict)  # --set names that the script sets itself
