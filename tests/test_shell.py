@@ -376,6 +376,14 @@ def test_a_job_that_queues_its_own_successor(tmp_path: Path) -> None:
     assert not read.findings
 
 
+def test_a_script_that_is_only_copied_is_not_started(tmp_path: Path) -> None:
+    script = 'cp "$0" copy.sh\nchmod +x train.sh\ngrep x train.sh\ntorchrun 1\n'
+    (tmp_path / "train.sh").write_text(script)
+    read = read_script(script, "train.sh", folder=tmp_path)
+    assert commands(read) == [["torchrun", "1"]]
+    assert not read.findings
+
+
 def test_a_script_without_slurm_lines_that_submits_itself(tmp_path: Path) -> None:
     script = 'if [ -z "$SLURM_JOB_ID" ]; then sbatch -N 2 "$0"; exit; fi\ntorchrun $SLURM_NNODES\n'
     (tmp_path / "train.sh").write_text(script)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from bridge_args.script import slurm
-from bridge_args.script.programs import LAUNCHERS, SHELLS
+from bridge_args.script.programs import LAUNCHERS, SAME_PROGRAM, SHELLS, WRAPPERS
 from bridge_args.script.state import Leave, State, Variable
 from bridge_args.script.traced import Traced, joined, plain
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _ELSEWHERE: Final = ("docker", "podman", "nerdctl", "kubectl", "ssh", "pdsh", "clush")
 _REMOTE: Final = ("ssh", "pdsh", "clush")
 _REMOTE_VALUED: Final = frozenset("-b -c -D -E -e -F -I -i -J -L -l -m -O -o -p -Q -R -S -W -w -x -f -g".split())
+_STARTING: Final = frozenset((*WRAPPERS, *LAUNCHERS, *SAME_PROGRAM, "aprun", "enroot", "ibrun", "jsrun", "xargs"))
 _SCRIPT: Final = re.compile(r"[^\s:=]+\.(?:sh|bash|slurm|sbatch)$")
 _PYTHON: Final = re.compile(r"^(python|pypy)[\d.]*$")
 _TEXT_FOLLOWS: Final = re.compile(r"^-[a-z]*c[a-z]*$")
@@ -41,7 +42,8 @@ def run(shell: Shell, state: State, words: Sequence[Traced], at: int) -> bool:
             return False
         if name in SHELLS:
             return _shell(shell, state, words, index)
-        if _SCRIPT.match(words[index].text):
+        starts = index == first or names[first] in _STARTING  # in ``cp x.sh y`` no script is started
+        if starts and _SCRIPT.match(words[index].text):
             text = shell.files.content(words[index])
             if text is not None:
                 _inside(shell, state, text, words, index, words[index], words[index + 1 :])
