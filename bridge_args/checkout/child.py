@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
-import inspect
 import json
 import os
 import runpy
@@ -50,15 +49,6 @@ _LATER: Final = (
 
 _OUTCOME: dict[str, Any] = {}
 _CAPABILITY: Final = [9, 0]  # an H100, where a case does not say otherwise
-
-
-class _Parser(BaseException):
-    """Carries the parser out of the program; not an Exception, so that no ``except Exception`` keeps it."""
-
-    def __init__(self, parser: argparse.ArgumentParser, program_defaults: dict[str, Any]) -> None:
-        super().__init__()
-        self.parser = parser
-        self.program_defaults = program_defaults
 
 
 class _Arguments(BaseException):
@@ -221,23 +211,13 @@ def _in_a_fork(job: Callable[[], dict[str, Any]], timeout: float) -> dict[str, A
 
 def _catalog(program: str) -> dict[str, Any]:
     """The arguments of the program's parser, as ``describe.described`` has them."""
-    from bridge_args.checkout.describe import described
+    from bridge_args.checkout.describe import ParserFound, described, stop_at_parse_args
 
-    original = argparse.ArgumentParser.parse_args
-
-    def parse_args(parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> Any:
-        if "--tensor-model-parallel-size" not in parser._option_string_actions:  # somebody else's
-            return original(parser, *args, **kwargs)
-        frame = inspect.currentframe()
-        while frame is not None and not isinstance(frame.f_locals.get("args_defaults"), dict):
-            frame = frame.f_back
-        raise _Parser(parser, dict(frame.f_locals["args_defaults"]) if frame is not None else {})
-
-    argparse.ArgumentParser.parse_args = parse_args  # type: ignore[method-assign, assignment]
+    stop_at_parse_args()
     sys.argv = [program]
     try:
         runpy.run_path(program, run_name="__main__")
-    except _Parser as found:
+    except ParserFound as found:
         return described(found.parser, found.program_defaults, written)
     except BaseException as error:
         return {"stage": "parser", "error": _told(error)}

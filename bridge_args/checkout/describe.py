@@ -14,6 +14,34 @@ _FIELD: Final = "bridge_args_field"
 Plain = Callable[[Any], Any]
 
 
+class ParserFound(BaseException):
+    """Carries the parser out of the program; not an Exception, so that no ``except Exception`` keeps it."""
+
+    def __init__(self, parser: argparse.ArgumentParser, program_defaults: dict[str, Any]) -> None:
+        super().__init__()
+        self.parser = parser
+        self.program_defaults = program_defaults
+
+
+def stop_at_parse_args() -> None:
+    """From now on Megatron-LM's parser raises ``ParserFound`` where the program parses its command line.
+
+    That is ``parse_args``; fault tolerance and in-process restart look at the command line before it, by
+    ``parse_known_args``.
+    """
+    original = argparse.ArgumentParser.parse_args
+
+    def parse_args(parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> Any:
+        if "--tensor-model-parallel-size" not in parser._option_string_actions:  # somebody else's
+            return original(parser, *args, **kwargs)
+        frame = inspect.currentframe()
+        while frame is not None and not isinstance(frame.f_locals.get("args_defaults"), dict):
+            frame = frame.f_back
+        raise ParserFound(parser, dict(frame.f_locals["args_defaults"]) if frame is not None else {})
+
+    argparse.ArgumentParser.parse_args = parse_args  # type: ignore[method-assign, assignment]
+
+
 def remember_fields() -> None:
     """From 0.16 on Megatron-LM makes flags of dataclass fields; note on each which field that was."""
     original = argparse._ActionsContainer.add_argument

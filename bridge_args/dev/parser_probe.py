@@ -9,30 +9,19 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import inspect
 import json
 import runpy
 import sys
 import typing
 from pathlib import Path
-from typing import Any
 
-from bridge_args.checkout.describe import described, remember_fields
+from bridge_args.checkout.describe import ParserFound, described, remember_fields, stop_at_parse_args
 from bridge_args.checkout.placeholders import stand_in
 
 # Packages the programs import on their way to the parser, that cannot be had on every machine.
 _STAND_INS = ("triton", "modelopt")
 # Adds no flag, and from 0.17 on Megatron-LM stops at the version that is published.
 _HIDDEN = ("nvidia_resiliency_ext",)
-
-
-class _Found(BaseException):
-    """Carries the parser out of the program; not an Exception, so that no ``except Exception`` keeps it."""
-
-    def __init__(self, parser: argparse.ArgumentParser, program_defaults: dict[str, Any]) -> None:
-        super().__init__()
-        self.parser = parser
-        self.program_defaults = program_defaults
 
 
 def main(argv: list[str]) -> None:
@@ -59,29 +48,13 @@ def main(argv: list[str]) -> None:
     if not hasattr(typing, "override"):  # from 0.18 on Megatron-LM is written for Python 3.12
         typing.override = lambda method: method  # type: ignore[attr-defined]
     remember_fields()
-    _stop_at_parse_args()
+    stop_at_parse_args()
     try:
         runpy.run_path(str(wanted.program), run_name="__main__")
-    except _Found as found:
+    except ParserFound as found:
         wanted.output.write_text(json.dumps(described(found.parser, found.program_defaults)))
         return
     raise SystemExit(f"{wanted.program} ended without parsing a command line")
-
-
-def _stop_at_parse_args() -> None:
-    """The program parses its command line in earnest by ``parse_args``; fault tolerance and in-process restart
-    look at it before that, by ``parse_known_args``."""
-    original = argparse.ArgumentParser.parse_args
-
-    def parse_args(parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> Any:
-        if "--tensor-model-parallel-size" not in parser._option_string_actions:  # somebody else's
-            return original(parser, *args, **kwargs)
-        frame = inspect.currentframe()
-        while frame is not None and not isinstance(frame.f_locals.get("args_defaults"), dict):
-            frame = frame.f_back
-        raise _Found(parser, dict(frame.f_locals["args_defaults"]) if frame is not None else {})
-
-    argparse.ArgumentParser.parse_args = parse_args  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":
