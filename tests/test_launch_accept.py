@@ -31,7 +31,7 @@ def test_an_accepted_one_does_not(name: str) -> None:
 
 
 def test_another_accepted_name_does_not_help() -> None:
-    both = translated("--adlr-autoresume", "--log-memory-interval", "5")
+    both = translated("--adlr-autoresume", "--sft")
     assert len(refused(both)) == 2
     assert [finding.arguments for finding in refused(both, ["adlr_autoresume"])] == [
         finding.arguments for finding in refused(both) if finding.arguments != ("adlr_autoresume",)
