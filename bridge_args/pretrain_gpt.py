@@ -54,9 +54,11 @@ def main(
     except (BridgeRejects, BridgeMissing, NoDevice) as problem:
         say(problem)
         return 1
+    from bridge_args.launch.errors import reported
     from bridge_args.launch.train import pretrain
 
-    pretrain(config)
+    with reported(env):
+        pretrain(config)
     return 0
 
 
