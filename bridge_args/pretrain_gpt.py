@@ -1,8 +1,10 @@
 """``torchrun … -m bridge_args.pretrain_gpt <the arguments of pretrain_gpt.py>``: the drop-in.
 
-Every rank translates the arguments, which gives the same on each; rank 0 says what became of them; then Bridge's own
-``pretrain`` trains. Whatever is wrong is said before any process group exists, with exit code 1.
+Every rank translates the arguments, which gives the same on each; rank 0 says what became of them, and keeps it beside
+the checkpoints (``launch/kept.py``); then Bridge's own ``pretrain`` trains. Whatever is wrong is said once, before any
+process group exists, with exit code 1; an incomplete option of our own (``launch/own_options.py``) with 2.
 
+It is started as Megatron-LM's program is: by torchrun or ft_launcher, by srun with one task a rank, or alone.
 ``BRIDGE_ARGS_CPU=1`` in the environment asks for the CPU emulation that ``bridge-args rehearse`` uses.
 """
 
@@ -11,82 +13,146 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import bridge_args
-from bridge_args.bridge.container import BridgeMissing, BridgeRejects, build, in_terms_of, load
-from bridge_args.files import read_file
+from bridge_args.launch import errors, kept, own_options, preflight, ranks
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
 
 
+class Problem(Exception):
+    """Why the run does not start; the text is for the user, and empty where another rank says it."""
+
+
 def main(
-    argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None, program: str = "pretrain_gpt.py"
+    argv: Sequence[str] | None = None, env: MutableMapping[str, str] | None = None, program: str = "pretrain_gpt.py"
 ) -> int:
     """Trains; returns the exit code.
 
     Args:
-        argv: arguments of Megatron-LM's program; None: those of this process.
-        env: environment of this process, with ``RANK`` and ``WORLD_SIZE`` from the launcher.
+        argv: arguments of Megatron-LM's program and of our own; None: those of this process.
+        env: environment of this process; ranks that a launcher has not named are added to it.
         program: Megatron-LM's program that the arguments are for.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     env = os.environ if env is None else env
-    first = env.get("RANK", "0") == "0"
-
-    def say(message: object) -> None:
-        if first:
-            sys.stderr.write(f"{message}\n")
-            sys.stderr.flush()
-
-    translation = bridge_args.translate(
-        words, world_size=int(env.get("WORLD_SIZE", "1")), env=env, program=program, read=read_file
-    )
-    if translation.errors:
-        for error in translation.errors:
-            say(error)
-        return 1
-    say(bridge_args.report(translation, "text"))
+    env.update(ranks.rank_variables(env))
+    ranks.end_with_launcher(env)
+    first = env["RANK"] == "0"
     try:
-        config = _checked_container(translation, env)
-    except (BridgeRejects, BridgeMissing, NoDevice) as problem:
-        say(problem)
+        own = own_options.take(words)
+        translation = _translated(own, env, program)
+        run_config = _checked(translation, env)
+        if first:
+            _say(_reported(translation))
+            _keep(translation, words, run_config)
+        config = _container(translation, run_config, env)
+        with errors.reported(env):
+            refusal = _train(translation, config)
+        if refusal:
+            raise Problem(refusal)
+    except own_options.OwnOptionError as problem:
+        _say(str(problem) if first else "")
+        return 2
+    except Problem as problem:
+        # A file may be missing on one machine alone: its first rank says so.
+        _say(str(problem) if first or isinstance(problem, Missing) and env["LOCAL_RANK"] == "0" else "")
         return 1
-    from bridge_args.launch.errors import reported
-    from bridge_args.launch.train import pretrain
-
-    with reported(env):
-        pretrain(config)
     return 0
 
 
-class NoDevice(RuntimeError):
-    """There is no GPU to train on."""
+class Missing(Problem):
+    """Something is not on this machine."""
 
 
-def _checked_container(translation: Translation, env: Mapping[str, str]) -> Any:
-    """The container to train with, after Bridge has accepted another one built from the same values.
+def _say(message: str) -> None:
+    if message:
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()
 
-    ``pretrain`` validates again, and validation is not made to run twice on one container.
-    """
+
+def _translated(own: own_options.Own, env: MutableMapping[str, str], program: str) -> Translation:
+    from bridge_args.files import read_file
+    from bridge_args.launch.accept import refusal, refused
+    from bridge_args.megatron_lm.detect import detect
+    from bridge_args.steps import MEGATRON_LM, translate
+
+    try:
+        translation = translate(
+            own.words,
+            world_size=int(env["WORLD_SIZE"]),
+            megatron_lm=own.megatron_lm or detect(own.words, MEGATRON_LM).version,
+            bridge=own.bridge,
+            env=env,
+            program=program,
+            read=read_file,
+            mappings=own.mappings,
+        )
+        if translation.errors:
+            raise Problem("\n".join(map(str, translation.errors)))
+        lost = refused(translation, own.accept)
+    except ValueError as error:  # an unknown version or argument, a table that is not right
+        raise Problem(str(error)) from error
+    if lost:
+        raise Problem(refusal(lost))
+    return translation
+
+
+def _reported(translation: Translation) -> str:
+    from bridge_args.emit.report import report
+
+    return report(translation, "text")
+
+
+def _checked(translation: Translation, env: MutableMapping[str, str]) -> dict[str, Any]:
+    """The run config, when all that it names is there."""
     from bridge_args.emit.run_config import to_run_config
 
     run_config = to_run_config(translation)
-    emulate = env.get("BRIDGE_ARGS_CPU", "") not in ("", "0")
-    if emulate:
+    found = preflight.problems(run_config)
+    if found:
+        raise Missing(preflight.said(found, translation, node=_node(env)))
+    return run_config
+
+
+def _node(env: MutableMapping[str, str]) -> str:
+    """The name of this machine, where there are several."""
+    if env.get("LOCAL_WORLD_SIZE", env["WORLD_SIZE"]) == env["WORLD_SIZE"]:
+        return ""
+    import socket
+
+    return socket.gethostname()
+
+
+def _keep(translation: Translation, words: Sequence[str], run_config: dict[str, Any]) -> None:
+    save = run_config["checkpoint"].get("save")
+    if not save or "://" in save:
+        return
+    try:
+        kept.keep(kept.texts_of(translation, words), save)
+    except OSError as error:
+        raise Problem(f"not started: nothing can be saved in {save}: {error.strerror or error}") from error
+
+
+def _container(translation: Translation, run_config: dict[str, Any], env: MutableMapping[str, str]) -> Any:
+    """The container to train with; ``pretrain`` has Bridge validate it."""
+    from bridge_args.bridge.container import BridgeMissing, BridgeRejects, in_terms_of, load
+
+    if env.get("BRIDGE_ARGS_CPU", "") not in ("", "0"):
         run_config = _emulate(run_config)
     elif not importlib.import_module("torch").cuda.is_available():
-        raise NoDevice(
+        raise Problem(
             "no GPU is visible to PyTorch; `bridge-args rehearse -- <the same arguments>` runs this training loop "
             "on the CPU (--steps N for the first iterations only, --shrink for a small model like this one)"
         )
     try:
-        build(run_config, translation.world_size, env)
+        return load(run_config)
     except BridgeRejects as rejection:
-        raise in_terms_of(translation, rejection) from rejection
-    return load(run_config)
+        raise Problem(str(in_terms_of(translation, rejection))) from rejection
+    except BridgeMissing as missing:
+        raise Problem(str(missing)) from missing
 
 
 def _emulate(run_config: dict[str, Any]) -> dict[str, Any]:
@@ -99,10 +165,23 @@ def _emulate(run_config: dict[str, Any]) -> dict[str, Any]:
     cpu.prepare_megatron_core()
     if os.environ["RANK"] == "0":
         for change in changes:
-            sys.stderr.write(f"changed for the CPU: {change}\n")
+            _say(f"changed for the CPU: {change}")
         for replacement in replaced:
-            sys.stderr.write(f"replaced: {replacement}\n")
+            _say(f"replaced: {replacement}")
     return adapted
+
+
+def _train(translation: Translation, config: Any) -> str:
+    """Trains; returns why Bridge refuses the configuration, empty for trained."""
+    from bridge_args.bridge.container import BridgeRejects, in_terms_of
+    from bridge_args.launch import guard, train
+
+    guard.install()
+    try:
+        train.pretrain(config)
+    except BridgeRejects as rejection:
+        return str(in_terms_of(translation, rejection))
+    return ""
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ LAYERS = [
     {"emit", "migrate", "explain", "resolvers", "yaml_source"},
     {"steps", "source"},
     {"bridge", "launch", "checkpoint", "audit", "start"},
-    {"cli", "dev", "pretrain_gpt", "__main__", "__init__"},
+    {"cli", "dev", "pretrain_gpt", "pretrain_mamba", "__main__", "__init__"},
 ]
 CORE = range(5)  # the layers that know neither torch nor the machine they run on
 TALKING = {0, 5, 6}
@@ -120,7 +120,8 @@ def is_entry_point(path: Path) -> bool:
     """May print, exit and read sys.argv: the command line, the drop-in, maintainers' commands, launched children."""
     member = member_of(name_of(path))[1]
     is_run = any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in tree_of(path).body)
-    return member in {"cli", "__main__", "pretrain_gpt", "dev"} or (member in {"launch", "checkout"} and is_run)
+    always = {"cli", "__main__", "pretrain_gpt", "pretrain_mamba", "dev"}
+    return member in always or (member in {"launch", "checkout"} and is_run)
 
 
 def spoken(tree: ast.Module) -> Iterator[tuple[int, str]]:

@@ -94,7 +94,7 @@ def load(run_config: Mapping[str, Any]) -> Any:
             copy.deepcopy(dict(run_config)), mode=instantiate.InstantiationMode.STRICT
         )
     except Exception as error:  # whatever Bridge's classes raise for a value: the user gets its words
-        raise _rejection(error, None) from error
+        raise rejection(error, None) from error
     return container
 
 
@@ -118,7 +118,7 @@ def build(run_config: Mapping[str, Any], world_size: int, env: Mapping[str, str]
         try:
             config.runtime_config_update(container)
         except Exception as error:  # asserts, ValueErrors and RuntimeErrors alike
-            raise _rejection(error, container) from error
+            raise rejection(error, container) from error
     return container
 
 
@@ -176,7 +176,8 @@ def _said_to_log() -> Iterator[None]:
 # ---------------------------------------------------------------------------------- whose fault
 
 
-def _rejection(error: Exception, container: Any) -> BridgeRejects:
+def rejection(error: Exception, container: Any) -> BridgeRejects:
+    """What Bridge raised while it built or validated a container (None: it was not built), as a rejection."""
     message = " ".join(str(error).split()) or _condition(error)
     return BridgeRejects(message, _paths(message, error, container))
 

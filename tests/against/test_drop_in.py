@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,66 @@ def test_two_ranks_train(tmp_path: Path) -> None:
     done = drop_in([*SMALL, "--tensor-model-parallel-size", "2"], tmp_path, 2)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "iteration        2/       2" in done.stdout + done.stderr
+
+
+def together(commands: list[tuple[list[str], dict[str, str]]], folder: Path) -> list[str]:
+    """Starts all, each with variables of its own; returns what each has said, when all have ended well."""
+    env = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "MASTER_", "TORCHELASTIC"))
+    }
+    env |= {"PYTHONPATH": str(ROOT), "CUDA_DEVICE_MAX_CONNECTIONS": "1", "BRIDGE_ARGS_CPU": "1"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, *command],
+            cwd=folder,
+            env={**env, **own},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        for command, own in commands
+    ]
+    try:
+        said = [process.communicate(timeout=150)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0] * len(started), "\n".join(said)[-3000:]
+    return said
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return str(probe.getsockname()[1])
+
+
+def test_two_nodes_train(tmp_path: Path) -> None:
+    port = free_port()
+    nodes = [
+        f"-m torch.distributed.run --nnodes 2 --node-rank {node} --nproc-per-node 1 --master-addr localhost "
+        f"--master-port {port} -m bridge_args.pretrain_gpt --tensor-model-parallel-size 2 --save ckpt --save-interval 2"
+        for node in range(2)
+    ]
+    first, second = together([([*node.split(), *SMALL], {}) for node in nodes], tmp_path)
+    assert "iteration        2/       2" in second  # the last rank has the loss
+    assert "--mock-data: Bridge makes up data" in first and "--mock-data: " not in second
+    assert (tmp_path / "ckpt" / "latest_checkpointed_iteration.txt").read_text() == "2"
+    kept = tmp_path / "ckpt" / "bridge_args"
+    assert sorted(file.name for file in kept.iterdir()) == [
+        "command.txt",
+        "report.json",
+        "report.txt",
+        "run_config.yaml",
+    ]
+
+
+def test_srun_tasks_train(tmp_path: Path) -> None:
+    """As srun starts them: ranks from Slurm's variables alone."""
+    step = {"SLURM_JOB_ID": free_port(), "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_NODELIST": "localhost"}
+    words = ["-m", "bridge_args.pretrain_gpt", *SMALL, "--tensor-model-parallel-size", "2"]
+    tasks = [(words, {**step, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}) for rank in range(2)]
+    assert "iteration        2/       2" in together(tasks, tmp_path)[1]
 
 
 @pytest.mark.skipif(not TP2.is_file(), reason="the recorded curves are not here")

@@ -1,0 +1,10 @@
+"""``torchrun … -m bridge_args.pretrain_mamba <the arguments of pretrain_mamba.py>``: the drop-in, for hybrid models."""
+
+from __future__ import annotations
+
+import sys
+
+from bridge_args.pretrain_gpt import main
+
+if __name__ == "__main__":
+    sys.exit(main(program="pretrain_mamba.py"))
