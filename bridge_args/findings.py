@@ -31,7 +31,6 @@ LEVELS: Final[dict[str, Level]] = {
     "assumed-version": "note",
     "launcher": "note",
     "overrides-cannot-say": "warning",
-    "replaced-for-cpu": "note",
     "environment": "note",
 }
 

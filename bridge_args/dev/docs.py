@@ -53,7 +53,7 @@ def _head(versions: Versions) -> Iterator[str]:
     yield "<!-- generated: python -m bridge_args.dev docs -->"
     yield "# What becomes of every argument"
     yield ""
-    yield f"Megatron-LM {versions.megatron} to Megatron Bridge {versions.bridge}. The tables beside this file say it;"
+    yield f"Megatron-LM {versions.megatron} to Megatron Bridge {versions.bridge}. The tables in `mappings/` say it;"
     yield "this page is made from them. `*` marks a default that the two sides do not share: Megatron-LM's is written"
     yield "even when nobody gave the flag."
     yield ""
@@ -117,6 +117,7 @@ def _corrections() -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for flag, entry in yaml.safe_load(path.read_text(encoding="utf-8")).items():
         yield f"| `{flag}` | `{entry['guide']}` | {_cell(str(entry['path']))} | {_cell(entry['because'])} |"
+    yield ""
 
 
 def _differences() -> Iterator[str]:
