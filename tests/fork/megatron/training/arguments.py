@@ -49,6 +49,7 @@ def add_own_arguments(parser):
     group.add_argument("--router-noise", type=float, default=0.5)
     group.add_argument("--window-pair", type=pair)
     group.add_argument("--mood", type=lambda text: Mood[text], default=Mood.calm)
+    group.add_argument("--run-owner")
     group.add_argument("--very-loud", action="count", default=0)
     return parser
 
