@@ -2,6 +2,7 @@
 #   make demo     translate the first example, then train it for ten steps, scaled down, with the real Bridge loop
 #   make test     all tests, once without torch and Bridge, once with them
 #   make check    lint, format, types, generated pages
+#   make docs     the site, in build/site; needs Python 3.11 or newer
 #
 # PYTHON: 3.10, 3.11 or 3.12. TORCH: what pip should install; plain `torch` brings CUDA along, several gigabytes.
 
@@ -13,7 +14,7 @@ VENV := .venv
 CORE := .venv-core
 INSTALL := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check setup clean
+.PHONY: demo test check docs setup clean
 
 demo: $(VENV)/ready
 	@mkdir -p demo-output
@@ -32,6 +33,9 @@ check: $(VENV)/ready
 	$(VENV)/bin/mypy
 	$(VENV)/bin/bridge-args check
 	$(VENV)/bin/python -m bridge_args.dev docs --check
+
+docs: $(VENV)/ready
+	$(VENV)/bin/zensical build --strict --clean
 
 setup: $(VENV)/ready $(CORE)/ready
 
@@ -54,5 +58,5 @@ $(CORE)/ready: pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(CORE) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(CORE) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache
 	find bridge_args tests -name __pycache__ -type d -prune -exec rm -rf {} +
