@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FORMATS: Final = ("yaml", "overrides", "run-config", "recipe", "argv", "json")
 STDIN: Final = "<stdin>"
+DEVICES: Final = ("auto", "cpu", "cuda")
 REPORTS: Final = ("text", "json", "markdown", "html")
 
 
@@ -125,6 +126,7 @@ def _rehearse_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--steps", type=_positive, metavar="N", help="stop after N iterations; the schedule stays")
     command.add_argument("--shrink", action="store_true", help="scale the model down, keep every other choice")
     command.add_argument("--nproc", type=_positive, metavar="N", help="processes; default: all, or 1 with --shrink")
+    command.add_argument("--device", choices=DEVICES, default="auto", help="default: the GPU if there is one")
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     command.add_argument("--plot", metavar="FILE", help="also draw the loss curve as a PNG")
 
@@ -215,6 +217,7 @@ def _rehearse(options: argparse.Namespace) -> int:
         steps=options.steps,
         shrink=options.shrink,
         nproc=options.nproc,
+        device=options.device,
         format=options.format,
         plot=options.plot,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import bridge_args
+from bridge_args.launch import processes
 from bridge_args.launch import rehearse as module
 from bridge_args.launch.rehearse import RehearsalError, plan, rehearse
 
@@ -31,7 +32,7 @@ def translation(world_size: int = 1) -> bridge_args.Translation:
 
 def run_instead(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """A rehearsal starts this program, with the plan's path as its argument."""
-    monkeypatch.setattr(module, "_command", lambda plan_file, nproc: [sys.executable, "-c", code, str(plan_file)])
+    monkeypatch.setattr(processes, "_command", lambda name, plan_file, nproc, emulate: [sys.executable, "-c", code, str(plan_file)])
 
 
 def test_exactly_what_the_command_line_says() -> None:
@@ -103,7 +104,7 @@ def test_a_crash_without_words_shows_the_end_of_the_log(monkeypatch: pytest.Monk
 def test_the_launcher_of_this_process_is_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "8")
     monkeypatch.setenv("RANK", "5")
-    environment = module._environment({"NCCL_ALGO": "Ring"})
+    environment = processes._environment({"NCCL_ALGO": "Ring"}, emulate=True)
     assert "WORLD_SIZE" not in environment and "RANK" not in environment
     assert environment["NCCL_ALGO"] == "Ring"
 

@@ -1,4 +1,4 @@
-"""Rehearse: Bridge's real training loop for a translation, on a machine without a GPU.
+"""Rehearse: Bridge's real training loop for a translation, on the GPUs of this machine, or on its CPU if it has none.
 
 ``plan`` decides what runs; ``run`` starts fresh processes (the emulation must be there before torch) and yields
 their records as they come; ``rehearse`` does both and writes them for people or for programs.
@@ -7,10 +7,6 @@ their records as they come; ``rehearse`` does both and writes them for people or
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from bridge_args.launch import curve
 from bridge_args.launch.for_cpu import Change, adapt, stand_ins
+from bridge_args.launch.processes import Device, RehearsalError, on_cpu, records
 from bridge_args.launch.shrink import shrink as shrunk
 from bridge_args.launch.train import Plan
 
@@ -26,24 +23,6 @@ if TYPE_CHECKING:
 
 SHRUNK_STEPS: Final = 20  # iterations of a shrunk rehearsal that names no number
 MOST_PROCESSES: Final = 16  # started without being asked for by number
-
-# What a launcher tells its processes; a rehearsal started from inside one must not inherit it.
-_LAUNCHER_VARIABLES: Final = (
-    "RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE GROUP_RANK MASTER_ADDR MASTER_PORT "
-    "SLURM_NTASKS SLURM_PROCID SLURM_LOCALID"
-).split()
-
-
-class RehearsalError(Exception):
-    """The rehearsal cannot be started, or its training stopped with an error; the message is for the user.
-
-    Attributes:
-        code: exit code of the training process; 1 when there was none.
-    """
-
-    def __init__(self, message: str, code: int = 1) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +43,14 @@ class Rehearsal:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def plan(t: Translation, *, steps: int | None = None, shrink: bool = False, nproc: int | None = None) -> Rehearsal:
+def plan(
+    t: Translation,
+    *,
+    steps: int | None = None,
+    shrink: bool = False,
+    nproc: int | None = None,
+    device: Device = "auto",
+) -> Rehearsal:
     """Works out what a rehearsal of a translation runs.
 
     Args:
@@ -72,9 +58,10 @@ def plan(t: Translation, *, steps: int | None = None, shrink: bool = False, npro
         steps: iterations to run of the full schedule; None: all of them, or 20 with ``shrink``.
         shrink: scale the model down.
         nproc: processes; None: the world size, or 1 with ``shrink``.
+        device: ``auto``: the GPUs of this machine, or the CPU emulation where there is none.
 
     Raises:
-        RehearsalError: the number of processes does not go with the translation.
+        RehearsalError: the number of processes does not go with the translation, or with the GPUs.
     """
     from bridge_args.emit.run_config import to_run_config
 
@@ -94,22 +81,25 @@ def plan(t: Translation, *, steps: int | None = None, shrink: bool = False, npro
             f"the command line was read for {t.world_size} processes, so {nproc} cannot run it as it is; "
             f"say --world-size {nproc}, or add --shrink"
         )
+    nproc = nproc or t.world_size
+    if not on_cpu(device, nproc):
+        return Rehearsal(Plan(run_config, steps, emulate=False), nproc, changes, (), dict(t.environment))
     run_config, adapted = adapt(run_config)
     packages = stand_ins(run_config)
-    return Rehearsal(
-        Plan(run_config, steps, packages.transformer_engine, packages.apex_layer_norm),
-        nproc or t.world_size,
-        changes,
-        adapted,
-        dict(t.environment),
+    emulated = Plan(
+        run_config,
+        steps,
+        transformer_engine=packages.transformer_engine,
+        apex_layer_norm=packages.apex_layer_norm,
     )
+    return Rehearsal(emulated, nproc, changes, adapted, dict(t.environment))
 
 
 def run(rehearsal: Rehearsal, log: Path | None = None) -> Iterator[dict[str, Any]]:
     """Starts the processes in the working directory and yields what they report, as it comes.
 
-    The first record is ``{"replaced": [...]}``, the emulation's list. Then one record per training iteration and
-    evaluation, with the keys that ``train.record`` documents.
+    Under the emulation the first record is ``{"replaced": [...]}``, its list. Then one record per training iteration
+    and evaluation, with the keys that ``train.record`` documents.
 
     Args:
         log: file for what the training code prints; None: a temporary one.
@@ -117,70 +107,14 @@ def run(rehearsal: Rehearsal, log: Path | None = None) -> Iterator[dict[str, Any
     Raises:
         RehearsalError: the training stopped with an error; with Bridge's own message and where it was raised.
     """
-    with tempfile.TemporaryDirectory(prefix="bridge-args-") as folder:
-        plan_file = Path(folder, "plan.json")
-        rehearsal.plan.write(plan_file)
-        log_file = log or Path(folder, "log")
-        failure: dict[str, Any] | None = None
-        with log_file.open("w") as printed:
-            process = subprocess.Popen(
-                _command(plan_file, rehearsal.nproc),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=printed,
-                text=True,
-                env=_environment(rehearsal.environment),
-            )
-            assert process.stdout is not None
-            try:
-                for line in process.stdout:
-                    entry = _entry(line)
-                    if entry and "error" in entry:
-                        failure = failure or entry  # the first rank to fail; the others only lose it
-                    elif entry:
-                        yield entry
-                code = process.wait()
-            finally:
-                if process.poll() is None:
-                    process.terminate()
-                    process.wait()
-                process.stdout.close()
-        if failure is not None:
-            where = f" (at {failure['where']})" if failure["where"] else ""
-            raise RehearsalError(f"training stopped: {failure['error']}{where}", code or 1)
-        if code:
-            raise RehearsalError(f"training stopped with exit code {code}; its last words:\n{_tail(log_file)}", code)
-
-
-def _command(plan_file: Path, nproc: int) -> list[str]:
-    program = ["-m", "bridge_args.launch.train", str(plan_file)]
-    if nproc == 1:
-        return [sys.executable, *program]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(nproc)]
-    return [sys.executable, *launcher, *program]
-
-
-def _environment(of_the_run: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without a launcher's variables, with those of the run, and this package in reach."""
-    environment = {name: value for name, value in os.environ.items() if name not in _LAUNCHER_VARIABLES}
-    environment.update((name, value) for name, value in of_the_run.items() if name not in _LAUNCHER_VARIABLES)
-    environment["CUDA_VISIBLE_DEVICES"] = ""  # a rehearsal is the same with and without a GPU
-    package = str(Path(sys.modules["bridge_args"].__file__ or "").resolve().parents[1])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-    return environment
-
-
-def _entry(line: str) -> dict[str, Any] | None:
-    """A record; None for anything else a library writes to the real stdout."""
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) else None
-
-
-def _tail(log_file: Path, lines: int = 15) -> str:
-    return "\n".join(f"    {line}" for line in log_file.read_text(errors="replace").splitlines()[-lines:])
+    return records(
+        "bridge_args.launch.train",
+        rehearsal.plan,
+        rehearsal.nproc,
+        rehearsal.environment,
+        emulate=rehearsal.plan.emulate,
+        log=log,
+    )
 
 
 # ------------------------------------------------------------------------- for people and programs
@@ -194,6 +128,7 @@ def rehearse(
     steps: int | None = None,
     shrink: bool = False,
     nproc: int | None = None,
+    device: Device = "auto",
     format: str = "text",
     plot: str | None = None,
     log: str | None = None,
@@ -212,7 +147,7 @@ def rehearse(
     evaluations: list[curve.Point] = []
     code = 0
     try:
-        rehearsal = plan(t, steps=steps, shrink=shrink, nproc=nproc)
+        rehearsal = plan(t, steps=steps, shrink=shrink, nproc=nproc, device=device)
         for text in _introduction(rehearsal):
             _tell(err, text)
         for entry in run(rehearsal, Path(log) if log else None):
@@ -241,8 +176,9 @@ def _tell(stream: TextIO, text: object) -> None:
 def _introduction(rehearsal: Rehearsal) -> Iterator[str]:
     """What differs from the run the command line asks for, one line each."""
     steps = f"{rehearsal.plan.steps} steps" if rehearsal.plan.steps is not None else "all steps"
+    where = "CPU" if rehearsal.plan.emulate else "GPU"
     processes = "1 process" if rehearsal.nproc == 1 else f"{rehearsal.nproc} processes"
-    yield f"rehearsing {steps} of Bridge's training loop on the CPU, {processes}"
+    yield f"rehearsing {steps} of Bridge's training loop on the {where}, {processes}"
     for change in rehearsal.shrunk:
         yield f"shrunk: {change}"
     for change in rehearsal.adapted:

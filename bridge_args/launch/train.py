@@ -1,8 +1,8 @@
 """Bridge's own training loop, with or without a recorder; also the program a rehearsal starts in a fresh process.
 
-``python -m bridge_args.launch.train PLAN`` (PLAN: JSON, see ``Plan``) trains under the CPU emulation. Its stdout
-carries one JSON object per line: first ``{"replaced": [...]}``, then one per iteration and evaluation (``record``),
-and ``{"error": ..., "where": ...}`` if it fails. Whatever the training code prints goes to stderr.
+``python -m bridge_args.launch.train PLAN`` (PLAN: JSON, see ``Plan``) trains. Its stdout carries one JSON object per
+line: under the CPU emulation first ``{"replaced": [...]}``, then one per iteration and evaluation (``record``), and
+``{"error": ..., "where": ...}`` if it fails. Whatever the training code prints goes to stderr.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from bridge_args.bridge import container, placeholders
 from bridge_args.launch import cpu
@@ -32,15 +32,19 @@ class Plan:
     """What a rehearsal process runs.
 
     Attributes:
-        run_config: complete, already adapted to the CPU.
+        run_config: complete; already adapted to the CPU, if that is where it runs.
         steps: stop after this many iterations; None: as the configuration says.
-        transformer_engine, apex_layer_norm: packages to stand in for.
+        emulate: on the CPU; otherwise on the GPU, with nothing of the emulation.
+        transformer_engine, apex_layer_norm: packages to stand in for under the emulation.
+        observations: folder for what is observed (``observe.py``); None: nothing is.
     """
 
     run_config: Mapping[str, Any]
     steps: int | None = None
+    emulate: bool = True
     transformer_engine: bool = False
     apex_layer_norm: bool = False
+    observations: str | None = None
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(dataclasses.asdict(self)))
@@ -87,7 +91,7 @@ def record(receive: Callable[[Record], None]) -> None:
         logging = importlib.import_module("megatron.bridge.training.utils.train_utils")
     microbatches = importlib.import_module("megatron.core.num_microbatches_calculator")
     aux: dict[str, Any] = {}
-    _watch_scalars(logging, aux)
+    watch_scalars(logging, aux)
     log, evaluate = train.training_log, evaluation.evaluate
     signature = inspect.signature(log)
 
@@ -146,7 +150,7 @@ class _Scalars:
         return getattr(self._writer, name)
 
 
-def _watch_scalars(module: Any, seen: dict[str, Any]) -> None:
+def watch_scalars(module: Any, seen: dict[str, Any]) -> None:
     """MoE and multi-token-prediction losses are handed only to the writer."""
 
     def watched(function: Any) -> Any:
@@ -174,11 +178,19 @@ def stop_after(steps: int) -> Any:
     class StopAfter(callback):  # type: ignore[misc]  # looked up at run time
         def on_train_start(self, context: Any) -> None:
             train, start = context.state.cfg.train, context.state.train_state.step
-            asked = train.exit_interval
-            if not asked or (start // asked + 1) * asked > start + steps:
-                train.exit_interval = start + steps  # leaves when step % exit_interval == 0
+            train.exit_interval = last_step(train.exit_interval, start, steps)
 
     return StopAfter()
+
+
+def last_step(exit_interval: int | None, start: int, steps: int) -> int:
+    """The exit interval that ends a run ``steps`` iterations after ``start``, or where the one asked for ends it.
+
+    Both programs leave when the iteration is a multiple of the interval.
+    """
+    if exit_interval and (start // exit_interval + 1) * exit_interval <= start + steps:
+        return exit_interval
+    return start + steps
 
 
 # ------------------------------------------------------------------------- the rehearsal process
@@ -186,16 +198,61 @@ def stop_after(steps: int) -> Any:
 
 def main(argv: list[str]) -> int:
     """Runs a plan in this process; returns the exit code."""
-    out = _claim_stdout()
     plan = Plan.read(Path(argv[0]))
-    try:
+    return reported(lambda receive: _train(plan, receive))
+
+
+def _train(plan: Plan, receive: Callable[[Record], None]) -> None:
+    if plan.emulate:
         replaced = cpu.install(transformer_engine=plan.transformer_engine, apex_layer_norm=plan.apex_layer_norm)
-        if _is_last_rank():
-            _send(out, {"replaced": [str(entry) for entry in replaced]})
+        receive({"replaced": [str(entry) for entry in replaced]})
         cpu.prepare_megatron_core()
-        config = container.load(plan.run_config)
-        record(lambda entry: _send(out, entry) if _is_last_rank() else None)
-        pretrain(config, [stop_after(plan.steps)] if plan.steps is not None else None)
+    config = container.load(plan.run_config)
+    record(receive)
+    if plan.observations is not None:
+        _observe(Path(plan.observations))
+    pretrain(config, [stop_after(plan.steps)] if plan.steps is not None else None)
+
+
+# What the loop itself is told, and the setting that says it; the names are those of Megatron-LM's arguments.
+_OF_THE_LOOP: Final = {
+    "train_iters": "train.train_iters",
+    "seed": "rng.seed",
+    "eval_iters": "train.eval_iters",
+    "eval_interval": "train.eval_interval",
+    "exit_interval": "train.exit_interval",
+    "data_parallel_random_init": "rng.data_parallel_random_init",
+}
+
+
+def _observe(folder: Path) -> None:
+    """Shows what has been built to an observer, before the first step."""
+    from bridge_args.launch import observe
+
+    with placeholders.absent_packages():
+        loop = importlib.import_module("megatron.bridge.training.pretrain")
+    watcher = observe.watch(folder)
+    build = loop.setup
+
+    def setup(*words: Any, **named: Any) -> Any:
+        built = build(*words, **named)
+        watcher.built(built.model, built.optimizer, built.scheduler)
+        settings = {name: path.split(".") for name, path in _OF_THE_LOOP.items()}
+        watcher.program({name: getattr(getattr(built.state.cfg, a), b, None) for name, (a, b) in settings.items()})
+        return built
+
+    setattr(loop, "setup", setup)
+
+
+def reported(run: Callable[[Callable[[Record], None]], None]) -> int:
+    """Runs a training loop whose records go to the real stdout, from the last rank; an error becomes a record.
+
+    Returns:
+        The exit code for the process.
+    """
+    out = _claim_stdout()
+    try:
+        run(lambda entry: _send(out, entry) if _is_last_rank() else None)
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
     except BaseException as error:  # the parent shows it once, in one piece
@@ -216,7 +273,7 @@ def _claim_stdout() -> TextIO:
 
 def _is_last_rank() -> bool:
     """The last pipeline stage has the loss."""
-    return int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1
+    return int(os.environ.get("RANK", "0")) == int(os.environ.get("WORLD_SIZE", "1")) - 1
 
 
 def _send(out: TextIO, entry: Record) -> None:

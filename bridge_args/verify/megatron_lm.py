@@ -1,0 +1,193 @@
+"""The program a verification starts for Megatron-LM: a checkout's own ``pretrain_gpt.py``, unmodified and watched.
+
+``python -m bridge_args.verify.megatron_lm PLAN`` (PLAN: JSON, see ``Plan``). Its stdout carries the same records as a
+rehearsal's (``launch/train.py``), its observations go to files (``launch/observe.py``). Nothing is written into the
+checkout: no bytecode, and the compiled index builder is the installed Megatron Core's where there is one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.machinery
+import importlib.util
+import inspect
+import json
+import runpy
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bridge_args.bridge import placeholders
+from bridge_args.launch import cpu, observe
+from bridge_args.launch import train as training_process
+from bridge_args.launch.train import Record, number
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the process runs.
+
+    Attributes:
+        program: path of ``pretrain_gpt.py`` in the checkout.
+        argv: its arguments.
+        observations: folder for what is observed.
+        steps: stop after this many iterations; None: as the arguments say.
+        emulate: on the CPU, with ``transformer_engine`` and ``apex_layer_norm`` stood in for; otherwise on the GPU.
+    """
+
+    program: str
+    argv: tuple[str, ...]
+    observations: str
+    steps: int | None = None
+    emulate: bool = True
+    transformer_engine: bool = False
+    apex_layer_norm: bool = False
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        return cls(**json.loads(path.read_text()))
+
+
+def train(plan: Plan, receive: Callable[[Record], None]) -> None:
+    """Runs the program in this process; raises what it raises.
+
+    Args:
+        receive: gets every record, on the ranks that have it.
+    """
+    compiled = _compiled_index_builder()
+    sys.dont_write_bytecode = True
+    if plan.emulate:
+        replaced = cpu.install(transformer_engine=plan.transformer_engine, apex_layer_norm=plan.apex_layer_norm)
+        receive({"replaced": [str(entry) for entry in replaced]})
+    _take_from(Path(plan.program).parent)
+    with placeholders.absent_packages():
+        if compiled is not None:
+            _load_index_builder(compiled)
+        if plan.emulate:
+            cpu.prepare_megatron_core()
+            _without_nvcc()
+        watcher = observe.watch(Path(plan.observations))
+        record(receive)
+        _hand_over(watcher, plan.steps)
+        sys.argv = [plan.program, *plan.argv]
+        runpy.run_path(plan.program, run_name="__main__")
+
+
+def _take_from(checkout: Path) -> None:
+    """``megatron`` is the checkout's from here on; what was looked up of an installed one is forgotten."""
+    sys.path.insert(0, str(checkout))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "megatron"]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def _compiled_index_builder() -> Path | None:
+    """The compiled helper of the data sets in the installed Megatron Core."""
+    installed = importlib.util.find_spec("megatron")
+    for folder in (installed.submodule_search_locations or ()) if installed else ():
+        for path in Path(folder, "core", "datasets").glob("helpers_cpp*.so"):
+            return path
+    return None
+
+
+def _load_index_builder(compiled: Path) -> None:
+    """Used in the checkout's place of it: Megatron-LM would compile its own when it starts, inside the checkout."""
+    name = "megatron.core.datasets.helpers_cpp"
+    loader = importlib.machinery.ExtensionFileLoader(name, str(compiled))
+    spec = importlib.util.spec_from_loader(name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    sys.modules[name] = module
+    setattr(importlib.import_module("megatron.core.datasets.utils"), "compile_helpers", lambda: None)
+
+
+def _without_nvcc() -> None:
+    """Megatron-LM compiles kernels for its old layers when it starts; Megatron Core's layers do not use them."""
+    kernels = importlib.import_module("megatron.legacy.fused_kernels")
+    setattr(kernels, "load", lambda args: None)
+
+
+# --------------------------------------------------------------------------------- recording
+
+
+def record(receive: Callable[[Record], None]) -> None:
+    """Hands every training iteration and evaluation of Megatron-LM's loop to ``receive``; keys as ``train.record``."""
+    loop = importlib.import_module("megatron.training.training")
+    batches = importlib.import_module("megatron.core.num_microbatches_calculator")
+    arguments = importlib.import_module("megatron.training.global_vars").get_args
+    aux: dict[str, Any] = {}
+    training_process.watch_scalars(loop, aux)
+    log, evaluate, announce = loop.training_log, loop.evaluate, loop.evaluate_and_print_results
+    signature = inspect.signature(log)
+    where: dict[str, Any] = {}
+
+    def training_log(*words: Any, **named: Any) -> Any:
+        given, args = signature.bind(*words, **named).arguments, arguments()
+        entry: Record = {
+            "iteration": given["iteration"],
+            "lm_loss": number((given["loss_dict"] or {}).get("lm loss")),
+            "grad_norm": number(given["grad_norm"]),
+            "learning_rate": number(given["learning_rate"]),
+            "global_batch_size": args.micro_batch_size * args.data_parallel_size * batches.get_num_microbatches(),
+            "consumed_samples": args.consumed_train_samples,
+            "loss_scale": number(given["loss_scale"]),
+            "skipped": int(given["skipped_iter"]),
+        }
+        aux.clear()
+        result = log(*words, **named)
+        receive({**entry, "aux": dict(sorted(aux.items()))} if aux else entry)
+        return result
+
+    def announced(prefix: str, forward: Any, iterator: Any, model: Any, iteration: int, *rest: Any, **more: Any) -> Any:
+        where.update(split="test" if "test set" in prefix else "valid", iteration=iteration)
+        return announce(prefix, forward, iterator, model, iteration, *rest, **more)
+
+    def evaluated(*words: Any, **named: Any) -> Any:
+        result = evaluate(*words, **named)
+        receive({**where, "lm_loss": number((result[0] or {}).get("lm loss"))})
+        return result
+
+    setattr(loop, "training_log", training_log)
+    setattr(loop, "evaluate_and_print_results", announced)
+    setattr(loop, "evaluate", evaluated)
+
+
+# What the loop itself is told, by the names of the arguments.
+_OF_THE_LOOP = ("train_iters", "seed", "eval_iters", "eval_interval", "exit_interval", "data_parallel_random_init")
+
+
+def _hand_over(watcher: observe.Watcher, steps: int | None) -> None:
+    """Shows the watcher what has been built, and ends the run early if asked to."""
+    loop = importlib.import_module("megatron.training.training")
+    arguments = importlib.import_module("megatron.training.global_vars").get_args
+    build = loop.setup_model_and_optimizer
+
+    def setup_model_and_optimizer(*words: Any, **named: Any) -> Any:
+        model, optimizer, scheduler = build(*words, **named)
+        args = arguments()
+        watcher.built(model, optimizer, scheduler)
+        watcher.program({name: getattr(args, name, None) for name in _OF_THE_LOOP})
+        if steps is not None:
+            args.exit_interval = training_process.last_step(args.exit_interval, args.iteration, steps)
+        return model, optimizer, scheduler
+
+    setattr(loop, "setup_model_and_optimizer", setup_model_and_optimizer)
+
+
+def main(argv: list[str]) -> int:
+    """Runs a plan in this process; returns the exit code."""
+    plan = Plan.read(Path(argv[0]))
+    return training_process.reported(lambda receive: train(plan, receive))
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stderr.flush()
+    sys.exit(code)

@@ -1,0 +1,218 @@
+"""A command line that this machine can train, on both sides: the same arguments, some of them with other values.
+
+A rehearsal changes Bridge's run config (``launch/shrink.py``, ``launch/for_cpu.py``). Here each of those changes is
+said in Megatron-LM's words, so that both programs start from one command line and the translation itself is part of
+what is verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from bridge_args.emit.run_config import to_run_config
+from bridge_args.launch.for_cpu import Change, adapt
+from bridge_args.launch.shrink import VOCABULARY, shrink
+from bridge_args.mapping.translation import Translation
+from bridge_args.megatron_lm.catalog import Argument, Catalog
+from bridge_args.megatron_lm.parse import parse
+
+ROUNDS: Final = 4  # a change may uncover another one; more rounds than this have not been seen
+
+DROP: Final = object()  # the argument goes away, with whatever it was given
+
+
+class Reduced(NamedTuple):
+    """What both sides run.
+
+    Attributes:
+        translation: of the reduced command line.
+        changes: Bridge's settings that differ from the user's run, with the reason.
+        words: the reduced command line, after the program's name.
+    """
+
+    translation: Translation
+    changes: tuple[Change, ...]
+    words: tuple[str, ...]
+
+
+class NotReducible(Exception):
+    """A setting has to change and no argument says it; the message is for the user."""
+
+
+def reduce(
+    t: Translation,
+    again: Callable[[tuple[str, ...]], Translation],
+    *,
+    nproc: int,
+    small: bool,
+    emulate: bool,
+    exists: Callable[[str], bool] = lambda path: Path(path).exists(),
+) -> Reduced:
+    """The command line of a translation, changed until it can run.
+
+    Args:
+        t: without errors.
+        again: translates other words in the same way.
+        small: scale the model down to ``nproc`` processes.
+        emulate: leave out what needs a GPU.
+        exists: whether a file is there; see ``shrink``.
+
+    Raises:
+        NotReducible: there is no argument for a setting that has to change.
+    """
+    changes: list[Change] = []
+    for _ in range(ROUNDS):
+        wanted = _wanted(to_run_config(t), nproc, small=small, emulate=emulate, exists=exists)
+        edits: dict[str, Any] = {}
+        for change in wanted:
+            edits.update(_arguments_for(change, t))
+        words = rewritten(t.words, t.catalog, edits)
+        if words == t.words:
+            return Reduced(t, tuple(changes), words)
+        changes += [change for change in wanted if change.path not in {earlier.path for earlier in changes}]
+        t = again(words)
+        if t.errors:
+            return Reduced(t, tuple(changes), words)
+    paths = ", ".join(change.path for change in wanted)
+    raise NotReducible(f"no command line of Megatron-LM could be found in which this differs: {paths}")
+
+
+def _wanted(
+    run_config: Mapping[str, Any], nproc: int, *, small: bool, emulate: bool, exists: Callable[[str], bool]
+) -> tuple[Change, ...]:
+    changes: tuple[Change, ...] = ()
+    if small:
+        run_config, changes = shrink(run_config, nproc, exists)
+    if emulate:
+        run_config, adapted = adapt(run_config)
+        changes += adapted
+    return changes
+
+
+# ------------------------------------------------------------------- from a setting to arguments
+
+# Settings that several arguments come to, and what those become. A function gets the value the setting should have.
+_FP8: Final = ("fp8", "fp8_recipe", "fp8_param_gather", "fp4", "fp4_recipe", "fp4_param")
+_DATA: Final = (
+    "data_path", "train_data_path", "valid_data_path", "test_data_path", "data_args_path", "per_split_data_args_path",
+    "fim_data",
+)  # fmt: skip
+_STAGES: Final = (
+    "num_layers_per_virtual_pipeline_stage",
+    "num_virtual_stages_per_pipeline_rank",
+    "overlap_p2p_comm_warmup_flush",
+)
+_SPECIAL: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
+    "dataset.blend": lambda value: {**dict.fromkeys(_DATA, DROP), "mock_data": True},
+    "dataset.blend_per_split": lambda value: {**dict.fromkeys(_DATA, DROP), "mock_data": True},
+    "model.moe_layer_freq": lambda value: {
+        "moe_layer_freq": f"({'+'.join(f'[{one}]' for one in value)})" if isinstance(value, list) else value
+    },
+    "model.pipeline_model_parallel_size": lambda value: {
+        **(dict.fromkeys(_STAGES, DROP) if value == 1 else {}),
+        "pipeline_model_parallel_size": value,
+    },
+    # NullTokenizer has one token more than its vocabulary: the end of a document
+    "tokenizer.vocab_size": lambda value: {"vocab_size": VOCABULARY - 1},
+    "model.vocab_size": lambda value: {"padded_vocab_size": DROP},
+    "model.should_pad_vocab": lambda value: {"padded_vocab_size": DROP},
+    "model.virtual_pipeline_model_parallel_size": lambda value: {
+        **dict.fromkeys(_STAGES if value is None else _STAGES[:1], DROP),
+        **({} if value is None else {"num_virtual_stages_per_pipeline_rank": value}),
+    },
+    "mixed_precision": lambda value: dict.fromkeys(_FP8, DROP),
+    "model.fp8": lambda value: dict.fromkeys(_FP8, DROP),
+    "model.fp4": lambda value: dict.fromkeys(_FP8, DROP),
+    "inprocess_restart": lambda value: {"inprocess_restart": DROP},
+    "ft": lambda value: {"enable_ft_package": DROP},
+    "nvrx_straggler": lambda value: {"log_straggler": DROP},
+    "profiling.use_nsys_profiler": lambda value: {"profile": DROP},
+    "profiling.use_pytorch_profiler": lambda value: {"profile": DROP, "use_pytorch_profiler": DROP},
+    "profiling.record_memory_history": lambda value: {"record_memory_history": DROP},
+    "comm_overlap.tp_comm_overlap": lambda value: {"tp_comm_overlap": DROP},
+    "model.cuda_graph_impl": lambda value: dict.fromkeys(
+        ("cuda_graph_impl", "cuda_graph_scope", "enable_cuda_graph", "external_cuda_graph"), DROP
+    ),
+    "checkpoint.ckpt_format": lambda value: {"ckpt_format": value},
+    # one follows from the other in Bridge, and there is no argument for it
+    "model.overlap_p2p_comm": lambda value: {},
+    "comm_overlap.overlap_p2p_comm": lambda value: {},
+    "model.init_model_with_meta_device": lambda value: {"init_model_with_meta_device": DROP},
+    "model.use_te_rng_tracker": lambda value: {"te_rng_tracker": DROP},
+    "dist.use_megatron_fsdp": lambda value: {"use_megatron_fsdp": DROP},
+}  # fmt: skip
+
+# Arguments that Megatron-LM refuses without the one that is dropped.
+_GO_WITH: Final = {
+    "save": ("save_interval", "async_save", "non_persistent_save_interval", "replication"),
+    "use_megatron_fsdp": ("data_parallel_sharding_strategy", "ckpt_format", "fsdp_double_buffer"),
+}
+
+
+def _arguments_for(change: Change, t: Translation) -> dict[str, Any]:
+    """Argument to value, or ``DROP``."""
+    if change.path in _SPECIAL:
+        edits = _SPECIAL[change.path](change.after)
+    elif change.path.startswith("mixed_precision."):
+        edits = dict.fromkeys(_FP8, DROP)
+    else:
+        name = _argument_of(change.path, t)
+        edits = {name: DROP if change.after is None else change.after}
+    for name in list(edits):
+        if edits[name] is DROP or edits[name] is False:
+            edits.update(dict.fromkeys(_GO_WITH.get(name, ()), DROP))
+    return edits
+
+
+def _argument_of(path: str, t: Translation) -> str:
+    for outcome in t.outcomes.values():
+        if path in outcome.paths and outcome.fate in ("to", "section"):
+            return outcome.argument
+    last = path.rpartition(".")[2]
+    if last in t.catalog.defaults:
+        return last
+    raise NotReducible(f"{path} has to change on this machine, and no argument of Megatron-LM says it")
+
+
+# ----------------------------------------------------------------------------- rewriting words
+
+
+def rewritten(words: Iterable[str], catalog: Catalog, edits: Mapping[str, Any]) -> tuple[str, ...]:
+    """The words with some arguments gone and some added at the end; all others as they are.
+
+    Args:
+        edits: argument to its new value; ``DROP`` to leave it out.
+    """
+    kept = list(words)
+    while said := [typed for name, typed in parse(kept, catalog).typed.items() if name in edits]:
+        gone = {index for typed in said for index in range(typed.index, typed.last + 1)}
+        kept = [word for index, word in enumerate(kept) if index not in gone]
+    for name, value in edits.items():
+        if value is not DROP:
+            kept += _said(name, value, catalog)
+    return tuple(kept)
+
+
+def _said(name: str, value: Any, catalog: Catalog) -> list[str]:
+    """Words that give an argument a value; none where no word can, or none is needed."""
+    if catalog.defaults[name] == value:
+        return []
+    for argument in catalog.arguments:
+        if argument.dest == name and (words := _by(argument, value)) is not None:
+            return words
+    return []
+
+
+def _by(argument: Argument, value: Any) -> list[str] | None:
+    flag = argument.flags[0]
+    if isinstance(value, bool):
+        if argument.action == "BooleanOptionalAction":
+            return [next(flag for flag in argument.flags if flag.startswith("--no-") is not value)]
+        return [flag] if argument.action == f"store_{str(value).lower()}" else None
+    if argument.action != "store":
+        return None
+    if isinstance(value, (list, tuple)):
+        return [flag, *map(str, value)] if argument.nargs not in (None, "?") else [flag, str(list(value))]
+    return [flag, str(value)]
