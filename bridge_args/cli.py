@@ -131,6 +131,19 @@ def _rehearse_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--plot", metavar="FILE", help="also draw the loss curve as a PNG")
 
 
+def _verify_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--steps", type=_positive, metavar="N", help="stop after N iterations; the schedule stays")
+    command.add_argument("--shrink", action="store_true", help="scale the model down, on both sides")
+    command.add_argument("--nproc", type=_positive, metavar="N", help="processes; default: all, or 1 with --shrink")
+    command.add_argument("--device", choices=DEVICES, default="auto", help="default: the GPU if there is one")
+    command.add_argument("--run-config", metavar="FILE", help="verify this run config of Bridge, not the translation")
+    command.add_argument("--override", action="append", default=[], metavar="PATH=VALUE", help="a setting of Bridge's")
+    command.add_argument("--workdir", metavar="DIR", help="keep what both sides write; a later run resumes from it")
+    command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    command.add_argument("-o", "--output", metavar="FILE", help="write the result here, whole or not at all")
+    command.add_argument("--plot", metavar="FILE", help="also draw both loss curves as a PNG")
+
+
 def _audit_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("sources", nargs="+", metavar="DIR|FILE", help="scripts, YAML files; folders are searched")
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
@@ -221,6 +234,55 @@ def _rehearse(options: argparse.Namespace) -> int:
         format=options.format,
         plot=options.plot,
     )
+
+
+def _verify(options: argparse.Namespace) -> int:
+    """Exit 1 where the two runs differ."""
+    import contextlib
+    import tempfile
+
+    from bridge_args.launch.processes import RehearsalError
+    from bridge_args.resolvers import is_checkout
+    from bridge_args.verify import page
+    from bridge_args.verify.changed import ChangeError, change
+    from bridge_args.verify.translating import translations
+    from bridge_args.verify.verify import Request, verify
+
+    checkout = options.megatron_lm
+    if not checkout or not is_checkout(checkout):
+        raise Problem("verify runs Megatron-LM's own program; name a checkout of it with --megatron-lm CHECKOUT")
+    if options.world_size is None and not options.shrink:
+        options.world_size = options.nproc
+    translation = _translation(options)
+    _say_findings(translation)
+    if _refused(translation, options):
+        return 1
+    try:
+        text = Path(options.run_config).read_text(encoding="utf-8") if options.run_config else None
+        changed = change(text, options.run_config or "", options.override)
+        with contextlib.ExitStack() as stack:
+            folder = options.workdir or stack.enter_context(tempfile.TemporaryDirectory(prefix="bridge-args-verify-"))
+            request = Request(
+                os.path.abspath(checkout),
+                Path(folder),
+                options.steps,
+                options.shrink,
+                options.nproc,
+                options.device,
+                changed,
+            )
+            result = verify(translation, translations(translation, checkout, options.mappings), request, _say)
+    except (RehearsalError, ChangeError) as problem:
+        raise Problem(str(problem)) from problem
+    except OSError as error:
+        raise Problem(f"{error.filename} cannot be read or written: {error.strerror}") from error
+    _write(page.json_of(result) if options.format == "json" else page.text_of(result), options.output)
+    if options.plot:
+        try:
+            page.save_png(result, Path(options.plot))
+        except ModuleNotFoundError as error:
+            raise Problem(f"{options.plot} was not drawn: pip install matplotlib") from error
+    return 0 if result.comparison.same else 1
 
 
 def _audit(options: argparse.Namespace) -> int:
@@ -514,6 +576,7 @@ _COMMANDS: Final[
     "report": ("say what becomes of every flag", _report, True, _report_options),
     "validate": ("build the real ConfigContainer and let Bridge validate it", _validate, True, _no_options),
     "rehearse": ("train with the real Bridge loop, on a CPU if need be", _rehearse, True, _rehearse_options),
+    "verify": ("run Megatron-LM and Bridge, and say whether they are the same run", _verify, True, _verify_options),
     "audit": ("translate many scripts and YAML files, and sum up", _audit, False, _audit_options),
     "diff": ("compare a checkout's own resolver with the built-in one", _diff, True, _no_options),
     "checkpoint": ("look into a checkpoint that Megatron-LM has written", _checkpoint, False, _checkpoint_options),

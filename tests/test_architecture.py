@@ -22,11 +22,12 @@ LAYERS = [
     {"mapping"},
     {"emit", "migrate", "explain", "resolvers", "yaml_source"},
     {"steps", "source"},
-    {"bridge", "launch", "checkpoint", "audit", "start"},
+    {"bridge", "launch", "checkpoint", "audit", "start", "verify"},
     {"cli", "dev", "pretrain_gpt", "pretrain_mamba", "__main__", "__init__"},
 ]
 CORE = range(5)  # the layers that know neither torch nor the machine they run on
 TALKING = {0, 5, 6}
+STARTING = {"launch", "checkout", "verify"}  # have programs that run in processes of their own
 OUTSIDE = {"checkout"}  # asks a program in a process of its own: an island, and not the core
 
 # The only packages beside the standard library that the core may import, by layer.
@@ -121,7 +122,7 @@ def is_entry_point(path: Path) -> bool:
     member = member_of(name_of(path))[1]
     is_run = any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in tree_of(path).body)
     always = {"cli", "__main__", "pretrain_gpt", "pretrain_mamba", "dev"}
-    return member in always or (member in {"launch", "checkout"} and is_run)
+    return member in always or (member in {"launch", "checkout", "verify"} and is_run)
 
 
 def spoken(tree: ast.Module) -> Iterator[tuple[int, str]]:

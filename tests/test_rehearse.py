@@ -32,7 +32,9 @@ def translation(world_size: int = 1) -> bridge_args.Translation:
 
 def run_instead(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """A rehearsal starts this program, with the plan's path as its argument."""
-    monkeypatch.setattr(processes, "_command", lambda name, plan_file, nproc, emulate: [sys.executable, "-c", code, str(plan_file)])
+    monkeypatch.setattr(
+        processes, "_command", lambda name, plan_file, nproc, emulate: [sys.executable, "-c", code, str(plan_file)]
+    )
 
 
 def test_exactly_what_the_command_line_says() -> None:

@@ -67,21 +67,10 @@ def plan(
 
     run_config = to_run_config(t)
     changes: tuple[Change, ...] = ()
+    nproc = processes_for(t, shrink=shrink, nproc=nproc)
     if shrink:
-        nproc = nproc or 1
         steps = steps or SHRUNK_STEPS
         run_config, changes = shrunk(run_config, nproc)
-    elif nproc is None and t.world_size > MOST_PROCESSES:
-        raise RehearsalError(
-            f"the command line is for {t.world_size} processes; add --shrink to scale it down to one, "
-            f"or --nproc {t.world_size} to start them all on this machine"
-        )
-    elif nproc not in (None, t.world_size):
-        raise RehearsalError(
-            f"the command line was read for {t.world_size} processes, so {nproc} cannot run it as it is; "
-            f"say --world-size {nproc}, or add --shrink"
-        )
-    nproc = nproc or t.world_size
     if not on_cpu(device, nproc):
         return Rehearsal(Plan(run_config, steps, emulate=False), nproc, changes, (), dict(t.environment))
     run_config, adapted = adapt(run_config)
@@ -93,6 +82,28 @@ def plan(
         apex_layer_norm=packages.apex_layer_norm,
     )
     return Rehearsal(emulated, nproc, changes, adapted, dict(t.environment))
+
+
+def processes_for(t: Translation, *, shrink: bool, nproc: int | None) -> int:
+    """How many processes run: the world size, or with ``shrink`` as many as asked for, else one.
+
+    Raises:
+        RehearsalError: another number is asked for than the command line is read for; or it is too large to start
+            unasked.
+    """
+    if shrink:
+        return nproc or 1
+    if nproc is None and t.world_size > MOST_PROCESSES:
+        raise RehearsalError(
+            f"the command line is for {t.world_size} processes; add --shrink to scale it down to one, "
+            f"or --nproc {t.world_size} to start them all on this machine"
+        )
+    if nproc not in (None, t.world_size):
+        raise RehearsalError(
+            f"the command line was read for {t.world_size} processes, so {nproc} cannot run it as it is; "
+            f"say --world-size {nproc}, or add --shrink"
+        )
+    return t.world_size
 
 
 def run(rehearsal: Rehearsal, log: Path | None = None) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,248 @@
+"""Naming the cause of a difference, by experiment: settings are put right until Bridge does what Megatron-LM did.
+
+A difference in settings is only a suspect. Bridge's side is run again with suspects put right, just far enough to see
+whether the step that differed still does; the smallest set of settings that mends it is the cause.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from bridge_args.mapping.translation import Translation
+from bridge_args.verify.compare import Comparison, shown
+
+RunConfig = dict[str, Any]
+Mends = Callable[[RunConfig], bool]  # is Bridge's run with this run config the same, as far as needed?
+
+ABSENT: Final = object()
+RUNS: Final = 24  # experiments at most; halving finds one cause among a thousand settings in ten
+
+
+class Suspect(NamedTuple):
+    """A setting that may be the cause.
+
+    Attributes:
+        path: in Bridge's run config.
+        right: what it is by Megatron-LM; ``ABSENT`` where it should not be there.
+        wrong: what Bridge ran with.
+        argument: Megatron-LM's argument that says it; empty where none does.
+    """
+
+    path: str
+    right: Any
+    wrong: Any
+    argument: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path} is {_plain(self.wrong)}, and by Megatron-LM {_plain(self.right)}"
+
+
+class Cause(NamedTuple):
+    """The outcome of the search.
+
+    Attributes:
+        settings: put right, they make the runs the same; together, if several. Empty when none was found.
+        suspects: settings that differ.
+        runs: how many experiments it took.
+    """
+
+    settings: tuple[Suspect, ...]
+    suspects: tuple[Suspect, ...]
+    runs: int
+
+
+def find(suspects: Sequence[Suspect], run_config: Mapping[str, Any], mends: Mends) -> Cause:
+    """The smallest set of suspects that, put right, mends the run.
+
+    Args:
+        suspects: the likeliest first.
+        run_config: what Bridge ran with.
+        mends: runs Bridge with a run config; whether the difference is gone.
+    """
+    tried = 0
+
+    def works(chosen: Sequence[Suspect]) -> bool:
+        nonlocal tried
+        tried += 1
+        return mends(corrected(run_config, chosen))
+
+    def done(settings: Sequence[Suspect]) -> Cause:
+        return Cause(tuple(settings), tuple(suspects), tried)
+
+    for suspect in suspects[:2]:  # most often it is the likeliest one
+        if works([suspect]):
+            return done([suspect])
+    if len(suspects) < 2 or not works(suspects):
+        return done([])
+    needed = list(suspects)
+    size = len(needed) // 2
+    while size and tried < RUNS:
+        for start in range(0, len(needed), size):
+            rest = needed[:start] + needed[start + size :]
+            if rest and works(rest):  # these were not needed
+                needed = rest
+                break
+            if tried >= RUNS:
+                break
+        else:
+            size //= 2
+            continue
+        size = min(size, len(needed) // 2) or (1 if len(needed) > 1 else 0)
+    return done(needed)
+
+
+def corrected(run_config: Mapping[str, Any], chosen: Sequence[Suspect]) -> RunConfig:
+    """A copy of the run config with the chosen settings put right."""
+    config = copy.deepcopy(dict(run_config))
+    for suspect in chosen:
+        *sections, leaf = suspect.path.split(".")
+        holder = config
+        for section in sections:
+            holder = holder.setdefault(section, {})
+        if suspect.right is ABSENT:
+            holder.pop(leaf, None)
+        else:
+            holder[leaf] = suspect.right
+    return config
+
+
+# ---------------------------------------------------------------------------------- suspects
+
+
+def suspects(
+    comparison: Comparison, run_config: Mapping[str, Any], translated: Mapping[str, Any], t: Translation
+) -> tuple[Suspect, ...]:
+    """Settings that differ, the likeliest cause first.
+
+    Two sources: the translation, where Bridge ran with another run config than that; and the objects of Megatron
+    Core that the two programs have built, where they differ and a setting of Bridge says so.
+
+    Args:
+        run_config: what Bridge ran with.
+        translated: what the translation says, with the same places for files.
+        t: the translation; it knows which argument goes where.
+    """
+    found: dict[str, Suspect] = {}
+    arguments = _arguments(t)
+    for path, right, wrong in differing(translated, run_config):
+        found[path] = Suspect(path, right, wrong, arguments.get(path, ""))
+    for path, right in _from_objects(comparison, run_config):
+        wrong = _at(run_config, path)
+        if path not in found and wrong != right:
+            found[path] = Suspect(path, right, wrong, arguments.get(path, ""))
+    order = _order(comparison)
+    placed = {path: index for index, path in enumerate(found)}
+    return tuple(sorted(found.values(), key=lambda suspect: (_rank(suspect.path, order), placed[suspect.path])))
+
+
+def differing(right: Any, wrong: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Paths at which two run configs differ, with both values."""
+    whole = not (isinstance(right, dict) and isinstance(wrong, dict))
+    if whole or right.get("_target_") != wrong.get("_target_") or "_args_" in right:
+        if right != wrong:
+            yield path, right, wrong
+        return
+    for key in [*right, *(key for key in wrong if key not in right)]:
+        below = f"{path}.{key}" if path else key
+        yield from differing(right.get(key, ABSENT), wrong.get(key, ABSENT), below)
+
+
+def _arguments(t: Translation) -> dict[str, str]:
+    return {path: outcome.argument for outcome in t.outcomes.values() for path in outcome.paths}
+
+
+# Where a field of an object of Megatron Core comes from, when it is not ``section.field`` in Bridge as well.
+_ELSEWHERE: Final = {
+    "loop.seed": "rng.seed",
+    "loop.data_parallel_random_init": "rng.data_parallel_random_init",
+    "loop.train_iters": "train.train_iters",
+    "loop.eval_iters": "train.eval_iters",
+    "loop.eval_interval": "train.eval_interval",
+    "batch.global_batch_size": "train.global_batch_size",
+    "batch.micro_batch_size": "train.micro_batch_size",
+    "model.max_sequence_length": "model.seq_length",
+    "dataset.vocab_size": "tokenizer.vocab_size",
+    "scheduler.max_lr": "optimizer.lr",
+    "scheduler.min_lr": "optimizer.min_lr",
+    "scheduler.init_lr": "scheduler.lr_warmup_init",
+    "scheduler.start_wd": "scheduler.start_weight_decay",
+    "scheduler.end_wd": "scheduler.end_weight_decay",
+    "scheduler.wd_incr_style": "scheduler.weight_decay_incr_style",
+}
+# The scheduler counts samples where the settings count iterations.
+_IN_SAMPLES: Final = {
+    "scheduler.lr_warmup_steps": "scheduler.lr_warmup_iters",
+    "scheduler.lr_decay_steps": "scheduler.lr_decay_iters",
+    "scheduler.wsd_decay_steps": "scheduler.lr_wsd_decay_iters",
+}
+
+
+def _from_objects(comparison: Comparison, run_config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    samples = _at(run_config, "train.global_batch_size")
+    for difference in comparison.settings:
+        name, right = difference.name, difference.megatron_lm
+        if name in _IN_SAMPLES:
+            if isinstance(right, int) and isinstance(samples, int) and right % samples == 0:
+                yield _IN_SAMPLES[name], right // samples
+            continue
+        path = _ELSEWHERE.get(name, name.replace("parallel.", "model.", 1))
+        if _at(run_config, path) is ABSENT:
+            continue
+        if isinstance(right, str) and right.startswith("torch."):
+            yield path, {"_target_": right, "_call_": False}
+        elif right is None or isinstance(right, (bool, int, float, str)):
+            if not isinstance(_at(run_config, path), (dict, list)):
+                yield path, right
+
+
+def _at(run_config: Mapping[str, Any], path: str) -> Any:
+    value: Any = run_config
+    for part in path.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return ABSENT
+        value = value[part]
+    return value
+
+
+# Which sections decide what differs first.
+_DATA: Final = ("dataset", "tokenizer", "rng", "train", "model.seq_length")
+_MODEL: Final = ("model", "mixed_precision", "rng", "checkpoint", "tokenizer")
+_DECIDING: Final[dict[str, tuple[str, ...]]] = {
+    "learning_rate": ("scheduler", "optimizer", "train"),
+    "global_batch_size": ("train",),
+    "consumed_samples": ("train",),
+    "skipped": ("mixed_precision", "optimizer"),
+    "loss_scale": ("mixed_precision", "optimizer"),
+    "lm_loss": ("model", "mixed_precision", "optimizer", "scheduler", "ddp"),
+    "grad_norm": ("model", "mixed_precision", "ddp", "optimizer"),
+    "steps": ("train",),
+}
+
+
+def _order(comparison: Comparison) -> tuple[str, ...]:
+    """Sections and settings, the likeliest first, by the earliest thing that differs."""
+    if comparison.weights:
+        return _MODEL
+    if comparison.batches:
+        return _DATA
+    if comparison.step == 1 or comparison.figure not in ("lm_loss", "grad_norm"):
+        return _DECIDING.get(comparison.figure, ())
+    return ("optimizer", "scheduler", "ddp", "mixed_precision", "model")  # the first step was the same: the update
+
+
+def _rank(path: str, order: tuple[str, ...]) -> int:
+    for index, start in enumerate(order):
+        if path == start or path.startswith(f"{start}."):
+            return index
+    return len(order)
+
+
+def _plain(value: Any) -> str:
+    if value is ABSENT:
+        return "not there"
+    if isinstance(value, Mapping) and "_target_" in value:
+        arguments = ", ".join(map(str, value.get("_args_", ())))
+        return f"{value['_target_']}({arguments})" if arguments else str(value["_target_"])
+    return shown(value)
