@@ -241,7 +241,7 @@ def _rank(path: str, order: tuple[str, ...]) -> int:
 
 def _plain(value: Any) -> str:
     if value is ABSENT:
-        return "not there"
+        return "what Bridge has without it"
     if isinstance(value, Mapping) and "_target_" in value:
         arguments = ", ".join(map(str, value.get("_args_", ())))
         return f"{value['_target_']}({arguments})" if arguments else str(value["_target_"])

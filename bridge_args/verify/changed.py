@@ -100,7 +100,7 @@ def _with(config: RunConfig, edits: Sequence[tuple[str, Any]]) -> RunConfig:
         holder: Any = config
         for section in sections:
             holder = holder.get(section, ABSENT) if isinstance(holder, dict) else ABSENT
-        if not isinstance(holder, dict) or leaf not in holder:
+        if not isinstance(holder, dict) or not (leaf in holder or "_target_" in holder):  # of a class Bridge knows more
             raise ChangeError(f"Bridge has no setting {path}")
         holder[leaf] = value
     return config

@@ -1,0 +1,148 @@
+"""``verify`` on the recorded command lines: the same run is called identical, a broken translation by its cause.
+
+With ``MEGATRON_LM_CHECKOUT`` naming a core_v0.16.1 checkout, Megatron-LM's own program is the other side. Without one
+Bridge's run of the unbroken translation is, so that the search for a cause is tried everywhere.
+``BRIDGE_ARGS_VERIFY=all`` takes every recorded case and every break, ``BRIDGE_ARGS_VERIFY=rope,dropout`` those named.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bridge_args
+from bridge_args.mapping.translation import Translation
+from bridge_args.verify import page, sides
+from bridge_args.verify import verify as module
+from bridge_args.verify.changed import change
+from bridge_args.verify.verify import Request, Verification, verify
+
+ROOT = Path(__file__).resolve().parents[2]
+CURVES = ROOT / ".." / "shared" / "curves"
+CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
+ASKED = os.environ.get("BRIDGE_ARGS_VERIFY", "")
+
+needs_curves = pytest.mark.skipif(not CURVES.is_dir(), reason="the recorded curves are not here")
+needs_bridge = pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is absent")
+needs_checkout = pytest.mark.skipif(not CHECKOUT, reason="MEGATRON_LM_CHECKOUT names no checkout")
+pytestmark = [needs_curves, needs_bridge]
+
+
+@lru_cache(maxsize=None)
+def case(name: str) -> dict[str, Any]:
+    return json.loads((CURVES / f"{name}.json").read_text())
+
+
+def chosen(default: tuple[str, ...], every: list[str]) -> list[str]:
+    if not ASKED:
+        return list(default)
+    return every if ASKED == "all" else [name for name in every if name in ASKED.split(",")]
+
+
+def translate(words: Any, world_size: int) -> Translation:
+    return bridge_args.translate(list(words), world_size=world_size, read=lambda path: Path(path).read_text())
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with copies of the data files that the command lines name."""
+    for item in (CURVES / "data").iterdir():
+        (shutil.copytree if item.is_dir() else shutil.copyfile)(item, tmp_path / item.name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def verified(argv: list[str], nproc: int, folder: Path, **options: Any) -> Verification:
+    t = translate(argv, nproc)
+    assert not t.errors
+    request = Request(CHECKOUT or str(folder), folder / "work", device="cpu", **options)
+    return verify(t, translate, request, lambda line: None)
+
+
+# ------------------------------------------------------------------------------- the same run
+
+CPU_CASES = [path.stem for path in sorted(CURVES.glob("*.json")) if case(path.stem).get("runs_on_cpu")]
+# Bridge overwrites model.use_cpu_initialization; nothing but the initial weights differs at first.
+DIFFERENT = ("cpu_init",)
+
+
+@needs_checkout
+@pytest.mark.parametrize("name", chosen(("rope", "tp2"), [name for name in CPU_CASES if name not in DIFFERENT]))
+def test_identical(name: str, data: Path) -> None:
+    recorded = case(name)
+    for earlier in recorded.get("earlier_argv") or ():
+        verified(earlier, recorded["nproc"], data)
+    result = verified(recorded["argv"], recorded["nproc"], data)
+    assert page.verdict(result) == "identical", page.text_of(result)
+    assert result.comparison.steps == len(recorded["curve"])
+    figures = [(step["lm_loss"], step["grad_norm"]) for step in result.megatron_lm.steps]
+    assert figures == [(step["lm_loss"], step["grad_norm"]) for step in recorded["curve"]]
+    assert result.comparison.settings_compared > 300
+    assert not result.comparison.weights
+    assert not result.comparison.batches
+
+
+@needs_checkout
+@pytest.mark.parametrize("name", chosen((), list(DIFFERENT)))
+def test_not_the_same_and_the_translation_said_so(name: str, data: Path) -> None:
+    recorded = case(name)
+    result = verified(recorded["argv"], recorded["nproc"], data)
+    assert page.verdict(result).startswith("differs from step 1")
+    assert result.comparison.weights
+    assert any("use_cpu_initialization" in difference.name for difference in result.comparison.settings)
+    assert any("use-cpu-initialization" in loss for loss in result.losses)
+
+
+# ------------------------------------------------------------------------- broken translations
+
+# What is broken: the command line, what Bridge runs with instead, the setting to be named, the step that differs first.
+BREAKS: dict[str, tuple[str, tuple[str, ...], str, int]] = {
+    "optimizer": ("gpt_default", ("optimizer.adam_beta2=0.95",), "optimizer.adam_beta2", 3),
+    "scheduler": ("lr_cosine_warmup", ("optimizer.min_lr=1e-3",), "optimizer.min_lr", 4),
+    "dataset": ("data_eod", ("dataset.reset_position_ids=false",), "dataset.reset_position_ids", 1),
+    "model init": ("gpt_default", ("model.init_method_std=0.03",), "model.init_method_std", 1),
+    "precision": ("bf16", ("mixed_precision.grad_reduce_in_fp32=false",), "mixed_precision.grad_reduce_in_fp32", 1),
+    "tokenizer size": ("vocab_padding", ("tokenizer.vocab_size=901",), "tokenizer.vocab_size", 1),
+    "vocabulary padding": ("vocab_padding", ("model.vocab_size=1152",), "model.vocab_size", 1),
+    "MoE router": ("moe_topk2_aux", ("model.moe_aux_loss_coeff=0.1",), "model.moe_aux_loss_coeff", 1),
+    "dropout": ("gpt_default", ("model.hidden_dropout=0.0",), "model.hidden_dropout", 1),
+    "split": ("data_single", ("dataset.split='50,30,20'",), "dataset.split", 1),
+    "batch": ("gpt_default", ("train.global_batch_size=16",), "train.global_batch_size", 1),
+}  # fmt: skip
+
+
+@pytest.fixture
+def other_side(monkeypatch: pytest.MonkeyPatch, data: Path) -> Callable[[], None]:
+    """Without a checkout, Bridge's run of the unbroken translation is what the broken one is compared with."""
+
+    def install() -> None:
+        if CHECKOUT:
+            return
+        (data / "pretrain_gpt.py").touch()
+
+        def run(setup: sides.Setup, stand_in_for: Any) -> sides.Seen:
+            unbroken = bridge_args.to_run_config(translate(sides.words_for("megatron_lm", setup), setup.nproc))
+            return sides.run_bridge(setup, unbroken, "megatron_lm")
+
+        monkeypatch.setattr(module, "run_megatron_lm", run)
+
+    return install
+
+
+@pytest.mark.parametrize("what", chosen(("optimizer", "MoE router", "split"), list(BREAKS)))
+def test_the_cause_is_named(what: str, data: Path, other_side: Callable[[], None]) -> None:
+    name, overrides, path, step = BREAKS[what]
+    other_side()
+    result = verified(case(name)["argv"], 1, data, steps=step + 2, changed=change(None, "", overrides))
+    assert result.comparison.verdict == "differs", page.text_of(result)
+    assert result.cause is not None
+    assert [suspect.path for suspect in result.cause.settings] == [path], page.text_of(result)
+    assert page.verdict(result).startswith(f"differs from step {step}, first cause {path} is ")
