@@ -122,7 +122,7 @@ def is_entry_point(path: Path) -> bool:
     member = member_of(name_of(path))[1]
     is_run = any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in tree_of(path).body)
     always = {"cli", "__main__", "pretrain_gpt", "pretrain_mamba", "dev"}
-    return member in always or (member in {"launch", "checkout", "verify"} and is_run)
+    return member in always or (member in STARTING and is_run)
 
 
 def spoken(tree: ast.Module) -> Iterator[tuple[int, str]]:
