@@ -12,14 +12,21 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bridge_args.launch import errors, kept, own_options, preflight, ranks
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
+
+
+# Variables that change how a run computes or communicates; the others may be secrets, and go into no report.
+_CONCERNS: Final = re.compile(
+    r"(CUDA|CUBLAS|CUDNN|NCCL|NVTE|NVSHMEM|UB|UCX|GLOO|TORCH|PYTORCH|TRITON|OMP|MKL)_(?!.*TOKEN)"
+)
 
 
 class Problem(Exception):
@@ -49,6 +56,8 @@ def main(
             _say(_reported(translation))
             _keep(translation, words, run_config)
         config = _container(translation, run_config, env)
+        if first:
+            _mend(run_config)
         with errors.reported(env):
             refusal = _train(translation, config)
         if refusal:
@@ -97,7 +106,9 @@ def _translated(own: own_options.Own, env: MutableMapping[str, str], program: st
         raise Problem(str(error)) from error
     if lost:
         raise Problem(refusal(lost))
-    return translation
+    # The whole environment was looked at; only a part is worth telling, and much of it is not to be told.
+    kept_variables = {name: value for name, value in translation.environment.items() if _CONCERNS.match(name)}
+    return translation._replace(environment=kept_variables)
 
 
 def _reported(translation: Translation) -> str:
@@ -134,6 +145,17 @@ def _keep(translation: Translation, words: Sequence[str], run_config: dict[str, 
         kept.keep(kept.texts_of(translation, words), save)
     except OSError as error:
         raise Problem(f"not started: nothing can be saved in {save}: {error.strerror or error}") from error
+
+
+def _mend(run_config: dict[str, Any]) -> None:
+    """What a run that was ended in the middle of a save has left is put right; the other ranks wait for this one."""
+    from bridge_args.launch import guard
+
+    try:
+        _say(guard.mend(run_config))
+    except OSError as error:
+        save = run_config["checkpoint"]["save"]
+        raise Problem(f"not started: the checkpoints in {save} cannot be mended: {error}") from error
 
 
 def _container(translation: Translation, run_config: dict[str, Any], env: MutableMapping[str, str]) -> Any:
@@ -186,3 +208,7 @@ def _train(translation: Translation, config: Any) -> str:
 
 if __name__ == "__main__":
     sys.exit(main())
+if __name__ == "__mp_main__":
+    # A process that a rank has spawned: that of Megatron Core's queue of saves would outlive a killed rank for ever,
+    # and hold on to its output (megatron/core/dist_checkpointing/strategies/filesystem_async.py).
+    ranks.end_with_parent()

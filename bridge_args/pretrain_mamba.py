@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from bridge_args.launch import ranks
 from bridge_args.pretrain_gpt import main
 
 if __name__ == "__main__":
     sys.exit(main(program="pretrain_mamba.py"))
+if __name__ == "__mp_main__":
+    ranks.end_with_parent()  # see pretrain_gpt.py

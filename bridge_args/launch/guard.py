@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,21 @@ from bridge_args.launch import checkpoints
 
 class SaveFailed(Exception):
     """A checkpoint could not be written; the message is for the user."""
+
+
+def mend(run_config: Mapping[str, Any]) -> str:
+    """Mends the folder that a run goes on in, before it is loaded from; returns what to tell the user.
+
+    Only its own: what another run has left is not touched.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    checkpoint = run_config["checkpoint"]
+    save, load = checkpoint.get("save"), checkpoint.get("load")
+    if not save or not load or "://" in save or Path(save).resolve() != Path(load).resolve():
+        return ""
+    return checkpoints.mend(Path(save))
 
 
 def install() -> None:

@@ -60,9 +60,15 @@ def _free_port() -> str:
 def end_with_launcher(env: Mapping[str, str]) -> None:
     """A rank that torchrun has started ends when torchrun does, even if that is killed without a chance to say so.
 
-    Otherwise the ranks train on, unseen, and a relaunch writes its checkpoints into the same folder. On Linux only.
+    Otherwise the ranks train on, unseen, and a relaunch writes its checkpoints into the same folder.
     """
-    if "TORCHELASTIC_RUN_ID" in env and sys.platform == "linux":
+    if "TORCHELASTIC_RUN_ID" in env:
+        end_with_parent()
+
+
+def end_with_parent() -> None:
+    """This process is killed when the one that has started it ends. On Linux only."""
+    if sys.platform == "linux":
         import ctypes
 
         set_signal_at_parents_death = 1  # PR_SET_PDEATHSIG, prctl(2)
