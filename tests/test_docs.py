@@ -180,12 +180,12 @@ class Shell:
             else:
                 shutil.copy(ROOT / source, target)
 
-    def run(self, command: str) -> tuple[int, str]:
-        """Exit status, and both streams as a terminal shows them."""
+    def run(self, command: str, *, gpus: bool = False) -> tuple[int, str]:
+        """Exit status, and both streams as a terminal shows them; where no GPU is named, pages are about none."""
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=self.folder,
-            env=self.environment,
+            env=self.environment if gpus else {**self.environment, "CUDA_VISIBLE_DEVICES": ""},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -228,7 +228,7 @@ def run_block(page: Path, block: Block, shell: Shell) -> str | None:
         if not here or (page, block.line, at) in run_elsewhere():
             check(command, shell.folder)
             continue
-        status, output = shell.run(command)
+        status, output = shell.run(command, gpus="GPU" in block.notes.get("needs", ""))
         wanted = int(block.notes.get("exit", "0")) if (at, command) == listed[-1] else 0
         if status != wanted:
             pytest.fail(f"{where}: {command}\nexit status {status}, not {wanted}:\n{output}", pytrace=False)
