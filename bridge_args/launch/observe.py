@@ -167,9 +167,10 @@ def _parameter_groups(members: list[Any]) -> Iterator[tuple[str, Any]]:
     index = 0
     for member in members:
         for group in getattr(member, "param_groups", None) or ():
-            settings = {name: described(value) for name, value in group.items() if name != "params"}
-            settings["parameters"] = sum(parameter.numel() for parameter in group["params"])
-            yield str(index), settings
+            for name, value in group.items():
+                if name != "params":
+                    yield f"{index}.{name}", described(value)
+            yield f"{index}.parameters", sum(parameter.numel() for parameter in group["params"])
             index += 1
 
 

@@ -17,7 +17,7 @@ RunConfig = dict[str, Any]
 Mends = Callable[[RunConfig], bool]  # is Bridge's run with this run config the same, as far as needed?
 
 ABSENT: Final = object()
-RUNS: Final = 24  # experiments at most; halving finds one cause among a thousand settings in ten
+RUNS: Final = 30  # experiments at most; halving finds one cause among a thousand settings in twenty
 
 
 class Suspect(NamedTuple):
@@ -65,6 +65,8 @@ def find(suspects: Sequence[Suspect], run_config: Mapping[str, Any], mends: Mend
 
     def works(chosen: Sequence[Suspect]) -> bool:
         nonlocal tried
+        if tried >= RUNS:
+            return False  # what is left in doubt stays named
         tried += 1
         return mends(corrected(run_config, chosen))
 
@@ -76,21 +78,25 @@ def find(suspects: Sequence[Suspect], run_config: Mapping[str, Any], mends: Mend
             return done([suspect])
     if len(suspects) < 2 or not works(suspects):
         return done([])
-    needed = list(suspects)
-    size = len(needed) // 2
-    while size and tried < RUNS:
-        for start in range(0, len(needed), size):
-            rest = needed[:start] + needed[start + size :]
-            if rest and works(rest):  # these were not needed
-                needed = rest
-                break
-            if tried >= RUNS:
-                break
-        else:
-            size //= 2
-            continue
-        size = min(size, len(needed) // 2) or (1 if len(needed) > 1 else 0)
-    return done(needed)
+    return done(_needed([], False, list(suspects), works))
+
+
+def _needed(
+    right: list[Suspect], changed: bool, doubtful: list[Suspect], works: Callable[[list[Suspect]], bool]
+) -> list[Suspect]:
+    """The smallest part of ``doubtful`` that, put right along with ``right``, mends the run (QuickXplain, Junker 2004).
+
+    Args:
+        changed: ``right`` has grown since it was last tried, so it may be enough by now.
+    """
+    if changed and works(right):
+        return []
+    if len(doubtful) == 1:
+        return doubtful
+    half = len(doubtful) // 2
+    likelier, others = doubtful[:half], doubtful[half:]
+    of_others = _needed([*right, *likelier], bool(likelier), others, works)
+    return _needed([*right, *of_others], bool(of_others), likelier, works) + of_others
 
 
 def corrected(run_config: Mapping[str, Any], chosen: Sequence[Suspect]) -> RunConfig:

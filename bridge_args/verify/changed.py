@@ -100,7 +100,7 @@ def _with(config: RunConfig, edits: Sequence[tuple[str, Any]]) -> RunConfig:
         holder: Any = config
         for section in sections:
             holder = holder.get(section, ABSENT) if isinstance(holder, dict) else ABSENT
-        if not isinstance(holder, dict) or not (leaf in holder or "_target_" in holder):  # of a class Bridge knows more
+        if not isinstance(holder, dict) or not (leaf in holder or (sections and "_target_" in holder)):
             raise ChangeError(f"Bridge has no setting {path}")
         holder[leaf] = value
     return config

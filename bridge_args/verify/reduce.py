@@ -157,6 +157,10 @@ def _arguments_for(change: Change, t: Translation) -> dict[str, Any]:
         edits = _SPECIAL[change.path](change.after)
     elif change.path.startswith("mixed_precision."):
         edits = dict.fromkeys(_FP8, DROP)
+    elif change.path == "model.seq_length":
+        edits = {"seq_length": change.after}
+        if t.args["max_position_embeddings"] == t.args["seq_length"]:
+            edits["max_position_embeddings"] = change.after
     else:
         name = _argument_of(change.path, t)
         edits = {name: DROP if change.after is None else change.after}
