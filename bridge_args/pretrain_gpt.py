@@ -5,7 +5,8 @@ the checkpoints (``launch/kept.py``); then Bridge's own ``pretrain`` trains. Wha
 process group exists, with exit code 1; an incomplete option of our own (``launch/own_options.py``) with 2.
 
 It is started as Megatron-LM's program is: by torchrun or ft_launcher, by srun with one task a rank, or alone.
-``BRIDGE_ARGS_CPU=1`` in the environment asks for the CPU emulation that ``bridge-args rehearse`` uses.
+``BRIDGE_ARGS_CPU=1`` in the environment asks for the CPU emulation that ``bridge-args rehearse`` uses;
+``BRIDGE_ARGS_TRACEBACK=1`` shows the traceback of a save that failed, which otherwise is one message.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import MutableMapping, Sequence
+import time
+import traceback
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge_args.launch import errors, kept, own_options, preflight, ranks
@@ -28,9 +31,40 @@ _CONCERNS: Final = re.compile(
     r"(CUDA|CUBLAS|CUDNN|NCCL|NVTE|NVSHMEM|UB|UCX|GLOO|TORCH|PYTORCH|TRITON|OMP|MKL)_(?!.*TOKEN)"
 )
 
+_PATIENCE: Final = 5.0  # seconds; a launcher ends the rank that has something to say as soon as another has gone
+
 
 class Problem(Exception):
-    """Why the run does not start; the text is for the user, and empty where another rank says it."""
+    """Why the run does not start, for the user; every rank finds the same, and rank 0 says it.
+
+    Attributes:
+        code: what the process ends with.
+    """
+
+    code = 1
+
+    def is_said_by(self, env: Mapping[str, str]) -> bool:
+        return env["RANK"] == "0"
+
+
+class WrongUse(Problem):
+    """Our own options are not right."""
+
+    code = 2
+
+
+class Missing(Problem):
+    """Something is not on this machine: its first rank says so."""
+
+    def is_said_by(self, env: Mapping[str, str]) -> bool:
+        return env["LOCAL_RANK"] == "0"
+
+
+class Stopped(Problem):
+    """Why the run cannot go on, which this rank knows; empty where another one does."""
+
+    def is_said_by(self, env: Mapping[str, str]) -> bool:
+        return True
 
 
 def main(
@@ -47,39 +81,45 @@ def main(
     env = os.environ if env is None else env
     env.update(ranks.rank_variables(env))
     ranks.end_with_launcher(env)
-    first = env["RANK"] == "0"
     try:
-        own = own_options.take(words)
-        translation = _translated(own, env, program)
-        run_config = _checked(translation, env)
-        if first:
-            _say(_reported(translation))
-            _keep(translation, words, run_config)
-        config = _container(translation, run_config, env)
-        if first:
-            _mend(run_config)
-        with errors.reported(env):
-            refusal = _train(translation, config)
-        if refusal:
-            raise Problem(refusal)
-    except own_options.OwnOptionError as problem:
-        _say(str(problem) if first else "")
-        return 2
+        _run(words, env, program)
     except Problem as problem:
-        # A file may be missing on one machine alone: its first rank says so.
-        _say(str(problem) if first or isinstance(problem, Missing) and env["LOCAL_RANK"] == "0" else "")
-        return 1
+        if str(problem) and problem.is_said_by(env):
+            _say(problem)
+        else:
+            time.sleep(_PATIENCE)
+        return problem.code
     return 0
 
 
-class Missing(Problem):
-    """Something is not on this machine."""
+def _run(words: Sequence[str], env: MutableMapping[str, str], program: str) -> None:
+    """Everything in order.
+
+    Raises:
+        Problem: what is in the way.
+    """
+    first = env["RANK"] == "0"
+    try:
+        own = own_options.take(words)
+    except own_options.OwnOptionError as error:
+        raise WrongUse(str(error)) from error
+    translation = _translated(own, env, program)
+    run_config = _checked(translation, env)
+    if first:
+        _say(_reported(translation))
+        _keep(translation, words, run_config)
+    config = _container(translation, run_config, env)
+    if first:
+        _mend(run_config)
+    with errors.reported(env):  # but not what is said here
+        problem = _train(translation, config, env)
+    if problem is not None:
+        raise problem
 
 
-def _say(message: str) -> None:
-    if message:
-        sys.stderr.write(f"{message}\n")
-        sys.stderr.flush()
+def _say(message: object) -> None:
+    sys.stderr.write(f"{message}\n")
+    sys.stderr.flush()
 
 
 def _translated(own: own_options.Own, env: MutableMapping[str, str], program: str) -> Translation:
@@ -152,7 +192,8 @@ def _mend(run_config: dict[str, Any]) -> None:
     from bridge_args.launch import guard
 
     try:
-        _say(guard.mend(run_config))
+        if done := guard.mend(run_config):
+            _say(done)
     except OSError as error:
         save = run_config["checkpoint"]["save"]
         raise Problem(f"not started: the checkpoints in {save} cannot be mended: {error}") from error
@@ -193,8 +234,8 @@ def _emulate(run_config: dict[str, Any]) -> dict[str, Any]:
     return adapted
 
 
-def _train(translation: Translation, config: Any) -> str:
-    """Trains; returns why Bridge refuses the configuration, empty for trained."""
+def _train(translation: Translation, config: Any, env: Mapping[str, str]) -> Problem | None:
+    """Trains; returns what was in the way, if that can be said in a sentence."""
     from bridge_args.bridge.container import BridgeRejects, in_terms_of
     from bridge_args.launch import guard, train
 
@@ -202,8 +243,12 @@ def _train(translation: Translation, config: Any) -> str:
     try:
         train.pretrain(config)
     except BridgeRejects as rejection:
-        return str(in_terms_of(translation, rejection))
-    return ""
+        return Problem(str(in_terms_of(translation, rejection)))
+    except guard.SaveFailed as failure:
+        if env.get("BRIDGE_ARGS_TRACEBACK"):
+            traceback.print_exc()
+        return Stopped(str(failure))
+    return None
 
 
 if __name__ == "__main__":

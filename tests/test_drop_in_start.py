@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge_args import pretrain_gpt
 from bridge_args.launch import kept, preflight
 from bridge_args.launch.ranks import rank_variables
 from bridge_args.pretrain_gpt import main
@@ -18,6 +19,12 @@ SMALL = "--num-layers 2 --hidden-size 32 --num-attention-heads 2 --seq-length 16
 SMALL += "--micro-batch-size 1 --train-iters 2 --lr 1e-3 --eval-interval 10".split()
 NULL = "--tokenizer-type NullTokenizer --vocab-size 100".split()
 MOCK = [*NULL, "--mock-data"]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranks that have nothing to say do not wait for the one that has."""
+    monkeypatch.setattr(pretrain_gpt, "_PATIENCE", 0)
 
 
 def ranked(rank: int, world: int = 2) -> dict[str, str]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,7 @@ from bridge_args.launch import checkpoints
 
 
 class SaveFailed(Exception):
-    """A checkpoint could not be written; the message is for the user."""
+    """A checkpoint could not be written; the message is for the user, and empty where another rank has the reason."""
 
 
 def mend(run_config: Mapping[str, Any]) -> str:
@@ -46,6 +50,9 @@ def install() -> None:
     save = _Saves(train.save_checkpoint)
     setattr(train, "save_checkpoint", save)
     setattr(pretrain, "save_checkpoint", save)
+    for module in (train, pretrain):
+        if hasattr(module, "maybe_finalize_async_save"):  # the end of a save that went on beside the training
+            setattr(module, "maybe_finalize_async_save", save.telling(module.maybe_finalize_async_save))
 
 
 def _validating(update: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -62,22 +69,71 @@ class _Saves:
     """Bridge's ``save_checkpoint``, with what goes before and after."""
 
     def __init__(self, save: Callable[..., None]) -> None:
-        self._save = save
-        self._saved: tuple[str, int] | None = None
+        self._save = self.telling(save)
+        self._asked: tuple[str, int] | None = None
 
     def __call__(self, state: Any, *args: Any, **kwargs: Any) -> None:
         config, step = state.cfg.checkpoint, state.train_state.step
         if kwargs.get("non_persistent_ckpt") or "://" in config.save:
             self._save(state, *args, **kwargs)
             return
-        if self._saved == (config.save, step):
+        if self._asked == (config.save, step):
             return
         distributed = importlib.import_module("torch.distributed")
         folder, first = Path(config.save), distributed.get_rank() == 0
+        self._asked = (config.save, step)
         if first:
             checkpoints.make_way(folder, step)
         distributed.barrier()
         self._save(state, *args, **kwargs)
-        self._saved = (config.save, step)
         if first and not config.async_save:
             checkpoints.clear_aside(folder)
+
+    def telling(self, function: Callable[..., None]) -> Callable[..., None]:
+        """The function, with ``SaveFailed`` in place of what it raises when the disk refuses."""
+
+        def told(*args: Any, **kwargs: Any) -> None:
+            try:
+                function(*args, **kwargs)
+            except BaseException as error:  # CheckpointException is no Exception
+                why = disk_refuses(error)
+                if why is None or self._asked is None:
+                    raise
+                raise SaveFailed(_failed(why, *self._asked) if why else "") from error
+
+        return told
+
+
+def disk_refuses(error: BaseException) -> str | None:
+    """Why a save failed, in the words of the system; empty where another rank knows; None: not because of the disk.
+
+    Megatron Core gathers what the ranks raise, on one of them, and raises an empty ``CheckpointException`` on the
+    others (core/dist_checkpointing/strategies/state_dict_saver.py ``save_state_dict_async_finalize``).
+    """
+    failures = getattr(error, "failures", None)
+    if isinstance(failures, dict):
+        if error.args[0] != "write":
+            return None
+        reasons = [disk_refuses(failure) for failure, _ in failures.values()]
+        return next(filter(None, reasons), None) if failures else ""
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
+    if found := re.search(r"\[Errno (\d+)\]", str(error)):  # of a child that writes tensors
+        return os.strerror(int(found[1]))
+    if "PytorchStreamWriter failed" in str(error):  # torch.save does not say more
+        return "the file could not be written"
+    return disk_refuses(error.__cause__) if error.__cause__ is not None else None
+
+
+def _failed(why: str, save: str, step: int) -> str:
+    """Throws away what there is of a failed save; says where the run stands."""
+    folder = Path(save)
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(folder).free
+        if not checkpoints.is_complete(checkpoints.folder_of(folder, step)):
+            shutil.rmtree(checkpoints.folder_of(folder, step), ignore_errors=True)
+        checkpoints.mend(folder)
+        why = f"{why}; {free >> 20} MiB were free on its disk"
+    last = checkpoints.last_whole(folder)
+    kept = f"the last complete one is that of iteration {last}" if last is not None else "there is no complete one"
+    return f"the checkpoint of iteration {step} could not be written to {save} ({why}); {kept}"
