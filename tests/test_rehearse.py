@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,3 +127,39 @@ def test_a_picture_without_matplotlib(monkeypatch: pytest.MonkeyPatch, tmp_path:
     err = io.StringIO()
     assert rehearse(translation(), plot=str(tmp_path / "x.png"), out=io.StringIO(), err=err) == 0
     assert "pip install matplotlib" in err.getvalue()
+
+
+# ------------------------------------------------------------------------------------ devices
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "nproc", "emulated"),
+    [("auto", 0, 4, True), ("auto", 4, 4, False), ("cpu", 8, 4, True), ("cuda", 1, 1, False)],
+)
+def test_the_gpu_is_used_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, device: Any, gpus: int, nproc: int, emulated: bool
+) -> None:
+    monkeypatch.setattr(processes, "_gpus", lambda: gpus)
+    assert processes.on_cpu(device, nproc) is emulated
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "nproc", "said"),
+    [("cuda", 0, 1, "no GPU is visible"), ("auto", 1, 2, "2 processes want 2 GPUs and 1 are here")],
+)
+def test_too_few_gpus(monkeypatch: pytest.MonkeyPatch, device: Any, gpus: int, nproc: int, said: str) -> None:
+    monkeypatch.setattr(processes, "_gpus", lambda: gpus)
+    with pytest.raises(RehearsalError, match=said):
+        processes.on_cpu(device, nproc)
+
+
+def test_nothing_is_emulated_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_gpus", lambda: 1)
+    on_gpu = plan(translation())
+    assert on_gpu.plan.emulate is False
+    assert on_gpu.adapted == ()
+    assert not (on_gpu.plan.transformer_engine or on_gpu.plan.apex_layer_norm)
+    assert (
+        "CUDA_VISIBLE_DEVICES" not in processes._environment({}, emulate=False) or "CUDA_VISIBLE_DEVICES" in os.environ
+    )
+    assert "torch.distributed.run" in processes._command("m", Path("plan"), 1, False)

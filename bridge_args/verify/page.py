@@ -98,10 +98,24 @@ def _grounds(v: Verification) -> Iterator[str]:
         effect if c.settings else ""
     )
     yield from (f"  {difference}" for difference in c.settings[: None if c.verdict == "differs" else LISTED * 2])
+    if (speeds := tokens_per_second(v)) is not None:
+        yield "speed: {:.0f} tokens/s in Megatron-LM, {:.0f} in Bridge, ratio {:.3f}".format(
+            *speeds, speeds[1] / speeds[0]
+        )
     for difference in c.evaluations[:LISTED]:
         yield f"{difference} (evaluation, not part of the verdict)"
     if v.cause is not None:
         yield from _experiments(v.cause, v)
+
+
+def tokens_per_second(v: Verification) -> tuple[float, float] | None:
+    """Of Megatron-LM and of Bridge; None on the CPU, where time means nothing, and for runs too short to tell."""
+    samples = v.megatron_lm.steps[-1]["global_batch_size"] if v.megatron_lm.steps else 0
+    tokens = samples * v.setup.translation.args["seq_length"]
+    times = (v.megatron_lm.per_step, v.bridge.per_step)
+    if v.setup.emulate or not tokens or not times[0] or not times[1]:
+        return None
+    return tokens / times[0], tokens / times[1]
 
 
 def _started(what: str, compared: int, different: tuple[Difference, ...]) -> Iterator[str]:
@@ -201,6 +215,7 @@ def json_of(v: Verification) -> str:
         "batches": [_difference_json(difference) for difference in c.batches],
         "evaluations": [_difference_json(difference) for difference in c.evaluations],
         "losses": list(v.losses),
+        "tokens_per_second": tokens_per_second(v),
         "ran": {
             "device": "cpu" if v.setup.emulate else "cuda",
             "processes": v.setup.nproc,

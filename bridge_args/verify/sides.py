@@ -7,6 +7,7 @@ its own for what it writes (checkpoints, the index of its data), so that neither
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,7 @@ class Seen(NamedTuple):
         replaced: what the CPU emulation stood in for; empty on a GPU.
         error: why it stopped early; empty when it did not.
         seconds: from start to end, process start included.
+        per_step: median seconds between two steps, the first few left out; None where there are too few.
     """
 
     steps: tuple[Record, ...]
@@ -49,6 +51,10 @@ class Seen(NamedTuple):
     replaced: tuple[str, ...] = ()
     error: str = ""
     seconds: float = 0.0
+    per_step: float | None = None
+
+
+WARM_UP: Final = 3  # steps that are not timed: kernels are chosen and memory is taken in them
 
 
 class Setup(NamedTuple):
@@ -115,6 +121,7 @@ def run_bridge(setup: Setup, run_config: Mapping[str, Any], name: str = "bridge"
 def _run(module: str, plan: Any, setup: Setup, observations: Path) -> Seen:
     steps: list[Record] = []
     evaluations: list[Record] = []
+    arrived: list[float] = []
     replaced: tuple[str, ...] = ()
     error = ""
     started = time.monotonic()
@@ -123,12 +130,17 @@ def _run(module: str, plan: Any, setup: Setup, observations: Path) -> Seen:
         for entry in records(module, plan, setup.nproc, setup.translation.environment, emulate=setup.emulate, log=log):
             if "replaced" in entry:
                 replaced = tuple(entry["replaced"])
+            elif "split" in entry:
+                evaluations.append(entry)
             else:
-                (evaluations if "split" in entry else steps).append(entry)
+                steps.append(entry)
+                arrived.append(time.monotonic())
     except RehearsalError as problem:
         error = str(problem)
     ranks = tuple(_rank(observations / f"rank{index}.jsonl") for index in range(setup.nproc))
-    return Seen(tuple(steps), tuple(evaluations), ranks, replaced, error, time.monotonic() - started)
+    timed = arrived[WARM_UP:]
+    per_step = statistics.median(b - a for a, b in zip(timed, timed[1:], strict=False)) if len(timed) > 1 else None
+    return Seen(tuple(steps), tuple(evaluations), ranks, replaced, error, time.monotonic() - started, per_step)
 
 
 def _rank(path: Path) -> Rank:
