@@ -40,14 +40,14 @@ docs: $(VENV)/ready
 setup: $(VENV)/ready $(CORE)/ready
 
 # torch first, so that nothing after it chooses another one; Bridge last and without its requirements, of which several
-# are compiled for GPUs (the extra `bridge` holds those that are not).
+# are compiled for GPUs (the extra `bridge` holds those that are not). nemo-run likewise (the extra `slurm`).
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python $(INSTALL) --upgrade "pip>=25.1"
 	$(VENV)/bin/python $(INSTALL) "$(TORCH)"
 	$(VENV)/bin/python $(INSTALL) megatron-core==0.16.1
-	$(VENV)/bin/python $(INSTALL) --editable ".[bridge]" --group dev
-	$(VENV)/bin/python $(INSTALL) --no-deps megatron-bridge==0.3.1
+	$(VENV)/bin/python $(INSTALL) --editable ".[bridge,slurm]" --group dev
+	$(VENV)/bin/python $(INSTALL) --no-deps megatron-bridge==0.3.1 nemo_run==0.11.1 torchx==0.7.0
 	@touch $@
 
 $(CORE)/ready: pyproject.toml

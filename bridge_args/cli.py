@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -142,6 +142,12 @@ def _verify_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     command.add_argument("-o", "--output", metavar="FILE", help="write the result here, whole or not at all")
     command.add_argument("--plot", metavar="FILE", help="also draw both loss curves as a PNG")
+
+
+def _launch_options(command: argparse.ArgumentParser) -> None:
+    from bridge_args.launch.options import add
+
+    add(command)
 
 
 def _audit_options(command: argparse.ArgumentParser) -> None:
@@ -285,6 +291,24 @@ def _verify(options: argparse.Namespace) -> int:
     return 0 if result.comparison.same else 1
 
 
+def _launch(options: argparse.Namespace) -> int:
+    from functools import partial
+
+    from bridge_args.launch import job
+
+    try:
+        read = None if _is_checkpoint(options) else job.read(options, partial(_source, options), os.environ)
+        translation = _translation(options, read.translated if read else None)
+        _say_findings(translation)
+        if _refused(translation, options):
+            return 1
+        return job.launch(options, read, translation, os.environ, partial(_write, path=None), _say)
+    except SourceError:
+        raise
+    except ValueError as problem:  # an unknown name behind --accept, what cannot be started
+        raise Problem(str(problem)) from problem
+
+
 def _audit(options: argparse.Namespace) -> int:
     from bridge_args.audit import run, summary
     from bridge_args.steps import chosen_versions
@@ -405,18 +429,22 @@ def _version(options: argparse.Namespace) -> int:
 # ---------------------------------------------------------------- what they share
 
 
-def _translation(options: argparse.Namespace) -> Translation:
+def _translation(options: argparse.Namespace, source: Source | None = None) -> Translation:
     from bridge_args.start import translated, translated_path
 
     settings = _settings(options)
     try:
-        if options.rest is None and options.source and os.path.isdir(options.source):
+        if _is_checkpoint(options):
             return translated_path(options.source, settings)
-        return translated(_source(options), settings)
+        return translated(source or _source(options), settings)
     except SourceError:
         raise
     except ValueError as error:  # an unknown version, named on our own command line
         raise Problem(str(error)) from error
+
+
+def _is_checkpoint(options: argparse.Namespace) -> bool:
+    return options.rest is None and bool(options.source) and os.path.isdir(options.source)
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -425,7 +453,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     return Settings(options.megatron_lm, options.bridge, options.world_size, options.mappings, _variables(options))
 
 
-def _source(options: argparse.Namespace) -> Source:
+def _source(options: argparse.Namespace, inherited: Mapping[str, str] | None = None) -> Source:
     if options.rest is not None and options.source is not None:
         raise Problem(f"both {options.source} and words after -- are given; give one of them")
     if options.rest is not None:
@@ -434,9 +462,9 @@ def _source(options: argparse.Namespace) -> Source:
         raise Problem("nothing to translate: name a launch script, or put the command line after --")
     variables = _variables(options)
     if options.source == "-":
-        options.typed = sys.stdin.read()
-        return from_text(options.typed, STDIN, variables, options.words, options.number)
-    return from_file(options.source, variables, options.words, options.number)
+        options.typed = getattr(options, "typed", None) or sys.stdin.read()
+        return from_text(options.typed, STDIN, variables, options.words, options.number, inherited=inherited)
+    return from_file(options.source, variables, options.words, options.number, inherited)
 
 
 def _variables(options: argparse.Namespace) -> dict[str, str]:
@@ -577,6 +605,7 @@ _COMMANDS: Final[
     "validate": ("build the real ConfigContainer and let Bridge validate it", _validate, True, _no_options),
     "rehearse": ("train with the real Bridge loop, on a CPU if need be", _rehearse, True, _rehearse_options),
     "verify": ("run Megatron-LM and Bridge, and say whether they are the same run", _verify, True, _verify_options),
+    "launch": ("start what the script would have started, on Bridge", _launch, True, _launch_options),
     "audit": ("translate many scripts and YAML files, and sum up", _audit, False, _audit_options),
     "diff": ("compare a checkout's own resolver with the built-in one", _diff, True, _no_options),
     "checkpoint": ("look into a checkpoint that Megatron-LM has written", _checkpoint, False, _checkpoint_options),

@@ -40,6 +40,8 @@ class Source(NamedTuple):
         findings: what could not be read.
         text: the script or YAML file itself; empty for words.
         name: what it is called.
+        words: the whole command line, launcher and all; empty where the source has none.
+        started: the command as the script starts it, where there is a script.
     """
 
     command: Command
@@ -47,11 +49,13 @@ class Source(NamedTuple):
     findings: tuple[Finding, ...]
     text: str = ""
     name: str = ""
+    words: tuple[Word, ...] = ()
+    started: Started | None = None
 
 
 def from_argv(words: Sequence[str]) -> Source:
     """Words of a command line, with or without a launcher in front."""
-    return Source(read_command(as_words(words)), None, ())
+    return Source(read_command(as_words(words)), None, (), words=as_words(words))
 
 
 def from_file(
@@ -59,6 +63,7 @@ def from_file(
     variables: Mapping[str, str] | None = None,
     positional: Sequence[str] = (),
     number: int | None = None,
+    inherited: Mapping[str, str] | None = None,
 ) -> Source:
     """A launch script on disk; see ``from_text``.
 
@@ -76,7 +81,7 @@ def from_file(
         raise SourceError(f"{path} is not a text file: byte {error.start} is not UTF-8") from error
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
-    return from_text(text, path, variables, positional, number, folder=file.resolve().parent)
+    return from_text(text, path, variables, positional, number, file.resolve().parent, inherited)
 
 
 def from_text(
@@ -86,6 +91,7 @@ def from_text(
     positional: Sequence[str] = (),
     number: int | None = None,
     folder: Path | None = None,
+    inherited: Mapping[str, str] | None = None,
 ) -> Source:
     """A launch script.
 
@@ -94,6 +100,7 @@ def from_text(
         positional: words given to the script: its ``$1``, ``$2``, ...
         number: which of several commands is meant, counted from 1.
         folder: where the script lies; files beside it may be read.
+        inherited: the environment the script is started in, where that is known.
 
     Raises:
         SourceError: when it holds no command that starts Megatron-LM, or more than one and no ``number``.
@@ -104,7 +111,7 @@ def from_text(
         return _from_yaml(text, name, variables or {}, number, folder)
     from bridge_args.script.shell import read_script
 
-    script = read_script(text, name, variables, positional, folder)
+    script = read_script(text, name, variables, positional, folder, inherited)
     started = megatron_commands(script)
     if not started:
         unread = script.findings and "pretrain" in text
@@ -120,7 +127,9 @@ def from_text(
     if chosen.when:
         message = f"this command depends on what reading cannot tell: {'; '.join(chosen.when)}"
         findings.append(Finding("not-read", message, place=chosen.words[0].place))
-    return Source(command, {**(script.slurm or {}), **chosen.exports}, tuple(findings), text, name)
+    return Source(
+        command, {**(script.slurm or {}), **chosen.exports}, tuple(findings), text, name, chosen.words, chosen
+    )
 
 
 def megatron_commands(script: Script) -> list[Started]:

@@ -84,6 +84,7 @@ def _leave_word(problem: Exception, env: Mapping[str, str]) -> None:
     if folder:
         frames = traceback.extract_tb(problem.__traceback__)
         places = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in reversed(frames)]
+        places = [place for place in places if not place.startswith("<frozen")] or places
         failure = Failure(
             rank=env.get("RANK", env.get("SLURM_PROCID", "0")),
             attempt=int(env.get("TORCHELASTIC_RESTART_COUNT", "0")),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -53,6 +53,18 @@ def read_command(words: Iterable[str | Word]) -> Command:
     if not words or words[0].text.startswith("-"):
         return Command(argv=words)
     return _Reader(words).read()
+
+
+def options_of_srun(words: Sequence[Word]) -> tuple[dict[str, tuple[Word, ...]], int]:
+    """What stands behind ``srun``: its options, each with the words it is written in, and where its program begins.
+
+    Args:
+        words: a command line whose first word is srun.
+    """
+    reader = _Reader(tuple(words))
+    reader.at = 1
+    found = reader._options_of(LAUNCHERS["srun"], "srun")
+    return {name: tuple(words[option.first : option.last + 1]) for name, option in found.items()}, reader.at
 
 
 def world_size_of(command: Command) -> int | None:
@@ -142,7 +154,7 @@ class _Reader:
         text = self._text()
         if not text or text.startswith("-"):
             return
-        if _is_program(text) or text.endswith(".py"):
+        if is_program(text) or text.endswith(".py"):
             self._program()
         else:
             self._search()
@@ -341,7 +353,7 @@ class _Reader:
     def _can_be_value(self) -> bool:
         """May the next word be the value of an option not known here?"""
         text = self._text()
-        return bool(text) and not text.startswith("-") and not text.endswith(".py") and not _is_program(text)
+        return bool(text) and not text.startswith("-") and not text.endswith(".py") and not is_program(text)
 
     # What is not known ------------------------------------------------------------------------------------------
 
@@ -375,7 +387,8 @@ def _name(text: str) -> str:
     return SAME_PROGRAM.get(name, name)
 
 
-def _is_program(text: str) -> bool:
+def is_program(text: str) -> bool:
+    """A launcher, a wrapper, a shell or Python, with or without a folder in front."""
     name = _name(text)
     return name in LAUNCHERS or name in WRAPPERS or name in SHELLS or _PYTHON.match(name) is not None
 

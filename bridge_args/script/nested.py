@@ -137,6 +137,7 @@ def _sbatch(shell: Shell, state: State, words: Sequence[Traced]) -> bool:
         return False  # a job that queues its own successor
     made = {**(slurm.variables(text.text) or {}), **slurm.from_options([word.text for word in options])}
     inner = state.subshell()
+    inner.sbatch = (*slurm.words(text.text), *(shell.rendered(word) for word in options))
     shell.state.shared.slurm = True
     for key, value in made.items():
         inner.variables[key] = Variable(plain(value), exported=True)
@@ -180,12 +181,19 @@ def _inside(
     inner.may_have_positional = False
     inner.name = name
     inner.export_all = False
+    if is_in_container(words[:index]):
+        inner.folder = Traced()
     called = shell.called()
     reader = Shell(inner, called.output, called.stdin, (*shell.prefix, *before), called.depth)
     try:
         reader.program(text)
     except Leave:
         pass
+
+
+def is_in_container(words: Sequence[Traced]) -> bool:
+    """srun starts the processes in a container, where the folder of this shell is not theirs."""
+    return any(word.text.startswith("--container-image") for word in words)
 
 
 def _handed_over(words: Sequence[Traced]) -> dict[str, Traced | None]:

@@ -61,6 +61,7 @@ def read_script(
     variables: Mapping[str, str] | None = None,
     positional: Sequence[str] = (),
     folder: Path | None = None,
+    inherited: Mapping[str, str] | None = None,
 ) -> Script:
     """Reads a launch script.
 
@@ -70,6 +71,7 @@ def read_script(
         variables: values for what the script uses and does not know.
         positional: ``$1``, ``$2``, ...
         folder: where it lies; files beside it may be read, never written.
+        inherited: the environment it is started in, where that is known; what it sets itself counts more.
     """
     text = text.replace("\r\n", "\n")
     readings: list[Shared] = []
@@ -79,7 +81,7 @@ def read_script(
     sources = Sources()
     while True:
         shared = Shared(sources, dict(variables or {}), source, folder, choices=dict(choices), steps=steps, worked=size)
-        _read_once(shared, text, source, positional)
+        _read_once(shared, text, source, positional, inherited or {})
         readings.append(shared)
         steps, size = shared.steps, shared.worked
         following = _next_choices(shared)
@@ -99,16 +101,16 @@ def read_script(
 _DECIDE: Final = "give the variables that decide them with --set NAME=VALUE"
 
 
-def _read_once(shared: Shared, text: str, source: str, positional: Sequence[str]) -> None:
+def _read_once(shared: Shared, text: str, source: str, positional: Sequence[str], inherited: Mapping[str, str]) -> None:
     """One reading of the whole script, with ``shared.choices`` for unknown conditions."""
     traced = shared.sources.add(text, source)
     given = {name: Variable(plain(value), exported=True) for name, value in shared.given.items()}
     set_by_slurm = slurm.variables(text)
     shared.slurm = set_by_slurm is not None
-    from_slurm = {name: Variable(plain(value), exported=True) for name, value in (set_by_slurm or {}).items()}
+    outside = {**(set_by_slurm or {}), **inherited}
     state = State(
         shared,
-        variables={**from_slurm, **given},
+        variables={**{name: Variable(plain(value), exported=True) for name, value in outside.items()}, **given},
         positional=[plain(word) for word in positional],
         name=plain(source),
         cwd=shared.folder,
@@ -579,7 +581,9 @@ class Shell:
     def record(self, words: Sequence[Traced], state: State, at: int) -> None:
         shared = self.state.shared
         met = {choice: shared.choices[choice] for choice in shared.ways}
-        shared.found.append(Found((*self.prefix, *words), state.exports(), at, met))
+        in_container = not self.prefix and nested.is_in_container(words)
+        folder = Traced() if in_container else state.folder
+        shared.found.append(Found((*self.prefix, *words), state.exports(), at, met, folder, state.sbatch))
 
     # Assignments --------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,7 @@
-"""``#SBATCH`` lines -> the variables Slurm sets because of them. Facts: sbatch(1), OUTPUT ENVIRONMENT VARIABLES."""
+"""``#SBATCH`` lines -> options of the job, and the variables Slurm sets because of them.
+
+Facts: sbatch(1), OPTIONS and OUTPUT ENVIRONMENT VARIABLES.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +11,57 @@ from collections.abc import Sequence
 from typing import Final
 
 _SHORT: Final = {
-    "N": "nodes", "n": "ntasks", "J": "job-name", "c": "cpus-per-task", "G": "gpus", "p": "partition", "A": "account",
+    "A": "account", "B": "extra-node-info", "C": "constraint", "D": "chdir", "F": "nodefile", "G": "gpus", "H": "hold",
+    "J": "job-name", "L": "licenses", "M": "clusters", "N": "nodes", "O": "overcommit", "Q": "quiet", "S": "core-spec",
+    "W": "wait", "a": "array", "b": "begin", "c": "cpus-per-task", "d": "dependency", "e": "error", "i": "input",
+    "k": "no-kill", "m": "distribution", "n": "ntasks", "o": "output", "p": "partition", "q": "qos",
+    "s": "oversubscribe", "t": "time", "v": "verbose", "w": "nodelist", "x": "exclude",
 }  # fmt: skip
+# Options without a value, or with one that is written behind "=".
+_SWITCHES: Final = frozenset(
+    (
+        "contiguous exclusive get-user-env hold ignore-pbs nice no-kill no-requeue overcommit oversubscribe parsable "
+        "propagate quiet reboot requeue spread-job test-only usage use-min-nodes verbose version wait"
+    ).split()
+)
 _GPUS: Final = re.compile(r"^(?:[A-Za-z][\w.-]*:)*(\d+)$")
 
 
 def variables(text: str) -> dict[str, str] | None:
-    """What a script's ``#SBATCH`` lines say; None when it has none. They stand before the first command."""
-    words: list[str] = []
-    found = False
+    """What Slurm sets because of a script's ``#SBATCH`` lines; None when it has none."""
+    lines = _lines(text)
+    return from_options(_split(lines)) if lines else None
+
+
+def words(text: str) -> list[str]:
+    """The options in a script's ``#SBATCH`` lines, as on sbatch's command line."""
+    return _split(_lines(text))
+
+
+def _lines(text: str) -> list[str]:
+    """What stands behind ``#SBATCH``, before the first command."""
+    found = []
     for line in text.splitlines():
         if line.startswith("#SBATCH"):
-            found = True
-            try:
-                words += shlex.split(line[len("#SBATCH") :], comments=True)
-            except ValueError:
-                continue
+            found.append(line[len("#SBATCH") :])
         elif line.strip() and not line.lstrip().startswith("#"):
             break
-    return from_options(words) if found else None
+    return found
+
+
+def _split(lines: Sequence[str]) -> list[str]:
+    made: list[str] = []
+    for line in lines:
+        try:
+            made += shlex.split(line, comments=True)
+        except ValueError:
+            continue
+    return made
 
 
 def from_options(words: Sequence[str]) -> dict[str, str]:
     """Options of sbatch, as on its command line."""
-    options = _options(words)
+    options = options_of(words)
     made: dict[str, str] = {}
     nodes, tasks, per_node = options.get("nodes"), options.get("ntasks"), options.get("ntasks-per-node")
     if nodes and nodes.isdigit():
@@ -59,7 +89,11 @@ def from_options(words: Sequence[str]) -> dict[str, str]:
     return made
 
 
-def _options(words: Sequence[str]) -> dict[str, str]:
+def options_of(words: Sequence[str]) -> dict[str, str]:
+    """Options of sbatch by their long names; a switch is empty text, and so is an option whose value is missing.
+
+    A word that is no option (``hetjob``) is there as it is written.
+    """
     options: dict[str, str] = {}
     index = 0
     while index < len(words):
@@ -71,8 +105,9 @@ def _options(words: Sequence[str]) -> dict[str, str]:
             name, value = _SHORT[word[1]], word[2:].removeprefix("=")
             equals = value
         else:
+            options[word] = ""
             continue
-        if not equals and index < len(words) and not words[index].startswith("-"):
+        if not equals and name not in _SWITCHES and index < len(words) and not words[index].startswith("-"):
             value = words[index]
             index += 1
         options[name] = value

@@ -20,12 +20,18 @@ class Started:
         exports: variables exported to it, as text; of those not wholly known, as bash would write them.
         when: conditions that could not be told and on which it depends, in words.
         findings: what is not known of its words.
+        unknown: what is not known of its words, its exports and its folder; ``Hole.written`` is how that stands there.
+        folder: where it is started, as the script says it; empty for where the script itself is started.
+        sbatch: options of its job, where the script itself calls ``sbatch``.
     """
 
     words: tuple[Word, ...]
     exports: Mapping[str, str]
     when: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    unknown: tuple[Hole, ...] = ()
+    folder: str = ""
+    sbatch: tuple[str, ...] = ()
 
 
 def rendered(text: Traced, shared: Shared) -> str:
@@ -58,7 +64,16 @@ def commands(readings: Sequence[Shared]) -> Iterator[Started]:
             Word(text, shared.sources.place(word.first), _unresolved(word, shared))
             for text, word in zip(texts, found.words, strict=True)
         )
-        yield Started(words, _exports(same), tuple(_when(same, readings)), tuple(_unknown(found, shared)))
+        parts = (*found.words, *found.exports.values(), found.folder)
+        yield Started(
+            words,
+            _exports(same),
+            tuple(_when(same, readings)),
+            tuple(_unknown(found, shared)),
+            tuple(shared.holes_in("".join(part.text for part in parts))),
+            rendered(found.folder, shared),
+            found.sbatch,
+        )
 
 
 def why_few(shared: Shared) -> Iterator[str]:

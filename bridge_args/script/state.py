@@ -210,12 +210,19 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A program the script starts: its words, what is exported to it, and on which choices it depends."""
+    """A program the script starts: its words, what is exported to it, and on which choices it depends.
+
+    Attributes:
+        folder: where it is started, as the script says it; empty for where the script itself is started.
+        sbatch: options of the job it belongs to, where the script hands a job over to ``sbatch`` itself.
+    """
 
     words: tuple[Traced, ...]
     exports: Mapping[str, Traced]
     at: int
     choices: Mapping[Choice, int]
+    folder: Traced = Traced()
+    sbatch: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -230,6 +237,8 @@ class State:
     name: Traced = field(default_factory=Traced)  # $0
     cwd: Path | None = None  # None: not known here
     cwd_is_start: bool = True
+    folder: Traced = field(default_factory=Traced)  # the same as text, empty at the start
+    sbatch: tuple[str, ...] = ()  # options of the job this shell is, where the script itself calls sbatch
     status: int | None = 0
     locals: list[dict[str, Variable | None]] = field(default_factory=list)
     may_have_positional: bool = False  # could $1 be something that nobody told us?

@@ -177,14 +177,25 @@ def cd(shell: Shell, words: list[Traced], at: int) -> int:
     if folder is None:
         state.cwd_is_start = False
     state.cwd = folder
+    state.folder = plain(str(folder)) if folder else _gone_to(rest[0], state.folder) if rest else Traced()
     state.variables["PWD"] = Variable(
         state.shared.hole(Hole("file", "$PWD", at, (), path=str(folder) if folder else ""))
     )
     return 0
 
 
+def _gone_to(target: Traced, before: Traced) -> Traced:
+    """Where ``cd`` ends, in words: a relative path stands behind the folder before."""
+    from_start = target.text.startswith(("/", "~")) or not before.text or is_hole(target.text[:1] or " ")
+    return target if from_start else before + plain("/", target.first) + target
+
+
 def pwd(shell: Shell, words: list[Traced], at: int) -> int:
     path = str(shell.state.cwd) if shell.state.cwd else ""
+    known = shell.state.get("PWD")  # of the environment the script is started in, until it goes elsewhere
+    if known is not None and isinstance(known.value, Traced) and known.value.known:
+        shell.write(known.value + plain("\n", at))
+        return 0
     shell.write(shell.state.shared.hole(Hole("file", "$(pwd)", at, path=path)) + plain("\n", at))
     return 0
 

@@ -1,0 +1,130 @@
+"""``bridge-args launch``: from a source and its translation to a command of this machine or a job of Slurm."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from bridge_args.launch import accept, local, replaced, slurm
+from bridge_args.mapping.translation import Translation
+from bridge_args.megatron_lm.detect import detect
+from bridge_args.script import slurm as sbatch
+from bridge_args.source import Source
+from bridge_args.steps import MEGATRON_LM
+from bridge_args.words import Word
+
+Read = Callable[[Mapping[str, str]], Source]
+
+
+class Job(NamedTuple):
+    """What is to be started.
+
+    Attributes:
+        source: with what only the job will know left open.
+        translated: the same with examples of it filled in, which is what is translated beforehand.
+        inherited: the environment they were read with.
+    """
+
+    source: Source
+    translated: Source
+    inherited: Mapping[str, str]
+
+
+def read(given: argparse.Namespace, read_source: Read, env: Mapping[str, str]) -> Job:
+    """Reads the source as bash would, in the environment it would run in.
+
+    Args:
+        given: the options of ``bridge-args launch``.
+        read_source: gives the source for an environment.
+        env: the environment of this process.
+
+    Raises:
+        SourceError: as ``read_source`` does.
+        ValueError: an option for Slurm that is not right.
+    """
+    if given.executor == "local":
+        source = read_source(env)
+        return Job(source, source, env)
+    inherited = {name: value for name, value in env.items() if not slurm.is_left_to_the_job(name)}
+    source = read_source(inherited)
+    words = slurm.sbatch_words(source, given)
+    if sbatch.options_of(words).get("export", "").startswith("NONE"):
+        inherited = {}
+    inherited |= sbatch.from_options(words)
+    if source.command.program is None and given.world_size is None:  # bare arguments: a rank for every GPU
+        counts = [inherited.get(name, "") for name in ("SLURM_NNODES", "SLURM_GPUS_ON_NODE")]
+        given.world_size = int(counts[0] or 1) * int(counts[1]) if counts[1] else None
+    return Job(read_source(inherited), read_source({**slurm.examples(words), **inherited}), inherited)
+
+
+def launch(
+    given: argparse.Namespace,
+    job: Job | None,
+    translation: Translation,
+    env: Mapping[str, str],
+    write: Callable[[str], None],
+    say: Callable[[str], None],
+) -> int:
+    """Starts it, or with ``--dry-run`` writes what would be started.
+
+    Args:
+        given: the options of ``bridge-args launch``.
+        job: None for a saved checkpoint: the translation's words alone.
+        translation: without errors.
+        write: takes results.
+        say: tells the user.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ValueError: an unknown name behind ``--accept``, something that cannot be started or said.
+    """
+    lost = accept.refused(translation, given.accept)
+    if lost:
+        say(accept.refusal(lost))
+        return 1
+    own = _own_options(given, translation)
+    if job is None:
+        words = (*map(Word, own), *map(Word, translation.words))
+        start = replaced.Start(words, {}, "", (), None, 0)
+    else:
+        start = replaced.replaced(job.source, translation.program, own, job.inherited)
+    if given.executor == "slurm":
+        batch = slurm.batch(start, slurm.sbatch_words(job.source if job else None, given), given, translation)
+        for finding in batch.findings:
+            say(f"{finding.level}: {finding}")
+        if given.dry_run:
+            write(batch.text)
+            return 0
+        return slurm.submit(batch, env, write, say)
+    if start.launcher is None and not start.front:
+        launcher = ["torchrun", "--standalone", "--nproc-per-node", str(translation.world_size)]
+        start = replaced.bare(start, launcher, translation.program)
+    try:
+        ready = local.on_this_machine(start)
+    except replaced.NotStarted as problem:
+        if job is None or not slurm.sbatch_words(job.source, given):
+            raise
+        raise replaced.NotStarted(
+            f"{problem}\nthis is a script of Slurm: --executor slurm makes a job of it"
+        ) from problem
+    if given.dry_run:
+        write(local.shown(ready))
+        return 0
+    return local.run(ready, env, say)
+
+
+def _own_options(given: argparse.Namespace, translation: Translation) -> list[str]:
+    """What the drop-in must know to translate as was done here."""
+    own = [word for name in given.accept for word in ("--accept", name.lstrip("-"))]
+    if given.mappings:
+        own += ["--mappings", given.mappings]
+    # Without a version the drop-in goes by the arguments; here a script may have said more.
+    version = given.megatron_lm or translation.versions.megatron
+    if given.megatron_lm or version != detect(translation.words, MEGATRON_LM).version:
+        own += ["--megatron-lm", version]
+    if given.bridge:
+        own += ["--bridge", given.bridge]
+    return own

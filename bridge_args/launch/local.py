@@ -1,0 +1,161 @@
+"""Starting a command on this machine, and being as if it were not there: signals in, exit code out.
+
+The launcher is that of the interpreter that runs this, unless the script names one by its path.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from bridge_args.launch import errors
+from bridge_args.launch.replaced import NotStarted, Start, text_of
+from bridge_args.launch.unknown import filled, not_known, stands_in
+
+# A launcher's bare name -> the module that is this interpreter's own.
+_MODULES: Final = {
+    "torchrun": "torch.distributed.run",
+    "ft_launcher": "nvidia_resiliency_ext.fault_tolerance.launcher",
+}
+_FORWARDED: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCONT")
+# What torchrun tells every rank itself, whatever was exported before.
+_TOLD_BY_TORCHRUN: Final = frozenset(
+    "MASTER_ADDR MASTER_PORT WORLD_SIZE RANK LOCAL_RANK LOCAL_WORLD_SIZE NODE_RANK GROUP_RANK ROLE_RANK".split()
+)
+_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+
+
+class Local(NamedTuple):
+    """A command of this machine; everything in it is known.
+
+    Attributes:
+        environment: what it is given on top of the environment of this process.
+        folder: where it is started; empty for here.
+    """
+
+    words: tuple[str, ...]
+    environment: Mapping[str, str]
+    folder: str = ""
+
+
+def on_this_machine(start: Start, python: str = sys.executable) -> Local:
+    """The command with everything filled in.
+
+    Raises:
+        NotStarted: words hold what nobody has given, a program is not here, or the folder is not.
+    """
+    paths = {hole.written: hole.path for hole in start.unknown if hole.path}
+    unknown = [hole for hole in start.unknown if not hole.path]
+    missing = {hole.written: hole for hole in unknown for word in start.words if stands_in(hole, word.text)}
+    environment = {}
+    for name, value in start.environment.items():
+        commands = [hole for hole in unknown if not hole.variable and stands_in(hole, value)]
+        if commands and start.launcher in ("torchrun", "ft_launcher") and name in _TOLD_BY_TORCHRUN:
+            continue
+        missing.update((hole.written, hole) for hole in commands)
+        unset = {hole.written: "" for hole in unknown if hole.variable}  # bash reads them as empty
+        environment[name] = filled(value, {**paths, **unset})
+    if missing:
+        raise not_known(missing.values())
+    words = [filled(word.text, paths) for word in start.words]
+    front = list(_of_this_python(words[: start.front], python))
+    if shutil.which(front[0], path=environment.get("PATH")) is None:
+        raise NotStarted(f"{front[0]} is not on this machine")
+    folder = filled(start.folder, paths)
+    if folder and not os.path.isdir(os.path.expanduser(folder)):
+        raise NotStarted(f"the command is started in {folder}, which is not here")
+    return Local((*front, *words[start.front :]), environment, os.path.expanduser(folder))
+
+
+def shown(local: Local) -> str:
+    """The command as bash would be given it: where, with which variables, what."""
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in local.environment.items()]
+    if local.folder:
+        lines.insert(0, f"cd {shlex.quote(local.folder)}")
+    return "\n".join([*lines, text_of([shlex.quote(word) for word in local.words])]) + "\n"
+
+
+def run(local: Local, env: Mapping[str, str], say: Callable[[str], None]) -> int:
+    """Starts the command and waits for it; what ends a rank by an exception is said once more, last.
+
+    Signals that come here go to the command, which is in a session of its own so that it gets each of them once. It
+    is told to end (SIGTERM) when this process is killed.
+
+    Args:
+        env: the environment of this process.
+        say: tells the user.
+
+    Returns:
+        Its exit code; 128 + the number of the signal it died of.
+
+    Raises:
+        NotStarted: the system cannot start it.
+    """
+    with tempfile.TemporaryDirectory(prefix="bridge-args-") as folder:
+        environment = {**env, **local.environment, errors.FOLDER: folder}
+        if Path(local.folder or ".", "megatron").is_dir():
+            environment.setdefault("PYTHONSAFEPATH", "1")  # a checkout's megatron.core must not hide the installed one
+        code = _waited_for(local, environment)
+        if code:
+            found = errors.failures(folder)
+            say(f"the run ended with exit code {code}" + (f"\n{errors.told(found)}" if found else ""))
+        return code
+
+
+def _waited_for(local: Local, environment: Mapping[str, str]) -> int:
+    numbers = [getattr(signal, name) for name in _FORWARDED]
+    # What arrives before there is a child waits until there is one.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        child = subprocess.Popen(
+            local.words,
+            cwd=local.folder or None,
+            env=dict(environment),
+            start_new_session=True,
+            preexec_fn=_child_setup(os.getpid(), before),
+        )
+    except OSError as error:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise NotStarted(f"{local.words[0]} cannot be started: {error.strerror}") from error
+    old = {number: signal.signal(number, lambda number, frame: child.send_signal(number)) for number in numbers}
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        code = child.wait()
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code
+
+
+def _child_setup(parent: int, mask: set[int | signal.Signals]) -> Callable[[], None]:
+    """What the child does first; the library is loaded before there is a child."""
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+    def setup() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+            if os.getppid() != parent:  # killed in between
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    return setup
+
+
+def _of_this_python(words: Sequence[str], python: str) -> Iterator[str]:
+    """Launchers by their bare names become those of this interpreter."""
+    for word in words:
+        if word in _MODULES:
+            yield from (python, "-m", _MODULES[word])
+        elif word in ("python", "python3"):
+            yield python
+        else:
+            yield word

@@ -1,0 +1,184 @@
+"""``bridge-args launch --dry-run`` on scripts as people write them: tests/launch/<case>/script.sh and what comes out.
+
+``pytest --update-cases`` writes the expected files anew; the difference is the review.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from bridge_args.cli import main
+
+CASES = sorted(path.parent for path in (Path(__file__).parent / "launch").glob("*/script.sh"))
+NEMO_RUN = pytest.mark.skipif(importlib.util.find_spec("nemo_run") is None, reason="nemo_run is not installed")
+SMALL = (
+    "--num-layers 2 --hidden-size 32 --num-attention-heads 2 --seq-length 16 --max-position-embeddings 16 --mock-data "
+    "--tokenizer-type NullTokenizer --vocab-size 100 --micro-batch-size 1 --train-iters 2 --eval-interval 9 --lr 1e-3"
+).split()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with a few programs, and an environment of a few variables."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("numactl", "mpirun"):
+        (programs / name).touch(mode=0o755)
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    for name, value in {"PATH": str(programs), "HOME": "/home/me", "PWD": "/home/me/run", "DATA": "/data"}.items():
+        monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+def launched(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    code = main(["launch", *words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize("executor", ["local", pytest.param("slurm", marks=NEMO_RUN)])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_case(
+    case: Path,
+    executor: str,
+    machine: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> None:
+    monkeypatch.chdir(case)
+    code, out, err = launched(["script.sh", "--dry-run", "--executor", executor], capsys)
+    said = "".join(f"# {line}\n" for line in err.splitlines())
+    found = f"{out}# exit code {code}, and on standard error:\n{said}".replace(sys.executable, "python")
+    found = found.replace(str(case), "/cases").replace(str(machine), "/machine")
+    expected = case / f"expected.{'sbatch' if executor == 'slurm' else 'local'}"
+    if request.config.getoption("--update-cases"):
+        expected.write_text(found)
+    assert found == expected.read_text()
+
+
+def test_bare_arguments_get_a_launcher(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = launched(["--dry-run", "--world-size", "4", "--", *SMALL], capsys)
+    assert code == 0
+    assert f"{sys.executable} -m torch.distributed.run \\\n    --standalone \\\n    --nproc-per-node 4 \\\n" in out
+    assert "-m bridge_args.pretrain_gpt \\\n    --num-layers 2" in out
+
+
+def test_own_options_stand_before_the_arguments(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = ["--accept", "sft", "--megatron-lm", "0.15.3", "--bridge", "0.4.2"]
+    code, out, _ = launched([*own, "--dry-run", "--", "torchrun", "pretrain_gpt.py", *SMALL, "--sft"], capsys)
+    assert code == 0
+    words = out.replace("\\\n", "").split()
+    at = words.index("bridge_args.pretrain_gpt")
+    assert words[at + 1 : at + 7] == ["--accept", "sft", "--megatron-lm", "0.15.3", "--bridge", "0.4.2"]
+
+
+def test_a_lost_argument_stops_before_anything_starts(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = launched(["--dry-run", "--", "torchrun", "pretrain_gpt.py", *SMALL, "--sft"], capsys)
+    assert (code, out) == (1, "")
+    assert "not started" in err and "--accept sft" in err
+
+
+def test_hybrid_models_have_their_own_drop_in(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hybrid = [
+        "--hybrid-override-pattern",
+        "M*",
+        "--spec",
+        "megatron.core.models.mamba.mamba_layer_specs",
+        "mamba_stack_spec",
+    ]
+    code, out, err = launched(["--dry-run", "--", "torchrun", "pretrain_mamba.py", *SMALL, *hybrid], capsys)
+    assert code == 0, err
+    assert "-m bridge_args.pretrain_mamba" in out
+
+
+def test_what_the_environment_has_is_filled_in(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = machine / "train.sh"
+    script.write_text(f"torchrun pretrain_gpt.py {' '.join(SMALL)} --data-cache-path ${{DATA}}/x --seed ${{SEED:-1}}\n")
+    code, out, _ = launched([str(script), "--dry-run"], capsys)
+    assert code == 0 and "--data-cache-path /data/x" in out and "--seed 1\n" in out
+    monkeypatch.setenv("SEED", "7")
+    assert "--seed 7\n" in launched([str(script), "--dry-run"], capsys)[1]
+    monkeypatch.delenv("DATA")
+    code, out, err = launched([str(script), "--dry-run"], capsys)
+    assert (code, out) == (1, "") and "--set DATA=VALUE" in err
+    assert "--data-cache-path /d/x" in launched([str(script), "--dry-run", "--set", "DATA=/d"], capsys)[1]
+
+
+def test_one_of_several_commands(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = machine / "train.sh"
+    line = f"torchrun pretrain_gpt.py {' '.join(SMALL)} --seed"
+    script.write_text(f"{line} 1\n{line} 2\n")
+    code, _, err = launched([str(script), "--dry-run"], capsys)
+    assert code == 1 and "--command N" in err
+    assert "--seed 2" in launched([str(script), "--dry-run", "--command", "2"], capsys)[1]
+
+
+@NEMO_RUN
+class TestSlurm:
+    def test_flags_count_more_than_the_script(self, machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        script = machine / "train.sh"
+        script.write_text(
+            "#!/bin/bash\n#SBATCH -N 2 -A mine -t 1:00\n#SBATCH --gpus-per-node=8\n"
+            f"srun torchrun --nnodes $SLURM_NNODES --nproc-per-node 8 pretrain_gpt.py {' '.join(SMALL)}\n"
+        )
+        flags = "--nodes 4 --account other --time 2:00 --array 0-3 --sbatch qos=high --sbatch requeue="
+        flags += " --container-image image.sqsh --container-mounts /a:/b --container-workdir /b --job-name run"
+        code, out, err = launched([str(script), "--dry-run", "--executor", "slurm", *flags.split()], capsys)
+        assert code == 0, err
+        for line in ("account=other", "array=0-3", "nodes=4", "time=2:00", "qos=high", "requeue", "job-name=run"):
+            assert f"#SBATCH --{line}\n" in out
+        assert "--nnodes 4" in out and "#SBATCH --account=mine" not in out
+        assert "--container-image image.sqsh --container-mounts /a:/b," in out and "--container-workdir /b" in out
+
+    def test_bare_arguments_get_one_torchrun_a_node(self, machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        words = ["--executor", "slurm", "--dry-run", "--nodes", "2", "--gpus-per-node", "4", "--", *SMALL]
+        code, out, err = launched(words, capsys)
+        assert code == 0, err
+        assert "--nnodes 2 \\\n    --nproc-per-node 4 " in out
+        assert '--rdzv-endpoint "${head_node_ip}:29500"' in out and "#SBATCH --ntasks-per-node=1\n" in out
+
+    def test_a_path_with_nemo_runs_own_folder_in_it(self, machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        words = ["--executor", "slurm", "--dry-run", "--", "torchrun", "pretrain_gpt.py", *SMALL]
+        code, out, _ = launched([*words, "--tensorboard-dir", "/logs/nemo_run/x"], capsys)
+        assert code == 0 and "--tensorboard-dir /logs/nemo_run/x" in out
+
+    @pytest.mark.parametrize(
+        ("lines", "command", "message"),
+        [
+            ("-N 2", "torchrun --nproc-per-node 8", "the job has 2 nodes, and torchrun is told of one node"),
+            ("-N 2", "mpirun -np 2 python", "nemo-run starts them with srun"),
+            ("-N 1\n#SBATCH hetjob\n#SBATCH -N 1", "torchrun", "a job of several parts"),
+            ("-N 1", "srun --container-mounts=/a:/b torchrun", "no --container-image"),
+        ],
+    )
+    def test_what_cannot_be_said(
+        self, lines: str, command: str, message: str, machine: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        script = machine / "train.sh"
+        script.write_text(f"#!/bin/bash\n#SBATCH {lines}\n{command} pretrain_gpt.py {' '.join(SMALL)}\n")
+        code, out, err = launched([str(script), "--dry-run", "--executor", "slurm"], capsys)
+        assert (code, out) == (1, "") and message in err
+
+    def test_without_sbatch_nothing_is_submitted(self, machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        words = ["--executor", "slurm", "--", "torchrun", "pretrain_gpt.py", *SMALL]
+        code, _, err = launched(words, capsys)
+        assert code == 1 and "sbatch is not on this machine" in err
+
+
+def test_without_nemo_run_it_is_said_what_to_install(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "nemo_run"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "nemo_run", None)
+    code, _, err = launched(["--executor", "slurm", "--dry-run", "--", "torchrun", "pretrain_gpt.py", *SMALL], capsys)
+    assert code == 1 and "pip install --no-deps nemo_run==" in err

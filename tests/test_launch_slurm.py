@@ -1,0 +1,86 @@
+"""The batch files, in front of a real Slurm: ``sbatch --test-only`` takes each, and one job really trains."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import one_node_slurm
+import pytest
+from test_launch import CASES
+from test_launch_local import ROOT, SMALL
+
+pytestmark = [
+    pytest.mark.skipif(one_node_slurm.why_not() != "", reason=f"a Slurm of one node: {one_node_slurm.why_not()}"),
+    pytest.mark.skipif(importlib.util.find_spec("nemo_run") is None, reason="nemo_run is not installed"),
+]
+
+JOB = f"""\
+#!/bin/bash
+#SBATCH --job-name=tiny --nodes=1 --ntasks-per-node=1 --gpus-per-node=2 --time=10:00
+#SBATCH --output=%x-%j.log
+export BRIDGE_ARGS_CPU=1 CUDA_DEVICE_MAX_CONNECTIONS=1
+STAMP=$(date +%Y)
+HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+srun --label bash -c "torchrun --nnodes $SLURM_NNODES --nproc-per-node 2 --node-rank \\$SLURM_NODEID \\
+    --rdzv-backend c10d --rdzv-endpoint $HEAD:29511 --rdzv-id $SLURM_JOB_ID \\
+    pretrain_gpt.py {SMALL} --tensorboard-dir tb-$STAMP"
+"""
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with one_node_slurm.running(tmp_path_factory.mktemp("slurm")) as env:
+        yield {**env, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{env['PATH']}"}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_sbatch_takes_the_file(case: Path, slurm: dict[str, str]) -> None:
+    done = subprocess.run(
+        ["sbatch", "--test-only", str(case / "expected.sbatch")], env=slurm, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0 and "to start at" in done.stderr, done.stderr
+
+
+def test_sbatch_refuses_what_is_wrong(slurm: dict[str, str], tmp_path: Path) -> None:
+    text = (CASES[0] / "expected.sbatch").read_text()
+    wrong = tmp_path / "wrong.sbatch"
+    wrong.write_text(text.replace("\nset -evx", "#SBATCH --partition=nowhere\n\nset -evx", 1))
+    done = subprocess.run(["sbatch", "--test-only", str(wrong)], env=slurm, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+
+
+@pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed")
+@pytest.mark.parametrize("broken", [False, True], ids=["trains", "fails"])
+def test_a_job_runs(broken: bool, slurm: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "job.sh").write_text(
+        JOB.replace("--lr 1e-3", "--lr 1e-3 --save /proc/x --save-interval 1") if broken else JOB
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "bridge_args", "launch", "job.sh", "--executor", "slurm"],
+        cwd=tmp_path,
+        env=slurm,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    number = done.stdout.strip()
+    for _ in range(120):
+        show = subprocess.run(
+            ["scontrol", "show", "job", number], env=slurm, capture_output=True, text=True, timeout=30
+        )
+        state = show.stdout.partition("JobState=")[2].partition(" ")[0]
+        if state not in ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING"):
+            break
+        time.sleep(1)
+    log = (tmp_path / f"tiny-{number}.log").read_text()
+    assert state == ("FAILED" if broken else "COMPLETED"), log[-3000:]
+    if not broken:
+        assert "0:  [" in log and "iteration        2/       2" in log
+        assert os.listdir(next(tmp_path.glob("tb-20*")))
