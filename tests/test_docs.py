@@ -86,6 +86,8 @@ def is_here(need: str) -> bool:
             return bool(CHECKOUT) and find_spec("torch") is not None
         case "Megatron Bridge":
             return find_spec("megatron") is not None and find_spec("megatron.bridge") is not None
+        case "nemo-run":
+            return find_spec("nemo_run") is not None
         case "Slurm":
             return shutil.which("sbatch") is not None and os.environ.get("BRIDGE_ARGS_SLURM") == "1"
         case "network" | "Megatron-LM":
