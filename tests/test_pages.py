@@ -32,3 +32,18 @@ def test_readme_shows_the_real_translation() -> None:
     assert [
         line for line in wanted if line not in real
     ] == []  # `in` an iterator: each search starts after the last hit
+
+
+def test_readme_python_runs() -> None:
+    """The block of Python, with the first command in place of the dots; what imports Bridge is for tests/against."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    command = re.findall(r"^```bash\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[0]
+    words = shlex.split(command.replace("\\\n", " "))
+    code, dots = re.subn(r"\[\"--num-layers\".*?\]", repr(words), code)
+    assert dots == 1
+    code, bridge = re.subn(r"^bridge_args\.to_container\(t\).*\n", "", code, flags=re.MULTILINE)
+    assert bridge == 1
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert isinstance(names["t"], bridge_args.Translation) and not names["t"].errors
