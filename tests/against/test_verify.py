@@ -101,6 +101,59 @@ def test_not_the_same_and_the_translation_said_so(name: str, data: Path) -> None
     assert any("use-cpu-initialization" in loss for loss in result.losses)
 
 
+# More than the recorded cases have: layers of Transformer Engine (stood in for on a CPU), and kinds of parallelism
+# together. Words that come later win.
+SMALL = (
+    "--num-layers 4 --hidden-size 64 --num-attention-heads 4 --seq-length 32 --max-position-embeddings 32 --mock-data "
+    "--tokenizer-type NullTokenizer --vocab-size 1023 --micro-batch-size 2 --global-batch-size 8 --train-iters 4 "
+    "--eval-iters 1 --eval-interval 1000 --log-interval 1 --lr 2e-3 --position-embedding-type rope --swiglu "
+    "--normalization RMSNorm --disable-bias-linear --untie-embeddings-and-output-weights --bf16 "
+    "--attention-dropout 0 --hidden-dropout 0"
+)
+MOE = "--num-experts 4 --moe-router-topk 2 --moe-ffn-hidden-size 32 --moe-aux-loss-coeff 1e-2"
+MLA = (
+    "--multi-latent-attention --q-lora-rank 32 --kv-lora-rank 16 --qk-head-dim 16 --qk-pos-emb-head-dim 8 "
+    "--v-head-dim 16 --qk-layernorm"
+)
+TOGETHER = {
+    "te": (1, ""),
+    "te dropout": (1, "--attention-dropout 0.1 --hidden-dropout 0.1"),
+    "te cp2": (2, "--context-parallel-size 2"),
+    "te cp2 tp2 sp": (4, "--context-parallel-size 2 --tensor-model-parallel-size 2 --sequence-parallel"),
+    "te mla": (1, MLA),
+    "te mla moe mtp": (1, f"{MLA} {MOE} --mtp-num-layers 1"),
+    "te tp2 sp pp2 vpp2": (
+        4,
+        "--tensor-model-parallel-size 2 --sequence-parallel --pipeline-model-parallel-size 2 "
+        "--num-virtual-stages-per-pipeline-rank 2",
+    ),
+    "te dp4 distopt overlap": (4, "--use-distributed-optimizer --overlap-grad-reduce --overlap-param-gather"),
+    "te moe tp2 ep2": (
+        4,
+        f"{MOE} --tensor-model-parallel-size 2 --sequence-parallel --expert-model-parallel-size 2 "
+        "--expert-tensor-parallel-size 1 --moe-token-dispatcher-type alltoall --use-distributed-optimizer",
+    ),
+    "te moe ep4 grouped": (4, f"{MOE} --expert-model-parallel-size 4 --moe-grouped-gemm"),
+    "te recompute pp2": (
+        2,
+        "--pipeline-model-parallel-size 2 --recompute-granularity full --recompute-method uniform "
+        "--recompute-num-layers 1",
+    ),
+}
+
+
+@needs_checkout
+@pytest.mark.parametrize("name", chosen(("te cp2",), list(TOGETHER)))
+def test_identical_together(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    nproc, words = TOGETHER[name]
+    result = verified([*SMALL.split(), *words.split()], nproc, tmp_path)
+    assert page.verdict(result) == "identical", page.text_of(result)
+    assert (result.comparison.steps, len(result.bridge.ranks)) == (4, nproc)
+    assert not result.comparison.weights
+    assert not result.comparison.batches
+
+
 # ------------------------------------------------------------------------- broken translations
 
 # What is broken: the command line, what Bridge runs with instead, the setting to be named, the step that differs first.
