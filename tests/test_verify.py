@@ -236,6 +236,11 @@ def test_a_bridge_that_does_not_start_is_its_own_cause() -> None:
     assert page.verdict(result) == "differs from step 1, first cause Bridge: training stopped: bad"
 
 
+def test_a_megatron_lm_that_stops_is_the_cause() -> None:
+    result = verification(seen([step(1)], error="training stopped: disk full"), seen([step(1)]))
+    assert page.verdict(result) == "differs, first cause Megatron-LM: training stopped: disk full"
+
+
 def test_a_long_table_shows_the_difference() -> None:
     a = [step(iteration) for iteration in range(1, 101)]
     b = [step(iteration, 7.0 if iteration < 50 else 6.0) for iteration in range(1, 101)]

@@ -58,8 +58,7 @@ class Watcher:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._batches = 0
-        self._training = False
+        self._batches: list[Any] = []
 
     def write(self, entry: Mapping[str, Any]) -> None:
         with self._path.open("a", encoding="utf-8") as stream:
@@ -86,9 +85,12 @@ class Watcher:
         self.write({"settings": {"dataset": settings, "samples": dict(enumerate(described(sizes)))}})
 
     def batch(self, batch: Any) -> None:
-        if self._batches < BATCHES and isinstance(batch, Mapping):
-            self._batches += 1
-            self.write({"batch": {name: fingerprint(value) for name, value in sorted(batch.items())}})
+        """One microbatch. Virtual stages fetch each once more, in an order of their own: every one is written once."""
+        if len(self._batches) < BATCHES and isinstance(batch, Mapping):
+            found = {name: fingerprint(value) for name, value in sorted(batch.items())}
+            if found not in self._batches:
+                self._batches.append(found)
+                self.write({"batch": found})
 
 
 # ------------------------------------------------------------------------------------- hooks

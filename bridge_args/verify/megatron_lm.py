@@ -72,6 +72,7 @@ def train(plan: Plan, receive: Callable[[Record], None]) -> None:
         if plan.emulate:
             cpu.prepare_megatron_core()
             _without_nvcc()
+            _children_without_the_program()
         watcher = observe.watch(Path(plan.observations))
         record(receive)
         _hand_over(watcher, plan.steps)
@@ -112,6 +113,19 @@ def _without_nvcc() -> None:
     """Megatron-LM compiles kernels for its old layers when it starts; Megatron Core's layers do not use them."""
     kernels = importlib.import_module("megatron.legacy.fused_kernels")
     setattr(kernels, "load", lambda args: None)
+
+
+def _children_without_the_program() -> None:
+    """A checkpoint is written by a process that imports the program anew, where nothing is emulated; it need not."""
+    spawn: Any = importlib.import_module("multiprocessing.spawn")
+    prepare = spawn.get_preparation_data
+
+    def get_preparation_data(name: str) -> dict[str, Any]:
+        data: dict[str, Any] = prepare(name)
+        data.pop("init_main_from_path", None)
+        return data
+
+    spawn.get_preparation_data = get_preparation_data
 
 
 # --------------------------------------------------------------------------------- recording

@@ -44,6 +44,8 @@ def verdict(v: Verification) -> str:
 
 def _cause_in_words(v: Verification) -> str:
     cause = v.cause
+    if v.megatron_lm.error:
+        return f"Megatron-LM: {v.megatron_lm.error}"
     if cause is not None and cause.settings:
         return "; ".join(_suspect(suspect, v) for suspect in cause.settings)
     if v.bridge.error and not v.bridge.steps:

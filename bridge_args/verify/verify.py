@@ -78,7 +78,8 @@ def verify(t: Translation, again: Retranslate, request: Request, tell: Tell) -> 
         tell: gets a line whenever something begins or ends.
 
     Raises:
-        RehearsalError: the two cannot be started here; or Megatron-LM itself stops before its first step.
+        RehearsalError: the two cannot be started here; or Megatron-LM itself stops before its first step. Where it
+            stops later, that is the cause of the difference.
     """
     program = Path(request.checkout, t.program)
     if not program.is_file():
@@ -107,7 +108,7 @@ def verify(t: Translation, again: Retranslate, request: Request, tell: Tell) -> 
         raise RehearsalError(f"Megatron-LM's own run came to nothing, so there is nothing to compare with: {said}")
     comparison = compare(megatron_lm, bridge, rounding=not emulate)
     cause = None
-    if not comparison.same:
+    if not comparison.same and not megatron_lm.error:
         cause = _cause(setup, comparison, megatron_lm, run_config, translated, tell)
     losses = tuple(str(loss) for loss in t.losses)
     return Verification(setup, reduced.changes, megatron_lm, bridge, comparison, cause, losses)
