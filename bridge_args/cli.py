@@ -302,7 +302,7 @@ def _launch(options: argparse.Namespace) -> int:
         _say_findings(translation)
         if _refused(translation, options):
             return 1
-        return job.launch(options, read, translation, os.environ, partial(_write, path=None), _say)
+        return job.launch(options, read, translation, os.environ, partial(_write, path=None), _tell)
     except SourceError:
         raise
     except ValueError as problem:  # an unknown name behind --accept, what cannot be started
@@ -547,6 +547,13 @@ def _refused(translation: Translation, options: argparse.Namespace) -> bool:
 def _say_findings(translation: Translation) -> None:
     for finding in translation.findings:
         _say_finding(finding)
+
+
+def _tell(said: str | Finding) -> None:
+    if isinstance(said, Finding):
+        _say_finding(said)
+    else:
+        _say(said)
 
 
 def _say_finding(finding: Finding) -> None:

@@ -42,6 +42,7 @@ class Source(NamedTuple):
         name: what it is called.
         words: the whole command line, launcher and all; empty where the source has none.
         started: the command as the script starts it, where there is a script.
+        also: what else the script starts.
     """
 
     command: Command
@@ -51,6 +52,7 @@ class Source(NamedTuple):
     name: str = ""
     words: tuple[Word, ...] = ()
     started: Started | None = None
+    also: tuple[Started, ...] = ()
 
 
 def from_argv(words: Sequence[str]) -> Source:
@@ -127,9 +129,9 @@ def from_text(
     if chosen.when:
         message = f"this command depends on what reading cannot tell: {'; '.join(chosen.when)}"
         findings.append(Finding("not-read", message, place=chosen.words[0].place))
-    return Source(
-        command, {**(script.slurm or {}), **chosen.exports}, tuple(findings), text, name, chosen.words, chosen
-    )
+    also = tuple(one for one in script.commands if one not in started)
+    exports = {**(script.slurm or {}), **chosen.exports}
+    return Source(command, exports, tuple(findings), text, name, chosen.words, chosen, also)
 
 
 def megatron_commands(script: Script) -> list[Started]:

@@ -122,6 +122,48 @@ def test_one_of_several_commands(machine: Path, capsys: pytest.CaptureFixture[st
     assert "--seed 2" in launched([str(script), "--dry-run", "--command", "2"], capsys)[1]
 
 
+def test_words_with_a_shell_in_them(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inner = f"cd /tmp; torchrun --nproc-per-node 2 pretrain_gpt.py {' '.join(SMALL)}"
+    code, out, err = launched(["--dry-run", "--", "numactl", "-l", "bash", "-c", inner], capsys)
+    assert code == 0, err
+    assert out.startswith("cd /tmp\nnumactl \\\n    -l \\\n") and "--nproc-per-node 2" in out
+
+
+def test_a_yaml_file_and_its_variables(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (machine / "model.yaml").write_text(
+        "ENV_VARS:\n  NCCL_ALGO: Ring\nMODEL_ARGS:\n"
+        + "".join(f"  {line}\n" for line in _as_yaml(SMALL))
+        + "  --tensor-model-parallel-size: 2\n"
+    )
+    code, out, err = launched([str(machine / "model.yaml"), "--dry-run"], capsys)
+    assert code == 0, err
+    assert "export NCCL_ALGO=Ring\n" in out and "--nproc-per-node 2 " in out and "--num-layers 2 " in out
+
+
+def _as_yaml(words: list[str]) -> list[str]:
+    flags = [index for index, word in enumerate(words) if word.startswith("--")]
+    ends = [*flags[1:], len(words)]
+    return [f"{words[at]}: {' '.join(words[at + 1 : end]) or 'true'}" for at, end in zip(flags, ends, strict=True)]
+
+
+def test_what_else_a_script_does_is_said(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = machine / "train.sh"
+    line = f"torchrun pretrain_gpt.py {' '.join(SMALL)}"
+    script.write_text(f"module load cuda\nnvidia-smi\nulimit -n 99\n{line}\npython eval.py\n")
+    code, _, err = launched([str(script), "--dry-run"], capsys)
+    assert code == 0
+    assert "module load cuda (line 1); ulimit -n 99 (line 3); python eval.py (line 5)" in err
+    script.write_text(f"nvidia-smi\n{line}\n")
+    assert "does more" not in launched([str(script), "--dry-run"], capsys)[2]
+
+
+def test_a_checkout_does_not_hide_the_installed_core(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (machine / "megatron" / "core").mkdir(parents=True)
+    script = machine / "train.sh"
+    script.write_text(f"cd {machine}\ntorchrun pretrain_gpt.py {' '.join(SMALL)}\n")
+    assert "export PYTHONSAFEPATH=1\n" in launched([str(script), "--dry-run"], capsys)[1]
+
+
 @NEMO_RUN
 class TestSlurm:
     def test_flags_count_more_than_the_script(self, machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,6 +180,22 @@ class TestSlurm:
             assert f"#SBATCH --{line}\n" in out
         assert "--nnodes 4" in out and "#SBATCH --account=mine" not in out
         assert "--container-image image.sqsh --container-mounts /a:/b," in out and "--container-workdir /b" in out
+
+    def test_what_only_the_job_may_know_stays_a_variable(
+        self, machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("MY_API_KEY", "secret")
+        script = machine / "train.sh"
+        script.write_text(
+            "#!/bin/bash\n#SBATCH --gpus-per-node=4\nexport WANDB_API_KEY=$MY_API_KEY\n"
+            f"torchrun --nproc-per-node 8 pretrain_gpt.py {' '.join(SMALL)} --data-cache-path $DATA/x\n"
+        )
+        setup = ["--setup", "module load cuda"]
+        code, out, err = launched([str(script), "--dry-run", "--executor", "slurm", *setup], capsys)
+        assert code == 0 and "secret" not in out + err
+        assert 'export WANDB_API_KEY="${MY_API_KEY}"\n' in out and "--data-cache-path /data/x" in out
+        assert "module load cuda\n" in out
+        assert "8 processes start on every node, where the job has 4 GPUs" in err
 
     def test_bare_arguments_get_one_torchrun_a_node(self, machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
         words = ["--executor", "slurm", "--dry-run", "--nodes", "2", "--gpus-per-node", "4", "--", *SMALL]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from bridge_args.findings import Finding
 from bridge_args.launch import accept, local, replaced, slurm
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm.detect import detect
 from bridge_args.script import slurm as sbatch
-from bridge_args.source import Source
+from bridge_args.script.programs import SHELLS
+from bridge_args.source import Source, from_text
 from bridge_args.steps import MEGATRON_LM
 from bridge_args.words import Word
 
@@ -44,7 +47,7 @@ def read(given: argparse.Namespace, read_source: Read, env: Mapping[str, str]) -
         ValueError: an option for Slurm that is not right.
     """
     if given.executor == "local":
-        source = read_source(env)
+        source = _opened(read_source(env), env)
         return Job(source, source, env)
     inherited = {name: value for name, value in env.items() if not slurm.is_left_to_the_job(name)}
     source = read_source(inherited)
@@ -55,7 +58,17 @@ def read(given: argparse.Namespace, read_source: Read, env: Mapping[str, str]) -
     if source.command.program is None and given.world_size is None:  # bare arguments: a rank for every GPU
         counts = [inherited.get(name, "") for name in ("SLURM_NNODES", "SLURM_GPUS_ON_NODE")]
         given.world_size = int(counts[0] or 1) * int(counts[1]) if counts[1] else None
-    return Job(read_source(inherited), read_source({**slurm.examples(words), **inherited}), inherited)
+    source = _opened(read_source(inherited), inherited)
+    examples = {**slurm.examples(words), **inherited}
+    return Job(source, _opened(read_source(examples), examples), inherited)
+
+
+def _opened(source: Source, inherited: Mapping[str, str]) -> Source:
+    """Words with the text of a shell among them are read as a script is."""
+    if source.started is None and set(source.command.wrappers) & set(SHELLS):
+        text = shlex.join(word.text for word in source.words)
+        return from_text(text, "<words>", inherited=inherited)
+    return source
 
 
 def launch(
@@ -64,7 +77,7 @@ def launch(
     translation: Translation,
     env: Mapping[str, str],
     write: Callable[[str], None],
-    say: Callable[[str], None],
+    say: Callable[[str | Finding], None],
 ) -> int:
     """Starts it, or with ``--dry-run`` writes what would be started.
 
@@ -86,6 +99,8 @@ def launch(
         say(accept.refusal(lost))
         return 1
     own = _own_options(given, translation)
+    if job is not None and (more := replaced.left_out(job.source)):
+        say(more)
     if job is None:
         words = (*map(Word, own), *map(Word, translation.words))
         start = replaced.Start(words, {}, "", (), None, 0)
@@ -94,7 +109,7 @@ def launch(
     if given.executor == "slurm":
         batch = slurm.batch(start, slurm.sbatch_words(job.source if job else None, given), given, translation)
         for finding in batch.findings:
-            say(f"{finding.level}: {finding}")
+            say(finding)
         if given.dry_run:
             write(batch.text)
             return 0

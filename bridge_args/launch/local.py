@@ -73,7 +73,10 @@ def on_this_machine(start: Start, python: str = sys.executable) -> Local:
     folder = filled(start.folder, paths)
     if folder and not os.path.isdir(os.path.expanduser(folder)):
         raise NotStarted(f"the command is started in {folder}, which is not here")
-    return Local((*front, *words[start.front :]), environment, os.path.expanduser(folder))
+    folder = os.path.expanduser(folder)
+    if Path(folder, "megatron", "core").is_dir():  # a checkout's must not hide the installed one
+        environment.setdefault("PYTHONSAFEPATH", "1")
+    return Local((*front, *words[start.front :]), environment, folder)
 
 
 def shown(local: Local) -> str:
@@ -102,8 +105,6 @@ def run(local: Local, env: Mapping[str, str], say: Callable[[str], None]) -> int
     """
     with tempfile.TemporaryDirectory(prefix="bridge-args-") as folder:
         environment = {**env, **local.environment, errors.FOLDER: folder}
-        if Path(local.folder or ".", "megatron").is_dir():
-            environment.setdefault("PYTHONSAFEPATH", "1")  # a checkout's megatron.core must not hide the installed one
         code = _waited_for(local, environment)
         if code:
             found = errors.failures(folder)

@@ -23,6 +23,9 @@ def add(command: argparse.ArgumentParser) -> None:
     for name in (*SBATCH, *CONTAINER):
         job.add_argument(f"--{name.replace('_', '-')}", metavar=_METAVARS.get(name, "TEXT"))
     job.add_argument(
+        "--setup", action="append", default=[], metavar="LINE", help="a line for bash before the processes start"
+    )
+    job.add_argument(
         "--sbatch",
         action="append",
         default=[],

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from bridge_args.findings import Finding
 from bridge_args.script import slurm
 from bridge_args.script.command import Command, is_program
 from bridge_args.script.programs import LAUNCHERS
@@ -18,6 +19,17 @@ from bridge_args.source import Source
 from bridge_args.words import Word
 
 DROP_IN: Final = {"pretrain_gpt.py": "bridge_args.pretrain_gpt", "pretrain_mamba.py": "bridge_args.pretrain_mamba"}
+
+
+_SHOWN: Final = 8  # commands in a list for people
+_LONGEST: Final = 60  # characters of one of them
+# They say something, or wait.
+_HARMLESS: Final = frozenset(
+    (
+        "cat date df env free getent hostname ibdev2netdev id ls lscpu lspci nvidia-smi ping printenv ps pwd scontrol "
+        "sinfo sleep squeue tee wait which whoami"
+    ).split()
+)
 
 
 class NotStarted(ValueError):
@@ -58,15 +70,14 @@ def replaced(
         NotStarted: the program is hidden in something that cannot be taken apart.
     """
     command, started = source.command, source.started
-    given = len(command.argv)
-    front = list(source.words[: len(source.words) - given]) if command.program else []
-    if [word.text for word in source.words[len(source.words) - given :]] != [word.text for word in command.argv]:
+    front = list(source.words[: len(source.words) - len(command.argv)]) if command.program else []
+    if front and source.words[len(front) :] != command.argv:
         raise NotStarted("the arguments stand inside the text of a shell; put them into a script, and name that")
     while front and _is_assignment(front[0], command):
         del front[0]
     if front:
         front = _with_drop_in(front, command, program)
-    environment = {**(started.exports if started else {}), **command.environment}
+    environment = {**(started.exports if started else source.environment or {}), **command.environment}
     made_by_slurm = slurm.variables(source.text) or {} if started else {}
     for name, value in {**made_by_slurm, **(inherited or {})}.items():
         if environment.get(name) == value:
@@ -79,6 +90,22 @@ def replaced(
         launcher=command.launcher if front else None,
         front=len(front),
     )
+
+
+def left_out(source: Source) -> Finding | None:
+    """What a script does beside the command that is started, and what nobody does now."""
+    told = []
+    for one in source.also:
+        texts = [word.text for word in one.words]
+        if texts[0].rsplit("/", 1)[-1] not in _HARMLESS:
+            line = " ".join(texts)
+            place = f" (line {one.words[0].place.line})" if one.words[0].place else ""
+            told.append(f"{line if len(line) <= _LONGEST else line[: _LONGEST - 3] + '...'}{place}")
+    if not told:
+        return None
+    more = [] if len(told) <= _SHOWN else [f"and {len(told) - _SHOWN} more"]
+    message = f"the script does more than start the training, which is left to you: {'; '.join(told[:_SHOWN] + more)}"
+    return Finding("not-read", message)
 
 
 def bare(start: Start, launcher: Sequence[str], program: str) -> Start:

@@ -39,6 +39,8 @@ _OF_THE_CALL: Final = frozenset("help parsable quiet test-only usage verbose ver
 _OF_A_TASK: Final = ("SLURM_NODEID", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_TASK_PID", "SLURMD_NODENAME")
 _ADDRESS: Final = re.compile(r"\bhostnames?\b|\bgetent\b|\bnslookup\b|\bip addr")
 _ADDRESS_NAMES: Final = re.compile(r"(MASTER|HEAD|MAIN).*(ADDR|IP|HOST|NODE)", re.IGNORECASE)
+# A checkout in the folder of the job must not hide the Megatron Core that Bridge was installed with.
+_SAFE_PATH: Final = "export PYTHONSAFEPATH=1"
 _SECRET: Final = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _VARIABLE: Final = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 
@@ -94,12 +96,14 @@ def batch(start: Start, words: Sequence[str], given: argparse.Namespace, transla
         start = _with_launcher(start, asked, nodes, translation)
     name = str(asked.pop("job-name", "") or _name(given))
     srun, inner = _srun(start, nodes)
+    findings += _too_many(start, asked)
     image, mounts, workdir = (_value(srun.pop(option, ())) for option in flags.CONTAINER)
     image, mounts = given.container_image or image, given.container_mounts or mounts
     workdir = given.container_workdir or workdir
     known = _Known(start)
     exports = ((key, known.word(value)) for key, value in start.environment.items())
-    setup = [*known.made, *(f"export {key}={value}" for key, value in exports if value != f'"${{{key}}}"')]
+    setup = [*given.setup, *known.made, _SAFE_PATH]
+    setup += [f"export {key}={value}" for key, value in exports if value != f'"${{{key}}}"']
     if image:
         stays = ["--container-workdir", known.word(workdir or start.folder or "/nemo_run")]
     elif workdir or mounts:
@@ -167,6 +171,16 @@ def _options(words: Sequence[str]) -> tuple[dict[str, str], list[Finding]]:
         message = "the job asks for no GPUs"
         findings.append(Finding("launcher", message, "say --gpus-per-node N where your Slurm hands them out by number"))
     return asked, findings
+
+
+def _too_many(start: Start, asked: Mapping[str, str]) -> list[Finding]:
+    """More processes on a node than the job has GPUs there."""
+    processes = read_command(start.words).launcher_options.get("nproc_per_node")
+    gpus = slurm.from_options([f"--{name}={value}" for name, value in asked.items()]).get("SLURM_GPUS_ON_NODE", "")
+    if isinstance(processes, int) and gpus and processes > int(gpus):
+        message = f"{processes} processes start on every node, where the job has {gpus} GPU{'s' * (gpus != '1')}"
+        return [Finding("launcher", message, f"say --gpus-per-node {processes}")]
+    return []
 
 
 def _with_launcher(start: Start, asked: dict[str, str], nodes: int, translation: Translation) -> Start:

@@ -335,6 +335,12 @@ def _false(shell: Shell, words: list[Traced], at: int) -> int:
     return 1
 
 
+def _of_process(shell: Shell, words: list[Traced], at: int) -> int:
+    """It changes nothing that is read here, but the processes that follow: told among the programs."""
+    shell.record(words, shell.state, at)
+    return 0
+
+
 def _unknown(shell: Shell, words: list[Traced], at: int) -> None:
     shell.write(None)
 
@@ -349,11 +355,10 @@ def _test(shell: Shell, words: list[Traced], at: int) -> int | None:
     return None if value is None else int(not value)
 
 
-_NO_EFFECT: Final = (
-    ": true alias bind disown enable help history jobs kill shopt sleep times trap ulimit umask unalias wait".split()
-)
+_NO_EFFECT: Final = ": true alias bind disown enable help history jobs kill shopt sleep times unalias wait".split()
 _OF_BASH: Final[dict[str, Builtin]] = {
     **dict.fromkeys(_NO_EFFECT, _nothing),
+    **dict.fromkeys(("trap", "ulimit", "umask"), _of_process),
     "false": _false, "hash": _unknown, "type": _unknown, "[": _test, "test": _test,
     "break": _leave, "continue": _leave, "exit": _leave, "return": _leave,
     "builtin": _command, "command": _command, "eval": _eval, "exec": _exec, "source": _source, ".": _source,
