@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,17 +21,24 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("nemo_run") is None, reason="nemo_run is not installed"),
 ]
 
-JOB = f"""\
+HEAD = """\
 #!/bin/bash
-#SBATCH --job-name=tiny --nodes=1 --ntasks-per-node=1 --gpus-per-node=2 --time=10:00
+#SBATCH --job-name=tiny --nodes=1 --gpus-per-node=2 --time=10:00
 #SBATCH --output=%x-%j.log
 export BRIDGE_ARGS_CPU=1 CUDA_DEVICE_MAX_CONNECTIONS=1
-STAMP=$(date +%Y)
+"""
+TORCHRUN = f"""\
+{HEAD}STAMP=$(date +%Y)
 HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 srun --label bash -c "torchrun --nnodes $SLURM_NNODES --nproc-per-node 2 --node-rank \\$SLURM_NODEID \\
     --rdzv-backend c10d --rdzv-endpoint $HEAD:29511 --rdzv-id $SLURM_JOB_ID \\
     pretrain_gpt.py {SMALL} --tensorboard-dir tb-$STAMP"
 """
+TASKS = f"""\
+{HEAD.replace("--nodes=1", "--nodes=1 --ntasks-per-node=2")}export MASTER_PORT=$((20000 + SLURM_JOB_ID))
+srun --label python -u pretrain_gpt.py {SMALL} --tensorboard-dir tb-$((2000 + SLURM_NTASKS))
+"""
+FAILS = TASKS.replace("--lr 1e-3", "--lr 1e-3 --save /proc/x --save-interval 1")
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +64,13 @@ def test_sbatch_refuses_what_is_wrong(slurm: dict[str, str], tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed")
-@pytest.mark.parametrize("broken", [False, True], ids=["trains", "fails"])
-def test_a_job_runs(broken: bool, slurm: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "job.sh").write_text(
-        JOB.replace("--lr 1e-3", "--lr 1e-3 --save /proc/x --save-interval 1") if broken else JOB
-    )
+@pytest.mark.parametrize(
+    ("script", "state"),
+    [(TORCHRUN, "COMPLETED"), (TASKS, "COMPLETED"), (FAILS, "FAILED")],
+    ids=["torchrun", "tasks", "fails"],
+)
+def test_a_job_runs(script: str, state: str, slurm: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "job.sh").write_text(script)
     done = subprocess.run(
         [sys.executable, "-m", "bridge_args", "launch", "job.sh", "--executor", "slurm"],
         cwd=tmp_path,
@@ -75,12 +85,14 @@ def test_a_job_runs(broken: bool, slurm: dict[str, str], tmp_path: Path) -> None
         show = subprocess.run(
             ["scontrol", "show", "job", number], env=slurm, capture_output=True, text=True, timeout=30
         )
-        state = show.stdout.partition("JobState=")[2].partition(" ")[0]
-        if state not in ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING"):
+        found = show.stdout.partition("JobState=")[2].partition(" ")[0]
+        if found not in ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING"):
             break
         time.sleep(1)
     log = (tmp_path / f"tiny-{number}.log").read_text()
-    assert state == ("FAILED" if broken else "COMPLETED"), log[-3000:]
-    if not broken:
-        assert "0:  [" in log and "iteration        2/       2" in log
+    assert found == state, log[-3000:]
+    if state == "COMPLETED":
+        assert re.search(r"^\d:  \[.*iteration        2/       2 .*global batch size:     2 ", log, re.M)
         assert os.listdir(next(tmp_path.glob("tb-20*")))
+    else:
+        assert "/proc/x" in log

@@ -97,7 +97,8 @@ def left_out(source: Source) -> Finding | None:
     told = []
     for one in source.also:
         texts = [word.text for word in one.words]
-        if texts[0].rsplit("/", 1)[-1] not in _HARMLESS:
+        asks = {"hostname", "scontrol"} & set(texts)  # srun … hostname --ip-address
+        if texts[0].rsplit("/", 1)[-1] not in _HARMLESS and not asks:
             line = " ".join(texts)
             place = f" (line {one.words[0].place.line})" if one.words[0].place else ""
             told.append(f"{line if len(line) <= _LONGEST else line[: _LONGEST - 3] + '...'}{place}")
