@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import socket
 import sys
 import time
 import types
@@ -36,6 +35,7 @@ _PROCESS: Final = {
     "WORLD_SIZE": "1",
     "LOCAL_RANK": "0",
     "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "0",  # any that is free; a process that is alone need not tell it to another
     "CUDA_DEVICE_MAX_CONNECTIONS": "1",
 }
 
@@ -130,10 +130,6 @@ def _set_environment() -> None:
     for name, value in _PROCESS.items():
         os.environ.setdefault(name, value)
     os.environ.update(REPRODUCIBLE)
-    if "MASTER_PORT" not in os.environ:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            os.environ["MASTER_PORT"] = str(free.getsockname()[1])
 
 
 # --------------------------------------------------------------------------------- devices

@@ -91,6 +91,20 @@ def test_identical(name: str, data: Path) -> None:
 
 
 @needs_checkout
+@pytest.mark.skipif(ASKED not in ("", "all"), reason="not asked for")
+def test_a_run_of_megatron_lm_goes_on_in_bridge(data: Path) -> None:
+    """Both sides load the checkpoint that Megatron-LM has written: weights, optimizer, schedule, place in the data."""
+    recorded = case("save_resume")
+    (earlier,) = recorded["earlier_argv"]
+    verified(earlier, recorded["nproc"], data)
+    shutil.copytree(data / "work" / "megatron_lm" / "checkpoints" / "ckpt", data / "ckpt")
+    shutil.rmtree(data / "work")
+    result = verified(recorded["argv"], recorded["nproc"], data)
+    assert page.verdict(result) == "identical", page.text_of(result)
+    assert [step["iteration"] for step in result.bridge.steps] == [7, 8, 9, 10, 11, 12]
+
+
+@needs_checkout
 @pytest.mark.parametrize("name", chosen((), list(DIFFERENT)))
 def test_not_the_same_and_the_translation_said_so(name: str, data: Path) -> None:
     recorded = case(name)
