@@ -206,9 +206,8 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    translation = _translation(options)
-    _say_findings(translation)
-    if _refused(translation, options):
+    translation = _runnable(options)
+    if translation is None:
         return 1
     from bridge_args.bridge.container import BridgeMissing, BridgeRejects, to_container
 
@@ -223,9 +222,8 @@ def _validate(options: argparse.Namespace) -> int:
 def _rehearse(options: argparse.Namespace) -> int:
     if options.world_size is None and not options.shrink:
         options.world_size = options.nproc  # as many processes as ranks
-    translation = _translation(options)
-    _say_findings(translation)
-    if _refused(translation, options):
+    translation = _runnable(options)
+    if translation is None:
         return 1
     from bridge_args.launch.rehearse import rehearse
 
@@ -259,9 +257,8 @@ def _verify(options: argparse.Namespace) -> int:
         raise Problem("verify runs Megatron-LM's own program; name a checkout of it with --megatron-lm CHECKOUT")
     if options.world_size is None and not options.shrink:
         options.world_size = options.nproc
-    translation = _translation(options)
-    _say_findings(translation)
-    if _refused(translation, options):
+    translation = _runnable(options)
+    if translation is None:
         return 1
     try:
         text = Path(options.run_config).read_text(encoding="utf-8") if options.run_config else None
@@ -445,6 +442,26 @@ def _translation(options: argparse.Namespace, source: Source | None = None) -> T
 
 def _is_checkpoint(options: argparse.Namespace) -> bool:
     return options.rest is None and bool(options.source) and os.path.isdir(options.source)
+
+
+def _runnable(options: argparse.Namespace) -> Translation | None:
+    """The translation, where it can run on this machine: no errors, and a value for every variable; else None.
+
+    A variable that the source leaves open has the value that this process has for it, as in the user's shell.
+    """
+    translation = _translation(options)
+    here = [f"{name}={os.environ[name]}" for name in translation.unresolved if name in os.environ]
+    if here:
+        options.set = [*here, *options.set]
+        translation = _translation(options)
+    _say_findings(translation)
+    if _refused(translation, options):
+        return None
+    if translation.unresolved and not getattr(options, "shrink", False):  # scaled down, the run's files are left alone
+        names = translation.unresolved
+        given = " ".join(f"--set {name}=VALUE" for name in names)
+        raise Problem(f"the value of {', '.join(f'${name}' for name in names)} is not known; give it with {given}")
+    return translation
 
 
 def _settings(options: argparse.Namespace) -> Settings:

@@ -228,3 +228,26 @@ def test_the_page_shows_the_script(
     code, out, _ = run(capsys, "report", "--world-size", "1", "--format", "html", "-" if piped else str(script))
     assert code == 0
     assert "# what we always run" in out
+
+
+@pytest.mark.parametrize("command", ["validate", "rehearse"])
+def test_what_is_not_known_is_asked_for_before_anything_runs(
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CKPT", raising=False)
+    script = tmp_path / "train.sh"
+    script.write_text(f"python pretrain_gpt.py {' '.join(SMALL)} --save $CKPT --save-interval 5\n")
+    code, out, err = run(capsys, command, str(script))
+    assert (code, out) == (1, "")
+    assert "the value of $CKPT is not known; give it with --set CKPT=VALUE" in err
+
+
+def test_what_the_script_leaves_open_is_what_the_shell_has(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAYERS", "two")
+    script = tmp_path / "train.sh"
+    script.write_text(f"python pretrain_gpt.py {' '.join(SMALL)} --save $LAYERS --num-layers $LAYERS\n")
+    code, _, err = run(capsys, "validate", str(script))
+    assert code == 1
+    assert '--num-layers expects a whole number, not "two"' in err
