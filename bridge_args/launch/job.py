@@ -60,7 +60,8 @@ def read(given: argparse.Namespace, read_source: Read, env: Mapping[str, str]) -
         given.world_size = int(counts[0] or 1) * int(counts[1]) if counts[1] else None
     source = _opened(read_source(inherited), inherited)
     examples = {**slurm.examples(words), **inherited}
-    return Job(source, _opened(read_source(examples), examples), inherited)
+    translated = _opened(read_source(examples), examples)
+    return Job(source, translated._replace(findings=slurm.unanswered(translated)), inherited)
 
 
 def _opened(source: Source, inherited: Mapping[str, str]) -> Source:

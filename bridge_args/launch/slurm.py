@@ -38,7 +38,6 @@ HEAD: Final = "head_node_ip"  # nemo-run's variable with the address of the firs
 _OF_THE_CALL: Final = frozenset("help parsable quiet test-only usage verbose version wait wrap".split())
 _OF_A_TASK: Final = ("SLURM_NODEID", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_TASK_PID", "SLURMD_NODENAME")
 _ADDRESS: Final = re.compile(r"\bhostnames?\b|\bgetent\b|\bnslookup\b|\bip addr")
-_ADDRESS_NAMES: Final = re.compile(r"(MASTER|HEAD|MAIN).*(ADDR|IP|HOST|NODE)", re.IGNORECASE)
 # A checkout in the folder of the job must not hide the Megatron Core that Bridge was installed with.
 _SAFE_PATH: Final = "export PYTHONSAFEPATH=1"
 _SECRET: Final = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
@@ -79,6 +78,17 @@ def examples(words: Sequence[str]) -> dict[str, str]:
     return made
 
 
+def unanswered(source: Source) -> tuple[Finding, ...]:
+    """The findings of a source without those about what a batch file answers, or asks for in its own words."""
+    holes = source.started.unknown if source.started else ()
+    pieces = [text for hole in holes for text in (hole.written, hole.first_written) if text]
+    return tuple(
+        finding
+        for finding in source.findings
+        if finding.kind != "unresolved-variable" or not any(piece in finding.message for piece in pieces)
+    )
+
+
 def batch(start: Start, words: Sequence[str], given: argparse.Namespace, translation: Translation) -> Batch:
     """The batch file of a command.
 
@@ -114,6 +124,7 @@ def batch(start: Start, words: Sequence[str], given: argparse.Namespace, transla
     command = _command(inner, known)
     if known.missing:
         raise not_known(known.missing)
+    findings += known.findings
     output = str(asked.pop("output", "") or ("slurm-%A_%a.out" if "array" in asked else "slurm-%j.out"))
     error = asked.pop("error", None)
     job = SlurmJob(
@@ -233,9 +244,11 @@ class _Known:
         self.paths = {hole.written: hole.path for hole in start.unknown if hole.path}
         self.names: dict[str, str] = {}  # as written -> the variable that holds it
         self.made: list[str] = []
+        self.there: set[str] = {HEAD}  # variables that these lines and nemo-run's own set
         self.missing: list[Hole] = []
+        self.findings: list[Finding] = []
         rendezvous = _rendezvous(start)
-        for hole in start.unknown:
+        for hole in sorted(start.unknown, key=lambda hole: hole.at):  # what one needs stands before it
             if not hole.path:
                 self._add(hole, start, rendezvous)
 
@@ -248,16 +261,20 @@ class _Known:
         if hole.variable:
             if any(stands_in(hole, word.text) for word in start.words) and not self._is_there(name):
                 self.missing.append(hole)
-        elif _ADDRESS.search(written) or _ADDRESS_NAMES.search(name) or stands_in(hole, rendezvous):
+        elif name != HEAD and all(self._is_there(other) for other in used):
+            self.made.append(f'export {name}="{written}"')  # the batch file runs where the script would have
+        elif name == HEAD or _ADDRESS.search(written) or stands_in(hole, rendezvous):
             self.made.append(f"export {name}" if name == HEAD else f"export {name}=${HEAD}")
-        elif all(self._is_there(other) for other in used):
-            self.made.append(f'export {name}="{written}"')
+            message = f"{written} becomes the address of the job's first node, as nemo-run finds it"
+            self.findings.append(Finding("launcher", message))
         else:
             self.missing.append(hole)
+        if not hole.variable:
+            self.there.add(name)
 
     def _is_there(self, name: str) -> bool:
         """May what the user has written use this variable in the batch file?"""
-        return is_left_to_the_job(name) or name == HEAD or any(line.startswith(f"export {name}") for line in self.made)
+        return is_left_to_the_job(name) or name in self.there
 
     def word(self, text: str) -> str:
         """A word for bash, with what is not known as variables."""
