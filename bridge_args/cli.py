@@ -138,6 +138,9 @@ def _verify_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", choices=DEVICES, default="auto", help="default: the GPU if there is one")
     command.add_argument("--run-config", metavar="FILE", help="verify this run config of Bridge, not the translation")
     command.add_argument("--override", action="append", default=[], metavar="PATH=VALUE", help="a setting of Bridge's")
+    command.add_argument(
+        "--hand-over-at", type=_positive, metavar="N", help="both go on from what Megatron-LM saves after N iterations"
+    )
     command.add_argument("--workdir", metavar="DIR", help="keep what both sides write; a later run resumes from it")
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     command.add_argument("-o", "--output", metavar="FILE", help="write the result here, whole or not at all")
@@ -273,6 +276,7 @@ def _verify(options: argparse.Namespace) -> int:
                 options.nproc,
                 options.device,
                 changed,
+                options.hand_over_at,
             )
             result = verify(translation, translations(translation, checkout, options.mappings), request, _say)
     except (RehearsalError, ChangeError) as problem:

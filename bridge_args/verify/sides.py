@@ -67,6 +67,7 @@ class Setup(NamedTuple):
         steps: iterations; None: as the command line says.
         emulate: on the CPU.
         folder: for what the two sides write.
+        save, load: folder of a checkpoint, in place of what the command line says.
     """
 
     translation: Translation
@@ -75,6 +76,8 @@ class Setup(NamedTuple):
     steps: int | None
     emulate: bool
     folder: Path
+    save: str = ""
+    load: str = ""
 
 
 def run_megatron_lm(setup: Setup, stand_in_for: Mapping[str, Any]) -> Seen:
@@ -185,6 +188,10 @@ def words_for(side: str, setup: Setup) -> tuple[str, ...]:
     if load := t.args["load"]:
         own = _saved(folder, load)
         edits["load"] = str(own) if own.is_dir() and any(own.iterdir()) else load
+    if setup.save:
+        edits |= {"save": setup.save, "save_interval": setup.steps}
+    if setup.load:
+        edits |= {"load": setup.load, "save": DROP, "save_interval": DROP}
     return rewritten(t.words, t.catalog, edits)
 
 

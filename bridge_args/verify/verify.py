@@ -37,6 +37,7 @@ class Request(NamedTuple):
         folder: for what the two sides write; kept, so that a later verification can resume from it.
         steps, shrink, nproc, device: as for a rehearsal.
         changed: from the translated run config to the one Bridge is to run with, where that is not the same.
+        hand_over_at: steps that Megatron-LM trains alone; both sides then go on from its checkpoint.
     """
 
     checkout: str
@@ -46,6 +47,7 @@ class Request(NamedTuple):
     nproc: int | None = None
     device: Device = "auto"
     changed: Callable[[RunConfig], RunConfig] | None = None
+    hand_over_at: int | None = None
 
 
 class Verification(NamedTuple):
@@ -98,6 +100,8 @@ def verify(t: Translation, again: Retranslate, request: Request, tell: Tell) -> 
     for change in reduced.changes:
         tell(f"changed on both sides: {change}")
 
+    if request.hand_over_at:
+        setup = _handed_over(setup, request.hand_over_at, tell)
     translated = to_run_config(again(words_for("bridge", setup), nproc))
     run_config = translated
     if request.changed is not None:
@@ -112,6 +116,16 @@ def verify(t: Translation, again: Retranslate, request: Request, tell: Tell) -> 
         cause = _cause(setup, comparison, megatron_lm, run_config, translated, tell)
     losses = tuple(str(loss) for loss in t.losses)
     return Verification(setup, reduced.changes, megatron_lm, bridge, comparison, cause, losses)
+
+
+def _handed_over(setup: Setup, at: int, tell: Tell) -> Setup:
+    """Megatron-LM trains the first steps and saves; the rest starts from there."""
+    saved = setup.folder.resolve() / "hand_over"
+    tell(f"running {at} steps of Megatron-LM, for a checkpoint that both sides go on from")
+    first = run_megatron_lm(setup._replace(steps=at, save=str(saved)), to_run_config(setup.translation))
+    if first.error:
+        raise RehearsalError(f"Megatron-LM's own run came to nothing: {first.error}")
+    return setup._replace(load=str(saved))
 
 
 def _on_this_machine(

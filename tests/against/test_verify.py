@@ -91,20 +91,6 @@ def test_identical(name: str, data: Path) -> None:
 
 
 @needs_checkout
-@pytest.mark.skipif(ASKED not in ("", "all"), reason="not asked for")
-def test_a_run_of_megatron_lm_goes_on_in_bridge(data: Path) -> None:
-    """Both sides load the checkpoint that Megatron-LM has written: weights, optimizer, schedule, place in the data."""
-    recorded = case("save_resume")
-    (earlier,) = recorded["earlier_argv"]
-    verified(earlier, recorded["nproc"], data)
-    shutil.copytree(data / "work" / "megatron_lm" / "checkpoints" / "ckpt", data / "ckpt")
-    shutil.rmtree(data / "work")
-    result = verified(recorded["argv"], recorded["nproc"], data)
-    assert page.verdict(result) == "identical", page.text_of(result)
-    assert [step["iteration"] for step in result.bridge.steps] == [7, 8, 9, 10, 11, 12]
-
-
-@needs_checkout
 @pytest.mark.parametrize("name", chosen((), list(DIFFERENT)))
 def test_not_the_same_and_the_translation_said_so(name: str, data: Path) -> None:
     recorded = case(name)
@@ -166,6 +152,32 @@ def test_identical_together(name: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert (result.comparison.steps, len(result.bridge.ranks)) == (4, nproc)
     assert not result.comparison.weights
     assert not result.comparison.batches
+
+
+HANDED_OVER = {
+    "from bf16": (1, ""),
+    "from fp32 dropout": (1, "--no-bf16 --attention-dropout 0.1 --hidden-dropout 0.1"),
+    "from dp2 distopt": (2, "--use-distributed-optimizer --overlap-grad-reduce --overlap-param-gather"),
+    "from tp2 sp": (2, "--tensor-model-parallel-size 2 --sequence-parallel --use-distributed-optimizer"),
+    "from pp2": (2, "--pipeline-model-parallel-size 2"),
+    "from moe ep2": (2, f"{MOE} --expert-model-parallel-size 2"),
+    "from mla mtp": (1, f"{MLA} --mtp-num-layers 1"),
+}
+
+
+@needs_checkout
+@pytest.mark.parametrize("name", chosen(("from dp2 distopt",), list(HANDED_OVER)))
+def test_a_run_of_megatron_lm_goes_on_in_bridge(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides load the checkpoint that Megatron-LM has written: weights, optimizer, schedule, place in the data."""
+    monkeypatch.chdir(tmp_path)
+    nproc, words = HANDED_OVER[name]
+    argv = [word for word in [*SMALL.split(), *words.split()] if word != "--no-bf16"]
+    if "--no-bf16" in words:
+        argv.remove("--bf16")
+    result = verified(argv, nproc, tmp_path, hand_over_at=2)
+    assert page.verdict(result) == "identical", page.text_of(result)
+    assert [step["iteration"] for step in result.bridge.steps] == [3, 4]
+    assert not result.comparison.weights
 
 
 # ------------------------------------------------------------------------- broken translations
