@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_saved_args import content_of, effective, pickled, zipped
 
 from bridge_args.cli import main
 
@@ -146,6 +147,21 @@ def _as_yaml(words: list[str]) -> list[str]:
     return [f"{words[at]}: {' '.join(words[at + 1 : end]) or 'true'}" for at, end in zip(flags, ends, strict=True)]
 
 
+def test_a_checkpoint_starts_with_its_own_arguments(
+    machine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zipped(pickled(content_of(effective(ranks=2))), tmp_path / "run" / "iter_0000005" / "common.pt")
+    (tmp_path / "run" / "latest_checkpointed_iteration.txt").write_text("5")
+    code, out, err = launched([str(tmp_path / "run"), "--dry-run"], capsys)
+    assert code == 0, err
+    assert "--nproc-per-node 2 " in out and "-m bridge_args.pretrain_gpt" in out and "--num-layers " in out
+
+
+def test_flags_for_slurm_need_slurm(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = launched(["--dry-run", "--nodes", "2", "--", *SMALL], capsys)
+    assert code == 1 and "--nodes is about a job of Slurm" in err
+
+
 def test_what_else_a_script_does_is_said(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = machine / "train.sh"
     line = f"torchrun pretrain_gpt.py {' '.join(SMALL)}"
@@ -155,6 +171,28 @@ def test_what_else_a_script_does_is_said(machine: Path, capsys: pytest.CaptureFi
     assert "module load cuda (line 1); ulimit -n 99 (line 3); python eval.py (line 5)" in err
     script.write_text(f"nvidia-smi\n{line}\n")
     assert "does more" not in launched([str(script), "--dry-run"], capsys)[2]
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "said"),
+    [
+        ("pretrain_t5.py", 1, "pretrain_t5.py trains another kind of model"),
+        ("/opt/pretrain_llama.py", 0, "/opt/pretrain_llama.py is taken for a pretrain_gpt.py"),
+        ("/opt/pretrain_gpt.py", 0, ""),
+        ("-m megatron.pretrain_gpt", 0, ""),
+    ],
+)
+def test_other_programs(program: str, code: int, said: str, machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found, _, err = launched(["--dry-run", "--", "torchrun", *program.split(), *SMALL], capsys)
+    assert found == code and (said in err if said else not err)
+
+
+def test_words_for_the_script_are_asked_for(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = machine / "train.sh"
+    script.write_text(f"torchrun pretrain_gpt.py {' '.join(SMALL)} --tensorboard-dir $1\n")
+    code, _, err = launched([str(script), "--dry-run"], capsys)
+    assert code == 1 and "give the words for the script behind its name" in err and "--set" not in err.splitlines()[-1]
+    assert "--tensorboard-dir tb\n" in launched([str(script), "tb", "--dry-run"], capsys)[1]
 
 
 def test_a_checkout_does_not_hide_the_installed_core(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,6 +234,16 @@ class TestSlurm:
         assert 'export WANDB_API_KEY="${MY_API_KEY}"\n' in out and "--data-cache-path /data/x" in out
         assert "module load cuda\n" in out
         assert "8 processes start on every node, where the job has 4 GPUs" in err
+
+    def test_a_script_that_calls_sbatch_itself(self, machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        script = machine / "submit.sh"
+        script.write_text(
+            "sbatch --nodes 2 -A mine <<'END'\n#!/bin/bash\n#SBATCH --gpus-per-node=8 -N 1\n"
+            f"srun torchrun --nnodes $SLURM_NNODES --nproc-per-node 8 pretrain_gpt.py {' '.join(SMALL)}\nEND\n"
+        )
+        code, out, err = launched([str(script), "--dry-run", "--executor", "slurm"], capsys)
+        assert code == 0, err
+        assert "#SBATCH --nodes=2\n" in out and "#SBATCH --account=mine\n" in out and "--nnodes 2 " in out
 
     def test_bare_arguments_get_one_torchrun_a_node(self, machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
         words = ["--executor", "slurm", "--dry-run", "--nodes", "2", "--gpus-per-node", "4", "--", *SMALL]

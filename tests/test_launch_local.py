@@ -115,7 +115,7 @@ def test_success_is_silent() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed")
 @pytest.mark.parametrize(
-    ("ranks", "more", "code"), [(2, "", 0), (1, "--save /proc/nowhere --save-interval 1", 1)], ids=["trains", "fails"]
+    ("ranks", "more", "code"), [(2, "", 0), (1, "--lr 1e38 --train-iters 5", 1)], ids=["trains", "fails"]
 )
 def test_a_script_is_trained_on_bridge(ranks: int, more: str, code: int, tmp_path: Path) -> None:
     script = tmp_path / "train.sh"
@@ -133,6 +133,8 @@ def test_a_script_is_trained_on_bridge(ranks: int, more: str, code: int, tmp_pat
     )
     assert done.returncode == code, done.stderr[-3000:]
     if code:
-        assert "the run ended with exit code 1" in done.stderr[-3000:]
+        last = done.stderr[done.stderr.index("the run ended with exit code 1") :].splitlines()
+        assert last[1] == "rank 0 failed first: RuntimeError: value cannot be converted to type float without overflow"
+        assert "megatron" in done.stderr[done.stderr.index(last[1]) :] and len(last) < 8
     else:
         assert "iteration        2/       2" in done.stdout + done.stderr

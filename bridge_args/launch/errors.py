@@ -26,7 +26,7 @@ class Failure(NamedTuple):
         attempt: how often torchrun had restarted the ranks before.
         time: seconds, as ``time.time()`` gives them.
         exception: the name of its class.
-        where: ``file:line in function``; ``callers`` are likewise, the nearest first.
+        where: ``file:line in function``; ``callers`` are likewise, the nearest first, without those inside PyTorch.
     """
 
     rank: str
@@ -92,7 +92,7 @@ def _leave_word(problem: Exception, env: Mapping[str, str]) -> None:
             exception=type(problem).__qualname__,
             message=str(problem),
             where=places[0],
-            callers=tuple(places[1:4]),
+            callers=tuple([place for place in places[1:] if "/torch/" not in place][:3]),
         )
         os.makedirs(folder, exist_ok=True)
         Path(folder, f"rank-{failure.rank}.json").write_text(json.dumps(failure._asdict()), encoding="utf-8")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from bridge_args.findings import Finding
-from bridge_args.launch import accept, local, replaced, slurm
+from bridge_args.launch import accept, local, options, replaced, slurm
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm.detect import detect
 from bridge_args.script import slurm as sbatch
@@ -47,6 +47,8 @@ def read(given: argparse.Namespace, read_source: Read, env: Mapping[str, str]) -
         ValueError: an option for Slurm that is not right.
     """
     if given.executor == "local":
+        if flags := options.for_slurm(given):
+            raise ValueError(f"{flags[0]} is about a job of Slurm; say --executor slurm as well")
         source = _opened(read_source(env), env)
         return Job(source, source, env)
     inherited = {name: value for name, value in env.items() if not slurm.is_left_to_the_job(name)}
@@ -100,8 +102,9 @@ def launch(
         say(accept.refusal(lost))
         return 1
     own = _own_options(given, translation)
-    if job is not None and (more := replaced.left_out(job.source)):
-        say(more)
+    if job is not None:
+        for more in filter(None, (replaced.other_program(job.source), replaced.left_out(job.source))):
+            say(more)
     if job is None:
         words = (*map(Word, own), *map(Word, translation.words))
         start = replaced.Start(words, {}, "", (), None, 0)

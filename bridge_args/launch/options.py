@@ -49,6 +49,12 @@ def of_sbatch(options: argparse.Namespace) -> list[str]:
     return words
 
 
+def for_slurm(options: argparse.Namespace) -> list[str]:
+    """The given flags that only a job of Slurm knows."""
+    names = [*SBATCH, *CONTAINER, "setup", "sbatch"]
+    return [f"--{name.replace('_', '-')}" for name in names if getattr(options, name)]
+
+
 _METAVARS: Final = {
     "time": "TIME", "nodes": "N", "ntasks_per_node": "N", "gpus_per_node": "N", "array": "INDEXES",
     "container_image": "IMAGE", "container_mounts": "FROM:TO,...", "container_workdir": "DIR", "output": "FILE",

@@ -35,7 +35,7 @@ PORT: Final = 29500  # torchrun's own default
 HEAD: Final = "head_node_ip"  # nemo-run's variable with the address of the first node
 
 # They are about calling sbatch, not about the job.
-_OF_THE_CALL: Final = frozenset("help parsable quiet test-only usage verbose version wait wrap".split())
+_OF_THE_CALL: Final = frozenset("help parsable quiet test-only usage verbose version wrap".split())
 _OF_A_TASK: Final = ("SLURM_NODEID", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_TASK_PID", "SLURMD_NODENAME")
 _ADDRESS: Final = re.compile(r"\bhostnames?\b|\bgetent\b|\bnslookup\b|\bip addr")
 # A checkout in the folder of the job must not hide the Megatron Core that Bridge was installed with.
@@ -152,7 +152,7 @@ def submit(made: Batch, env: Mapping[str, str], write: Callable[[str], None], sa
     """
     if shutil.which("sbatch", path=env.get("PATH")) is None:
         raise NotStarted("sbatch is not on this machine; --dry-run prints the batch file, to be submitted where it is")
-    path = Path(f"{re.sub(r'[^A-Za-z0-9._-]+', '_', made.name)}.sbatch")
+    path = Path(f"{re.sub(r'[^A-Za-z0-9._-]+', '_', made.name)}.bridge.sbatch")  # never the user's own
     try:
         path.write_text(made.text, encoding="utf-8")
     except OSError as error:
@@ -213,6 +213,9 @@ def _srun(start: Start, nodes: int) -> tuple[dict[str, tuple[Word, ...]], list[W
         raise NotStarted("mpirun starts the processes itself, and nemo-run starts them with srun; take srun instead")
     if "srun" in names:
         at = names.index("srun")
+        if at and names[at - 1] not in ("exec", "nohup", "time"):
+            before = " ".join(word.text for word in start.words[:at])
+            raise NotStarted(f"{before} stands in front of srun; nemo-run has no place for it there, put it behind")
         options, length = options_of_srun(start.words[at:])
         return options, list(start.words[at + length :])
     command = read_command(start.words)

@@ -36,6 +36,11 @@ def not_known(holes: Iterable[Hole]) -> NotStarted:
         name = f"${hole.names[0]} = " if hole.first_written and hole.names else ""
         lines.append(f"  {name}{hole.first_written or hole.written}")
         names += [name for name in hole.names if name not in names]
-    given = " ".join(f"--set {name}=VALUE" for name in names)
-    lines.append(f"give it with {given}" if given else "put it into a variable of the script, and give that with --set")
+    given = " ".join(f"--set {name}=VALUE" for name in names if not name.isdigit())
+    if any(name.isdigit() for name in names):
+        lines.append("give the words for the script behind its name")
+    if given:
+        lines.append(f"give it with {given}")
+    elif not names:
+        lines.append("put it into a variable of the script, and give that with --set NAME=VALUE")
     return NotStarted("\n".join(lines))

@@ -117,11 +117,10 @@ def _sbatch(shell: Shell, state: State, words: Sequence[Traced]) -> bool:
             index = len(words)
         elif word.text.startswith("-"):
             options.append(word)
-            bare = len(word) == 2 or (word.text.startswith("--") and "=" not in word.text)
-            if bare and index + 1 < len(words) and not _SCRIPT.match(words[index + 1].text):
-                if not words[index + 1].text.startswith("-") and index + 2 < len(words):
-                    index += 1
-                    options.append(words[index])
+            following = words[index + 1].text if index + 1 < len(words) else "-"
+            if slurm.takes_the_next(word.text) and not following.startswith("-") and not _SCRIPT.match(following):
+                index += 1
+                options.append(words[index])
         else:
             break
         index += 1

@@ -89,6 +89,13 @@ def from_options(words: Sequence[str]) -> dict[str, str]:
     return made
 
 
+def takes_the_next(word: str) -> bool:
+    """Is the value of this option of sbatch the next word?"""
+    if word.startswith("--"):
+        return "=" not in word and word[2:] not in _SWITCHES
+    return len(word) == 2 and _SHORT.get(word[1], "") not in _SWITCHES
+
+
 def options_of(words: Sequence[str]) -> dict[str, str]:
     """Options of sbatch by their long names; a switch is empty text, and so is an option whose value is missing.
 
