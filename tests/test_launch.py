@@ -233,6 +233,13 @@ class TestSlurm:
         assert code == 0 and "secret" not in out + err
         assert 'export WANDB_API_KEY="${MY_API_KEY}"\n' in out and "--data-cache-path /data/x" in out
         assert "module load cuda\n" in out
+        text = script.read_text()
+        script.write_text(
+            text.replace("$DATA/x", "$DATA_PATH --tokenizer-model $TOKENIZER_MODEL --wandb-project $HF_TOKEN")
+        )
+        code, _, missing = launched([str(script), "--dry-run", "--executor", "slurm"], capsys)
+        assert code == 1
+        assert all(f"--set {name}=VALUE" in missing for name in ("DATA_PATH", "TOKENIZER_MODEL", "HF_TOKEN"))
         assert "8 processes start on every node, where the job has 4 GPUs" in err
 
     def test_a_script_that_calls_sbatch_itself(self, machine: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,7 +111,8 @@ def launch(
     else:
         start = replaced.replaced(job.source, translation.program, own, job.inherited)
     if given.executor == "slurm":
-        batch = slurm.batch(start, slurm.sbatch_words(job.source if job else None, given), given, translation)
+        words_of_job = slurm.sbatch_words(job.source if job else None, given)
+        batch = slurm.batch(start, words_of_job, given, translation, env)
         for finding in batch.findings:
             say(finding)
         if given.dry_run:

@@ -40,7 +40,14 @@ _OF_A_TASK: Final = ("SLURM_NODEID", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_TAS
 _ADDRESS: Final = re.compile(r"\bhostnames?\b|\bgetent\b|\bnslookup\b|\bip addr")
 # A checkout in the folder of the job must not hide the Megatron Core that Bridge was installed with.
 _SAFE_PATH: Final = "export PYTHONSAFEPATH=1"
-_SECRET: Final = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+_SLURMS: Final = ("SLURM", "SBATCH_", "SRUN_")
+_LISTS: Final = frozenset(
+    (
+        "PATH LD_LIBRARY_PATH LD_PRELOAD LIBRARY_PATH PYTHONPATH MANPATH CPATH C_INCLUDE_PATH CPLUS_INCLUDE_PATH "
+        "CMAKE_PREFIX_PATH MODULEPATH PKG_CONFIG_PATH"
+    ).split()
+)
+_SECRET: Final = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
 _VARIABLE: Final = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -54,7 +61,7 @@ class Batch(NamedTuple):
 
 def is_left_to_the_job(name: str) -> bool:
     """A variable that stays one in the batch file: Slurm sets it, or it is a list of folders, or may be a secret."""
-    return name.startswith(("SLURM", "SBATCH_", "SRUN_")) or name.endswith("PATH") or _SECRET.search(name) is not None
+    return name.startswith(_SLURMS) or name in _LISTS or _SECRET.search(name) is not None
 
 
 def sbatch_words(source: Source | None, given: argparse.Namespace) -> list[str]:
@@ -89,12 +96,15 @@ def unanswered(source: Source) -> tuple[Finding, ...]:
     )
 
 
-def batch(start: Start, words: Sequence[str], given: argparse.Namespace, translation: Translation) -> Batch:
+def batch(
+    start: Start, words: Sequence[str], given: argparse.Namespace, translation: Translation, env: Mapping[str, str]
+) -> Batch:
     """The batch file of a command.
 
     Args:
         words: the options of the job, as ``sbatch_words`` gives them.
         given: the options of ``bridge-args launch``.
+        env: the environment the job is submitted from.
 
     Raises:
         NotStarted: something that cannot be said, or is not known.
@@ -104,41 +114,39 @@ def batch(start: Start, words: Sequence[str], given: argparse.Namespace, transla
     nodes = _count(asked.get("nodes", "1"))
     if start.launcher is None and not start.front:
         start = _with_launcher(start, asked, nodes, translation)
-    name = str(asked.pop("job-name", "") or _name(given))
+    name = asked.pop("job-name", "") or _name(given)
     srun, inner = _srun(start, nodes)
     findings += _too_many(start, asked)
-    image, mounts, workdir = (_value(srun.pop(option, ())) for option in flags.CONTAINER)
-    image, mounts = given.container_image or image, given.container_mounts or mounts
-    workdir = given.container_workdir or workdir
-    known = _Known(start)
+    image, mounts, workdir = (getattr(given, option) or _value(srun.get(option, ())) for option in flags.CONTAINER)
+    if not image and (mounts or workdir):
+        raise NotStarted("a container's mounts or folder are given, and no --container-image")
+    known = _Known(start, env)
     exports = ((key, known.word(value)) for key, value in start.environment.items())
     setup = [*given.setup, *known.made, _SAFE_PATH]
     setup += [f"export {key}={value}" for key, value in exports if value != f'"${{{key}}}"']
-    if image:
-        stays = ["--container-workdir", known.word(workdir or start.folder or "/nemo_run")]
-    elif workdir or mounts:
-        raise NotStarted("a container's mounts or folder are given, and no --container-image")
-    else:
-        stays = ["--chdir", known.word(start.folder) if start.folder else '"$PWD"']
-    rest = [known.word(word.text) for words in srun.values() for word in words]
+    # In a container nemo-run mounts the folder the job is submitted from as /nemo_run.
+    folder = known.word(start.folder) if start.folder else '"$PWD"'
+    stays = (
+        ["--container-workdir", known.word(workdir or start.folder or "/nemo_run")] if image else ["--chdir", folder]
+    )
+    rest = [known.word(word.text) for option, words in srun.items() if option not in flags.CONTAINER for word in words]
     command = _command(inner, known)
     if known.missing:
         raise not_known(known.missing)
-    findings += known.findings
-    output = str(asked.pop("output", "") or ("slurm-%A_%a.out" if "array" in asked else "slurm-%j.out"))
+    output = asked.pop("output", "") or ("slurm-%A_%a.out" if "array" in asked else "slurm-%j.out")  # sbatch's own
     error = asked.pop("error", None)
     job = SlurmJob(
         name=name,
         options={key: value or True for key, value in asked.items()},
         output=output,
-        error=str(error) if error else None,
+        error=error,
         container_image=known.word(image) if image else None,
         container_mounts=tuple(map(known.word, filter(None, mounts.split(",")))),
         srun_options=("--open-mode=append", *stays, *rest),
         setup=tuple(setup),
         command=command,
     )
-    return Batch(name, batch_file(job), tuple(findings))
+    return Batch(name, batch_file(job), (*findings, *known.findings))
 
 
 def submit(made: Batch, env: Mapping[str, str], write: Callable[[str], None], say: Callable[[str], None]) -> int:
@@ -243,11 +251,11 @@ def _command(inner: Sequence[Word], known: _Known) -> str:
 class _Known:
     """What stays a variable in the batch file, and the lines that give it its value."""
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, start: Start, env: Mapping[str, str]) -> None:
         self.paths = {hole.written: hole.path for hole in start.unknown if hole.path}
         self.names: dict[str, str] = {}  # as written -> the variable that holds it
         self.made: list[str] = []
-        self.there: set[str] = {HEAD}  # variables that these lines and nemo-run's own set
+        self.there = {HEAD, *(name for name in env if is_left_to_the_job(name))}  # and what the lines set
         self.missing: list[Hole] = []
         self.findings: list[Finding] = []
         rendezvous = _rendezvous(start)
@@ -277,7 +285,7 @@ class _Known:
 
     def _is_there(self, name: str) -> bool:
         """May what the user has written use this variable in the batch file?"""
-        return is_left_to_the_job(name) or name in self.there
+        return name.startswith(_SLURMS) or name in self.there
 
     def word(self, text: str) -> str:
         """A word for bash, with what is not known as variables."""
