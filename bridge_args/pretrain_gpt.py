@@ -109,8 +109,6 @@ def _run(words: Sequence[str], env: MutableMapping[str, str], program: str) -> N
         _say(_reported(translation))
         _keep(translation, words, run_config)
     config = _container(translation, run_config, env)
-    if first:
-        _mend(run_config)
     with errors.reported(env):  # but not what is said here
         problem = _train(translation, config, env)
     if problem is not None:
@@ -187,18 +185,6 @@ def _keep(translation: Translation, words: Sequence[str], run_config: dict[str, 
         raise Problem(f"not started: nothing can be saved in {save}: {error.strerror or error}") from error
 
 
-def _mend(run_config: dict[str, Any]) -> None:
-    """What a run that was ended in the middle of a save has left is put right; the other ranks wait for this one."""
-    from bridge_args.launch import guard
-
-    try:
-        if done := guard.mend(run_config):
-            _say(done)
-    except OSError as error:
-        save = run_config["checkpoint"]["save"]
-        raise Problem(f"not started: the checkpoints in {save} cannot be mended: {error}") from error
-
-
 def _container(translation: Translation, run_config: dict[str, Any], env: MutableMapping[str, str]) -> Any:
     """The container to train with; ``pretrain`` has Bridge validate it."""
     from bridge_args.bridge.container import BridgeMissing, BridgeRejects, in_terms_of, load
@@ -223,6 +209,10 @@ def _emulate(run_config: dict[str, Any]) -> dict[str, Any]:
     from bridge_args.launch import cpu, for_cpu
 
     adapted, changes = for_cpu.adapt(run_config)
+    # Restarting needs no GPU, where the launcher is there that it needs.
+    kept_sections = {"inprocess_restart", *(["ft"] if "FT_RANK_MONITOR_IPC_SOCKET" in os.environ else [])}
+    adapted |= {name: run_config[name] for name in kept_sections}
+    changes = tuple(change for change in changes if change.path not in kept_sections)
     packages = for_cpu.stand_ins(adapted)
     replaced = cpu.install(transformer_engine=packages.transformer_engine, apex_layer_norm=packages.apex_layer_norm)
     cpu.prepare_megatron_core()
@@ -239,7 +229,7 @@ def _train(translation: Translation, config: Any, env: Mapping[str, str]) -> Pro
     from bridge_args.bridge.container import BridgeRejects, in_terms_of
     from bridge_args.launch import guard, train
 
-    guard.install()
+    guard.install(_say)
     try:
         train.pretrain(config)
     except BridgeRejects as rejection:

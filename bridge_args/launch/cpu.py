@@ -159,7 +159,9 @@ def _device_mode(torch: Any, host: Any) -> Any:
                 kwargs["device"] = cpu
             if kwargs.get("pin_memory"):
                 kwargs["pin_memory"] = False
-            if func is tensor.to and len(args) > 1 and on_cuda(args[1]):
+            if func is torch.device and args and type(args[0]) is int:
+                args = ("cuda", *args)  # a number is one of the accelerator's
+            elif func is tensor.to and len(args) > 1 and on_cuda(args[1]):
                 args = (args[0], cpu, *args[2:])
             elif func is tensor.type and len(args) == 1 and not kwargs:
                 # the mixed-precision optimizers sort parameters by the name "torch.cuda.HalfTensor"

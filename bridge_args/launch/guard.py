@@ -7,38 +7,27 @@ import importlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from errno import EACCES, EDQUOT, EFBIG, EIO, ENOENT, ENOSPC, ENOTCONN, ENOTDIR, EPERM, EROFS, ESTALE
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bridge_args.bridge import placeholders
 from bridge_args.bridge.container import rejection
 from bridge_args.launch import checkpoints
+
+_OF_A_DISK: Final = (ENOSPC, EDQUOT, EFBIG, EIO, EROFS, EACCES, EPERM, ENOENT, ENOTDIR, ESTALE, ENOTCONN)
 
 
 class SaveFailed(Exception):
     """A checkpoint could not be written; the message is for the user, and empty where another rank has the reason."""
 
 
-def mend(run_config: Mapping[str, Any]) -> str:
-    """Mends the folder that a run goes on in, before it is loaded from; returns what to tell the user.
-
-    Only its own: what another run has left is not touched.
-
-    Raises:
-        OSError: the folder cannot be written to.
-    """
-    checkpoint = run_config["checkpoint"]
-    save, load = checkpoint.get("save"), checkpoint.get("load")
-    if not save or not load or "://" in save or Path(save).resolve() != Path(load).resolve():
-        return ""
-    return checkpoints.mend(Path(save))
-
-
-def install() -> None:
+def install(say: Callable[[str], None]) -> None:
     """Bridge's modules get the functions of this module in place of their own, which are called by these.
 
     * Validation raises ``BridgeRejects``, with Bridge's words.
+    * Before a run goes on in its folder of checkpoints, that is mended, and what was done is said by rank 0.
     * A save keeps the old checkpoint of the same iteration until it has ended, and raises ``SaveFailed``.
     * The save at the end of training is left out when that iteration has just been saved, as Megatron-LM does
       (training/training.py ``pretrain``: ``iteration % args.save_interval != 0``). Bridge 0.3.1 saves twice.
@@ -47,6 +36,7 @@ def install() -> None:
         pretrain = importlib.import_module("megatron.bridge.training.pretrain")
         train = importlib.import_module("megatron.bridge.training.train")
     setattr(pretrain, "runtime_config_update", _validating(pretrain.runtime_config_update))
+    setattr(pretrain, "_pretrain", _mending(pretrain._pretrain, say))
     save = _Saves(train.save_checkpoint)
     setattr(train, "save_checkpoint", save)
     setattr(pretrain, "save_checkpoint", save)
@@ -65,6 +55,44 @@ def _validating(update: Callable[[Any], None]) -> Callable[[Any], None]:
     return validate
 
 
+def _mending(run: Callable[..., None], say: Callable[[str], None]) -> Callable[..., None]:
+    """Every attempt of an in-process restart comes by here, and must not depend on the one before.
+
+    Bridge 0.3.1 remembers for the life of a process what trackers and configurations say (training/utils/
+    checkpoint_utils.py ``read_train_state``), so that an attempt would go on from where the first one did. And it shuts
+    down Megatron Core's queue of saves, but leaves it in place (training/inprocess_restart.py ``AbortCheckpoint``), so
+    that no later save would succeed.
+    """
+    files = importlib.import_module("megatron.bridge.training.utils.checkpoint_utils")
+    writer = importlib.import_module("megatron.core.dist_checkpointing.strategies.filesystem_async")
+
+    def attempt(*args: Any, **kwargs: Any) -> None:
+        checkpoint = (kwargs["state"] if "state" in kwargs else args[0]).cfg.checkpoint
+        # The others wait for this one before they read, in the barrier after the process group is made.
+        if os.environ["RANK"] == "0" and (done := mend(checkpoint.save, checkpoint.load)):
+            say(done)
+        for remembering in (files.read_train_state, files.read_run_config):
+            remembering.cache_clear()
+        setattr(writer, "_results_queue", None)
+        run(*args, **kwargs)
+
+    return attempt
+
+
+def mend(save: str | None, load: str | None) -> str:
+    """Mends the folder that a run goes on in; what another run has left is not touched. Returns what was done.
+
+    Raises:
+        SaveFailed: the folder cannot be written to.
+    """
+    if not save or not load or "://" in save or Path(save).resolve() != Path(load).resolve():
+        return ""
+    try:
+        return checkpoints.mend(Path(save))
+    except OSError as error:
+        raise SaveFailed(f"not started: the checkpoints in {save} cannot be mended: {error}") from error
+
+
 class _Saves:
     """Bridge's ``save_checkpoint``, with what goes before and after."""
 
@@ -77,7 +105,8 @@ class _Saves:
         if kwargs.get("non_persistent_ckpt") or "://" in config.save:
             self._save(state, *args, **kwargs)
             return
-        if self._asked == (config.save, step):
+        restarts = state.cfg.inprocess_restart is not None and state.cfg.inprocess_restart.enabled
+        if self._asked == (config.save, step) and not restarts:  # else the iteration may have come again
             return
         distributed = importlib.import_module("torch.distributed")
         folder, first = Path(config.save), distributed.get_rank() == 0
@@ -116,10 +145,10 @@ def disk_refuses(error: BaseException) -> str | None:
             return None
         reasons = [disk_refuses(failure) for failure, _ in failures.values()]
         return next(filter(None, reasons), None) if failures else ""
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno)
-    if found := re.search(r"\[Errno (\d+)\]", str(error)):  # of a child that writes tensors
-        return os.strerror(int(found[1]))
+    found = re.search(r"\[Errno (\d+)\]", str(error))  # also of a child that writes tensors, as text
+    number = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
+    if number in _OF_A_DISK:
+        return os.strerror(number)
     if "PytorchStreamWriter failed" in str(error):  # torch.save does not say more
         return "the file could not be written"
     return disk_refuses(error.__cause__) if error.__cause__ is not None else None

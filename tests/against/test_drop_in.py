@@ -32,12 +32,6 @@ def drop_in(words: list[str], folder: Path, processes: int) -> subprocess.Comple
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=150, check=False)
 
 
-def test_two_ranks_train(tmp_path: Path) -> None:
-    done = drop_in([*SMALL, "--tensor-model-parallel-size", "2"], tmp_path, 2)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "iteration        2/       2" in done.stdout + done.stderr
-
-
 def together(commands: list[tuple[list[str], dict[str, str]]], folder: Path) -> list[str]:
     """Starts all, each with variables of its own; returns what each has said, when all have ended well."""
     env = {

@@ -6,55 +6,22 @@ ends, and its last checkpoint has the bits of that of a run nobody has disturbed
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
-import subprocess
-import sys
+import re
+import shutil
+import socket
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from disturbed import KILLER, contents, run
 
 from bridge_args.launch import checkpoints
 
-ROOT = Path(__file__).resolve().parents[2]
+TP2 = ["--tensor-model-parallel-size", "2"]
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed")
-
-WORDS = (
-    "--transformer-impl local --no-gradient-accumulation-fusion --no-persist-layer-norm --num-layers 2 "
-    "--hidden-size 32 --num-attention-heads 2 --seq-length 16 --max-position-embeddings 16 --mock-data "
-    "--tokenizer-type NullTokenizer --vocab-size 100 --micro-batch-size 1 --global-batch-size 4 --train-iters 6 "
-    "--eval-iters 0 --eval-interval 100 --log-interval 1 --lr 1e-3 --save ckpt --load ckpt --save-interval 2 "
-    "--tensor-model-parallel-size 2"
-).split()
-
-# Run by every process before anything else: kills a process when a file is opened for writing, if need be after a
-# beginning of that file is there.
-KILLER = """
-import os, re, signal, sys
-
-place = os.environ.get("KILL_AT", "")
-if place and os.environ.get("RANK") == os.environ["KILL_RANK"]:
-    torn, pattern = place.startswith("torn "), place.removeprefix("torn ")
-    rank, launcher, reached = os.getpid(), os.getppid(), []
-
-    def kill(event, args):
-        if event != "open" or reached or not args[1] or args[1][0] not in "wax" or not re.search(pattern, str(args[0])):
-            return
-        reached.append(True)
-        if torn:
-            with open(args[0], "wb") as file:
-                file.write(b"_target_: PK")
-        os.kill(launcher if os.environ["KILL_WHOM"] == "launcher" else rank, signal.SIGKILL)
-        if os.getpid() != rank:  # a child that writes tensors
-            os._exit(9)
-        signal.pause()
-
-    sys.addaudithook(kill)
-"""
 
 # What is killed, which rank comes to the place, and the place: the file that is about to be written.
 PLACES = {
@@ -67,21 +34,16 @@ PLACES = {
     "run_config.yaml": ("rank", 0, r"iter_\d*{step}/run_config"),
     "torn run_config.yaml": ("launcher", 0, r"torn iter_\d*{step}/run_config"),
 }
-CHAINS = [["torn tracker", "torn run_config.yaml", "tensors"]]
+CHAINS = [["torn run_config.yaml", "tensors"]]
 if os.environ.get("BRIDGE_ARGS_ALL_KILL_POINTS"):
-    CHAINS += [["tracker", "index", "torn metadata.json"], ["tensors", "Megatron-LM's tracker", "run_config.yaml"]]
-
-
-def run(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    env = {**os.environ, "CUDA_DEVICE_MAX_CONNECTIONS": "1", "BRIDGE_ARGS_CPU": "1", **variables}
-    env["PYTHONPATH"] = os.pathsep.join([str(folder), str(ROOT)])
-    command += ["-m", "bridge_args.pretrain_gpt", *WORDS]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=150, check=False)
+    CHAINS += [
+        ["torn tracker", "index", "torn metadata.json"],
+        ["tracker", "Megatron-LM's tracker", "run_config.yaml"],
+    ]
 
 
 def killed(folder: Path, whom: str, rank: int, place: str) -> None:
-    done = run(folder, KILL_AT=place, KILL_WHOM=whom, KILL_RANK=str(rank))
+    done = run(folder, words=TP2, KILL_AT=place, KILL_WHOM=whom, KILL_RANK=str(rank))
     assert done.returncode, f"nothing has come to {place}"
     until = time.monotonic() + 20
     while ranks := ranks_in(folder):  # of a killed launcher: they end by themselves
@@ -102,26 +64,10 @@ def ranks_in(folder: Path) -> list[str]:
     return found
 
 
-def contents(checkpoint: Path) -> dict[str, bytes]:
-    """Everything in a checkpoint by name, bit for bit.
-
-    Without the states of random numbers: a resumed run has drawn the seed of its data loader once more, as
-    Megatron-LM's has.
-    """
-    reader = importlib.import_module("torch.distributed.checkpoint").FileSystemReader(checkpoint)
-    stored: dict[Any, Any] = reader.read_metadata().storage_data
-    found = {}
-    for index, part in stored.items():
-        if not index.fqn.startswith("rng_state"):
-            data = (checkpoint / part.relative_path).read_bytes()
-            found[f"{index.fqn} {index.offset}"] = data[part.offset : part.offset + part.length]
-    return found
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
-    done = run(folder)
+    done = run(folder, words=TP2)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder / "ckpt"
 
@@ -134,12 +80,64 @@ def test_it_goes_on(chain: list[str], undisturbed: Path, tmp_path: Path) -> None
         whom, rank, place = PLACES[name]
         step = (checkpoints.last_whole(save) or 0) + 2
         killed(tmp_path, whom, rank, place.format(step=step))
-    done = run(tmp_path)
+    done = run(tmp_path, words=TP2)
     assert done.returncode == 0, done.stderr[-3000:]
     ours, theirs = (contents(checkpoints.folder_of(folder, 6)) for folder in (save, undisturbed))
     assert len(ours) > 50
     assert ours == theirs
     assert not list((save / "bridge_args").glob("earlier")), "the same command is no other start"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("nvidia_resiliency_ext") is None, reason="ft_launcher is not installed")
+def test_ft_launcher_starts_a_killed_rank_again(undisturbed: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(KILLER)
+    _, rank, place = PLACES["torn run_config.yaml"]
+    launcher = "nvidia_resiliency_ext.fault_tolerance.launcher --nproc-per-node 2 --max-restarts 1 --rdzv-backend c10d"
+    timeouts = "--ft-rank-section-timeouts setup:600,step:180,checkpointing:420 --ft-rank-out-of-section-timeout 300"
+    done = run(
+        tmp_path,
+        [*launcher.split(), "--rdzv-endpoint", f"localhost:{free_port()}", *timeouts.split()],
+        [*TP2, "--enable-ft-package"],
+        KILL_AT=place.format(step=4),
+        KILL_WHOM="rank",
+        KILL_RANK=str(rank),
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said[-3000:]
+    assert "the checkpoint of iteration 4 in ckpt is not complete: going on from iteration 2" in said
+    assert "FT: initialized" in said and "FT: closed" in said
+    ours, theirs = (contents(checkpoints.folder_of(folder, 6)) for folder in (tmp_path / "ckpt", undisturbed))
+    assert ours == theirs
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("nvidia_resiliency_ext") is None, reason="in-process restart: not installed"
+)
+def test_in_process_restart_goes_on_after_a_fault_in_a_save(tmp_path: Path) -> None:
+    """One rank: with gloo, which cannot be interrupted, the others would be ended."""
+    (tmp_path / "sitecustomize.py").write_text(KILLER)
+    done = run(
+        tmp_path,
+        "torch.distributed.run --standalone --nproc-per-node 1".split(),
+        ["--inprocess-restart", "--inprocess-active-world-size", "1"],
+        KILL_AT=PLACES["run_config.yaml"][2].format(step=4),
+        KILL_WHOM="nobody",
+        KILL_RANK="0",
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said[-3000:]
+    assert said.count("a fault, on purpose") > 0
+    assert said.count("the checkpoint of iteration 4 in ckpt is not complete: going on from iteration 2") == 1
+    losses = re.findall(r"\] iteration +\d+/.*?lm loss: (\S+)", said)
+    assert len(losses) == 8, "six iterations, two of them twice"
+    assert losses[2:4] == losses[4:6]
+    assert checkpoints.last_whole(tmp_path / "ckpt") == 6
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return str(probe.getsockname()[1])
 
 
 def test_the_last_checkpoint_is_saved_once(undisturbed: Path) -> None:
@@ -149,7 +147,7 @@ def test_the_last_checkpoint_is_saved_once(undisturbed: Path) -> None:
 
 
 def test_a_lost_file_is_seen(undisturbed: Path, tmp_path: Path) -> None:
-    importlib.import_module("shutil").copytree(undisturbed, tmp_path / "ckpt")
+    shutil.copytree(undisturbed, tmp_path / "ckpt")
     shard = tmp_path / "ckpt" / "iter_0000006" / "__1_0.distcp"
     shard.write_bytes(shard.read_bytes()[:-1])
     assert checkpoints.last_whole(tmp_path / "ckpt") == 4
