@@ -4,7 +4,7 @@
 
 MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 MASTER_PORT=6000
-IMAGE=nvcr.io/nvidia/nemo:25.11
+IMAGE=/images/nemo-25.11.sqsh
 MOUNTS=/lustre/data:/data,$PWD:/workspace/run
 STAMP=$(date +%Y-%m-%d)
 MODEL_ARGS=(
