@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
+from bridge_args import cli_options
 from bridge_args.findings import Finding
 from bridge_args.source import Source, SourceError, from_argv, from_file, from_text
 
@@ -20,10 +21,7 @@ if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
     from bridge_args.start import Settings
 
-FORMATS: Final = ("yaml", "overrides", "run-config", "recipe", "argv", "json")
 STDIN: Final = "<stdin>"
-DEVICES: Final = ("auto", "cpu", "cuda")
-REPORTS: Final = ("text", "json", "markdown", "html")
 
 
 class Problem(Exception):
@@ -88,103 +86,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
                 "--bridge", metavar="VERSION", default=None, help="default: the installed one, or 0.3.1"
             )
             if from_source:
-                _source_options(command)
+                cli_options.source(command)
     return parser
-
-
-def _source_options(command: argparse.ArgumentParser) -> None:
-    """What every command takes that starts from a command line."""
-    command.add_argument(
-        "source", nargs="?", metavar="SOURCE", help="a script, a YAML file, a checkpoint, or - for stdin"
-    )
-    command.add_argument("words", nargs="*", metavar="WORD", help="words given to the script: its $1, $2, ...")
-    command.add_argument("--command", dest="number", type=_positive, metavar="N", help="which of a script's commands")
-    _common_options(command)
-
-
-def _common_options(command: argparse.ArgumentParser) -> None:
-    """What every command takes that translates."""
-    command.add_argument("--world-size", type=_positive, metavar="N", help="number of GPUs, if the words do not say it")
-    command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the script")
-    command.add_argument("--mappings", metavar="FILE", help="rows of your own, for the flags of a fork")
-    command.add_argument("--strict", action="store_true", help="anything lost in translation is an error")
-
-
-def _translate_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--format", choices=FORMATS, default="yaml", help="default: yaml")
-    command.add_argument("-o", "--output", metavar="FILE", help="write the result here, whole or not at all")
-    command.add_argument("--full", action="store_true", help="every setting, not only those that matter")
-    command.add_argument("--report", choices=REPORTS, help="also print a report (to stderr)")
-
-
-def _report_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--format", choices=REPORTS, default="text", help="default: text")
-    command.add_argument("-o", "--output", metavar="FILE", help="write the report here")
-
-
-def _rehearse_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--steps", type=_positive, metavar="N", help="stop after N iterations; the schedule stays")
-    command.add_argument("--shrink", action="store_true", help="scale the model down, keep every other choice")
-    command.add_argument("--nproc", type=_positive, metavar="N", help="processes; default: all, or 1 with --shrink")
-    command.add_argument("--device", choices=DEVICES, default="auto", help="default: the GPU if there is one")
-    command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
-    command.add_argument("--plot", metavar="FILE", help="also draw the loss curve as a PNG")
-
-
-def _verify_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--steps", type=_positive, metavar="N", help="stop after N iterations; the schedule stays")
-    command.add_argument("--shrink", action="store_true", help="scale the model down, on both sides")
-    command.add_argument("--nproc", type=_positive, metavar="N", help="processes; default: all, or 1 with --shrink")
-    command.add_argument("--device", choices=DEVICES, default="auto", help="default: the GPU if there is one")
-    command.add_argument("--run-config", metavar="FILE", help="verify this run config of Bridge, not the translation")
-    command.add_argument("--override", action="append", default=[], metavar="PATH=VALUE", help="a setting of Bridge's")
-    command.add_argument(
-        "--hand-over-at", type=_positive, metavar="N", help="both go on from what Megatron-LM saves after N iterations"
-    )
-    command.add_argument("--workdir", metavar="DIR", help="keep what both sides write; a later run resumes from it")
-    command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
-    command.add_argument("-o", "--output", metavar="FILE", help="write the result here, whole or not at all")
-    command.add_argument("--plot", metavar="FILE", help="also draw both loss curves as a PNG")
-
-
-def _launch_options(command: argparse.ArgumentParser) -> None:
-    from bridge_args.launch.options import add
-
-    add(command)
-
-
-def _audit_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("sources", nargs="+", metavar="DIR|FILE", help="scripts, YAML files; folders are searched")
-    command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
-    command.add_argument("-o", "--output", metavar="FILE", help="write the result here, whole or not at all")
-    command.add_argument("--jobs", type=_positive, metavar="N", help="processes; default: one a core")
-    command.add_argument("--timeout", type=_positive, metavar="SECONDS", default=60, help="for one file; default: 60")
-    _common_options(command)
-
-
-def _explain_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("names", nargs="*", metavar="NAME", help="--moe-router-topk, moe_router_topk, or router top k")
-    command.add_argument("--format", choices=("text", "json", "markdown"), default="text", help="default: text")
-
-
-def _completion_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("shell", choices=("bash", "zsh", "fish"), help="bash: source <(bridge-args completion bash)")
-
-
-def _checkpoint_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("action", choices=("inspect",), help="inspect: what the checkpoint says of its run")
-    command.add_argument("path", metavar="DIR", help="the folder given to --save, or one iteration of it")
-    command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
-
-
-def _no_options(command: argparse.ArgumentParser) -> None:
-    """For commands without options of their own."""
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expects a whole number of at least 1, not {text!r}")
-    return int(text)
 
 
 # ---------------------------------------------------------------- subcommands
@@ -595,49 +498,28 @@ def _write(text: str, path: str | None) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
-    import tempfile
+    from bridge_args.files import write_whole
 
-    target = Path(path)
     try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        write_whole(Path(path), text)
     except OSError as error:
-        raise Problem(f"{path} cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
-        os.chmod(temporary, mode)
-        os.replace(temporary, target)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
         raise Problem(f"{path} cannot be written: {error.strerror}; it is as it was") from error
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 _COMMANDS: Final[
     dict[str, tuple[str, Callable[[argparse.Namespace], int], bool, Callable[[argparse.ArgumentParser], None]]]
 ] = {
     # name: (summary, what it does, does it start from a command line, its own options)
-    "translate": ("translate a command line or a script", _translate, True, _translate_options),
-    "report": ("say what becomes of every flag", _report, True, _report_options),
-    "validate": ("build the real ConfigContainer and let Bridge validate it", _validate, True, _no_options),
-    "rehearse": ("train with the real Bridge loop, on a CPU if need be", _rehearse, True, _rehearse_options),
-    "verify": ("run Megatron-LM and Bridge, and say whether they are the same run", _verify, True, _verify_options),
-    "launch": ("start what the script would have started, on Bridge", _launch, True, _launch_options),
-    "audit": ("translate many scripts and YAML files, and sum up", _audit, False, _audit_options),
-    "diff": ("compare a checkout's own resolver with the built-in one", _diff, True, _no_options),
-    "checkpoint": ("look into a checkpoint that Megatron-LM has written", _checkpoint, False, _checkpoint_options),
-    "explain": ("everything known about an argument", _explain, False, _explain_options),
-    "completion": ("print a completion script for a shell", _completion, False, _completion_options),
-    "check": ("check the mapping tables against catalogs and schemas", _check, False, _no_options),
+    "translate": ("translate a command line or a script", _translate, True, cli_options.translate),
+    "report": ("say what becomes of every flag", _report, True, cli_options.report),
+    "validate": ("build the real ConfigContainer and let Bridge validate it", _validate, True, cli_options.none),
+    "rehearse": ("train with the real Bridge loop, on a CPU if need be", _rehearse, True, cli_options.rehearse),
+    "verify": ("run Megatron-LM and Bridge, and say whether they are the same run", _verify, True, cli_options.verify),
+    "launch": ("start what the script would have started, on Bridge", _launch, True, cli_options.launch),
+    "audit": ("translate many scripts and YAML files, and sum up", _audit, False, cli_options.audit),
+    "diff": ("compare a checkout's own resolver with the built-in one", _diff, True, cli_options.none),
+    "checkpoint": ("look into a checkpoint that Megatron-LM has written", _checkpoint, False, cli_options.checkpoint),
+    "explain": ("everything known about an argument", _explain, False, cli_options.explain),
+    "completion": ("print a completion script for a shell", _completion, False, cli_options.completion),
+    "check": ("check the mapping tables against catalogs and schemas", _check, False, cli_options.none),
 }

@@ -1,7 +1,8 @@
-"""Files that a command line names: read as text, never run."""
+"""Files: those that a command line names are read as text and never run; ours are written whole or not at all."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -15,3 +16,31 @@ def read_file(name: str) -> str:
         return Path(name).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise OSError(f"{name} is not a text file: byte {error.start} is not UTF-8") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replaces a file by another, with the same permissions; whatever goes wrong, the old one stays as it was.
+
+    Raises:
+        OSError: the folder, or its disk, does not take it.
+    """
+    import tempfile
+
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

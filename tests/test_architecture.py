@@ -23,7 +23,7 @@ LAYERS = [
     {"emit", "migrate", "explain", "resolvers", "yaml_source"},
     {"steps", "source"},
     {"bridge", "launch", "checkpoint", "audit", "start", "verify"},
-    {"cli", "dev", "pretrain_gpt", "pretrain_mamba", "__main__", "__init__"},
+    {"cli", "cli_options", "dev", "pretrain_gpt", "pretrain_mamba", "__main__", "__init__"},
 ]
 CORE = range(5)  # the layers that know neither torch nor the machine they run on
 TALKING = {0, 5, 6}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge_args.cli import FORMATS, main
+from bridge_args.cli import main
+from bridge_args.cli_options import FORMATS
 from bridge_args.emit.completion import SHELLS
 
 ASK = {

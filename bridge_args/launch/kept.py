@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bridge_args.files import write_whole
+
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
 
@@ -49,7 +51,7 @@ def keep(texts: Mapping[str, str], save: str) -> Path:
         for file in there:
             os.replace(file, earlier / file.name)
     for name, text in texts.items():
-        _write(folder / name, text)
+        write_whole(folder / name, text)
     return folder
 
 
@@ -60,16 +62,3 @@ def _next(folder: Path) -> Path:
     made = folder / f"{max(numbers, default=0) + 1:04d}"
     made.mkdir()
     return made
-
-
-def _write(target: Path, text: str) -> None:
-    temporary = target.with_name(f".{target.name}.new")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
