@@ -28,6 +28,7 @@ def install(say: Callable[[str], None]) -> None:
 
     * Validation raises ``BridgeRejects``, with Bridge's words.
     * Before a run goes on in its folder of checkpoints, that is mended, and what was done is said by rank 0.
+    * The handler of ``--exit-signal-handler`` is installed.
     * A save keeps the old checkpoint of the same iteration until it has ended, and raises ``SaveFailed``.
     * The save at the end of training is left out when that iteration has just been saved, as Megatron-LM does
       (training/training.py ``pretrain``: ``iteration % args.save_interval != 0``). Bridge 0.3.1 saves twice.
@@ -36,7 +37,7 @@ def install(say: Callable[[str], None]) -> None:
         pretrain = importlib.import_module("megatron.bridge.training.pretrain")
         train = importlib.import_module("megatron.bridge.training.train")
     setattr(pretrain, "runtime_config_update", _validating(pretrain.runtime_config_update))
-    setattr(pretrain, "_pretrain", _mending(pretrain._pretrain, say))
+    setattr(pretrain, "_pretrain", _attempting(pretrain._pretrain, say))
     save = _Saves(train.save_checkpoint)
     setattr(train, "save_checkpoint", save)
     setattr(pretrain, "save_checkpoint", save)
@@ -55,19 +56,23 @@ def _validating(update: Callable[[Any], None]) -> Callable[[Any], None]:
     return validate
 
 
-def _mending(run: Callable[..., None], say: Callable[[str], None]) -> Callable[..., None]:
+def _attempting(run: Callable[..., None], say: Callable[[str], None]) -> Callable[..., None]:
     """Every attempt of an in-process restart comes by here, and must not depend on the one before.
 
     Bridge 0.3.1 remembers for the life of a process what trackers and configurations say (training/utils/
     checkpoint_utils.py ``read_train_state``), so that an attempt would go on from where the first one did. And it shuts
     down Megatron Core's queue of saves, but leaves it in place (training/inprocess_restart.py ``AbortCheckpoint``), so
-    that no later save would succeed.
+    that no later save would succeed. And it makes the handler of ``--exit-signal-handler``, but does not install it
+    (training/state.py ``_set_signal_handler``; 0.6.0 does).
     """
     files = importlib.import_module("megatron.bridge.training.utils.checkpoint_utils")
     writer = importlib.import_module("megatron.core.dist_checkpointing.strategies.filesystem_async")
 
     def attempt(*args: Any, **kwargs: Any) -> None:
-        checkpoint = (kwargs["state"] if "state" in kwargs else args[0]).cfg.checkpoint
+        state = kwargs["state"] if "state" in kwargs else args[0]
+        checkpoint = state.cfg.checkpoint
+        if state.cfg.train.exit_signal_handler:
+            state.signal_handler.__enter__()
         # The others wait for this one before they read, in the barrier after the process group is made.
         if os.environ["RANK"] == "0" and (done := mend(checkpoint.save, checkpoint.load)):
             say(done)

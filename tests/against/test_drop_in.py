@@ -107,3 +107,35 @@ def test_a_bad_flag_is_said_once_and_nothing_starts(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("--num-layer is not an argument of Megatron-LM 0.16.1") == 1
     assert "bridge_args/pretrain_gpt.py" not in done.stderr  # no traceback of ours
+
+
+def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path) -> None:
+    """As in Megatron-LM with --exit-signal-handler."""
+    endless = [
+        *SMALL,
+        "--train-iters",
+        "1000000",
+        "--exit-signal-handler",
+        "--save",
+        "ckpt",
+        "--save-interval",
+        "1000000",
+    ]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_DEVICE_MAX_CONNECTIONS": "1", "BRIDGE_ARGS_CPU": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "bridge_args.pretrain_gpt", *endless], cwd=tmp_path, env=env, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    said = []
+    try:
+        for line in process.stdout:
+            said.append(line)
+            if "iteration        3/" in line:
+                process.terminate()
+        assert process.wait(timeout=60) == 0, "".join(said)[-3000:]
+    finally:
+        process.kill()
+    assert "exiting program after receiving SIGTERM" in "".join(said)
+    saved = int((tmp_path / "ckpt" / "latest_checkpointed_iteration.txt").read_text())
+    assert 3 <= saved < 1000000
