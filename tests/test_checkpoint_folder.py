@@ -94,6 +94,33 @@ def test_no_checkpoint_is_complete(save: Path) -> None:
     assert not (save / TRACKER).exists() and not (save / MEGATRON_TRACKER).exists()
 
 
+def test_a_run_that_megatron_lm_has_begun_goes_on_from_there(save: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first save of Bridge's was killed."""
+
+    def read(folder: Path) -> None:
+        if folder != folder_of(save, 2):
+            raise checkpoints.saved_args.SavedArgsError("no arguments")
+
+    monkeypatch.setattr(checkpoints.saved_args, "read", read)
+    (folder_of(save, 4) / "run_config.yaml").unlink()
+    for name in ("run_config.yaml", "train_state.pt"):
+        (folder_of(save, 2) / name).unlink()
+    assert checkpoints.mend(save).endswith("the last one is Megatron-LM's: going on from its iteration 2")
+    assert not (save / TRACKER).exists()
+    assert (save / MEGATRON_TRACKER).read_text() == "2"
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "mp_rank_00/model_optim_rng.pt"])
+def test_a_checkpoint_of_megatron_lms_is_not_thrown_away(tmp_path: Path, name: str) -> None:
+    file = folder_of(tmp_path, 7) / name
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    checkpoints.make_way(tmp_path, 7)
+    assert (tmp_path / ASIDE / "7" / name).read_text() == "{}"
+    assert "the old one is back" in checkpoints.mend(tmp_path)
+    assert file.read_text() == "{}"
+
+
 def mark(save: Path, step: int) -> str:
     return (folder_of(save, step) / "common.pt").read_text()
 

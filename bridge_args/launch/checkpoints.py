@@ -17,6 +17,9 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
+from bridge_args.checkpoint import saved_args
+from bridge_args.files import write_whole
+
 TRACKER: Final = "latest_train_state.pt"
 MEGATRON_TRACKER: Final = "latest_checkpointed_iteration.txt"
 ASIDE: Final = Path("bridge_args", "set_aside")  # no name in it begins with iter_: Bridge counts those, at any depth
@@ -45,9 +48,24 @@ def is_whole(folder: Path) -> bool:
 
 def last_whole(save: Path) -> int | None:
     """The iteration of the newest checkpoint that can be loaded."""
+    return next((step for step in _steps(save) if is_whole(folder_of(save, step))), None)
+
+
+def _steps(save: Path) -> list[int]:
+    """The iterations that have a folder, the newest first."""
     names = (re.fullmatch(r"iter_(\d{7,})", entry.name) for entry in save.iterdir()) if save.is_dir() else ()
-    steps = sorted((int(name[1]) for name in names if name), reverse=True)
-    return next((step for step in steps if is_whole(folder_of(save, step))), None)
+    return sorted((int(name[1]) for name in names if name), reverse=True)
+
+
+def last_of_megatron_lm(save: Path) -> int | None:
+    """The iteration of the newest checkpoint that Megatron-LM has written, which holds the arguments of its run."""
+    for step in filter(lambda step: _is_megatron_lms(folder_of(save, step)), _steps(save)):
+        try:
+            saved_args.read(folder_of(save, step))
+        except saved_args.SavedArgsError:
+            continue
+        return step
+    return None
 
 
 def mend(save: Path) -> str:
@@ -71,9 +89,15 @@ def mend(save: Path) -> str:
     found = last_whole(save)
     what = f"the checkpoint of iteration {named}" if named is not None else f"{TRACKER}"
     if found is None:
+        begun = last_of_megatron_lm(save)
+        if begun is not None:
+            write_whole(save / MEGATRON_TRACKER, str(begun))
+        else:
+            (save / MEGATRON_TRACKER).unlink(missing_ok=True)
         tracker.unlink()
-        (save / MEGATRON_TRACKER).unlink(missing_ok=True)
-        return f"{what} in {save} is not complete, and there is no other: starting from the beginning"
+        on = "there is no other: starting from the beginning"
+        on = on if begun is None else f"the last one is Megatron-LM's: going on from its iteration {begun}"
+        return f"{what} in {save} is not complete, and {on}"
     point_to(save, found)
     return f"{what} in {save} is not complete: going on from iteration {found}"
 
@@ -100,7 +124,7 @@ def make_way(save: Path, step: int) -> None:
     of a save that did not end would seem to belong to the new one.
     """
     folder = folder_of(save, step)
-    if is_complete(folder):
+    if is_complete(folder) or _is_megatron_lms(folder):
         aside = save / ASIDE / str(step)
         if aside.exists():
             shutil.rmtree(aside)
@@ -108,6 +132,11 @@ def make_way(save: Path, step: int) -> None:
         os.replace(folder, aside)
     elif folder.exists():
         shutil.rmtree(folder)
+
+
+def _is_megatron_lms(folder: Path) -> bool:
+    """Has Megatron-LM written it? Then it is complete as far as can be told."""
+    return _is_json(folder / "metadata.json") or any(folder.glob("mp_rank_*"))
 
 
 def _put_back(save: Path) -> str:
