@@ -123,6 +123,13 @@ def test_evaluations_are_told_and_do_not_count() -> None:
     assert str(result.evaluations[0]) == "valid loss after step 1: 7.0 in Megatron-LM, 7.5 in Bridge"
 
 
+def test_where_nothing_is_trained_the_test_loss_counts() -> None:
+    evaluation = {"split": "test", "iteration": 0, "lm_loss": 7.0}
+    a, b = seen([], evaluations=(evaluation,)), seen([], evaluations=({**evaluation, "lm_loss": 7.5},))
+    assert compare(a, a, rounding=False).verdict == "identical"
+    assert (compare(a, b, rounding=False).verdict, compare(a, b, rounding=False).figure) == ("differs", "evaluation")
+
+
 # ------------------------------------------------------------------------------ finding causes
 
 

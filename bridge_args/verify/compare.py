@@ -54,9 +54,10 @@ class Comparison(NamedTuple):
     Attributes:
         verdict: of the training steps.
         step: the first iteration that differs; None when none does.
-        figure: what differs there (``lm_loss``, ``learning_rate``, ...; ``steps`` when one side stopped earlier).
+        figure: what differs there (``lm_loss``, ``learning_rate``, ...; ``steps`` when one side stopped earlier;
+            ``evaluation`` of a run that trains nothing).
         settings, weights, batches: differences in what the two started from.
-        evaluations: differences in evaluation losses, which do not change the verdict.
+        evaluations: differences in evaluation losses. They do not change the verdict, unless nothing is trained.
         steps, settings_compared, weights_compared, batches_compared: how many of each were compared.
         relative: greatest relative difference of each computed figure over all steps.
     """
@@ -100,6 +101,9 @@ def compare(megatron_lm: Seen, bridge: Seen, *, rounding: bool) -> Comparison:
             verdict, step, figure = "differs", late if late is not None else step, what or figure
     if verdict == "identical" and (megatron_lm.error or bridge.error):
         verdict, figure = "differs", "error"
+    evaluations = tuple(_evaluations(megatron_lm, bridge))
+    if not megatron_lm.steps and any(difference.name.startswith("test") for difference in evaluations):
+        verdict, figure = "differs", "evaluation"  # nothing but evaluations, and not those that Bridge orders otherwise
     return Comparison(
         verdict,
         step,
@@ -107,7 +111,7 @@ def compare(megatron_lm: Seen, bridge: Seen, *, rounding: bool) -> Comparison:
         settings,
         weights,
         batches,
-        tuple(_evaluations(megatron_lm, bridge)),
+        evaluations,
         min(len(megatron_lm.steps), len(bridge.steps)),
         sum(1 for _ in _common(megatron_lm, bridge)),
         sum(len(rank.weights) for rank in bridge.ranks),

@@ -28,6 +28,7 @@ _WORDS: Final = {
     "steps": "number of steps",
     "iteration": "iteration",
     "error": "how the run ended",
+    "evaluation": "evaluation",
 }
 
 
@@ -105,7 +106,7 @@ def _grounds(v: Verification) -> Iterator[str]:
             *speeds, speeds[1] / speeds[0]
         )
     for difference in c.evaluations[:LISTED]:
-        yield f"{difference} (evaluation, not part of the verdict)"
+        yield f"{difference}" + ("" if c.figure == "evaluation" else " (evaluation, not part of the verdict)")
     if v.cause is not None:
         yield from _experiments(v.cause, v)
 

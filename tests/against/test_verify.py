@@ -85,7 +85,7 @@ def test_identical(name: str, data: Path) -> None:
     assert result.comparison.steps == len(recorded["curve"])
     figures = [(step["lm_loss"], step["grad_norm"]) for step in result.megatron_lm.steps]
     assert figures == [(step["lm_loss"], step["grad_norm"]) for step in recorded["curve"]]
-    assert result.comparison.settings_compared > 300
+    assert result.comparison.settings_compared > 250
     assert not result.comparison.weights
     assert not result.comparison.batches
 
