@@ -59,6 +59,7 @@ class Watcher:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._batches: list[Any] = []
+        self._model: Any = None
 
     def write(self, entry: Mapping[str, Any]) -> None:
         with self._path.open("a", encoding="utf-8") as stream:
@@ -67,6 +68,7 @@ class Watcher:
     def built(self, model: Any, optimizer: Any, scheduler: Any) -> None:
         """Model (chunks, or one), optimizer and scheduler as training starts with them, any checkpoint loaded."""
         chunks = list(model) if isinstance(model, (list, tuple)) else [model]
+        self._model = chunks[0]
         for section, settings in _settings_of(chunks, optimizer, scheduler):
             self.write({"settings": {section: settings}})
         self.write({"weights": dict(_weights(chunks))})
@@ -85,8 +87,12 @@ class Watcher:
         self.write({"settings": {"dataset": settings, "samples": dict(enumerate(described(sizes)))}})
 
     def batch(self, batch: Any) -> None:
-        """One microbatch. Virtual stages fetch each once more, in an order of their own: every one is written once."""
-        if len(self._batches) < BATCHES and isinstance(batch, Mapping):
+        """One microbatch. Virtual stages fetch each once more, in an order of their own: every one is written once.
+
+        Those of evaluations are left out: Bridge reads its validation set in an order of its own.
+        """
+        training = self._model is None or self._model.training
+        if training and len(self._batches) < BATCHES and isinstance(batch, Mapping):
             found = {name: fingerprint(value) for name, value in sorted(batch.items())}
             if found not in self._batches:
                 self._batches.append(found)
