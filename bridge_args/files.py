@@ -18,8 +18,11 @@ def read_file(name: str) -> str:
         raise OSError(f"{name} is not a text file: byte {error.start} is not UTF-8") from error
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Replaces a file by another, with the same permissions; whatever goes wrong, the old one stays as it was.
+
+    Args:
+        content: text is written as UTF-8.
 
     Raises:
         OSError: the folder, or its disk, does not take it.
@@ -28,8 +31,8 @@ def write_whole(path: Path, text: str) -> None:
 
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from bridge_args.files import write_whole
+
 CHILD: Final = Path(__file__).with_name("child.py")
 START_SECONDS: Final = 300.0  # importing torch and Megatron-LM from a cold disk
 CASE_SECONDS: Final = 60.0
@@ -164,9 +166,6 @@ def _keep(answer: Mapping[str, Any], file: Path) -> None:
     """Written whole or not at all; a folder that cannot be written to is no problem of the user's."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(answer, stream)
-        os.replace(temporary, file)
+        write_whole(file, json.dumps(answer))
     except OSError:
         pass

@@ -104,17 +104,8 @@ def mend(save: Path) -> str:
 
 def point_to(save: Path, step: int) -> None:
     """Writes the trackers, each whole or not at all."""
-    for name, content in (
-        (TRACKER, (folder_of(save, step) / "train_state.pt").read_bytes()),
-        (MEGATRON_TRACKER, str(step).encode()),
-    ):
-        temporary = save / f".{name}.new"
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, save / name)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+    write_whole(save / TRACKER, (folder_of(save, step) / "train_state.pt").read_bytes())
+    write_whole(save / MEGATRON_TRACKER, str(step))
 
 
 def make_way(save: Path, step: int) -> None:

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
+from bridge_args.launch.checkpoints import MEGATRON_TRACKER, TRACKER
+
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
 
 _LISTED: Final = 4  # missing files named in one message
 _ROOM: Final = 1 << 20  # bytes; what is written beside the tensors of a checkpoint takes less
-_TRACKERS: Final = ("latest_train_state.pt", "latest_checkpointed_iteration.txt")  # Bridge's, Megatron-LM's
 
 # Tokenizers that read local files, and the settings that name them (training/tokenizers/tokenizer.py).
 _TOKENIZER_FILES: Final = {
@@ -119,7 +120,7 @@ def _start(checkpoint: Mapping[str, Any]) -> Iterator[Problem]:
 
 def has_checkpoint(folder: str) -> bool:
     """Does Bridge find a checkpoint here? (training/utils/checkpoint_utils.py ``checkpoint_exists``)"""
-    return any(Path(folder, name).is_file() for name in _TRACKERS)
+    return any(Path(folder, name).is_file() for name in (TRACKER, MEGATRON_TRACKER))
 
 
 def _local(path: Any) -> TypeGuard[str]:
