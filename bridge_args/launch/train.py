@@ -99,16 +99,7 @@ def record(receive: Callable[[Record], None]) -> None:
         given = signature.bind(*args, **kwargs).arguments
         config, state = given["config"], given["global_state"].train_state
         samples = config.train.micro_batch_size * config.data_parallel_size * microbatches.get_num_microbatches()
-        entry: Record = {
-            "iteration": state.step,
-            "lm_loss": number((given["loss_dict"] or {}).get("lm loss")),
-            "grad_norm": number(given["grad_norm"]),
-            "learning_rate": number(given["learning_rate"]),
-            "global_batch_size": samples,
-            "consumed_samples": state.consumed_train_samples,
-            "loss_scale": number(given["loss_scale"]),
-            "skipped": int(given["skipped_iter"]),
-        }
+        entry = step_record(given, state.step, samples, state.consumed_train_samples)
         aux.clear()
         result = log(*args, **kwargs)
         receive({**entry, "aux": dict(sorted(aux.items()))} if aux else entry)
@@ -123,6 +114,25 @@ def record(receive: Callable[[Record], None]) -> None:
 
     setattr(train, "training_log", training_log)
     setattr(evaluation, "evaluate", evaluate_)
+
+
+def step_record(given: Mapping[str, Any], iteration: int, samples: int, consumed: int) -> Record:
+    """The record of one iteration, without ``aux``.
+
+    Args:
+        given: what ``training_log`` was called with; Megatron-LM and Bridge call these by the same names.
+        samples, consumed: in this step, and up to its end.
+    """
+    return {
+        "iteration": iteration,
+        "lm_loss": number((given["loss_dict"] or {}).get("lm loss")),
+        "grad_norm": number(given["grad_norm"]),
+        "learning_rate": number(given["learning_rate"]),
+        "global_batch_size": samples,
+        "consumed_samples": consumed,
+        "loss_scale": number(given["loss_scale"]),
+        "skipped": int(given["skipped_iter"]),
+    }
 
 
 def number(value: Any) -> float | str | None:

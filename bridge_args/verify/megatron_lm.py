@@ -144,16 +144,8 @@ def record(receive: Callable[[Record], None]) -> None:
 
     def training_log(*words: Any, **named: Any) -> Any:
         given, args = signature.bind(*words, **named).arguments, arguments()
-        entry: Record = {
-            "iteration": given["iteration"],
-            "lm_loss": number((given["loss_dict"] or {}).get("lm loss")),
-            "grad_norm": number(given["grad_norm"]),
-            "learning_rate": number(given["learning_rate"]),
-            "global_batch_size": args.micro_batch_size * args.data_parallel_size * batches.get_num_microbatches(),
-            "consumed_samples": args.consumed_train_samples,
-            "loss_scale": number(given["loss_scale"]),
-            "skipped": int(given["skipped_iter"]),
-        }
+        samples = args.micro_batch_size * args.data_parallel_size * batches.get_num_microbatches()
+        entry = training_process.step_record(given, given["iteration"], samples, args.consumed_train_samples)
         aux.clear()
         result = log(*words, **named)
         receive({**entry, "aux": dict(sorted(aux.items()))} if aux else entry)
