@@ -6,7 +6,7 @@ import importlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 Point = tuple[int, float]
 
@@ -52,6 +52,16 @@ def _columns(values: Sequence[float], width: int) -> list[float]:
     return [sum(values[a:b]) / (b - a) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
 
 
+def plotting() -> Any:
+    """``matplotlib.pyplot``, for files alone; it needs no screen.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    importlib.import_module("matplotlib").use("agg")
+    return importlib.import_module("matplotlib.pyplot")
+
+
 def save_png(points: Sequence[Point], path: Path, evaluations: Sequence[Point] = ()) -> None:
     """Writes the curve as a PNG, with evaluation losses as marks.
 
@@ -59,9 +69,7 @@ def save_png(points: Sequence[Point], path: Path, evaluations: Sequence[Point] =
         ModuleNotFoundError: matplotlib is not installed.
         OSError: the file cannot be written.
     """
-    backend = importlib.import_module("matplotlib")
-    backend.use("agg")
-    plots = importlib.import_module("matplotlib.pyplot")
+    plots = plotting()
     figure, axes = plots.subplots(figsize=(7, 4), layout="constrained")
     axes.plot(*zip(*points, strict=True), marker=".", label="training")
     if evaluations:

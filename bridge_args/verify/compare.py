@@ -87,7 +87,7 @@ def compare(megatron_lm: Seen, bridge: Seen, *, rounding: bool) -> Comparison:
         rounding: both ran 16-bit kernels on a GPU, where equal bits cannot be asked for.
     """
     settings = tuple(_settings(megatron_lm, bridge))
-    weights = tuple(_by_rank(megatron_lm, bridge, "weights"))
+    weights = tuple(_weights(megatron_lm, bridge))
     batches = tuple(_batches(megatron_lm, bridge))
     relative = {figure: _greatest(megatron_lm.steps, bridge.steps, figure) for figure in COMPUTED}
     step, figure = _first(megatron_lm.steps, bridge.steps, {})
@@ -180,9 +180,9 @@ def _settings(a: Seen, b: Seen) -> Iterator[Difference]:
             yield Difference(name, mine, yours, index)
 
 
-def _by_rank(a: Seen, b: Seen, what: Literal["weights"]) -> Iterator[Difference]:
+def _weights(a: Seen, b: Seen) -> Iterator[Difference]:
     for index, (mine, yours) in enumerate(zip(a.ranks, b.ranks, strict=True)):
-        of_a, of_b = getattr(mine, what), getattr(yours, what)
+        of_a, of_b = mine.weights, yours.weights
         for name in [*of_a, *(name for name in of_b if name not in of_a)]:
             if of_a.get(name) != of_b.get(name):
                 yield Difference(name, of_a.get(name), of_b.get(name), index)

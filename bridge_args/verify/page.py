@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from bridge_args.launch.curve import plotting
 from bridge_args.verify.cause import ABSENT, Cause, Suspect
 from bridge_args.verify.compare import EXACT, Comparison, Difference, relative_difference
 from bridge_args.verify.sides import Record, Seen
@@ -264,9 +264,7 @@ def save_png(v: Verification, path: Path) -> None:
         ModuleNotFoundError: matplotlib is not installed.
         OSError: the file cannot be written.
     """
-    backend = importlib.import_module("matplotlib")
-    backend.use("agg")
-    plots = importlib.import_module("matplotlib.pyplot")
+    plots = plotting()
     figure, (above, below) = plots.subplots(
         2, 1, figsize=(7, 5), sharex=True, height_ratios=(3, 1), layout="constrained"
     )
