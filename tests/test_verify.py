@@ -13,10 +13,11 @@ import bridge_args
 from bridge_args.launch.for_cpu import Change
 from bridge_args.mapping.translation import Translation
 from bridge_args.verify import cause, page
+from bridge_args.verify import reduce as reducing
 from bridge_args.verify.cause import ABSENT, Suspect, corrected, differing, find, suspects
 from bridge_args.verify.changed import ChangeError, change
 from bridge_args.verify.compare import BF16, compare
-from bridge_args.verify.reduce import reduce, rewritten
+from bridge_args.verify.reduce import NotReducible, reduce, rewritten
 from bridge_args.verify.sides import Rank, Seen, Setup, words_for
 from bridge_args.verify.verify import Verification
 
@@ -307,6 +308,15 @@ def test_a_command_line_for_many_gpus_is_reduced_in_its_own_words() -> None:
     assert args["bf16"] is True  # choices stay
     assert "--save" not in result.words
     assert {change.path for change in result.changes} >= {"model.num_layers", "dataset.blend", "checkpoint.save"}
+
+
+def test_what_no_argument_says_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change that the words do not bring about would be made on neither side, unsaid."""
+    still = Change("model.hidden_size", 64, 32, "smaller model")
+    monkeypatch.setattr(reducing, "_wanted", lambda *words, **named: (still,))
+    monkeypatch.setattr(reducing, "_arguments_for", lambda change, t: {})
+    with pytest.raises(NotReducible, match="model.hidden_size"):
+        reduce(translation(), translation, nproc=1, small=True, emulate=True)
 
 
 def test_each_side_writes_in_a_folder_of_its_own(tmp_path: Path) -> None:

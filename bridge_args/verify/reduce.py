@@ -70,6 +70,9 @@ def reduce(
             edits.update(_arguments_for(change, t))
         words = rewritten(t.words, t.catalog, edits)
         if words == t.words:
+            wanted = tuple(change for change in wanted if change.path not in _PADDED)
+            if wanted:
+                break  # it has to change, and no word says so
             return Reduced(t, tuple(changes), words)
         changes += [change for change in wanted if change.path not in {earlier.path for earlier in changes}]
         t = again(words)
@@ -143,6 +146,9 @@ _SPECIAL: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     "model.use_te_rng_tracker": lambda value: {"te_rng_tracker": DROP},
     "dist.use_megatron_fsdp": lambda value: {"use_megatron_fsdp": DROP},
 }  # fmt: skip
+
+# The padded vocabulary follows from --vocab-size and the padding that the command line asks for; it is small by then.
+_PADDED: Final = frozenset({"model.vocab_size", "model.should_pad_vocab"})
 
 # Arguments that Megatron-LM refuses without the one that is dropped.
 _GO_WITH: Final = {
