@@ -23,6 +23,7 @@ _OPERATIONS: Final[dict[str, Callable[[int, int], int]]] = {
     "&": operator.and_, "|": operator.or_, "^": operator.xor,
 }  # fmt: skip
 _ASSIGNING: Final = ("=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>=")
+_DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ@_"
 _MAX_DEPTH: Final = 40
 
 
@@ -32,6 +33,14 @@ class NotANumber(Exception):
     def __init__(self, names: tuple[str, ...] = ()) -> None:
         super().__init__(", ".join(names))
         self.names = names
+
+
+class Wrong(NotANumber):
+    """bash itself refuses the expression; the message says why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self.args = (why,)
 
 
 class Variables(Protocol):
@@ -110,7 +119,7 @@ class _Reader:
             if op:
                 value = self.assignment()
                 if op != "=":
-                    value = _apply(op[:-1], self.value_of(target), value)
+                    value = 0 if self.skipping else _apply(op[:-1], self.value_of(target), value)
                 return self.store(target, value)
         self.i = start
         return self.ternary()
@@ -171,9 +180,11 @@ class _Reader:
         if not self.op("**"):
             return base
         exponent = self.power()
-        if exponent < 0 or exponent > 64:
-            raise NotANumber()
-        return _wrap(base**exponent)
+        if self.skipping:
+            return 0
+        if exponent < 0:
+            raise Wrong("the exponent is less than 0")
+        return _wrap(pow(base, exponent, 2**64))
 
     def unary(self) -> int:
         op = self.op("!", "~", "-", "+", "++", "--")
@@ -220,9 +231,7 @@ def number(text: str) -> int:
     try:
         if "#" in text:
             base, _, digits = text.partition("#")
-            if not 2 <= int(base) <= 36:
-                raise NotANumber()
-            return _wrap(int(digits, int(base)))
+            return _wrap(_in_base(int(base), digits))
         if text[:2].lower() == "0x":
             return _wrap(int(text, 16))
         return _wrap(int(text, 8 if text.startswith("0") else 10))
@@ -230,10 +239,21 @@ def number(text: str) -> int:
         raise NotANumber() from error
 
 
+def _in_base(base: int, digits: str) -> int:
+    """Digits are 0-9, a-z, A-Z, @ and _, in this order; up to base 36 capitals are small letters."""
+    value = 0
+    for digit in digits.lower() if base <= 36 else digits:
+        place = _DIGITS.find(digit)
+        if not 2 <= base <= 64 or not 0 <= place < base:
+            raise Wrong("no digit of this base")
+        value = value * base + place
+    return value
+
+
 def _apply(op: str, left: int, right: int) -> int:
     if op in ("/", "%"):
         if right == 0:
-            raise NotANumber()
+            raise Wrong("division by 0")
         quotient = abs(left) // abs(right) * (1 if (left < 0) == (right < 0) else -1)
         return _wrap(quotient) if op == "/" else left - right * quotient
     if op in ("<<", ">>"):

@@ -7,13 +7,14 @@ when that is not known. Facts: bash(1), SHELL BUILTIN COMMANDS, and the manuals 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from bridge_args.script import conditions, utilities
+from bridge_args.script import conditions, reading, utilities
 from bridge_args.script import syntax as s
-from bridge_args.script.arithmetic import NotANumber, evaluate
-from bridge_args.script.state import Hole, Leave, State, Variable
+from bridge_args.script.arithmetic import NotANumber, Wrong
+from bridge_args.script.state import Leave, Refused, State, Variable
 from bridge_args.script.traced import Traced, joined, plain
 
 if TYPE_CHECKING:
@@ -33,80 +34,253 @@ _ASSIGNED: Final = re.compile(r"([A-Za-z_]\w*)(\+?)=")
 # ---------------------------------------------------------------- variables
 
 
-def declare(shell: Shell, kind: str, words: Sequence[s.ShellWord | s.Assignment]) -> int:
-    """``export``, ``declare``, ``local``, ``readonly``; assignments among the words keep their arrays."""
-    options = ""
-    state = shell.state
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """An assignment among the words of ``export`` and its kind, once its value is known."""
+
+    name: str
+    value: Traced | Mapping[int | str, Traced]
+    assignment: s.Assignment
+
+
+def declared_words(shell: Shell, words: Sequence[s.ShellWord | s.Assignment]) -> list[Traced | Declared]:
+    """The words of ``export``, ``declare``, ``local``, ``readonly``: all are expanded before any is set."""
+    made: list[Traced | Declared] = []
     for word in words:
-        if isinstance(word, s.Assignment):
-            _declared(state, kind, options, word.name)
-            shell.assign(word)
-            _export(state, kind, options, word.name)
-            continue
-        for text in shell.expand.words([word]):
-            match = _ASSIGNED.match(text.text)
-            if text.text[:1] in ("-", "+"):
-                options += text.text if text.text[0] == "-" else ""
-            elif match:
-                _declared(state, kind, options, match.group(1))
-                value = text[match.end() :]
-                if match.group(2):
-                    before = state.get(match.group(1))
-                    value = ((before.scalar() if before else None) or Traced()) + value
-                state.set(match.group(1), value, word.at)
-                _export(state, kind, options, match.group(1))
-            elif _NAME.fullmatch(text.text) and "f" not in options and "p" not in options:
-                _declared(state, kind, options, text.text, valueless=True)
-                _export(state, kind, options, text.text)
+        if isinstance(word, s.ShellWord):
+            made += shell.expand.words([word])
+        elif isinstance(word.value, s.Array):
+            options = "".join(one.text for one in made[1:] if isinstance(one, Traced) and one.text[:1] == "-")
+            before = shell.state.get(word.name)
+            if "A" in options and not (before and before.keyed):
+                before = Variable({}, keyed=True)
+            if "i" in options:
+                before = replace(before or Variable({}), integer=True)
+            made.append(Declared(word.name, shell.array(word, before), word))
+        else:
+            made.append(Declared(word.name, shell.expand.text(word.value, assigned=True), word))
+    return made
+
+
+def declare(shell: Shell, words: Sequence[Traced | Declared], at: int) -> int | None:
+    """``export``, ``declare``, ``local``, ``readonly``, ``typeset``."""
+    assert isinstance(words[0], Traced)
+    kind, options, plus = words[0].text, "", ""
+    names: list[Declared | Traced] = []
+    for word in words[1:]:
+        if isinstance(word, Traced) and word.text[:1] in ("-", "+") and len(word) > 1 and not names:
+            options += word.text[1:] if word.text[0] == "-" else ""
+            plus += word.text[1:] if word.text[0] == "+" else ""
+        else:
+            names.append(word)
+    state = shell.state
+    if kind == "local" and not state.locals:
+        return 1
+    if "f" in options or "F" in options:
+        return _functions(shell, kind, options, [name for name in names if isinstance(name, Traced)])
+    if "p" in options or not names:
+        shell.write(None)
+        return 0
+    known = "aAgilnrtux-p" + ("cI" if kind != "export" else "")
+    unread = [letter for letter in options if letter not in known] + [
+        w.text for w in names if isinstance(w, Traced) and w.text == "-"
+    ]
+    if unread:
+        state.shared.say("not-read", f"{kind} -{unread[0].lstrip('-')} is not read", at)
+    status = 0
+    for name in names:
+        try:
+            _declare_one(shell, kind, (options, plus), name, at)
+        except Refused as refused:
+            state.shared.say("not-read", f"bash does not set {refused.name} here: it is readonly", at)
+            status = 1
+    return status
+
+
+def _functions(shell: Shell, kind: str, options: str, names: Sequence[Traced]) -> int | None:
+    """``export -f NAME``, ``declare -f NAME``."""
+    state = shell.state
+    for name in names:
+        function = state.functions.get(name.text)
+        if function is None:
+            return 1
+        if kind == "export":
+            state.functions_out = (
+                state.functions_out | {name.text} if "n" not in options else state.functions_out - {name.text}
+            )
+        elif kind != "readonly":
+            shell.write(function.source + plain("\n") if "F" not in options else name + plain("\n"))
+        else:
+            state.shared.say("not-read", f"readonly -f {name.text} is not read", name.first)
+    if not names:
+        shell.write(None)
     return 0
 
 
-def _declared(state: State, kind: str, options: str, name: str, valueless: bool = False) -> None:
-    local = kind == "local" or (kind in ("declare", "typeset") and state.locals and "g" not in options)
-    if local and state.locals:
-        state.locals[-1].setdefault(name, state.variables.get(name))
-        if valueless:
-            state.variables[name] = Variable({} if "a" in options or "A" in options else None, keyed="A" in options)
-    before = state.variables.get(name)
-    if "A" in options and (before is None or not before.keyed):
-        state.variables[name] = Variable({}, keyed=True)
-    elif "a" in options and before is None:
-        state.variables[name] = Variable({})
-    elif "i" in options:
-        state.variables[name] = Variable(before.value if before else None, integer=True)
-
-
-def _export(state: State, kind: str, options: str, name: str) -> None:
-    if kind == "export" and "n" in options:
-        variable = state.variables.get(name)
-        if variable:
-            state.variables[name] = Variable(variable.value, False, variable.keyed, variable.integer)
+def _declare_one(shell: Shell, kind: str, letters: tuple[str, str], word: Declared | Traced, at: int) -> None:
+    state, options = shell.state, letters[0]
+    value: Traced | Mapping[int | str, Traced] | None = None
+    append, index = False, None
+    if isinstance(word, Declared):
+        name, value, append, index = word.name, word.value, word.assignment.append, word.assignment.index
+    else:
+        match = _ASSIGNED.match(word.text)
+        name = match.group(1) if match else word.text
+        if match:
+            value, append = word[match.end() :], bool(match.group(2))
+        if not _NAME.fullmatch(name):
+            state.shared.say("not-read", f"{kind} {shell.rendered(word)[:60]} is not read", at)
+            return
+        if isinstance(value, Traced) and value.text[:1] == "(" and ("a" in options or "A" in options):
+            state.shared.say("not-read", f"{kind} {shell.rendered(word)[:60]} is not read", at)
+    _attributes(state, kind, letters, name, value is None)
+    variable = state.variables.get(name)
+    if value is not None and variable is not None and variable.reference and "n" in options:
+        state.variables[name] = replace(variable, value=value)
+    elif value is not None and index is not None:
+        assert isinstance(word, Declared)
+        shell.assign(word.assignment)
+    elif isinstance(value, Traced):
+        shell.give(name, value, append, at)
+    elif value is not None:
+        state.set(name, value, at)
+    variable = state.variables.get(name)
+    if kind == "export" and "n" in options or "x" in letters[1]:
+        state.variables[name] = replace(variable or Variable(None), exported=False)
+        state.exported.discard(name)
     elif kind == "export" or "x" in options:
         state.export(name)
+    if kind == "readonly" or "r" in options:
+        state.variables[name] = replace(state.variables.get(name) or Variable(None), readonly=True)
+
+
+def _attributes(state: State, kind: str, letters: tuple[str, str], name: str, valueless: bool) -> None:
+    """What the options make of a variable, before it gets its value."""
+    options, plus = letters
+    before = state.variables.get(name)
+    inside = bool(state.locals) and (kind == "local" or (kind in ("declare", "typeset") and "g" not in options))
+    if before is not None and before.readonly and (inside or not valueless):
+        raise Refused(name)
+    if "g" in options and state.locals:
+        for scope in state.locals:
+            if name in scope:
+                state.shared.say("not-read", f"{kind} -g {name}, where {name} is local, is not read", -1)
+    if inside and name not in state.locals[-1]:
+        state.locals[-1][name] = before
+        before = Variable(None, before.exported if before else name in state.exported)
+        state.variables[name] = before
+    made = before or Variable(None)
+    if "n" in options:
+        made = replace(made, reference=True)
+    elif made.reference and kind != "local":
+        made_for = state.target(name)
+        return _attributes(state, kind, letters, made_for, valueless) if made_for != name else None
+    if "A" in options and not made.keyed:
+        made = replace(made, value={}, keyed=True)
+    elif "a" in options and not isinstance(made.value, dict):
+        made = replace(made, value=made.numbered())
+    if "i" in options or "i" in plus:
+        made = replace(made, integer="i" in options)
+    if "n" in plus:
+        made = replace(made, reference=False)
+    changed = [letter for letter in options if letter in "ulc"]
+    if changed or any(letter in plus for letter in "ulc"):
+        made = replace(made, letters=changed[-1] if changed else "")
+    if before is None and made == Variable(None):
+        return  # what the environment holds stays
+    state.variables[name] = made
 
 
 def _unset(shell: Shell, words: list[Traced], at: int) -> int:
     state = shell.state
+    options = "".join(word.text[1:] for word in words[1:] if word.text.startswith("-"))
+    status = 0
     for word in words[1:]:
         text = word.text
         element = re.fullmatch(r"([A-Za-z_]\w*)\[(.+)\]", text)
-        if text == "-f" or text == "-v":
+        if text.startswith("-"):
             continue
         if element:
-            variable = state.get(element.group(1))
-            if variable and variable.value is not None and not isinstance(variable.value, Traced):
-                key: int | str = element.group(2).strip("\"'")
-                if not variable.keyed:
-                    try:
-                        key = evaluate(str(key), shell.expand)
-                    except NotANumber:
-                        return 1
-                left = {k: v for k, v in variable.value.items() if k != key}
-                state.variables[element.group(1)] = Variable(left, variable.exported, variable.keyed)
-        else:
-            state.variables[text] = Variable(None)
+            status |= _unset_element(shell, element.group(1), element.group(2), at)
+            continue
+        name = text if "n" in options or not text.isidentifier() else state.target(text)
+        variable = state.variables.get(name)
+        if variable is not None and variable.readonly:
+            state.shared.say("not-read", f"bash does not unset {name}: it is readonly", at)
+            status = 1
+        elif "f" in options or (variable is None and text in state.functions and "v" not in options):
             state.functions.pop(text, None)
+        elif variable is not None and variable.value is None and text in state.functions and "v" not in options:
+            state.functions.pop(text, None)
+        else:
+            _unset_variable(state, name)
+    return status
+
+
+def _unset_variable(state: State, name: str) -> None:
+    """A local variable of a function further out shows what it hid."""
+    for scope in reversed(state.locals[:-1]):
+        if name in scope and name not in state.locals[-1]:
+            hidden = scope.pop(name)
+            if hidden is None:
+                state.variables.pop(name, None)
+            else:
+                state.variables[name] = hidden
+            return
+    state.exported.discard(name)
+    state.variables[name] = Variable(None)
+    if name == "OPTIND":
+        state.option_inside = 0
+
+
+def _unset_element(shell: Shell, name: str, index: str, at: int) -> int:
+    state = shell.state
+    name = state.target(name)
+    variable = state.get(name)
+    if variable is None or variable.value is None:
+        return 0
+    if variable.readonly:
+        state.shared.say("not-read", f"bash does not unset {name}[{index}]: it is readonly", at)
+        return 1
+    elements = variable.numbered()
+    key: int | str = index.strip("\"'")
+    if index in ("@", "*") and not variable.keyed:
+        elements = {}
+    elif not variable.keyed:
+        try:
+            key = shell.expand.calculated(plain(str(key), at), at)
+        except NotANumber:
+            state.shared.say("not-read", f"unset {name}[{index}] is not read", at)
+            return 1
+        if key < 0:
+            key += max((k for k in elements if isinstance(k, int)), default=-1) + 1
+        if key != 0 and isinstance(variable.value, Traced):
+            return 1
+    left = {k: v for k, v in elements.items() if k != key}
+    state.variables[name] = replace(variable, value=left)
     return 0
+
+
+# Long names of the letters of ``set``; those that change nothing that is read here are empty.
+_LETTERS: Final = {
+    "a": "allexport", "b": "", "e": "errexit", "f": "noglob", "h": "", "k": "keyword", "m": "", "n": "noexec",
+    "p": "privileged", "r": "restricted", "t": "onecmd", "u": "nounset", "v": "", "x": "", "B": "braceexpand",
+    "C": "noclobber", "E": "errtrace", "H": "", "P": "", "T": "functrace",
+}  # fmt: skip
+_OPTIONS_READ: Final = frozenset(("allexport", "errexit", "noglob", "nounset", "errtrace", "functrace", "pipefail", ""))
+_HARMLESS: Final = frozenset(
+    "notify hashall monitor verbose xtrace histexpand physical history emacs vi ignoreeof interactive-comments nolog "
+    "braceexpand".split()
+)
+
+
+def _option(shell: Shell, name: str, on: bool, at: int) -> None:
+    """``set -o NAME`` or ``+o``."""
+    state = shell.state
+    if name == "braceexpand" and not on or (on and name not in _OPTIONS_READ and name not in _HARMLESS):
+        state.shared.say("not-read", f"set {'-' if on else '+'}o {name} is not read", at)
+    state.options = state.options | {name} if on else state.options - {name}
+    state.export_all = "allexport" in state.options
 
 
 def _set(shell: Shell, words: list[Traced], at: int) -> int:
@@ -119,9 +293,19 @@ def _set(shell: Shell, words: list[Traced], at: int) -> int:
         if text[:1] not in ("-", "+"):
             _give_positional(shell.state, words[index:])
             return 0
-        if "a" in text[1:]:
-            shell.state.export_all = text[0] == "-"
-        index += 2 if text.endswith("o") else 1  # set -euo pipefail
+        on = text[0] == "-"
+        for letter in text[1:]:
+            if letter == "o":
+                index += 1
+                if index < len(words):
+                    _option(shell, words[index].text, on, at)
+                else:
+                    shell.write(None)
+            else:
+                _option(shell, _LETTERS.get(letter, letter), on, at)
+        index += 1
+    if len(words) == 1:
+        shell.write(None)
     return 0
 
 
@@ -131,8 +315,13 @@ def _give_positional(state: State, words: Sequence[Traced]) -> None:
 
 
 def _shift(shell: Shell, words: list[Traced], at: int) -> int:
-    count = int(words[1].text) if len(words) > 1 and words[1].text.isdigit() else 1
     state = shell.state
+    text = words[1].text if len(words) > 1 else "1"
+    if not re.fullmatch(r"\+?\d+", text):
+        if not (len(words) > 1 and words[1].known):
+            state.shared.say("not-read", f"shift {shell.rendered_all(words[1:])} is not read", at)
+        return 1
+    count = int(text)
     if count > len(state.positional):
         return 1
     state.positional = state.positional[count:]
@@ -140,138 +329,62 @@ def _shift(shell: Shell, words: list[Traced], at: int) -> int:
     return 0
 
 
-def _read(shell: Shell, words: list[Traced], at: int) -> int | None:
-    """``read -r A B`` and ``read -a ARRAY``, from known input."""
-    names: list[str] = []
-    raw = False
-    array = ""
-    index = 1
-    while index < len(words):
-        text = words[index].text
-        if text.startswith("-") and len(text) > 1:
-            raw |= "r" in text
-            if text[-1] in "adnNptu" and index + 1 < len(words):
-                index += 1
-                array = words[index].text if text[-1] == "a" else array
-                if text[-1] == "d" and words[index].text not in ("", "\n"):
-                    shell.state.shared.say("not-read", f"read -d {words[index].text} is not read", at)
-                if text[-1] == "d" and words[index].text == "" and shell.stdin.text is not None:
-                    whole = shell.stdin.text
-                    shell.stdin.text = Traced()
-                    for word in words[index + 1 :]:
-                        shell.state.set(word.text, whole[: len(whole.text.rstrip("\n"))], at)
-                    return 1
-        else:
-            names.append(text)
-        index += 1
-    if shell.stdin.text is None:
-        for name in [*names, *([array] if array else [])] or ["REPLY"]:
-            shell.state.set(name, shell.state.shared.hole(Hole("command", f"${name}", at, (name,))), at)
-        return None
-    line = shell.stdin.line()
-    value = line if line is not None else Traced()
-    ended = not value.text.endswith("\n")
-    value = value[: len(value.text.rstrip("\n"))]
-    if not raw and "\\" in value.text:
-        keep = [i for i, char in enumerate(value.text) if char != "\\" or value.text[i - 1 : i] == "\\"]
-        value = Traced("".join(value.text[i] for i in keep), tuple(value.at[i] for i in keep))
-    if array:
-        shell.state.set(array, dict(enumerate(shell.expand.split(value))), at)
-    elif not names:
-        shell.state.set("REPLY", value, at)
-    else:
-        pieces = shell.expand.split(value, len(names))
-        for index, name in enumerate(names):
-            shell.state.set(name, pieces[index] if index < len(pieces) else Traced(), at)
-    return int(line is None or ended)
-
-
-def _mapfile(shell: Shell, words: list[Traced], at: int) -> int:
-    name = words[-1].text if len(words) > 1 and not words[-1].text.startswith("-") else "MAPFILE"
-    if any(word.text in ("-d", "-n", "-s", "-O") for word in words):
-        shell.state.shared.say("not-read", f"{words[0].text} with {words[1].text} is not read", at)
-    if shell.stdin.text is None:
-        shell.state.set(name, {0: shell.state.shared.hole(Hole("command", f"${{{name}[@]}}", at, (name,)))}, at)
-        return 0
-    strip = any(word.text.startswith("-") and "t" in word.text for word in words[1:])
-    lines: dict[int | str, Traced] = {}
-    while (line := shell.stdin.line()) is not None:
-        lines[len(lines)] = line[: len(line.text.rstrip("\n"))] if strip else line
-    shell.state.set(name, lines, at)
-    return 0
-
-
 def _let(shell: Shell, words: list[Traced], at: int) -> int | None:
     value = 0
     for word in words[1:]:
         try:
-            value = evaluate(word.text, shell.expand)
+            value = shell.expand.calculated(word, at)
+        except Wrong as wrong:
+            shell.state.shared.say("not-read", f"bash does not do {word.text[:60]}: {wrong}", at)
+            return 1
         except NotANumber:
             return None
     return int(value == 0)
 
 
-def _getopts(shell: Shell, words: list[Traced], at: int) -> int:
-    """Options among the positional parameters, one each time."""
-    state = shell.state
-    arguments = list(words[3:]) or state.positional
-    letters = words[1].text.removeprefix(":") if len(words) > 1 else ""
-    index = _optind(state)
-    inside = state.option_inside
-    name = words[2].text if len(words) > 2 else "OPT"
-    if index > len(arguments) or (not inside and (arguments[index - 1].text in ("-", "--"))):
-        if index <= len(arguments) and arguments[index - 1].text == "--":
-            index += 1
-        state.set("OPTIND", plain(str(index)), at)
-        state.set(name, plain("?"), at)
-        return 1
-    word = arguments[index - 1]
-    if not inside and not word.text.startswith("-"):
-        state.set(name, plain("?"), at)
-        return 1
-    inside = inside or 1
-    letter = word.text[inside]
-    state.variables["OPTARG"] = Variable(None)
-    where = letters.find(letter)
-    if where < 0 or letter == ":":
-        state.set(name, plain("?"), at)
-        if words[1].text.startswith(":"):
-            state.set("OPTARG", plain(letter), at)
-    elif letters[where + 1 : where + 2] == ":":
-        value = word[inside + 1 :]
-        if not value:
-            index += 1
-            value = arguments[index - 1] if index <= len(arguments) else Traced()
-        state.set(name, plain(letter), at)
-        state.set("OPTARG", value, at)
-        inside = len(word)
-    else:
-        state.set(name, plain(letter), at)
-    inside += 1
-    if inside >= len(word):
-        index, inside = index + 1, 0
-    state.option_inside = inside
-    state.set("OPTIND", plain(str(index)), at)
-    return 0
-
-
-def _optind(state: State) -> int:
-    variable = state.get("OPTIND")
-    value = variable.scalar() if variable else None
-    return int(value.text) if value is not None and value.text.isdigit() and int(value.text) > 0 else 1
-
-
 # ---------------------------------------------------------------- control
 
 
-def _leave(shell: Shell, words: list[Traced], at: int) -> int:
-    what = words[0].text
-    value: int | None = shell.state.status if what in ("exit", "return") else 1
+def _leave(shell: Shell, words: list[Traced], at: int) -> int | None:
+    what, state = words[0].text, shell.state
+    if what == "return" and not state.returns:
+        return 2  # bash complains, and goes on
+    if what in ("break", "continue"):
+        if not state.loops:
+            return 0
+        count = int(words[1].text) if len(words) > 1 and words[1].text.isdigit() else 1
+        if len(words) > 1 and not words[1].text.isdigit():
+            state.shared.say("not-read", f"{shell.rendered_all(words)} is not read", at)
+        raise Leave("break" if count == 0 else what, max(1, min(count, state.loops)))
+    value: int | None = state.status
     if len(words) > 1:
-        value = int(words[1].text) if re.fullmatch(r"-?\d+", words[1].text) else None
+        value = int(words[1].text) & 0xFF if re.fullmatch(r"-?\d+", words[1].text) else 2 if words[1].known else None
     if what == "exit":
-        shell.state.shared.exits.append((at, value))
+        state.shared.exits.append((at, value))
     raise Leave(what, value)
+
+
+def _trap(shell: Shell, words: list[Traced], at: int) -> int:
+    """``trap 'commands' EXIT``: what is run when the shell ends or a command fails is read there."""
+    state = shell.state
+    rest = words[1:]
+    if rest and rest[0].text == "--":
+        rest = rest[1:]
+    if not rest or rest[0].text in ("-p", "-l", "-P"):
+        shell.write(None)
+        return 0
+    body: Traced | None = rest[0] if len(rest) > 1 else None
+    names = rest[1:] if len(rest) > 1 else rest
+    for word in names:
+        name = {"0": "EXIT"}.get(word.text, word.text.upper().removeprefix("SIG"))
+        if body is None or body.text == "-":
+            state.traps.pop(name, None)
+            continue
+        state.traps[name] = body
+        if name in ("DEBUG", "RETURN") and body:
+            state.shared.say("not-read", f"what `trap` has for {name} is not read", at)
+    shell.record(words, state, at)
+    return 0
 
 
 def _eval(shell: Shell, words: list[Traced], at: int) -> int | None:
@@ -292,6 +405,7 @@ def _source(shell: Shell, words: list[Traced], at: int) -> int | None:
     if len(words) > 2:
         state.positional = list(words[2:])
     state.variables["BASH_SOURCE"] = Variable({0: words[1]})
+    state.returns += 1
     try:
         return shell.called().program(text)
     except Leave as leave:
@@ -299,6 +413,7 @@ def _source(shell: Shell, words: list[Traced], at: int) -> int | None:
             raise
         return leave.value
     finally:
+        state.returns -= 1
         if len(words) > 2:
             state.positional = before[0]
         if before[1] is not None:
@@ -310,7 +425,13 @@ def _exec(shell: Shell, words: list[Traced], at: int) -> int | None:
         words = [words[0], *words[3 if words[1].text == "-a" else 2 :]]
     if len(words) < 2:
         return 0
-    shell.run(words[1:], (), at)
+    rest = words[1:]
+    program = plain("exec", at)  # what has the name of a builtin is a program of that name here
+    if rest[0].text in _OF_BASH and rest[0].text not in ("echo", "printf", "true", "false", "test", "[", "pwd", "kill"):
+        shell.record([program, *rest], shell.state, at)
+    else:
+        shell.run(rest, (), at, functions=False)
+    shell.state.traps.pop("EXIT", None)
     raise Leave("exit", 0)
 
 
@@ -319,12 +440,38 @@ def _command(shell: Shell, words: list[Traced], at: int) -> int | None:
         return 0
     if words[1].text in ("-v", "-V"):
         if words[2:] and (words[2].text in _OF_BASH or words[2].text in shell.state.functions):
-            shell.write(words[2] + plain("\n"))
+            shell.write(words[2] + plain("\n") if words[1].text == "-v" else None)
             return 0
         shell.write(None)
         return None
-    rest = words[2:] if words[1].text == "-p" else words[1:]
-    return shell.run(rest, (), at)
+    rest = words[2:] if words[1].text in ("-p", "--") else words[1:]
+    return shell.run(rest, (), at, functions=False)
+
+
+_SHOPT_READ: Final = frozenset("extglob lastpipe inherit_errexit".split())
+_SHOPT_MATTERS: Final = frozenset(
+    "compat31 compat32 compat40 compat41 compat42 compat43 compat44 execfail expand_aliases localvar_inherit "
+    "localvar_unset nocasematch xpg_echo assoc_expand_once array_expand_once".split()
+)
+
+
+def _shopt(shell: Shell, words: list[Traced], at: int) -> int | None:
+    state = shell.state
+    options = "".join(word.text[1:] for word in words[1:] if word.text.startswith("-"))
+    names = [word for word in words[1:] if not word.text.startswith("-")]
+    if "s" not in options and "u" not in options:
+        shell.write(None)
+        return None
+    for word in names:
+        name, on = word.text, "s" in options
+        if "o" in options:
+            _option(shell, name, on, at)
+            continue
+        matters = not word.known or (on and name in _SHOPT_MATTERS) or (not on and name in ("patsub_replacement",))
+        if matters:
+            state.shared.say("not-read", f"shopt {shell.rendered_all(words[1:])} is not read", at)
+        state.options = state.options | {name} if on else state.options - {name}
+    return 0
 
 
 def _nothing(shell: Shell, words: list[Traced], at: int) -> int:
@@ -337,6 +484,8 @@ def _false(shell: Shell, words: list[Traced], at: int) -> int:
 
 def _of_process(shell: Shell, words: list[Traced], at: int) -> int:
     """It changes nothing that is read here, but the processes that follow: told among the programs."""
+    if len(words) < 2 or words[-1].text.startswith("-"):
+        shell.write(None)
     shell.record(words, shell.state, at)
     return 0
 
@@ -355,15 +504,40 @@ def _test(shell: Shell, words: list[Traced], at: int) -> int | None:
     return None if value is None else int(not value)
 
 
-_NO_EFFECT: Final = ": true alias bind disown enable help history jobs kill shopt sleep times unalias wait".split()
+def _printing(shell: Shell, words: list[Traced], at: int) -> int:
+    shell.write(None)
+    return 0
+
+
+def _of_jobs(shell: Shell, words: list[Traced], at: int) -> int | None:
+    return None if shell.asked or len(words) > 1 and words[1].text == "-0" else 0
+
+
+def _alias(shell: Shell, words: list[Traced], at: int) -> int:
+    """Without ``shopt -s expand_aliases``, which is told, a script's aliases have no effect."""
+    if len(words) < 2:
+        shell.write(None)
+    return 0
+
+
+def _enable(shell: Shell, words: list[Traced], at: int) -> int:
+    if len(words) > 1:
+        shell.state.shared.say("not-read", f"{shell.rendered_all(words)} is not read", at)
+    return _printing(shell, words, at)
+
+
+_NO_EFFECT: Final = ": true disown unalias sleep".split()
 _OF_BASH: Final[dict[str, Builtin]] = {
     **dict.fromkeys(_NO_EFFECT, _nothing),
-    **dict.fromkeys(("trap", "ulimit", "umask"), _of_process),
+    **dict.fromkeys(("ulimit", "umask"), _of_process),
+    **dict.fromkeys(("bind", "help", "history", "jobs", "times"), _printing),
+    **dict.fromkeys(("kill", "wait"), _of_jobs),
+    "alias": _alias, "enable": _enable, "trap": _trap, "shopt": _shopt,
     "false": _false, "hash": _unknown, "type": _unknown, "[": _test, "test": _test,
     "break": _leave, "continue": _leave, "exit": _leave, "return": _leave,
     "builtin": _command, "command": _command, "eval": _eval, "exec": _exec, "source": _source, ".": _source,
-    "getopts": _getopts, "let": _let, "mapfile": _mapfile, "read": _read, "readarray": _mapfile, "set": _set,
-    "shift": _shift, "unset": _unset,
+    "getopts": reading.getopts, "let": _let, "mapfile": reading.mapfile, "read": reading.read,
+    "readarray": reading.mapfile, "set": _set, "shift": _shift, "unset": _unset,
     "cd": utilities.cd, "popd": utilities.cd, "pushd": utilities.cd, "pwd": utilities.pwd, "echo": utilities.echo,
     "printf": utilities.printf,
 }  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from bridge_args.script import pattern
-from bridge_args.script.arithmetic import NotANumber
+from bridge_args.script.arithmetic import NotANumber, Wrong
 from bridge_args.script.expand import Expander
 from bridge_args.script.state import State
 from bridge_args.script.syntax import ShellWord
@@ -156,6 +156,8 @@ def numbers(op: str, left: Traced, right: Traced, state: State, expander: Expand
         if expander:
             try:
                 values.append(expander.number_in_condition(word))
+            except Wrong:
+                return False
             except NotANumber:
                 return None
         elif re.fullmatch(r"[-+]?\d+", text):
@@ -167,8 +169,8 @@ def numbers(op: str, left: Traced, right: Traced, state: State, expander: Expand
     return _NUMBERS[op](values[0], values[1])
 
 
-def texts(op: str, left: Traced, right: list[tuple[str, bool]], state: State) -> bool | None:
-    """``=`` and its kind; ``right`` as a pattern, with "was it quoted?"."""
+def texts(op: str, left: Traced, right: list[tuple[str, bool]], state: State, extended: bool = False) -> bool | None:
+    """``=`` and its kind; ``right`` as a pattern, with "was it quoted?", which ``@(a|b)`` may be when ``extended``."""
     made = Traced("".join(text for text, _ in right), tuple(-1 for text, _ in right for _ in text))
     if left.text == made.text and all(hole.variable for hole in state.shared.holes_in(left.text)) and op in "==!=":
         if all(quoted for _, quoted in right) or left.known:
@@ -181,7 +183,7 @@ def texts(op: str, left: Traced, right: list[tuple[str, bool]], state: State) ->
         other = "".join(text for text, _ in right)
         return left.text < other if op == "<" else left.text > other
     state.shared.work(len(left) * sum(len(text) + 1 for text, _ in right), -1)
-    fits = pattern.matches(right, left.text)
+    fits = pattern.matches(right, left.text, extended)
     return negated(fits) if op == "!=" else fits
 
 
@@ -207,7 +209,7 @@ def extended(expression: tuple[object, ...], expander: Expander) -> bool | None:
             if op == "=~":
                 return _search(left_text, expander.pattern(second), expander)
             if op in _TEXTS:
-                return texts(op, left_text, expander.pattern(second), state)
+                return texts(op, left_text, expander.pattern(second), state, extended=True)
     return None
 
 

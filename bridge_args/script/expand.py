@@ -7,16 +7,18 @@ patterns stay as they are written: which files there are is not known.
 from __future__ import annotations
 
 import re
+import typing
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from bridge_args.script import pattern
-from bridge_args.script.arithmetic import NotANumber, evaluate
-from bridge_args.script.state import MAX_WORDS, Hole, LimitReached, State
+from bridge_args.script.arithmetic import NotANumber, Wrong, evaluate
+from bridge_args.script.state import MAX_WORDS, Hole, Leave, LimitReached, Refused, State, in_letters
 from bridge_args.script.syntax import (
     Arithmetic,
+    Bytes,
     Literal,
     Parameter,
     Part,
@@ -36,9 +38,12 @@ class Run:
     splits: bool = False
 
 
+_Home = typing.Literal["word", "assigned", "plain"]  # where in a word ~ is looked for
 _Items = list[list[Run]]  # between two of them bash begins a new word, as between the elements of "${A[@]}"
 _DEFAULT_IFS: Final = " \t\n"
 _NAME: Final = re.compile(r"[A-Za-z_]\w*$")
+_HOME: Final = re.compile(r"~[^/:]*")
+_LOOKS_ASSIGNED: Final = re.compile(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=")
 
 
 @lru_cache(maxsize=64)
@@ -60,15 +65,16 @@ class Expander:
         self.state = state
         self.capture = capture
         self.unset_is_zero = False  # in a condition
+        self._joining = False  # is what is expanded one text, as in an assignment?
 
     # What is asked for --------------------------------------------------------------------------------------------
 
-    def words(self, words: Iterable[ShellWord]) -> list[Traced]:
+    def words(self, words: Iterable[ShellWord], elements: bool = False) -> list[Traced]:
         """As the words of a command, or the elements of an array."""
         made: list[Traced] = []
         for word in words:
             for one in pattern.braces(word):
-                items = self._items(self._with_home(one).parts)
+                items = self._items(self._with_home(one, "plain" if elements else "word").parts)
                 self.state.shared.work(sum(len(run.text) for item in items for run in item), word.at)
                 for field in self._split(items):
                     self._note_pattern(field, word)
@@ -77,28 +83,56 @@ class Expander:
                 raise LimitReached(f"more than {MAX_WORDS} words", word.at)
         return made
 
-    def text(self, word: ShellWord) -> Traced:
+    def text(self, word: ShellWord, assigned: bool = False) -> Traced:
         """As one text, as in an assignment: nothing is split."""
-        items = self._items(self._with_home(word, assigned=True).parts)
-        text = joined((joined(run.text for run in item) for item in items), " ")
+        home = self._with_home(word, "assigned" if assigned else "plain")
+        text = joined((joined(run.text for run in item) for item in self._one_text(home)), " ")
         self.state.shared.work(len(text), word.at)
         return text
 
     def pattern(self, word: ShellWord) -> list[tuple[str, bool]]:
         """As a pattern, with "was it quoted?" for each piece."""
-        return [(run.text.text, run.quoted) for item in self._items(word.parts) for run in item]
+        made: list[tuple[str, bool]] = []
+        for index, item in enumerate(self._one_text(self._with_home(word, "plain"))):
+            made += [(" ", True)] if index else []
+            made += [(run.text.text, run.quoted) for run in item]
+        return made
+
+    def _one_text(self, word: ShellWord) -> _Items:
+        before, self._joining = self._joining, True
+        try:
+            return self._items(word.parts)
+        finally:
+            self._joining = before
 
     def number(self, word: ShellWord) -> int:
         """As an arithmetic expression; raises NotANumber."""
-        return evaluate(self.text(word).text, self)
+        return self.calculated(self.text(word), word.at)
 
-    def number_in_condition(self, text: Traced) -> int:
+    def calculated(self, text: Traced, at: int) -> int:
+        """The value of an expression; what has none that reading tells is said. Raises NotANumber."""
+        try:
+            return evaluate(text.text, self)
+        except Refused as refused:
+            raise Wrong(f"{refused.name} is readonly") from refused
+        except NotANumber as problem:
+            if not problem.names and not isinstance(problem, Wrong) and text.known:
+                message = f"{text.text[:60].strip()} is not read: no arithmetic that is understood"
+                self.state.shared.say("not-read", message, at)
+            raise
+
+    def number_in_condition(self, text: Traced, at: int = -1) -> int:
         """The same where a variable nobody sets counts as unset; raises NotANumber."""
         self.unset_is_zero = True
         try:
-            return evaluate(self.state.taken_as_unset(text).text, self)
+            return self.calculated(self.state.taken_as_unset(text), at)
         finally:
             self.unset_is_zero = False
+
+    def mistake(self, what: str, at: int) -> Leave:
+        """bash complains and drops the rest of the line; a text behind it that was read already is not run either."""
+        self.state.shared.say("not-read", f"bash stops here and drops the rest of the line: {what}", at)
+        return Leave("line", 1)
 
     # Pieces -------------------------------------------------------------------------------------------------------
 
@@ -124,6 +158,11 @@ class Expander:
             case Arithmetic():
                 return self._runs([self._arithmetic(part)], part.quoted)
             case Process():
+                before = self.state.status
+                self.capture(Substitution(part.body, part.written, part.at))  # it may start something
+                self.state.status = before
+                return self._runs([self.state.shared.hole(Hole("command", part.written, part.at))], True)
+            case Bytes():
                 return self._runs([self.state.shared.hole(Hole("command", part.written, part.at))], True)
         raise AssertionError(part)
 
@@ -134,54 +173,66 @@ class Expander:
     def _arithmetic(self, part: Arithmetic) -> Traced:
         try:
             return plain(str(self.number(part.expression)), part.at)
+        except Wrong as wrong:
+            raise self.mistake(f"{part.written[:60]}: {wrong}", part.at) from wrong
         except NotANumber as problem:
             return self._unknown(part.written, part.at, problem.names)
 
     def _unknown(self, written: str, at: int, names: Sequence[str]) -> Traced:
         return self.state.shared.hole(Hole("expression", written, at, tuple(names)))
 
-    def _with_home(self, word: ShellWord, assigned: bool = False) -> ShellWord:
-        """``~/x``; in an assignment also behind a colon."""
-        first = word.parts[0] if word.parts else None
-        if not isinstance(first, Literal) or first.quoted or "~" not in first.text.text:
+    def _with_home(self, word: ShellWord, kind: _Home) -> ShellWord:
+        """``~`` at the beginning, in an assignment behind ``:``, in a word that looks like one also behind ``=``."""
+        if not any(isinstance(part, Literal) and not part.quoted and "~" in part.text.text for part in word.parts):
             return word
-        text = first.text
-        begins = re.match(r"~(?=/|:|$)" if assigned else r"~(?=/|$)", text.text)
-        if not begins or (len(text) == 1 and len(word.parts) > 1):
-            return word
-        known = self.state.get("HOME")
-        value = known.scalar() if known else None
-        home = value if value is not None else self.state.shared.hole(Hole("variable", "~", word.at, ("HOME",), "HOME"))
-        rest = (Literal(text[1:]),) if len(text) > 1 else ()
-        return ShellWord((Literal(home, True), *rest, *word.parts[1:]), word.at, word.written)
+        first = word.parts[0]
+        equals = -1
+        if kind == "word" and isinstance(first, Literal) and not first.quoted:
+            match = _LOOKS_ASSIGNED.match(first.text.text)
+            equals = match.end() if match else -1
+        assigned = kind == "assigned" or equals > 0
+        parts: list[Part] = []
+        for index, part in enumerate(word.parts):
+            if not isinstance(part, Literal) or part.quoted:
+                parts.append(part)
+                continue
+            text, done = part.text, 0
+            for match in _HOME.finditer(text.text):
+                start, end = match.span()
+                begins = index == 0 and start in (0, equals) or (assigned and text.text[start - 1 : start] == ":")
+                ends = index + 1 == len(word.parts) if end == len(text) else text.text[end] == "/" or assigned
+                value = self._home(match.group(), text.at[start]) if begins and ends else None
+                if value is not None:
+                    parts += [Literal(text[done:start]), Literal(value, True)]
+                    done = end
+            parts.append(Literal(text[done:]))
+        kept = tuple(part for part in parts if not isinstance(part, Literal) or part.quoted or part.text)
+        return ShellWord(kept, word.at, word.written)
 
-    def split(self, text: Traced, most: int = 0) -> list[Traced]:
-        """Text split as ``read`` splits a line; of ``most`` pieces the last one is the whole rest."""
-        separators = self._ifs()
-        if most == 1:
-            blanks = "".join(char for char in separators if char.isspace())
-            start = len(text) - len(text.text.lstrip(blanks)) if blanks else 0
-            return [text[start : len(text.text.rstrip(blanks)) if blanks else len(text)]]
-        pieces = [joined(run.text for run in field) for field in self._split([[Run(text, splits=True)]])]
-        if most and len(pieces) > most:
-            begin = pieces[most - 1].at[0] if pieces[most - 1] else -1
-            index = text.at.index(begin) if begin in text.at else 0
-            if text.at.count(begin) != 1:
-                index = _nth_start(text.text, separators, most - 1)
-            blanks = "".join(char for char in separators if char.isspace())
-            return [*pieces[: most - 1], text[index : len(text.text.rstrip(blanks))]]
-        return pieces
+    def _home(self, written: str, at: int) -> Traced | None:
+        """What ``~``, ``~+`` and ``~-`` stand for; None for what stays as it is."""
+        name = {"~": "HOME", "~+": "PWD", "~-": "OLDPWD"}.get(written)
+        if name is None:
+            message = (
+                f"{written} is kept as it is written: bash puts the folder of that user in its place, if there is one"
+            )
+            self.state.shared.say("not-read", message, at, "write the folder out")
+            return None
+        known = self.state.get(name)
+        value = known.scalar() if known else None
+        return value if value is not None else self.state.unset_hole(name, f"${name}", at)
 
     # Splitting ----------------------------------------------------------------------------------------------------
 
-    def _ifs(self) -> str:
+    def separators(self) -> str:
+        """``$IFS``"""
         variable = self.state.get("IFS")
         value = variable.scalar() if variable else None
         return _DEFAULT_IFS if value is None else value.text
 
     def _split(self, items: _Items) -> _Items:
         """Words; a word of nothing but an empty expansion is none."""
-        separators = self._ifs()
+        separators = self.separators()
         made: _Items = []
         for item in items:
             current: list[Run] = []
@@ -226,18 +277,29 @@ class Expander:
             return self._default(part, values, many)
         if values is None:
             return self._runs([self._unset(part)], part.quoted)
+        if not values and not many:
+            self._must_be_set(part)
         if part.op == ":":
             values = self._slice(part, values, many)
         elif part.op:
             values = [self._changed(part, value) for value in values]
         if not many:
             return self._runs(values or [Traced()], part.quoted)
-        if part.quoted and "*" in (part.name, part.index):
-            return self._runs([joined(values, self._ifs()[:1])], True)
+        return self._many(part, values)
+
+    def _many(self, part: Parameter, values: list[Traced]) -> _Items:
+        if "*" in (part.name, part.index) and (part.quoted or self._joining):
+            return self._runs([joined(values, self.separators()[:1])], part.quoted)
         return self._runs(values, part.quoted)
 
+    def _must_be_set(self, part: Parameter) -> None:
+        if "nounset" in self.state.options and part.index is None:
+            message = f"bash ends the script here: {part.name} has no value, and `set -u` wants one"
+            self.state.shared.say("not-read", message, part.at)
+            raise Leave("exit", 1)
+
     def _values(self, part: Parameter) -> tuple[list[Traced] | None, bool]:
-        """The values of a parameter, and whether it may have many; None: nobody sets it."""
+        """The values of a parameter, and whether it may have many; None: nobody sets it, []: it is unset."""
         state, name, at = self.state, part.name, part.at
         if name in ("@", "*"):
             return (list(state.positional), True) if not part.length else ([plain("x")] * len(state.positional), True)
@@ -247,7 +309,7 @@ class Expander:
                 return [state.name], False
             if number <= len(state.positional):
                 return [state.positional[number - 1]], False
-            return (None if state.may_have_positional else [Traced()]), False
+            return (None if state.may_have_positional else []), False
         if name == "#":
             return [plain(str(len(state.positional)), at)], False
         if name == "?":
@@ -263,32 +325,34 @@ class Expander:
         if variable is None:
             if name == "IFS":
                 return [plain(_DEFAULT_IFS, at)], False
+            if name == "OPTIND":
+                return [plain("1", at)], False
             return None, False
         if isinstance(part.index, ShellWord):
             return self._element(part, part.index), False
         value = variable.scalar()
-        return ([Traced()] if value is None else [value]), False
+        return ([] if value is None else [value]), False
 
     def _element(self, part: Parameter, index: ShellWord) -> list[Traced]:
         variable = self.state.get(part.name)
         assert variable
-        if variable.value is None:
-            return [Traced()]
         if variable.keyed and not isinstance(variable.value, Traced):
             key = self.text(index)
             if not key.known:
                 return [self._unknown(part.written, part.at, self.state.shared.names_in(key.text))]
-            return [variable.value.get(key.text, Traced())]
+            value = (variable.value or {}).get(key.text)
+            return [] if value is None else [value]
         try:
             number = self.number(index)
+        except Wrong as wrong:
+            raise self.mistake(f"{part.written[:60]}: {wrong}", part.at) from wrong
         except NotANumber as problem:
             return [self._unknown(part.written, part.at, problem.names)]
-        if isinstance(variable.value, Traced):
-            return [variable.value if number == 0 else Traced()]
+        elements = variable.numbered()
         if number < 0:
-            last = max((key for key in variable.value if isinstance(key, int)), default=-1)
-            number += last + 1
-        return [variable.value.get(number, Traced())]
+            number += max((key for key in elements if isinstance(key, int)), default=-1) + 1
+        value = elements.get(number)
+        return [] if value is None else [value]
 
     def _unset(self, part: Parameter) -> Traced:
         """Nobody sets it: it stays as it is written."""
@@ -317,38 +381,57 @@ class Expander:
                 [self._unknown(part.written, part.at, self.state.shared.names_in(text.text))], part.quoted
             )
         if operator == "+":
-            return self._items(argument.parts, splits=not part.quoted) if there else self._runs([Traced()], part.quoted)
+            return self._argument(part, argument) if there else self._runs([Traced()], part.quoted)
         if there and values is None:
             return self._runs([self.state.unset_hole(part.name, f"${{{part.name}}}", part.at)], part.quoted)
-        if there or operator == "?":
-            if not there:
-                said = self.text(argument).text
-                hole = self.state.shared.hole(
-                    Hole(
-                        "variable", f"${{{part.name}}}", part.at, (part.name,), part.name, required=said or "is not set"
-                    )
-                )
-                return self._runs([hole], part.quoted)
-            if many and part.quoted and "*" in (part.name, part.index):
-                return self._runs([joined(values or [], self._ifs()[:1])], True)
-            return self._runs(values or [], part.quoted)
+        if there:
+            return self._many(part, values or []) if many else self._runs(values or [], part.quoted)
+        if operator == "?":
+            return self._runs([self._missing(part, values, self.text(argument).text)], part.quoted)
         if operator == "=":
-            text = self.text(argument)
-            if _NAME.match(part.name):
-                self.state.set(part.name, text, part.at)
-            return self._runs([text], part.quoted)
+            return self._runs([self._assigned(part, argument)], part.quoted)
+        return self._argument(part, argument)
+
+    def _argument(self, part: Parameter, argument: ShellWord) -> _Items:
+        if not part.quoted:
+            argument = self._with_home(argument, "plain")
         return self._items(argument.parts, splits=not part.quoted)
+
+    def _missing(self, part: Parameter, values: list[Traced] | None, said: str) -> Traced:
+        """``${NAME:?said}`` of a variable without a value."""
+        if values is None:
+            required = said or "is not set"
+            written = f"${{{part.name}}}"
+            return self.state.shared.hole(
+                Hole("variable", written, part.at, (part.name,), part.name, required=required)
+            )
+        message = f"bash ends the script here: {part.name} has no value: {said or 'it must be given'}"
+        self.state.shared.say("not-read", message, part.at)
+        raise Leave("exit", 127)
+
+    def _assigned(self, part: Parameter, argument: ShellWord) -> Traced:
+        """``${NAME:=argument}``"""
+        text = self.text(argument)
+        if not _NAME.match(part.name) or part.index in ("@", "*"):
+            return self._unknown(part.written, part.at, ())
+        try:
+            if isinstance(part.index, ShellWord):
+                return self._unknown(part.written, part.at, ())
+            self.state.set(part.name, text, part.at)
+        except Refused as refused:
+            raise self.mistake(f"{refused.name} is readonly", part.at) from refused
+        variable = self.state.get(part.name)
+        return (variable.scalar() if variable else None) or text
 
     def _is_there(self, part: Parameter, values: list[Traced] | None, many: bool) -> bool | None:
         """Is the parameter set, and with a colon not empty? None when that cannot be told."""
         colon = part.op.startswith(":")
         if values is None:
             return self.state.always_set(part.name)
-        if many and not values:
+        if not values:
             return False
-        variable = self.state.get(part.name)
         if not colon:
-            return variable is None or variable.value is not None
+            return True
         text = joined(values, " " if many else "")
         if any(not is_hole(char) for char in text.text):
             return True
@@ -359,21 +442,39 @@ class Expander:
         try:
             start = self.number(part.argument)
             size = None if part.second is None else self.number(part.second)
+        except Wrong as wrong:
+            raise self.mistake(f"{part.written[:60]}: {wrong}", part.at) from wrong
         except NotANumber as problem:
             return [self._unknown(part.written, part.at, problem.names)]
         if many:
-            if part.name in ("@", "*"):
-                values = [self.state.name, *values]
-            start = max(start + len(values), 0) if start < 0 else start
-            return values[start:] if size is None else values[start : start + max(size, 0)]
+            return self._slice_of_many(part, values, start, size)
         text = values[0] if values else Traced()
         if not text.known:
             return [self._unknown(part.written, part.at, self.state.shared.names_in(text.text))]
         start = start + len(text) if start < 0 else start
-        if start < 0:
+        if not values or start < 0 or start > len(text):
             return [Traced()]
         end = len(text) if size is None else (start + size if size >= 0 else len(text) + size)
-        return [text[start : max(end, start)]]
+        if end < start:
+            raise self.mistake(f"{part.written}: the length is less than 0", part.at)
+        return [text[start:end]]
+
+    def _slice_of_many(self, part: Parameter, values: list[Traced], start: int, size: int | None) -> list[Traced]:
+        """Positional parameters begin with ``$0``; of an array the first number is an index."""
+        variable = self.state.get(part.name)
+        if part.name in ("@", "*"):
+            numbered = dict(enumerate([self.state.name, *values]))
+            start = start + len(numbered) if start < 0 else start
+        elif variable is not None and variable.keyed:
+            return [self._unknown(part.written, part.at, ())]
+        else:
+            elements = variable.numbered() if variable else {}
+            numbered = {key: value for key, value in elements.items() if isinstance(key, int)}
+            start = start + max(numbered, default=-1) + 1 if start < 0 else start
+        if size is not None and size < 0:
+            raise self.mistake(f"{part.written}: the length is less than 0", part.at)
+        found = [value for key, value in numbered.items() if key >= start] if start >= 0 else []
+        return found if size is None else found[:size]
 
     def _changed(self, part: Parameter, value: Traced) -> Traced:
         """``#``, ``%``, ``/``, ``^`` and their doubles, on one value."""
@@ -387,15 +488,20 @@ class Expander:
             made = self.pattern(part.argument)
             by = self.text(part.second) if part.second else Traced()
             known = value.known and all(not is_hole(char) for text, _ in made for char in text)
+            extended = "extglob" in self.state.options
             if known and "&" not in by.text:
                 self.state.shared.work(len(value) * sum(len(text) + 1 for text, _ in made), part.at)
                 if part.op[0] == "/":
-                    result = pattern.replaced(made, by, value, part.op)
+                    result = pattern.replaced(made, by, value, part.op, extended)
                 else:
-                    result = pattern.without(made, value, part.op)
+                    result = pattern.without(made, value, part.op, extended)
                 if result is not None:
                     return result
             names = (*names, *self.state.shared.names_in("".join(text for text, _ in made)))
+        if part.op == "@" and value.known and part.argument is not None:
+            result = _transformed(value, part.argument.literal or "")
+            if result is not None:
+                return result
         return self._unknown(part.written, part.at, names)
 
     def _indirect(self, part: Parameter) -> _Items:
@@ -406,6 +512,11 @@ class Expander:
                 keys = [0]
             return self._runs([plain(str(key), part.at) for key in keys], part.quoted)
         direct = Parameter(part.name, part.written, part.at, True, index=part.index)
+        if part.op == "@" and not (part.argument and part.argument.parts):  # ${!prefix@}: all names that begin so
+            return self._runs([self._unknown(part.written, part.at, ())], part.quoted)
+        variable = self.state.variables.get(part.name)
+        if variable is not None and variable.reference and part.index is None:
+            return self._runs([plain(self.state.target(part.name), part.at)], part.quoted)
         values, _ = self._values(direct)
         name = values[0].text if values else ""
         if part.op == "" and part.argument is None and _NAME.match(name):
@@ -427,12 +538,12 @@ class Expander:
                 raise NotANumber((name,))
             self.state.shared.assumed.setdefault(name, -1)
             return 0
-        if variable.value is None:
-            return 0
-        if isinstance(variable.value, Traced):
-            value = variable.value if not index else Traced()
-        else:
-            value = variable.value.get(index or 0, Traced())
+        if variable.keyed:
+            raise NotANumber()
+        elements = variable.numbered()
+        if index is not None and index < 0:
+            index += max((key for key in elements if isinstance(key, int)), default=-1) + 1
+        value = elements.get(index or 0, Traced())
         if self.unset_is_zero:
             value = self.state.taken_as_unset(value)
         if not value.known:
@@ -448,18 +559,21 @@ class Expander:
             self.state.set(name, text, -1)
             return
         before = self.state.get(name)
-        old = before.value if before else None
-        elements = dict(old) if old is not None and not isinstance(old, Traced) else {}
-        self.state.set(name, {**elements, index: text}, -1)
+        if before is not None and before.keyed:
+            raise NotANumber()
+        self.state.set(name, {**(before.numbered() if before else {}), index: text}, -1)
 
 
-def _nth_start(text: str, separators: str, number: int) -> int:
-    """Where the word of that number starts, counting from 0."""
-    index = 0
-    for _ in range(number + 1):
-        while index < len(text) and text[index] in separators:
-            index += 1
-        start = index
-        while index < len(text) and text[index] not in separators:
-            index += 1
-    return start
+def _transformed(value: Traced, letter: str) -> Traced | None:
+    """``${NAME@letter}``; None for what is not read."""
+    if letter in ("U", "L"):
+        return in_letters(value, letter.lower())
+    if letter == "u":
+        return in_letters(value[:1], "u") + value[1:]
+    if letter == "Q" and value.text.isprintable():
+        quote = plain("'", value.first)
+        pieces: list[Traced] = [quote]
+        for index, char in enumerate(value.text):
+            pieces.append(plain("'\\''", value.at[index]) if char == "'" else value[index : index + 1])
+        return joined([*pieces, quote])
+    return None

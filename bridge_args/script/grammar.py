@@ -1,4 +1,4 @@
-"""bash's grammar: text -> ``syntax.Sequence``. A recursive descent that reads one complete command after the other.
+"""bash's grammar: text -> ``syntax.Program``. A recursive descent that reads one complete command after the other.
 
 Two sorts of things are read apart from each other, as bash does: words with what is inside them (``Words``), and the
 commands and structures made of them (``Parser``). Facts: bash(1), sections SHELL GRAMMAR, QUOTING and EXPANSION.
@@ -27,18 +27,18 @@ _RESERVED: Final = re.compile(
 
 
 @lru_cache(maxsize=256)
-def read(source: Traced) -> tuple[s.Sequence, SyntaxProblem | None]:
+def read(source: Traced) -> tuple[s.Program, SyntaxProblem | None]:
     """The commands of a script, and what stopped the reading; bash too runs what stands before a mistake."""
     parser = Parser(source)
-    items: list[s.AndOr] = []
+    lines: list[s.Sequence] = []
     try:
         while True:
             parser.newlines()
             if parser.end:
-                return s.Sequence(tuple(items)), None
-            items += parser.line()
+                return s.Program(tuple(lines)), None
+            lines.append(s.Sequence(tuple(parser.line())))
     except SyntaxProblem as problem:
-        return s.Sequence(tuple(items)), problem
+        return s.Program(tuple(lines)), problem
 
 
 class Parser(Words):
@@ -85,10 +85,7 @@ class Parser(Words):
         quoted = any(isinstance(part, s.Literal) and part.quoted for part in redirect.target.parts)
         lines: list[Traced] = []
         while not self.end:
-            end = self.text.find("\n", self.i)
-            end = len(self.text) if end < 0 else end + 1
-            line = self.source[self.i : end]
-            self.i = end
+            line = self._heredoc_line(joins=not quoted)
             if redirect.op == "<<-":
                 line = line[len(line) - len(line.text.lstrip("\t")) :]
             if line.text.rstrip("\n") == delimiter:
@@ -99,6 +96,18 @@ class Parser(Words):
             redirect.body = s.ShellWord((s.Literal(body, True),), self.place(), body.text)
         else:
             redirect.body = Words(body, self.depth + 1).text_word(heredoc=True)
+
+    def _heredoc_line(self, joins: bool) -> Traced:
+        """Up to the next newline; one behind a backslash ``joins`` the lines, before the end is looked for."""
+        line = Traced()
+        while True:
+            end = self.text.find("\n", self.i) + 1 or len(self.text)
+            piece = self.source[self.i : end]
+            self.i = end
+            body = piece.text.rstrip("\n")
+            if not joins or self.end or (len(body) - len(body.rstrip("\\"))) % 2 == 0:
+                return line + piece
+            line += piece[: len(body) - 1]
 
     def reserved(self) -> str:
         match = _RESERVED.match(self.text, self.i)
@@ -363,7 +372,7 @@ class Parser(Words):
         return lambda written, to: s.Subshell(at, body, written=written, redirects=to)
 
     def _function(self, word: str) -> s.Command:
-        at = self.place()
+        at, start = self.place(), self.i
         if word:
             self.i += len(word)
             self.blanks()
@@ -377,7 +386,8 @@ class Parser(Words):
             name = match.group(1)
             self.i = match.end()
         self.newlines()
-        return s.Function(at, name, self.command())
+        body = self.command()
+        return s.Function(at, name, body, source=self.source[start : self.i])
 
     # [[ ]] --------------------------------------------------------------------------------------------------------
 
@@ -534,7 +544,7 @@ class Parser(Words):
     def _array(self) -> s.Array:
         start = self.i
         self.i += 1
-        items: list[tuple[s.ShellWord | None, s.ShellWord]] = []
+        items: list[s.Item] = []
         while True:
             self.newlines()
             if self.end:
@@ -544,13 +554,17 @@ class Parser(Words):
                 return s.Array(tuple(items))
             if self.char() in "(|&;<>" and not self.starts("<("):
                 raise self.problem(f"`{self.char()}` in an array")
-            key: s.ShellWord | None = None
-            if self.char() == "[":
-                begin = self.i
-                found = self._subscript()
-                if isinstance(found, s.ShellWord) and self.char() == "=":
-                    self.i += 1
-                    key = found
-                else:
-                    self.i = begin
-            items.append((key, self.word()))
+            items.append(self._item())
+
+    def _item(self) -> s.Item:
+        """One element of an array."""
+        begin = self.i
+        if self.char() == "[":
+            found = self._subscript()
+            append = self.starts("+=")
+            if isinstance(found, s.ShellWord) and (append or self.char() == "="):
+                self.i += 2 if append else 1
+                empty = self.end or self.char() in META
+                return s.Item(s.ShellWord((), self.place()) if empty else self.word(), found, append)
+            self.i = begin
+        return s.Item(self.word())

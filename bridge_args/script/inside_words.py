@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from bridge_args.script import escapes
 from bridge_args.script import syntax as s
-from bridge_args.script.traced import Traced, plain
+from bridge_args.script.traced import Traced
 
 if TYPE_CHECKING:
     from bridge_args.script.grammar import Parser
@@ -19,8 +20,6 @@ NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLAIN: Final = re.compile(r"[^\s|&;()<>\\'\"$`]+|[^\S \t\n]+")
 _NOT_SPECIAL: Final = re.compile(r"[^\"\\$`]+")  # in double quotes
 _OPERATORS: Final = re.compile(r":[-=?+]|##|%%|//|/#|/%|\^\^|,,|[-=?+#%/^,@:]")
-_ANSI: Final = re.compile(r"\\(?:([abeEfnrtv\\'\"?])|x([0-9a-fA-F]{1,2})|([0-7]{1,3})|u([0-9a-fA-F]{1,4})|c(.))")
-_ANSI_LETTERS: Final = dict(zip("abeEfnrtv\\'\"?", "\a\b\x1b\x1b\f\n\r\t\v\\'\"?", strict=True))
 
 
 class SyntaxProblem(Exception):
@@ -158,26 +157,18 @@ class Words:
     def _ansi_quoted(self, parts: list[s.Part]) -> None:
         start = self.i
         self.i += 2
-        text = Traced()
+        begin = self.i
         while self.char() != "'":
             if self.end:
                 raise self.problem("a quote that is not closed", start)
-            match = _ANSI.match(self.text, self.i)
-            if match:
-                letter, hexa, octal, unicode, control = match.groups()
-                if letter:
-                    made = _ANSI_LETTERS[letter]
-                elif control:
-                    made = chr(ord(control.upper()) ^ 64)
-                else:
-                    made = chr(int(hexa or unicode or octal, 8 if octal else 16))
-                text += plain(made, self.place())
-                self.i = match.end()
-            else:
-                text += self.source[self.i : self.i + 1]
-                self.i += 1
+            self.i += 2 if self.char() == "\\" else 1
+        inside = self.source[begin : self.i]
         self.i += 1
-        parts.append(s.Literal(text, True))
+        text = escapes.read(inside, escapes.QUOTED)
+        if text is None:
+            parts.append(s.Bytes(self.text[start : self.i], self.place(start)))
+        else:
+            parts.append(s.Literal(text[: text.text.index("\0")] if "\0" in text.text else text, True))
 
     def text_word(self, heredoc: bool = False) -> s.ShellWord:
         """All of the text as between double quotes: a here-document, or an arithmetic expression."""
@@ -262,11 +253,11 @@ class Words:
     def _process(self) -> s.Process:
         start = self.i
         inner = self.parser(self.source, self.depth + 1, start + 2)
-        inner.sequence(lambda: inner.char() == ")")
+        body = inner.sequence(lambda: inner.char() == ")")
         if inner.end:
             raise self.problem("`<(` without its closing parenthesis", start)
         self.i = inner.i + 1
-        return s.Process(self.text[start : self.i], self.place(start))
+        return s.Process(body, self.text[start : self.i], self.place(start))
 
     def _braced(self, quoted: bool) -> s.Parameter:
         start = self.i

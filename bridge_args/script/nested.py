@@ -174,7 +174,8 @@ def _inside(
     for key, given in shell.state.shared.given.items():
         inner.variables.setdefault(key, Variable(plain(given), exported=True))
     inner.variables["BASH_SOURCE"] = Variable({0: name})
-    inner.functions = {}
+    inner.functions = {name: body for name, body in state.functions.items() if name in state.functions_out}
+    inner.options, inner.traps, inner.loops, inner.returns, inner.status = frozenset(), {}, 0, 0, 0
     inner.locals = []
     inner.positional = list(positional)
     inner.may_have_positional = False
@@ -185,9 +186,10 @@ def _inside(
     called = shell.called()
     reader = Shell(inner, called.output, called.stdin, (*shell.prefix, *before), called.depth)
     try:
-        reader.program(text)
-    except Leave:
-        pass
+        reader.process(lambda: reader.program(text))
+    except Leave:  # an endless loop
+        if not shell.prefix and not before:
+            raise
 
 
 def is_in_container(words: Sequence[Traced]) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
 from bridge_args.script.state import MAX_WORDS, LimitReached
-from bridge_args.script.syntax import Literal, Part, ShellWord
+from bridge_args.script.syntax import Literal, Parameter, Part, ShellWord
 from bridge_args.script.traced import Traced, joined, plain
 
 _CLASSES: Final = {
@@ -19,12 +20,21 @@ _RANGE: Final = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?$")
 _LETTERS: Final = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.(-?\d+))?$")
 
 
+_EXTENDED: Final = re.compile(r"[?*+@!]\(")
 _STAR: Final = None
 _Pieces = list["re.Pattern[str] | None"]  # one character each, or any number of any
 
 
-def _pieces(pattern: list[tuple[str, bool]]) -> _Pieces | None:
-    """A pattern (text with "was it quoted?"); None for one that is not read."""
+def is_extended(pattern: list[tuple[str, bool]]) -> bool:
+    """Is there a ``@(a|b)`` or one of its relatives in it, which ``shopt -s extglob`` allows?"""
+    chars = "".join("x" if quoted and char in "?*+@!(" else char for text, quoted in pattern for char in text)
+    return _EXTENDED.search(chars) is not None
+
+
+def _pieces(pattern: list[tuple[str, bool]], extended: bool = False) -> _Pieces | None:
+    """A pattern (text with "was it quoted?"); None for one that is not read, as extended ones are not."""
+    if extended and is_extended(pattern):
+        return None
     chars = [(char, quoted) for text, quoted in pattern for char in text]
     made: _Pieces = []
     i = 0
@@ -116,16 +126,16 @@ def _bracket(inside: str) -> str:
     return f"[{'^' if negated else ''}{safe}]"
 
 
-def matches(pattern: list[tuple[str, bool]], text: str) -> bool | None:
+def matches(pattern: list[tuple[str, bool]], text: str, extended: bool = False) -> bool | None:
     """Does the pattern fit the whole text? None when that cannot be told."""
-    pieces = _pieces(pattern)
+    pieces = _pieces(pattern, extended)
     ends = None if pieces is None else _ends(pieces, text)
     return None if ends is None else bool(ends) and ends[-1] == len(text)
 
 
-def without(pattern: list[tuple[str, bool]], text: Traced, op: str) -> Traced | None:
+def without(pattern: list[tuple[str, bool]], text: Traced, op: str, extended: bool = False) -> Traced | None:
     """``${NAME#pattern}`` and its relatives ``##``, ``%``, ``%%``."""
-    pieces = _pieces(pattern)
+    pieces = _pieces(pattern, extended)
     if pieces is None:
         return None
     if op[0] == "#":
@@ -139,9 +149,11 @@ def without(pattern: list[tuple[str, bool]], text: Traced, op: str) -> Traced | 
     return text[: len(text) - ends[0 if len(op) == 1 else -1]] if ends else text
 
 
-def replaced(pattern: list[tuple[str, bool]], by: Traced, text: Traced, op: str) -> Traced | None:
+def replaced(
+    pattern: list[tuple[str, bool]], by: Traced, text: Traced, op: str, extended: bool = False
+) -> Traced | None:
     """``${NAME/pattern/by}``: ``//`` all of them, ``/#`` at the beginning, ``/%`` at the end."""
-    pieces = _pieces(pattern)
+    pieces = _pieces(pattern, extended)
     if pieces is None:
         return None
     if not pieces:
@@ -189,7 +201,7 @@ def braces(word: ShellWord) -> list[ShellWord]:
         else:
             atoms.append(part)
     words = _expanded(atoms, word.at)
-    return [_word(made, word) for made in words]
+    return [word] if len(words) == 1 and len(words[0]) == len(atoms) else [_word(made, word) for made in words]
 
 
 _Atoms = list["Traced | Part"]
@@ -260,5 +272,30 @@ def _series(atoms: _Atoms, at: int) -> list[Traced] | None:
 
 
 def _word(atoms: _Atoms, word: ShellWord) -> ShellWord:
-    parts: list[Part] = [Literal(atom) if isinstance(atom, Traced) else atom for atom in atoms]
+    """Braces come before variables: of ``$DATA{1,2}`` bash makes ``$DATA1`` and ``$DATA2``."""
+    parts: list[Part] = []
+    for atom in atoms:
+        last = parts[-1] if parts else None
+        if not isinstance(atom, Traced):
+            parts.append(atom)
+        elif (
+            isinstance(last, Parameter)
+            and not last.quoted
+            and _UNBRACED.match(last.written)
+            and _IN_NAME.match(atom.text)
+        ):
+            parts[-1] = replace(last, name=last.name + atom.text, written=last.written + atom.text)
+        elif isinstance(last, Literal) and not last.quoted:
+            if last.text.text.endswith("$") and _NAME_START.match(atom.text):
+                parts[-1] = Literal(last.text[:-1])
+                parts.append(Parameter(atom.text, f"${atom.text}", last.text.at[-1]))
+            else:
+                parts[-1] = Literal(last.text + atom)
+        else:
+            parts.append(Literal(atom))
     return ShellWord(tuple(parts), word.at, word.written)
+
+
+_UNBRACED: Final = re.compile(r"\$[A-Za-z_]\w*$")
+_IN_NAME: Final = re.compile(r"[A-Za-z0-9_]")
+_NAME_START: Final = re.compile(r"[A-Za-z_]")

@@ -7,16 +7,17 @@ read both ways, one reading after the other. Reading has bounds (``state.MAX_STE
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from bridge_args.findings import Finding
 from bridge_args.script import builtins, conditions, grammar, nested, slurm, syntax_walk
 from bridge_args.script import syntax as s
-from bridge_args.script.arithmetic import NotANumber
+from bridge_args.script.arithmetic import NotANumber, Wrong
 from bridge_args.script.expand import Expander
 from bridge_args.script.files import Files
 from bridge_args.script.started import Started, commands, rendered, why_few
@@ -27,6 +28,7 @@ from bridge_args.script.state import (
     Hole,
     Leave,
     LimitReached,
+    Refused,
     Shared,
     Sources,
     State,
@@ -117,8 +119,9 @@ def _read_once(shared: Shared, text: str, source: str, positional: Sequence[str]
         may_have_positional=not positional,
     )
     state.variables["BASH_SOURCE"] = Variable({0: plain(source)})
+    shell = Shell(state)
     try:
-        Shell(state).program(traced)
+        shell.process(lambda: shell.program(traced))
     except Leave:
         pass
     except LimitReached as limit:
@@ -148,11 +151,11 @@ class Input:
     def __init__(self, text: Traced | None) -> None:
         self.text = text
 
-    def line(self) -> Traced | None:
+    def line(self, ends: str = "\n") -> Traced | None:
         assert self.text is not None
         if not self.text:
             return None
-        end = self.text.text.find("\n") + 1 or len(self.text)
+        end = self.text.text.find(ends) + 1 or len(self.text)
         line, self.text = self.text[:end], self.text[end:]
         return line
 
@@ -178,11 +181,32 @@ class Shell:
         self.comment_at = -1
         self.about = ""
         self.asked = False  # is what follows the condition of a structure?
+        self.captured: int | None = 0  # status of the last command substitution
+        self.unchecked = False  # is what follows followed by && or ||, or a condition? `set -e` does not look there
 
     def inner(self, state: State, output: list[Traced | None] | None, stdin: Input | None = None) -> Shell:
         shell = Shell(state, output, stdin or self.stdin, self.prefix, self.depth)
-        shell.asked = self.asked
+        shell.asked, shell.unchecked = self.asked, self.unchecked
         return shell
+
+    def process(self, body: Callable[[], int | None]) -> int | None:
+        """Everything one process does, up to its end, whatever ends it; then what it has in ``trap ... EXIT``."""
+        try:
+            self.state.status = body()
+        except Leave as leave:
+            if leave.what == "never":
+                raise
+            self.state.status = leave.value if leave.what in ("exit", "return", "line") else 0
+        trap = self.state.traps.pop("EXIT", None)
+        if trap:
+            status = self.state.status
+            try:
+                self.called().program(trap)
+            except Leave as leave:
+                if leave.what == "exit":
+                    return leave.value
+            return status
+        return self.state.status
 
     # Text ---------------------------------------------------------------------------------------------------------
 
@@ -191,8 +215,15 @@ class Shell:
         body, problem = grammar.read(text)
         reading = self.state.shared.reading
         reading.append(text.text)
+        status: int | None = 0
         try:
-            status = self.sequence(body)
+            for line in body.lines:
+                try:
+                    status = self.sequence(line)
+                except Leave as leave:
+                    if leave.what != "line":
+                        raise
+                    self.state.status = status = leave.value
         finally:
             reading.pop()
         if problem:
@@ -203,7 +234,9 @@ class Shell:
     def called(self) -> Shell:
         if self.depth >= MAX_CALLS:
             raise LimitReached(f"more than {MAX_CALLS} calls inside each other", -1)
-        return Shell(self.state, self.output, self.stdin, self.prefix, self.depth + 1)
+        shell = Shell(self.state, self.output, self.stdin, self.prefix, self.depth + 1)
+        shell.asked, shell.unchecked = self.asked, self.unchecked
+        return shell
 
     def write(self, text: Traced | None) -> None:
         if self.output is not None:
@@ -213,22 +246,23 @@ class Shell:
         """What a command substitution prints, without the newlines at its end."""
         output: list[Traced | None] = []
         state = self.state.subshell()
+        if "inherit_errexit" not in state.options:
+            state.options -= {"errexit"}
         shell = self.inner(state, output)
         only = part.body.items[0].first.commands if len(part.body.items) == 1 else ()
         if len(only) == 1 and isinstance(only[0], s.Simple) and not only[0].words and len(only[0].redirects) == 1:
             shell.write(self.files.content(self.expand.text(only[0].redirects[0].target)))  # $(<file)
         else:
-            try:
-                state.status = shell.sequence(part.body)
-            except Leave as leave:
-                state.status = leave.value
-        self.state.status = state.status
+            state.status = shell.process(lambda: shell.sequence(part.body))
+        self.state.status = self.captured = state.status
         known = [text for text in output if text is not None]
         if len(known) < len(output):
             return self.state.shared.hole(Hole("command", part.written, part.at))
         text = joined(known)
         self.state.shared.charge(len(text), part.at)
         text = text[: len(text.text.rstrip("\n"))]
+        if "\0" in text.text:
+            text = joined(text[i : i + 1] for i in range(len(text)) if text.text[i] != "\0")
         if any(hole.kind == "file" for hole in self.state.shared.holes_in(text.text)):
             return self.state.shared.hole(Hole("file", part.written, part.at, path=self.files.known(text)))
         return text
@@ -244,59 +278,109 @@ class Shell:
     def and_or(self, item: s.AndOr) -> int | None:
         if item.background:
             shell = self.inner(self.state.subshell(), self.output)
+            shell.state.loops = 0
             try:
-                shell.and_or(replace(item, background=False))
+                shell.process(lambda: shell.and_or(replace(item, background=False)))
             except Leave:
                 pass
             return 0
-        status = self.pipeline(item.first)
-        for op, pipeline in item.rest:
+        status = self._followed(item.first, bool(item.rest))
+        for index, (op, pipeline) in enumerate(item.rest):
             if status is None:
                 at = _place(pipeline)
                 status = self.choose(at, self.about, ("holds", "does not hold"))
             if (status == 0) == (op == "&&"):
-                status = self.pipeline(pipeline)
+                status = self._followed(pipeline, index + 1 < len(item.rest))
             self.state.status = status
         return status
+
+    def _followed(self, pipeline: s.Pipeline, by_another: bool) -> int | None:
+        if not by_another:
+            return self.pipeline(pipeline)
+        with self._unchecked():
+            return self.pipeline(pipeline)
+
+    @contextmanager
+    def _unchecked(self) -> Iterator[None]:
+        before, self.unchecked = self.unchecked, True
+        try:
+            yield
+        finally:
+            self.unchecked = before
 
     def choose(self, at: int, about: str, ways: tuple[str, ...]) -> int:
         return self.state.choose(at, about, ways)
 
     def pipeline(self, pipeline: s.Pipeline) -> int | None:
-        if len(pipeline.commands) == 1:
-            status = self.command(pipeline.commands[0])
-        else:
-            status = self._piped(pipeline.commands)
-        self.state.status = status
         if pipeline.negated:
-            return None if status is None else int(status == 0)
+            with self._unchecked():
+                status = self._commands(pipeline.commands)
+            status = None if status is None else int(status == 0)
+        else:
+            status = self._commands(pipeline.commands)
+        self.state.status = status
+        return status
+
+    def _commands(self, commands: Sequence[s.Command]) -> int | None:
+        if len(commands) == 1:
+            return self.command(commands[0])
+        return self._checked(self._piped(commands), _place(commands[-1]))
+
+    def _checked(self, status: int | None, at: int) -> int | None:
+        """What `set -e` and `trap ... ERR` do about a command that is known to fail."""
+        state = self.state
+        if not status or self.unchecked:
+            return status
+        state.status = status
+        trap = state.traps.get("ERR")
+        if trap and (not state.locals or "errtrace" in state.options):
+            with self._unchecked():
+                self.called().program(trap)
+            state.status = status
+        if "errexit" in state.options:
+            state.shared.say("not-read", "bash ends the script here: this fails, and `set -e` is on", at)
+            raise Leave("exit", status)
         return status
 
     def _piped(self, commands: Sequence[s.Command]) -> int | None:
         stdin = self.stdin
-        status: int | None = 0
+        statuses: list[int | None] = []
         for index, command in enumerate(commands):
             last = index == len(commands) - 1
+            if last and "lastpipe" in self.state.options:
+                statuses.append(self._last(command, stdin))
+                break
             output: list[Traced | None] | None = self.output if last else []
             shell = self.inner(self.state.subshell(), output, stdin)
-            try:
-                status = shell.command(command)
-            except Leave as leave:
-                status = leave.value
+            shell.state.loops = 0
+            statuses.append(shell.process(partial(shell.command, command)))
             self.about = shell.about
             if not last:
                 assert output is not None
                 known = [text for text in output if text is not None]
                 stdin = Input(joined(known) if len(known) == len(output) else None)
-        return status
+        if "pipefail" in self.state.options:
+            failed = [status for status in statuses if status != 0]
+            return failed[-1] if failed else 0
+        return statuses[-1]
+
+    def _last(self, command: s.Command, stdin: Input) -> int | None:
+        """The last command of a pipeline in this shell itself: `shopt -s lastpipe`."""
+        before, self.stdin = self.stdin, stdin
+        try:
+            return self.command(command)
+        finally:
+            self.stdin = before
 
     # Commands -----------------------------------------------------------------------------------------------------
 
     def command(self, command: s.Command) -> int | None:
         if isinstance(command, s.Simple):
-            return self._simple(command)
+            return self._checked(self._simple(command), command.at)
         with self.redirected(command.redirects):
-            return self._structure(command)
+            status = self._structure(command)
+        checked = isinstance(command, (s.Subshell, s.ArithmeticCommand, s.Condition))
+        return self._checked(status, command.at) if checked else status
 
     def _structure(self, command: s.Command) -> int | None:
         match command:
@@ -314,17 +398,19 @@ class Shell:
                 return self.sequence(command.body)
             case s.Subshell():
                 shell = self.inner(self.state.subshell(), self.output)
-                try:
-                    return shell.sequence(command.body)
-                except Leave as leave:
-                    return leave.value if leave.what == "exit" else 0
+                shell.state.loops = 0
+                return shell.process(lambda: shell.sequence(command.body))
             case s.Function():
-                self.state.functions[command.name] = command.body
+                self.state.functions[command.name] = command
                 return 0
             case s.ArithmeticCommand():
                 self.about = command.written
                 try:
-                    return int(self.expand.number_in_condition(self.expand.text(command.expression)) == 0)
+                    text = self.expand.text(command.expression)
+                    return int(self.expand.number_in_condition(text, command.at) == 0)
+                except Wrong as wrong:
+                    self.state.shared.say("not-read", f"bash does not do {command.written[:60]}: {wrong}", command.at)
+                    return 1
                 except NotANumber:
                     return None
             case s.Condition():
@@ -338,7 +424,8 @@ class Shell:
     def condition(self, body: s.Sequence) -> int | None:
         before, self.asked = self.asked, True
         try:
-            return self.sequence(body)
+            with self._unchecked():
+                return self.sequence(body)
         finally:
             self.asked = before
 
@@ -381,35 +468,56 @@ class Shell:
                 break
             chosen += 1
             while terminator == ";;&" and chosen < len(command.branches):
-                if any(self._fits(subject, self.expand.pattern(w)) for w in command.branches[chosen][0]):
+                if self._fits_any(command, chosen, subject):
                     break
                 chosen += 1
         return status
 
+    def _fits_any(self, command: s.Case, branch: int, subject: Traced) -> bool:
+        fits = [self._fits(subject, self.expand.pattern(word)) for word in command.branches[branch][0]]
+        if None not in fits or True in fits:
+            return True in fits
+        written = " or ".join(word.written for word in command.branches[branch][0])
+        about = f"case {command.subject.written}, {written}"
+        return self.choose(command.branches[branch][0][0].at, about, ("is it", "is not")) == 0
+
     def _fits(self, subject: Traced, made: list[tuple[str, bool]]) -> bool | None:
         if made == [("*", False)]:
             return True
-        return conditions.texts("==", subject, made, self.state)
+        return conditions.texts("==", subject, made, self.state, "extglob" in self.state.options)
 
     def _rounds(self, at: int) -> Iterator[None]:
         """Rounds of a loop, each one step; a round that changes nothing would go on for ever."""
+        state = self.state
         while True:
-            before = (dict(self.state.variables), list(self.state.positional), self.stdin.text)
-            self.state.shared.step(at)
+            before = self._everything()
+            state.shared.step(at)
             yield
-            if before == (self.state.variables, self.state.positional, self.stdin.text):
-                raise Leave("exit", 0)
+            if before == self._everything():
+                raise Leave("never")
+
+    def _everything(self) -> tuple[object, ...]:
+        """What a round of a loop may change."""
+        state = self.state
+        return (
+            dict(state.variables), list(state.positional), self.stdin.text, state.option_inside, dict(state.functions),
+            dict(state.files), state.options, state.status, state.folder, dict(state.traps), len(state.shared.ways),
+        )  # fmt: skip
 
     def _loop_body(self, body: s.Sequence) -> bool:
         """One round; False when the loop is left."""
+        self.state.loops += 1
         try:
             self.state.status = self.sequence(body)
         except Leave as leave:
             if leave.what not in ("break", "continue"):
                 raise
+            self.state.status = 0
             if leave.value and leave.value > 1:
                 raise Leave(leave.what, leave.value - 1) from leave
             return leave.what == "continue"
+        finally:
+            self.state.loops -= 1
         return True
 
     def _for(self, command: s.For) -> int | None:
@@ -420,7 +528,11 @@ class Shell:
         self.state.status = 0
         for word in words:
             self.state.shared.step(command.at)
-            self.state.set(command.name, word, command.at)
+            try:
+                self.state.set(command.name, word, command.at)
+            except Refused as refused:
+                self._refused(refused, command.at)
+                return 1
             if not self._loop_body(command.body):
                 break
         return self.state.status
@@ -436,9 +548,15 @@ class Shell:
                 if not self._loop_body(command.body):
                     break
                 self.expand.number(following)
+        except Wrong as wrong:
+            self.state.shared.say("not-read", f"the loop ends here: {wrong}", command.at)
+            return 1
         except NotANumber as problem:
             self._unknown_rounds(command, problem.names)
         return self.state.status
+
+    def _refused(self, refused: Refused, at: int) -> None:
+        self.state.shared.say("not-read", f"bash does not set {refused.name} here: it is readonly", at)
 
     def _unknown_rounds(self, command: s.ForArithmetic, names: tuple[str, ...]) -> None:
         """How often the loop goes round is not known: its programs are read once, what it sets is unknown."""
@@ -465,6 +583,7 @@ class Shell:
             if (status == 0) == command.until:
                 break
             if not self._loop_body(command.body):
+                result = self.state.status
                 break
             result = self.state.status
             if unknown:
@@ -476,63 +595,92 @@ class Shell:
 
     def _simple(self, command: s.Simple) -> int | None:
         self.state.shared.step(command.at)
+        self.captured = 0
         if not command.words:
-            self.state.status = 0
-            for assignment in command.assignments:
-                self.assign(assignment)
             with self.redirected(command.redirects):
-                return self.state.status
+                self._assign_all(command.assignments)
+            return self.captured
         first = command.words[0]
         if isinstance(first, s.ShellWord) and first.literal in grammar.DECLARING:
-            return builtins.declare(self, first.literal or "", command.words[1:])
-        words = self.expand.words([word for word in command.words if isinstance(word, s.ShellWord)])
-        self._placeholder(command)
+            words = builtins.declared_words(self, command.words)
+        else:
+            words = list(self.expand.words([word for word in command.words if isinstance(word, s.ShellWord)]))
+            self._placeholder(command)
         with self.redirected(command.redirects):
             status = self.run(words, command.assignments, command.at)
         self.comment_at = command.comment_at
         return status
 
-    def run(self, words: list[Traced], assignments: Sequence[s.Assignment], at: int) -> int | None:
-        """A command, once its words are known."""
-        if not words:
-            for assignment in assignments:
-                self.assign(assignment)
-            return self.state.status
-        name = words[0].text
-        known = self.state.functions.get(name)
-        builtin = builtins.BUILTINS.get(name)
-        if known is None and builtin is None:
-            return self._external(words, assignments, at)
-        before = dict(self.state.variables)
+    def _assign_all(self, assignments: Sequence[s.Assignment]) -> None:
+        """A command that only sets variables; when one of them cannot be set, bash drops the rest of the line."""
         for assignment in assignments:
-            self.assign(assignment, exported=True)
+            try:
+                self.assign(assignment)
+            except Refused as refused:
+                raise self.expand.mistake(f"{refused.name} is readonly", assignment.at) from refused
+
+    def run(
+        self,
+        words: Sequence[Traced | builtins.Declared],
+        assignments: Sequence[s.Assignment],
+        at: int,
+        functions: bool = True,
+    ) -> int | None:
+        """A command, once its words are known; ``functions``: may it be one?"""
+        texts = [word for word in words if isinstance(word, Traced)]
+        if not texts:
+            self._assign_all(assignments)
+            return self.captured
+        name = texts[0].text
+        known = self.state.functions.get(name) if functions else None
+        builtin = builtins.BUILTINS.get(name)
+        declaring = name in grammar.DECLARING
+        if known is None and builtin is None and not declaring:
+            return self._external(texts, assignments, at)
+        before = dict(self.state.variables)
+        refused: list[str] = []
+        for assignment in assignments:
+            try:
+                self.assign(assignment, exported=True)
+            except Refused as problem:
+                self._refused(problem, assignment.at)
+                refused.append(assignment.name)
         try:
             if known is not None:
-                return self.call(known, words)
+                return self.call(known, texts)
+            self.about = self.rendered_all(texts)
+            if declaring:
+                return builtins.declare(self, words, at)
             assert builtin
-            self.about = self.rendered_all(words)
-            return builtin(self, words, at)
+            return builtin(self, texts, at)
+        except Refused as problem:
+            self._refused(problem, at)
+            return 1
         finally:
             for assignment in assignments:
+                if assignment.name in refused:
+                    continue
                 if assignment.name in before:
                     self.state.variables[assignment.name] = before[assignment.name]
                 else:
                     self.state.variables.pop(assignment.name, None)
 
-    def call(self, body: s.Command, words: list[Traced]) -> int | None:
+    def call(self, function: s.Function, words: Sequence[Traced]) -> int | None:
         """A function."""
         state = self.state
-        before = (state.positional, state.may_have_positional)
-        state.positional, state.may_have_positional = list(words[1:]), False
+        before = (state.positional, state.may_have_positional, state.loops)
+        state.positional, state.may_have_positional, state.loops = list(words[1:]), False, 0
         state.locals.append({})
+        state.returns += 1
         try:
-            return self.called().command(body)
+            return self.called().command(function.body)
         except Leave as leave:
             if leave.what != "return":
                 raise
             return leave.value
         finally:
-            state.positional, state.may_have_positional = before
+            state.positional, state.may_have_positional, state.loops = before
+            state.returns -= 1
             for name, variable in state.locals.pop().items():
                 if variable is None:
                     state.variables.pop(name, None)
@@ -549,7 +697,11 @@ class Shell:
             state = self.state.subshell()
             shell = self.inner(state, self.output)
             for assignment in assignments:
-                shell.assign(assignment, exported=True)
+                try:
+                    shell.assign(assignment, exported=True)
+                except Refused as refused:
+                    self._refused(refused, assignment.at)
+                    continue
                 if isinstance(assignment.value, s.ShellWord):
                     value = state.variables[assignment.name].scalar() or Traced()
                     prefix.append(plain(f"{assignment.name}=", assignment.at) + value)
@@ -591,23 +743,41 @@ class Shell:
         name, at = assignment.name, assignment.at
         before = self.state.get(name)
         if isinstance(assignment.value, s.Array):
-            self.state.set(name, self._array(assignment, before), at, exported=exported)
+            if assignment.index is not None:
+                raise self.expand.mistake(f"{name}[...] cannot be a list", at)
+            self.state.set(name, self.array(assignment, before), at, exported=exported)
             return
-        value = self.expand.text(assignment.value)
+        value = self.expand.text(assignment.value, assigned=True)
         if before is None and not value.known:
             value = self._without_itself(name, value, at)
-        if before and before.integer:
-            try:
-                value = plain(str(self.expand.number(assignment.value)), value.first)
-            except NotANumber:
-                value = self.state.shared.hole(Hole("expression", assignment.value.written, at))
-        old = before.value if before else None
-        if assignment.index is not None or (old is not None and not isinstance(old, Traced)):
+        if assignment.index is not None:
+            if before and before.integer:
+                value = self._number(value, assignment.value.written, at)
             self._element(assignment, value, before)
             return
-        if assignment.append:
+        self.give(name, value, assignment.append, at, exported)
+
+    def give(self, name: str, value: Traced, append: bool, at: int, exported: bool | None = None) -> None:
+        """``NAME=value`` or ``NAME+=value``."""
+        before = self.state.get(name)
+        if before is not None and before.integer:
+            value = self._number(value, rendered(value, self.state.shared), at)
+        if append:
             value = self._appended(name, before, value, at)
-        self.state.set(name, value, at, exported=exported)
+        if before is not None and isinstance(before.value, dict):
+            key: int | str = "0" if before.keyed else 0
+            self.state.set(name, {**before.value, key: value}, at, exported=exported)
+        else:
+            self.state.set(name, value, at, exported=exported)
+
+    def _number(self, value: Traced, written: str, at: int) -> Traced:
+        """The value of a variable that holds whole numbers (``declare -i``)."""
+        try:
+            return plain(str(self.expand.calculated(value, at)), value.first)
+        except Wrong as wrong:
+            raise self.expand.mistake(f"{value.text[:60]}: {wrong}", at) from wrong
+        except NotANumber:
+            return self.state.shared.hole(Hole("expression", written, at))
 
     def _without_itself(self, name: str, value: Traced, at: int) -> Traced:
         """``ARGS="$ARGS --more"`` where nobody sets ARGS before: the list starts empty, as with ``+=``."""
@@ -624,44 +794,62 @@ class Shell:
             # What the environment holds comes first; a variable nobody sets is taken as empty, and named.
             self.state.shared.assumed.setdefault(name, at)
             return value
-        old = before.scalar() or Traced()
-        if before.integer and old.known and value.known:
-            return plain(str(int(old.text or "0") + int(value.text or "0")), value.first)
-        return old + value
+        return self._sum(before, before.scalar() or Traced(), value)
 
-    def _array(self, assignment: s.Assignment, before: Variable | None) -> Mapping[int | str, Traced]:
+    def _sum(self, variable: Variable | None, old: Traced, value: Traced) -> Traced:
+        """``+=``: a number is added, a text put behind."""
+        if variable is None or not variable.integer:
+            return old + value
+        if not old.known or not value.known:
+            return self.state.shared.hole(
+                Hole(
+                    "expression",
+                    f"{rendered(old, self.state.shared)} + {rendered(value, self.state.shared)}",
+                    value.first,
+                )
+            )
+        return plain(str(self.expand.calculated(old + plain("+") + value, value.first)), value.first)
+
+    def array(self, assignment: s.Assignment, before: Variable | None) -> Mapping[int | str, Traced]:
         assert isinstance(assignment.value, s.Array)
         made: dict[int | str, Traced] = {}
         keyed = before is not None and before.keyed
-        if assignment.append and before is not None and before.value is not None:
-            made = {0: before.value} if isinstance(before.value, Traced) else dict(before.value)
+        if assignment.append and before is not None:
+            made = before.numbered()
         following = max((key for key in made if isinstance(key, int)), default=-1) + 1
-        for key, word in assignment.value.items:
-            if key is None:
-                for value in self.expand.words([word]):
-                    made[following] = value
+        if keyed and any(item.key is None for item in assignment.value.items):
+            message = f"{assignment.name}=(...) without [key]= is not read: bash takes the words for keys and values"
+            self.state.shared.say("not-read", message, assignment.at)
+        for item in assignment.value.items:
+            if item.key is None:
+                for value in self.expand.words([item.word], elements=True):
+                    made[following] = (
+                        self._number(value, value.text, assignment.at) if before and before.integer else value
+                    )
                     following += 1
-            elif keyed:
-                made[self.expand.text(key).text] = self.expand.text(word)
+                continue
+            key: int | str
+            if keyed:
+                key = self.expand.text(item.key).text
             else:
                 try:
-                    following = self.expand.number(key)
+                    key = self.expand.number(item.key)
                 except NotANumber:
-                    self.state.shared.say("not-read", f"the index {key.written} is not known", assignment.at, _DECIDE)
+                    message = f"the index {item.key.written} is not known"
+                    self.state.shared.say("not-read", message, assignment.at, _DECIDE)
                     continue
-                made[following] = self.expand.text(word)
-                following += 1
+                key += max((key for key in made if isinstance(key, int)), default=-1) + 1 if key < 0 else 0
+                following = key + 1
+            value = self.expand.text(item.word, assigned=True)
+            if before and before.integer:
+                value = self._number(value, item.word.written, assignment.at)
+            made[key] = self._sum(before, made.get(key, Traced()), value) if item.append else value
         return made
 
     def _element(self, assignment: s.Assignment, value: Traced, before: Variable | None) -> None:
         """``NAME[index]=value``; without an index, element 0 of what is an array already."""
         keyed = before is not None and before.keyed
-        old = before.value if before else None
-        elements: dict[int | str, Traced] = {}
-        if isinstance(old, Traced):
-            elements = {0: old}
-        elif old is not None:
-            elements = dict(old)
+        elements = before.numbered() if before else {}
         index: int | str = "0" if keyed else 0
         if assignment.index is not None:
             if keyed:
@@ -675,8 +863,10 @@ class Shell:
                     return
         if isinstance(index, int) and index < 0:
             index += max((key for key in elements if isinstance(key, int)), default=-1) + 1
+            if index < 0:
+                raise self.expand.mistake(f"{assignment.name} has no such element", assignment.at)
         if assignment.append:
-            value = elements.get(index, Traced()) + value
+            value = self._sum(before, elements.get(index, Traced()), value)
         self.state.set(assignment.name, {**elements, index: value}, assignment.at)
 
     # Redirections -------------------------------------------------------------------------------------------------
@@ -703,6 +893,10 @@ class Shell:
 
     def _redirect(self, redirect: s.Redirect, targets: list[tuple[Traced, bool]]) -> None:
         op, fd = redirect.op, redirect.fd
+        only = redirect.target.parts[0] if len(redirect.target.parts) == 1 else None
+        if op == "<" and fd in ("", "0") and isinstance(only, s.Process) and only.written.startswith("<"):
+            self.stdin = Input(self._of_process(only))
+            return
         if op in ("<<", "<<-") and fd in ("", "0"):
             self.stdin = Input(self.expand.text(redirect.body) if redirect.body else Traced())
             return
@@ -721,6 +915,15 @@ class Shell:
                 targets.clear()
         elif op == ">&" and fd in ("", "1") and target.text != "1":
             self.output = []  # to standard error, or closed
+
+    def _of_process(self, part: s.Process) -> Traced | None:
+        """What the commands of ``< <(commands)`` print; None when that is not known."""
+        output: list[Traced | None] = []
+        shell = self.inner(self.state.subshell(), output)
+        shell.state.loops = 0
+        shell.process(lambda: shell.sequence(part.body))
+        known = [text for text in output if text is not None]
+        return joined(known) if len(known) == len(output) else None
 
     # Text for people ----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from bridge_args.findings import Finding
-from bridge_args.script.syntax import Command
+from bridge_args.script.syntax import Function
 from bridge_args.script.traced import FIRST_HOLE, LAST_HOLE, Traced, is_hole, plain
 from bridge_args.words import Place
 
@@ -34,8 +34,20 @@ class LimitReached(Exception):
         self.at = at
 
 
+class Refused(Exception):
+    """bash refuses to set the variable ``name``: it is readonly."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
 class Leave(Exception):
-    """``exit``, ``return``, ``break`` and ``continue``: what is left, and with which status or how many loops."""
+    """What is left, and with which status or how many loops.
+
+    ``exit``, ``return``, ``break`` and ``continue``; ``line``: after a mistake bash drops the rest of the line it has
+    read; ``never``: an endless loop, behind which nothing is reached.
+    """
 
     def __init__(self, what: str, value: int | None = 0) -> None:
         super().__init__(what)
@@ -77,6 +89,9 @@ class Variable:
     exported: bool = False
     keyed: bool = False  # declare -A
     integer: bool = False  # declare -i
+    readonly: bool = False
+    letters: str = ""  # declare -u, -l, -c: the letter
+    reference: bool = False  # declare -n: the value is the name of another variable
 
     def scalar(self) -> Traced | None:
         """What ``$NAME`` is: of an array, element 0."""
@@ -90,6 +105,12 @@ class Variable:
         if isinstance(self.value, Traced):
             return [self.value]
         return list(self.value.values())
+
+    def numbered(self) -> dict[int | str, Traced]:
+        """The elements of an array by their indices; a scalar is its element 0."""
+        if self.value is None or isinstance(self.value, Traced):
+            return {} if self.value is None else {0: self.value}
+        return dict(self.value)
 
 
 class Sources:
@@ -225,13 +246,21 @@ class Found:
     sbatch: tuple[str, ...] = ()
 
 
+# bash answers these itself, whatever a script sets them to, and sets these in a way of its own.
+_OF_BASH: Final = frozenset(
+    "BASHPID BASH_ARGV0 BASH_COMMAND BASH_SUBSHELL DIRSTACK EPOCHREALTIME EPOCHSECONDS FUNCNAME GROUPS HISTCMD LINENO "
+    "PIPESTATUS RANDOM SECONDS SRANDOM _".split()
+)
+_NEVER_SET: Final = frozenset("BASHOPTS BASH_VERSINFO EUID PPID SHELLOPTS UID".split())
+
+
 @dataclass(slots=True)
 class State:
     """One shell: the script, or a subshell of it."""
 
     shared: Shared
     variables: dict[str, Variable] = field(default_factory=dict)
-    functions: dict[str, Command] = field(default_factory=dict)
+    functions: dict[str, Function] = field(default_factory=dict)
     files: dict[str, Traced | None] = field(default_factory=dict)  # written by the script; None: not known what
     positional: list[Traced] = field(default_factory=list)
     name: Traced = field(default_factory=Traced)  # $0
@@ -245,6 +274,11 @@ class State:
     exported: set[str] = field(default_factory=set)  # names exported before they had a value
     export_all: bool = False  # set -a
     option_inside: int = 0  # of getopts: the next letter inside a word
+    options: frozenset[str] = frozenset()  # of ``set`` and ``shopt``, by their long names
+    traps: dict[str, Traced] = field(default_factory=dict)  # of this shell: EXIT, ERR, ...
+    loops: int = 0  # how many ``break`` may leave
+    returns: int = 0  # functions and sourced files that ``return`` may leave
+    functions_out: frozenset[str] = frozenset()  # export -f
 
     def subshell(self) -> State:
         return replace(
@@ -254,18 +288,48 @@ class State:
             positional=list(self.positional),
             exported=set(self.exported),
             locals=[dict(scope) for scope in self.locals],
+            traps={name: body for name, body in self.traps.items() if not body},  # what is ignored stays ignored
         )
 
     # Variables ----------------------------------------------------------------------------------------------------
 
+    def target(self, name: str) -> str:
+        """The variable that is meant: a reference (``declare -n``) stands for another one."""
+        for _ in range(10):
+            variable = self.variables.get(name)
+            if variable is None or not variable.reference or not isinstance(variable.value, Traced):
+                return name
+            name = variable.value.text
+            if "[" in name or not name.isidentifier():
+                raise LimitReached(f"a reference to {name}", variable.value.first)
+        raise LimitReached(f"references that go round in a circle ({name})", -1)
+
     def get(self, name: str) -> Variable | None:
         """A variable; None when neither the script nor ``--set`` says anything about it."""
-        return self.variables.get(name)
+        variable = self.variables.get(name)
+        if variable is not None and variable.reference:
+            return self.variables.get(self.target(name))
+        return variable
 
     def set(
         self, name: str, value: Traced | Mapping[int | str, Traced], at: int, *, exported: bool | None = None
     ) -> None:
+        """Gives a variable its value.
+
+        Raises:
+            Refused: when it is readonly.
+        """
         before = self.variables.get(name)
+        if before is not None and before.reference:
+            if before.value is None:  # its first value says what it refers to
+                self.variables[name] = replace(before, value=value)
+                return
+            name = self.target(name)
+            before = self.variables.get(name)
+        if (before is not None and before.readonly) or name in _NEVER_SET:
+            raise Refused(name)
+        if name in _OF_BASH:
+            return
         if isinstance(value, Traced):
             value = self._settle(name, value, at)
             self.shared.charge(len(value), at)
@@ -276,12 +340,23 @@ class State:
             if len(value) > MAX_WORDS:
                 raise LimitReached(f"an array of more than {MAX_WORDS} elements", at)
         keep = (before.exported if before else False) or name in self.exported or self.export_all
-        self.variables[name] = Variable(
-            value,
-            keep if exported is None else exported,
-            before.keyed if before else False,
-            before.integer if before else False,
-        )
+        keep = keep if exported is None else exported
+        if name == "OPTIND":
+            self.option_inside = 0
+        if before is None:
+            self.variables[name] = Variable(value, keep)
+            return
+        if before.letters:
+            value = self._in_letters(before, value)
+        self.variables[name] = replace(before, value=value, exported=keep)
+
+    def _in_letters(
+        self, before: Variable, value: Traced | Mapping[int | str, Traced]
+    ) -> Traced | Mapping[int | str, Traced]:
+        if isinstance(value, Traced):
+            return in_letters(value, before.letters)
+        old = before.value if isinstance(before.value, dict) else {}
+        return {key: one if old.get(key) is one else in_letters(one, before.letters) for key, one in value.items()}
 
     def _settle(self, name: str, value: Traced, at: int) -> Traced:
         """An unknown value takes the one given by ``--set``; else it can be asked for by this name."""
@@ -349,3 +424,12 @@ class State:
         shared = self.shared
         shared.ways.setdefault((at, about), ways)
         return shared.choices.setdefault((at, about), 0)
+
+
+def in_letters(value: Traced, letters: str) -> Traced:
+    """All in capitals (``u``), none (``l``), or the first one only (``c``)."""
+    text = value.text
+    made = text.upper() if letters == "u" else text.lower()
+    if letters == "c":
+        made = text[:1].upper() + text[1:].lower()
+    return Traced(made, value.at) if len(made) == len(text) else value

@@ -56,11 +56,20 @@ class Arithmetic:
 class Process:
     """``<(commands)``: a file name only bash can make."""
 
+    body: Sequence
     written: str
     at: int
 
 
-Part: TypeAlias = "Literal | Parameter | Substitution | Arithmetic | Process"
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """``$'\\377'``: bytes that are no text."""
+
+    written: str
+    at: int
+
+
+Part: TypeAlias = "Literal | Parameter | Substitution | Arithmetic | Process | Bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +92,19 @@ class ShellWord:
 
 
 @dataclass(frozen=True, slots=True)
+class Item:
+    """``word``, ``[key]=word`` or ``[key]+=word``"""
+
+    word: ShellWord
+    key: ShellWord | None = None
+    append: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Array:
     """``(a b [key]=c)``"""
 
-    items: tuple[tuple[ShellWord | None, ShellWord], ...]
+    items: tuple[Item, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +156,13 @@ class AndOr:
 @dataclass(frozen=True, slots=True)
 class Sequence:
     items: tuple[AndOr, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A whole text, as bash reads it: each line with all that belongs to it is read, then run."""
+
+    lines: tuple[Sequence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +220,7 @@ class Subshell(Compound):
 class Function(Compound):
     name: str
     body: Command
+    source: Traced = field(default_factory=Traced, kw_only=True)  # all of it
 
 
 @dataclass(frozen=True, slots=True)

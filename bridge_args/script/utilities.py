@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from bridge_args.script import escapes
 from bridge_args.script.arithmetic import NotANumber, evaluate
 from bridge_args.script.state import MAX_WORDS, Hole, Variable
 from bridge_args.script.traced import FIRST_HOLE, Traced, is_hole, joined, plain
@@ -24,44 +25,27 @@ if TYPE_CHECKING:
 
 def echo(shell: Shell, words: list[Traced], at: int) -> int:
     rest = words[1:]
-    newline, escapes = True, False
+    newline, unescape = True, False
     while rest and re.fullmatch(r"-[neE]+", rest[0].text):
         newline &= "n" not in rest[0].text
-        escapes = ("e" in rest[0].text) or (escapes and "E" not in rest[0].text)
+        for letter in rest[0].text[1:]:
+            unescape = letter == "e" if letter != "n" else unescape
         rest = rest[1:]
-    text = joined(rest, " ")
-    if escapes:
-        text = _unescaped(text)
-    shell.write(text + plain("\n", at) if newline else text)
+    text: Traced | None = joined(rest, " ")
+    assert text is not None
+    if unescape:
+        try:
+            text = escapes.read(text, escapes.ECHO)
+        except escapes.Ended as ended:
+            text, newline = ended.text, False
+    shell.write(None if text is None else text + plain("\n", at) if newline else text)
     return 0
 
 
-_ESCAPES: Final = {"n": "\n", "t": "\t", "\\": "\\", "a": "\a", "b": "\b", "r": "\r", "e": "\x1b", '"': '"', "v": "\v"}
+_FORMAT: Final = re.compile(r"%(?:%|([-0 +#]*)(\d*)((?:\.\d*)?)([sdiuxXofeEgGbc]))")
 
 
-def _unescaped(text: Traced) -> Traced:
-    made: list[Traced] = []
-    i = 0
-    while i < len(text):
-        if text.text[i] == "\\" and text.text[i + 1 : i + 2] in _ESCAPES and i + 1 < len(text):
-            made.append(plain(_ESCAPES[text.text[i + 1]], text.at[i]))
-            i += 2
-        elif match := re.compile(r"\\(?:0([0-7]{1,3})|([0-7]{1,3})|x([0-9a-fA-F]{1,2}))").match(text.text, i):
-            octal = match.group(1) or match.group(2)
-            made.append(plain(chr(int(octal, 8) if octal else int(match.group(3), 16)), text.at[i]))
-            i = match.end()
-        else:
-            end = text.text.find("\\", i + 1)
-            end = len(text) if end < 0 else end
-            made.append(text[i:end])
-            i = end
-    return joined(made)
-
-
-_FORMAT: Final = re.compile(r"%(?:%|([-0 +#]*)(\d*)((?:\.\d+)?)([sdiuxXofgebc]))")
-
-
-def printf(shell: Shell, words: list[Traced], at: int) -> int:
+def printf(shell: Shell, words: list[Traced], at: int) -> int | None:
     rest = words[1:]
     name = ""
     if rest and rest[0].text == "-v" and len(rest) > 1:
@@ -69,69 +53,128 @@ def printf(shell: Shell, words: list[Traced], at: int) -> int:
         rest = rest[2:]
     if rest and rest[0].text == "--":
         rest = rest[1:]
-    text = _formatted(rest[0], rest[1:]) if rest else Traced()
-    if name:
-        value = shell.state.shared.hole(Hole("command", shell.rendered_all(words), at)) if text is None else text
-        shell.state.set(name, value, at)
-    else:
-        shell.write(text)
-    return 0
-
-
-def _formatted(form: Traced, arguments: list[Traced]) -> Traced | None:
-    made = Traced()
-    rest = list(arguments)
-    rounds = 0
-    while True:
-        rounds += 1
-        used = False
-        done = 0
-        for match in _FORMAT.finditer(form.text):
-            made += _unescaped(form[done : match.start()])
-            done = match.end()
-            if match.group() == "%%":
-                made += plain("%", form.at[match.start()])
-                continue
-            used = True
-            argument = rest.pop(0) if rest else Traced()
-            piece = _piece(match, argument)
-            if piece is None:
-                return None
-            made += piece
-        if "%" in _FORMAT.sub("", form.text):
-            return None
-        made += _unescaped(form[done:])
-        if not rest or not used or rounds > MAX_WORDS:
-            return made
-
-
-def _piece(match: re.Match[str], argument: Traced) -> Traced | None:
-    flags, width, precision, letter = match.groups()
-    if letter in ("s", "b", "c"):
-        text = _unescaped(argument) if letter == "b" else argument
-        if letter == "c":
-            return text[:1]
-        if precision:
-            text = text[: int(precision[1:] or 0)]
-        if not width:
-            return text
-        if not text.known:
-            return None
-        blanks = plain(" " * max(0, int(width) - len(text)), text.first)
-        return text + blanks if "-" in flags else blanks + text
-    if letter not in ("d", "i", "u", "x", "X", "o", "f"):
-        return None
+    if not rest:
+        return 2
+    printed = _Printed()
     try:
-        if letter == "f":
-            number: float = float(argument.text or "0")
+        printed.all(rest[0], rest[1:])
+        text: Traced | None = joined(printed.made)
+    except escapes.Ended:
+        text = joined(printed.made)
+    except _NotPrinted:
+        text = None
+    if not name:
+        shell.write(text)
+        return printed.status if text is not None else None
+    element = re.fullmatch(r"([A-Za-z_]\w*)\[(\d+)\]", name)
+    value = shell.state.shared.hole(Hole("command", shell.rendered_all(words), at)) if text is None else text
+    before = shell.state.get(element.group(1)) if element else None
+    if element and not (before and before.keyed):
+        name = element.group(1)
+        shell.state.set(name, {**(before.numbered() if before else {}), int(element.group(2)): value}, at)
+    elif name.isidentifier():
+        shell.give(name, value, False, at)
+    else:
+        shell.state.shared.say("not-read", f"printf -v {name} is not read", at)
+    return printed.status
+
+
+class _NotPrinted(Exception):
+    """What is printed is not known."""
+
+
+class _Printed:
+    """What ``printf`` prints, piece by piece."""
+
+    def __init__(self) -> None:
+        self.made: list[Traced] = []
+        self.status = 0
+
+    def all(self, form: Traced, arguments: Sequence[Traced]) -> None:
+        """The format, as often as there are arguments for it."""
+        if "%" in _FORMAT.sub("", form.text):
+            raise _NotPrinted
+        rest, rounds = list(arguments), 0
+        while True:
+            rounds += 1
+            left, done = len(rest), 0
+            for match in _FORMAT.finditer(form.text):
+                self.literal(form[done : match.start()])
+                done = match.end()
+                if match.group() == "%%":
+                    self.made.append(plain("%", form.at[match.start()]))
+                else:
+                    self.piece(match, rest.pop(0) if rest else Traced())
+            self.literal(form[done:])
+            if not rest or len(rest) == left or rounds > MAX_WORDS:
+                return
+
+    def literal(self, text: Traced) -> None:
+        made = escapes.read(text, escapes.FORMAT)
+        if made is None:
+            raise _NotPrinted
+        self.made.append(made)
+
+    def piece(self, match: re.Match[str], argument: Traced) -> None:
+        flags, width, precision, letter = match.groups()
+        if int(width or 0) > MAX_WORDS or int(precision[1:] or 0) > MAX_WORDS:
+            raise _NotPrinted
+        if letter not in ("s", "b", "c"):
+            self.made.append(self.number(match, argument))
+            return
+        ended = False
+        text: Traced | None = argument
+        if letter == "b":
+            try:
+                text = escapes.read(argument, escapes.ARGUMENT)
+            except escapes.Ended as stop:
+                text, ended = stop.text, True
+        if text is None or ((precision or width or letter == "c") and not text.known):
+            raise _NotPrinted
+        if letter == "c":
+            text = text[:1]
+        elif precision:
+            text = text[: int(precision[1:] or 0)]
+        if width and not text.text.isascii():
+            raise _NotPrinted  # bash counts bytes
+        blanks = plain(" " * max(0, int(width or 0) - len(text)), text.first)
+        self.made.append(text + blanks if "-" in flags else blanks + text)
+        if ended:
+            raise escapes.Ended(text)
+
+    def number(self, match: re.Match[str], argument: Traced) -> Traced:
+        flags, width, precision, letter = match.groups()
+        if not argument.known:
+            raise _NotPrinted
+        text = argument.text.strip()
+        value: float
+        if text[:1] in ("'", '"'):
+            value = ord(text[1]) if len(text) > 1 else 0
+        elif letter in "feEgG":
+            fits = re.fullmatch(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?", text or "0")
+            if fits is None:
+                raise _NotPrinted
+            value = float(text or "0")
         else:
-            number = int(argument.text or "0", 0) if not re.fullmatch(r"0\d+", argument.text) else int(argument.text, 8)
-    except ValueError:
-        return None
-    if int(width or 0) > MAX_WORDS:
-        return None
-    letter = "d" if letter in ("i", "u") else letter
-    return plain(("%" + flags + width + precision + letter) % number, argument.first)
+            value = self.whole(text)
+        if value < 0 and letter in "uxXo":
+            value += 2**64
+        letter = "d" if letter in ("i", "u") else letter
+        if "#" in flags and letter in "oxX":
+            raise _NotPrinted
+        return plain(("%" + flags + width + precision + letter) % value, argument.first)
+
+    def whole(self, text: str) -> int:
+        """A whole number as bash's printf reads it; what follows its digits is an error, and left out."""
+        match = re.match(r"([-+]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\d*)", text)
+        self.status = int(bool(text) and (match is None or match.end() < len(text))) or self.status
+        if match is None:
+            return 0
+        sign, digits = match.groups()
+        value = int(digits, 16 if digits[:2].lower() == "0x" else 8 if digits.startswith("0") else 10)
+        if value >= 2**63:
+            raise _NotPrinted
+        return -value if sign == "-" else value
 
 
 # ---------------------------------------------------------------- files and folders
@@ -381,11 +424,12 @@ def cut(shell: Shell, words: list[Traced], at: int) -> int:
 
 
 def tr(shell: Shell, words: list[Traced], at: int) -> int:
-    texts = [_unescaped(word).text for word in words[1:]]
+    read = [escapes.read(word, escapes.FORMAT) for word in words[1:]]
+    texts = [word.text for word in read if word is not None]
     text = _input(shell, [])
     named = {"[:upper:]": "A-Z", "[:lower:]": "a-z", "[:space:]": " \t\n\r\v\f"}
     sets = [_set_of(named.get(part, part)) for part in texts if part != "-d"]
-    if text is None or not text.known or None in sets:
+    if text is None or not text.known or None in sets or None in read:
         shell.write(None)
         return 0
     if texts[:1] == ["-d"] and len(sets) == 1:
