@@ -232,7 +232,8 @@ def _audit(options: argparse.Namespace) -> int:
         _write(json.dumps(result, indent=1) + "\n", options.output)
     else:
         _write(summary.text_of(result), options.output)
-    return 1 if summary.has_problems(result, strict=options.strict) else 0
+    searched = any(map(os.path.isdir, options.sources))
+    return 1 if summary.has_problems(result, strict=options.strict, searched=searched) else 0
 
 
 def _diff(options: argparse.Namespace) -> int:

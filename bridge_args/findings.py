@@ -19,7 +19,9 @@ LEVELS: Final[dict[str, Level]] = {
     "invalid-command-line": "error",  # Megatron-LM would stop with these arguments
     "bridge-rejects": "error",  # Bridge's own validation stops with the translated values
     "unreadable-source": "error",
+    "other-model": "error",  # a program that trains what we do not translate
     "stops-later": "warning",  # Megatron-LM accepts the arguments and stops in its set-up
+    "other-program": "warning",  # it may do more than the one it is taken for
     "unresolved-variable": "warning",
     "not-read": "warning",  # a part of a script, which may have set something
     "lost-words": "warning",  # words of a script that bash does not pass on

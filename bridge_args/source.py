@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bridge_args.findings import Finding
 from bridge_args.script.command import Command, read_command
+from bridge_args.script.programs import WRAPPERS
 from bridge_args.words import Word, as_words
 
 if TYPE_CHECKING:
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from bridge_args.script.started import Started
 
 _PRETRAIN: Final = re.compile(r"(^|/)pretrain_\w+\.py$")
+# They are given names of files and start none of them.
+_NAMES_FILES: Final = frozenset(
+    (
+        "aws awk basename black cat chmod chown cmp cp curl diff dirname du echo file find flake8 git grep gsutil head "
+        "isort kill killall less ln ls md5sum mkdir more mv mypy patch pgrep pip pip3 pkill printf ps pylint rclone rm "
+        "rsync ruff scp sed sha256sum shellcheck stat tail tar tee test touch unzip vi vim wc wget zip ["
+    ).split()
+)
+# What a script has in it that starts Megatron-LM in a way that is not read; ``--pretrained-model`` is nothing of ours.
+_MENTIONED: Final = re.compile(r"\bpretrain_\w*\.py\b|\bpretrain_(gpt|mamba|hybrid)\b|[Mm]egatron-LM\b")
 _MAX_SCRIPT: Final = 500_000  # bytes; the largest public launch script met has 40 kB
 _SHOWN: Final = 12  # commands in a list for people
 
@@ -116,7 +127,7 @@ def from_text(
     script = read_script(text, name, variables, positional, folder, inherited)
     started = megatron_commands(script)
     if not started:
-        unread = script.findings and "pretrain" in text
+        unread = script.findings and _MENTIONED.search(text)
         raise SourceError(_nothing_found(script, name), None if unread else 0)
     if number is None and len(started) > 1:
         raise SourceError(_listed(started, name), len(started))
@@ -135,12 +146,16 @@ def from_text(
 
 
 def megatron_commands(script: Script) -> list[Started]:
-    """Those of a script's commands that start Megatron-LM: by the name of the program, else by its launcher."""
-    programs = [(started, read_command(started.words)) for started in script.commands]
+    """Those of a script's commands that start Megatron-LM: by the name of the program, else by its options.
+
+    A program of another name counts where most of its options are Megatron-LM's, of whatever version.
+    """
+    programs = [(started, read_command(started.words)) for started in script.commands if not _only_names(started.words)]
     named = [
         started
         for started, command in programs
-        if _program(command).startswith("pretrain") or any(map(_PRETRAIN.search, map(str, started.words)))
+        if (_program(command).startswith("pretrain") or any(map(_PRETRAIN.search, map(str, started.words))))
+        and _is_megatron(command)
     ]
     if named:
         return named
@@ -152,16 +167,31 @@ def megatron_commands(script: Script) -> list[Started]:
     return launched or [started for started, command in programs if _is_training(command, 8)]
 
 
+def _only_names(words: Sequence[Word]) -> bool:
+    """Does the command only name files, as ``cp pretrain_gpt.py`` does, and start nothing that is named in it?"""
+    names = (word.text.rsplit("/", 1)[-1] for word in words)
+    return next((name for name in names if name not in WRAPPERS), "") in _NAMES_FILES
+
+
 def _program(command: Command) -> str:
     program = command.program or ""
     return program.rpartition(".")[2] if command.module else program.rsplit("/", 1)[-1]
 
 
 def _is_training(command: Command, options: int) -> bool:
-    """A Python program with at least so many options."""
+    """A Python program with at least so many options, which are Megatron-LM's."""
     if not command.program or command.program == "-c" or not (command.module or command.program.endswith(".py")):
         return False
-    return sum(word.text.startswith("--") for word in command.argv) >= options
+    return sum(word.text.startswith("--") for word in command.argv) >= options and _is_megatron(command)
+
+
+def _is_megatron(command: Command) -> bool:
+    """A program of Megatron-LM's own, or one most of whose options are."""
+    from bridge_args.megatron_lm import programs, unknown
+
+    if command.program is None or programs.meaning_of(command.program, command.module).own:
+        return True
+    return unknown.are_mostly_known([word.text for word in command.argv])
 
 
 def _with_slurm(command: Command, slurm: Mapping[str, str]) -> Command:

@@ -18,6 +18,7 @@ from bridge_args.mapping import table as tables
 from bridge_args.mapping.apply import apply
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.megatron_lm import programs
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import Given, parse
 from bridge_args.megatron_lm.resolve import MegatronArgs
@@ -28,7 +29,7 @@ from bridge_args.words import Word
 
 MEGATRON_LM: Final = "0.16.1"
 BRIDGE: Final = "0.3.1"  # the newest version our translations are checked against
-PROGRAMS: Final = ("pretrain_gpt.py", "pretrain_mamba.py")
+PROGRAMS: Final = programs.TRANSLATED
 
 
 def translate(
@@ -66,7 +67,8 @@ def translate(
     if world_size is not None and (not isinstance(world_size, int) or isinstance(world_size, bool) or world_size < 1):
         raise ValueError(f"world_size is a number of ranks, at least 1, not {world_size!r}")
     command = argv if isinstance(argv, Command) else read_command(cast("Sequence[str | Word]", argv))
-    program = program or _program(command)
+    told = _about_program(command, program)
+    program = program or programs.meaning_of(command.program or PROGRAMS[0], command.module).taken_for
     if program not in PROGRAMS:
         raise ValueError(f"program is one of {', '.join(PROGRAMS)}, not {program!r}")
     versions = chosen_versions(megatron_lm, bridge)
@@ -75,7 +77,7 @@ def translate(
     environment = None if env is None and not command.environment else {**(env or {}), **command.environment}
 
     given = parse(command.argv, catalog)
-    findings = [*command.findings]
+    findings = [*told, *command.findings]
     ranks = world_size or world_size_of(command) or _world_size_in(environment)
     if ranks is None:
         ranks, note = _smallest_world(given.values)
@@ -242,9 +244,12 @@ def _installed_bridge(folders: tuple[str, ...]) -> str | None:
     return None
 
 
-def _program(command: Command) -> str:
-    name = os.path.basename(command.program) if command.program else PROGRAMS[0]
-    return name if name in PROGRAMS else PROGRAMS[0]
+def _about_program(command: Command, wanted: str | None) -> tuple[Finding, ...]:
+    """What is to be said of the program in the words; what it is taken for need not be said to who says it."""
+    finding = programs.finding_of(command.program, command.module)
+    if finding is None or (wanted is not None and finding.level != "error"):
+        return ()
+    return (finding._replace(place=command.place),)
 
 
 def _world_size_in(env: Mapping[str, str] | None) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from bridge_args.findings import LEVELS
 from bridge_args.source import SourceError
@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
 
 Entry = dict[str, Any]
+
+# One of these is in every command line of Megatron-LM (``validate_args``).
+_WANTED: Final = (
+    "num_layers",
+    "encoder_num_layers",
+    "hidden_size",
+    "num_attention_heads",
+    "micro_batch_size",
+    "tensor_model_parallel_size",
+    "use_checkpoint_args",
+    "yaml_cfg",
+)
 
 
 def examine(path: str, settings: Settings) -> list[Entry]:
@@ -44,6 +56,9 @@ def examine(path: str, settings: Settings) -> list[Entry]:
 
 def _translated(path: str, number: int | None, settings: Settings) -> Entry:
     t = translated_path(path, settings, number)
+    foreign = _not_ours(t)
+    if foreign is not None:
+        return {**failed(path, "not-megatron-lm", foreign.kind, foreign.message), "command": number}
     findings = [
         {
             "level": finding.level,
@@ -68,6 +83,22 @@ def _translated(path: str, number: int | None, settings: Settings) -> Entry:
         "settings": len(t.assignments),
         "findings": findings,
     }
+
+
+def _not_ours(t: Translation) -> Finding | None:
+    """The finding that says why a command is none of ours to translate.
+
+    A program that Megatron-LM does not have counts as one where it is given something that Megatron-LM wants of every
+    run: other programs have a ``--lr`` and a ``--seed`` too.
+    """
+    for finding in t.findings:
+        if finding.kind == "other-model":
+            return finding
+        if finding.kind == "other-program" and not any(
+            t.outcomes[name].given for name in _WANTED if name in t.outcomes
+        ):
+            return finding._replace(message="a program of others, with none of the arguments Megatron-LM wants")
+    return None
 
 
 def _flag_of(finding: Finding, t: Translation) -> str | None:

@@ -84,11 +84,16 @@ def _line(entry: Entry) -> str:
             first = " ".join(errors[0]["message"].split("\n")[0].removeprefix(entry["path"]).lstrip(": ").split())
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
             return f"errors {len(errors):<4} {name}: {first}{more}"
-    return f"-           {name}: not a Megatron-LM command"
+    why = next((finding["message"] for finding in findings if finding["kind"] == "other-model"), "")
+    return f"-           {name}: {why or 'not a Megatron-LM command'}"
 
 
-def has_problems(result: dict[str, Any], *, strict: bool) -> bool:
-    """Is there an error, or nothing to translate at all, or with ``strict`` a loss?"""
+def has_problems(result: dict[str, Any], *, strict: bool, searched: bool = False) -> bool:
+    """Is there an error, or with ``strict`` a loss, or nothing to translate where something was promised?
+
+    A folder that was ``searched`` may hold programs of others only; a file that is named is to be translated.
+    """
     counts = result["summary"]["commands"]
     found = counts["ok"] + counts["losses"] + counts["errors"]
-    return bool(counts["errors"] or not found or (strict and counts["losses"]))
+    nothing = not result["commands"] if searched else not found
+    return bool(counts["errors"] or nothing or (strict and counts["losses"]))

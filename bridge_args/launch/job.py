@@ -103,7 +103,8 @@ def launch(
         return 1
     own = _own_options(given, translation)
     if job is not None:
-        for more in filter(None, (replaced.other_program(job.source), replaced.left_out(job.source))):
+        more = replaced.left_out(job.source)
+        if more is not None:
             say(more)
     if job is None:
         words = (*map(Word, own), *map(Word, translation.words))

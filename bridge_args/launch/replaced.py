@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from bridge_args.findings import Finding
@@ -21,8 +20,6 @@ from bridge_args.words import Word
 
 DROP_IN: Final = {"pretrain_gpt.py": "bridge_args.pretrain_gpt", "pretrain_mamba.py": "bridge_args.pretrain_mamba"}
 
-
-_OTHER_MODELS: Final = tuple(f"pretrain_{kind}" for kind in ("bert", "ict", "retro", "t5", "vision", "vlm"))
 _SHOWN: Final = 8  # commands in a list for people
 _LONGEST: Final = 60  # characters of one of them
 # They say something, or wait.
@@ -92,24 +89,6 @@ def replaced(
         launcher=command.launcher if front else None,
         front=len(front),
     )
-
-
-def other_program(source: Source) -> Finding | None:
-    """A program that is not Megatron-LM's own, and may do more than the drop-in does in its place.
-
-    Raises:
-        NotStarted: a program of Megatron-LM for another kind of model.
-    """
-    command = source.command
-    if command.program is None:
-        return None
-    name = command.program.rpartition(".")[2] if command.module else Path(command.program).stem
-    if name.startswith(_OTHER_MODELS):
-        raise NotStarted(f"{name}.py trains another kind of model; the drop-in is for {' and '.join(DROP_IN)}")
-    if f"{name}.py" in DROP_IN:
-        return None
-    message = f"{command.program} is taken for a pretrain_gpt.py; what it does beside that is not done"
-    return Finding("not-read", message, place=source.words[0].place)
 
 
 def left_out(source: Source) -> Finding | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.versions import number
+
+_USUAL = "0.16.1"  # looked at first: reading one catalog is quicker than reading all
 
 # Flag as typed -> every version that has it, oldest first, with what it is there.
 History = Callable[[str], Mapping[str, Argument]]
@@ -21,6 +23,21 @@ def versions_with(flag: str) -> dict[str, Argument]:
         if argument is not None:
             found[version] = argument
     return found
+
+
+@lru_cache(maxsize=None)
+def _ever_known() -> frozenset[str]:
+    """Every flag of every version; reads all catalogs."""
+    return frozenset(flag for version in catalogs.versions() for flag in catalogs.load(version).by_flag)
+
+
+def are_mostly_known(words: Iterable[str]) -> bool:
+    """Are most of the options among the words those of some Megatron-LM version? True where there are none."""
+    flags = {word.partition("=")[0] for word in words if word.startswith("--") and word != "--"}
+    newest = catalogs.load(_USUAL).by_flag
+    if not flags or 2 * sum(flag in newest for flag in flags) > len(flags):
+        return True
+    return 2 * len(flags & _ever_known()) > len(flags)
 
 
 def remedy(flag: str, catalog: Catalog, history: History, present: frozenset[str]) -> str:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from bridge_args.findings import Finding, excerpt_of
 from bridge_args.script.programs import LAUNCHERS, MODULES, SAME_PROGRAM, SHELLS, WRAPPERS, Program
-from bridge_args.words import Word, as_words
+from bridge_args.words import Place, Word, as_words
 
 
 class Command(NamedTuple):
@@ -31,6 +31,7 @@ class Command(NamedTuple):
         argv: the words after the program.
         wrappers: programs in front that only start another one (``nsys``, ``numactl``, ``bash``), outermost first.
         module: was the program named with ``-m``?
+        place: where the program is named, where that is in a file.
     """
 
     launcher: str | None = None
@@ -41,6 +42,7 @@ class Command(NamedTuple):
     findings: tuple[Finding, ...] = ()
     wrappers: tuple[str, ...] = ()
     module: bool = False
+    place: Place | None = None
 
 
 def read_command(words: Iterable[str | Word]) -> Command:
@@ -144,7 +146,13 @@ class _Reader:
             findings=tuple(self.findings),
             wrappers=tuple(self.wrappers),
             module=self.module,
+            place=self._place(),
         )
+
+    def _place(self) -> Place | None:
+        """Where the program stands, else where the command begins."""
+        named = (word for word in reversed(self.words[: self.at]) if self.program and word.text.endswith(self.program))
+        return next(named, self.words[0]).place
 
     # From the left, one program after the other -----------------------------------------------------------------
 
