@@ -38,9 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     words, rest = _split(words)
     parser = _parser(words)
     options, unknown = parser.parse_known_args(words)
+    if unknown and getattr(options, "source", None) and not any(word.startswith("-") for word in unknown):
+        options.words, unknown = [*options.words, *unknown], []  # SOURCE --set A=1 WORD
     if unknown and words[0] != "explain":
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        after = "; words of the script that begin with - go after --" if getattr(options, "source", None) else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{after}")
     options.rest = [*unknown, *(rest or ())] if unknown else rest  # explain --moe-router-topk
+    if rest and words and words[0] in _WITHOUT_WORDS:
+        parser.error(f"{words[0]} takes no words after --: {' '.join(rest)}")
     command: Callable[[argparse.Namespace], int] = options.run
     try:
         return command(options)
@@ -55,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str] | None]:
-    """What stands after ``--`` is the Megatron-LM command line, whatever it looks like."""
+    """What stands after ``--`` is no option of ours: words of the script, or without SOURCE the command line itself."""
     if "--" in words:
         at = words.index("--")
         return words[:at], words[at + 1 :]
@@ -75,7 +80,10 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     named = words[0] if words and words[0] in _COMMANDS else None
     for name, (summary, run, from_source, add_options) in _COMMANDS.items():
         if named in (None, name):
-            usage = f"bridge-args {name} [options] SOURCE\n       bridge-args {name} [options] -- <argv…>"
+            usage = (
+                f"bridge-args {name} [options] SOURCE [WORD...]\n       bridge-args {name} [options] SOURCE -- WORD..."
+                f"\n       bridge-args {name} [options] -- <argv…>"
+            )
             command = subparsers.add_parser(
                 name, help=summary, description=summary, allow_abbrev=False, usage=usage if from_source else None
             )
@@ -349,7 +357,12 @@ def _translation(options: argparse.Namespace, source: Source | None = None) -> T
 
 
 def _is_checkpoint(options: argparse.Namespace) -> bool:
-    return options.rest is None and bool(options.source) and os.path.isdir(options.source)
+    """Raises Problem for one that is given words: they would be lost."""
+    if not options.source or not os.path.isdir(options.source):
+        return False
+    if words := _words_of_script(options):
+        raise Problem(f"{options.source} is a folder, which takes no words: {' '.join(words)}")
+    return True
 
 
 def _runnable(options: argparse.Namespace) -> Translation | None:
@@ -379,17 +392,20 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _source(options: argparse.Namespace, inherited: Mapping[str, str] | None = None) -> Source:
-    if options.rest is not None and options.source is not None:
-        raise Problem(f"both {options.source} and words after -- are given; give one of them")
-    if options.rest is not None:
+    if options.source is None and options.rest is not None:
         return from_argv(options.rest)
     if options.source is None:
         raise Problem("nothing to translate: name a launch script, or put the command line after --")
-    variables = _variables(options)
+    variables, words = _variables(options), _words_of_script(options)
     if options.source == "-":
         options.typed = getattr(options, "typed", None) or sys.stdin.read()
-        return from_text(options.typed, STDIN, variables, options.words, options.number, inherited=inherited)
-    return from_file(options.source, variables, options.words, options.number, inherited)
+        return from_text(options.typed, STDIN, variables, words, options.number, inherited=inherited)
+    return from_file(options.source, variables, words, options.number, inherited)
+
+
+def _words_of_script(options: argparse.Namespace) -> list[str]:
+    """Behind the script's name, those after ``--`` too: its ``$1``, ``$2``, ..."""
+    return [*options.words, *(options.rest or ())]
 
 
 def _variables(options: argparse.Namespace) -> dict[str, str]:
@@ -506,6 +522,8 @@ def _write(text: str, path: str | None) -> None:
     except OSError as error:
         raise Problem(f"{path} cannot be written: {error.strerror}; it is as it was") from error
 
+
+_WITHOUT_WORDS: Final = ("audit", "checkpoint", "completion", "check")
 
 _COMMANDS: Final[
     dict[str, tuple[str, Callable[[argparse.Namespace], int], bool, Callable[[argparse.ArgumentParser], None]]]

@@ -15,7 +15,7 @@ def source(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "source", nargs="?", metavar="SOURCE", help="a script, a YAML file, a checkpoint, or - for stdin"
     )
-    command.add_argument("words", nargs="*", metavar="WORD", help="words given to the script: its $1, $2, ...")
+    command.add_argument("words", nargs="*", metavar="WORD", help="words of the script: its $1, $2, ...; after -- any")
     command.add_argument("--command", dest="number", type=_positive, metavar="N", help="which of a script's commands")
     common(command)
 

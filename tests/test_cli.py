@@ -251,3 +251,76 @@ def test_what_the_script_leaves_open_is_what_the_shell_has(
     code, _, err = run(capsys, "validate", str(script))
     assert code == 1
     assert '--num-layers expects a whole number, not "two"' in err
+
+
+OWN = """\
+TP=1
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --tp) TP=$2; shift 2 ;;
+    *) MORE+=("$1"); shift ;;
+  esac
+done
+torchrun --nproc-per-node 8 pretrain_gpt.py --num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 32 \\
+  --max-position-embeddings 32 --micro-batch-size 1 --train-iters 5 --lr 1e-3 --mock-data --eval-interval 10 \\
+  --tokenizer-type NullTokenizer --vocab-size 100 --tensor-model-parallel-size $TP "${MORE[@]}"
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["SOURCE", "--", "--tp", "2", "--seed", "5"],
+        ["--strict", "SOURCE", "--", "--seed", "5", "--tp", "2"],
+    ],
+    ids=["all after --", "in another order"],
+)
+@pytest.mark.parametrize("typed", [False, True], ids=["a file", "standard input"])
+def test_what_stands_after_dashes_is_given_to_the_script(
+    words: list[str], typed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "train.sh"
+    script.write_text(OWN)
+    monkeypatch.setattr("sys.stdin", io.StringIO(OWN))
+    words = ["-" if typed and word == "SOURCE" else str(script) if word == "SOURCE" else word for word in words]
+    code, out, err = run(capsys, "translate", "--format", "argv", *words)
+    assert code == 0, err
+    assert "--tensor-model-parallel-size 2 " in out and "--seed 5 " in out
+
+
+def test_options_of_a_script_before_the_dashes_are_sent_behind_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.sh").write_text(OWN)
+    with pytest.raises(SystemExit) as left:
+        main(["translate", str(tmp_path / "train.sh"), "--tp", "2"])
+    assert left.value.code == 2
+    assert (
+        "unrecognized arguments: --tp 2; words of the script that begin with - go after --" in capsys.readouterr().err
+    )
+
+
+def test_words_of_a_script_may_stand_behind_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = tmp_path / "train.sh"
+    script.write_text(OWN)
+    code, out, err = run(capsys, "translate", str(script), "--set", "X=1", "--format", "argv", "--", "--tp", "4")
+    assert code == 0 and "--tensor-model-parallel-size 4 " in out, err
+    script.write_text("TP=$1\n" + OWN[OWN.index("torchrun") :])
+    for words in (["4"], ["--", "4"], ["4", "--"]):
+        code, out, err = run(capsys, "translate", str(script), "--format", "argv", *words)
+        assert code == 0 and "--tensor-model-parallel-size 4 " in out, err
+
+
+@pytest.mark.parametrize("kind", ["YAML", "a folder"])
+def test_other_sources_take_no_words(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = str(tmp_path) if kind == "a folder" else str(ROOT / "tests" / "model_config.yaml")
+    code, out, err = run(capsys, "translate", source, "--", "--lr", "1")
+    assert (code, out) == (1, "")
+    assert err == f"{source} is {kind}, which takes no words: --lr 1\n"
+
+
+def test_commands_without_a_source_take_no_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["check", "--", "--lr", "1"])
+    assert left.value.code == 2
+    assert "check takes no words after --: --lr 1" in capsys.readouterr().err
