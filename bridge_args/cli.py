@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from bridge_args import cli_options
+from bridge_args.files import remember
 from bridge_args.findings import Finding
 from bridge_args.source import Source, SourceError, from_argv, from_file, from_text
 
@@ -200,6 +201,8 @@ def _verify(options: argparse.Namespace) -> int:
             page.save_png(result, Path(options.plot))
         except ModuleNotFoundError as error:
             raise Problem(f"{options.plot} was not drawn: pip install matplotlib") from error
+        except OSError as error:
+            raise Problem(f"{options.plot} cannot be written: {error.strerror or error}") from error
     return 0 if result.comparison.same else 1
 
 
@@ -398,6 +401,7 @@ def _source(options: argparse.Namespace, inherited: Mapping[str, str] | None = N
         raise Problem("nothing to translate: name a launch script, or put the command line after --")
     variables, words = _variables(options), _words_of_script(options)
     if options.source == "-":
+        remember("/dev/stdin")
         options.typed = getattr(options, "typed", None) or sys.stdin.read()
         return from_text(options.typed, STDIN, variables, words, options.number, inherited=inherited)
     return from_file(options.source, variables, words, options.number, inherited)
@@ -520,7 +524,7 @@ def _write(text: str, path: str | None) -> None:
     try:
         write_whole(Path(path), text)
     except OSError as error:
-        raise Problem(f"{path} cannot be written: {error.strerror}; it is as it was") from error
+        raise Problem(f"{path} cannot be written: {error.strerror or error}; it is as it was") from error
 
 
 _WITHOUT_WORDS: Final = ("audit", "checkpoint", "completion", "check")

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import stat
 from pathlib import Path
+from typing import Final
+
+_LINKS: Final = 40  # symbolic links that lead to a file; the system allows no more either (path_resolution(7))
+_DESCRIPTORS: Final = re.compile(r"/proc/(\d+)(?:/task/\d+)?/fd")
+
+# Device and inode of every file that was read as a source: what a command reads it does not write over.
+_sources: set[tuple[int, int]] = set()
 
 
 def read_file(name: str) -> str:
@@ -12,35 +22,148 @@ def read_file(name: str) -> str:
     Raises:
         OSError: when it cannot be read as UTF-8 text.
     """
+    remember(name)
     try:
         return Path(name).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise OSError(f"{name} is not a text file: byte {error.start} is not UTF-8") from error
 
 
+def remember(path: str | os.PathLike[str]) -> None:
+    """From now on ``write_whole`` refuses to write over this file, by whatever name it is called."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return
+    if stat.S_ISREG(status.st_mode):
+        _sources.add((status.st_dev, status.st_ino))
+
+
+# Writing ------------------------------------------------------------------------------------------------------------
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Replaces a file by another, with the same permissions; whatever goes wrong, the old one stays as it was.
+    """Writes a file; whatever goes wrong, a regular file stays as it was.
+
+    A regular file is replaced by another with the same permissions and owner, and a symbolic link stays one: what it
+    leads to is written. A pipe, a terminal, ``/dev/null``, ``/dev/stdout``, a process substitution are written through.
 
     Args:
         content: text is written as UTF-8.
 
     Raises:
-        OSError: the folder, or its disk, does not take it.
+        OSError: the folder, its disk or the file does not take it; or this command has read the file as a source.
     """
+    data = content.encode() if isinstance(content, str) else content
+    target = _target_of(path)
+    if isinstance(target, int):
+        return _through(os.dup(target), data)
+    try:
+        status = os.stat(target)
+    except FileNotFoundError:
+        return _new(target, data)
+    if (status.st_dev, status.st_ino) in _sources:
+        raise OSError(errno.EPERM, "this command reads it, and does not write over what it reads", str(path))
+    if stat.S_ISREG(status.st_mode):
+        return _replaced(target, status, data)
+    if stat.S_ISDIR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+        number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.ENOTSUP
+        what = "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is a disk"
+        raise OSError(number, what, str(path))
+    _through(os.open(target, os.O_WRONLY | os.O_NOCTTY), data)
+
+
+def _target_of(path: Path) -> str | int:
+    """Where writing to a path arrives: the file behind symbolic links, or a descriptor of this process."""
+    place = os.fspath(path)
+    for _ in range(_LINKS):
+        folder, name = os.path.split(place)
+        folder = os.path.realpath(folder)
+        place = os.path.join(folder, name)
+        of_process = _DESCRIPTORS.fullmatch(folder)
+        if of_process is not None and name.isdigit():
+            # Following such a link would open the file anew, at its beginning, and cut off what is there.
+            return int(name) if int(of_process[1]) == os.getpid() else place
+        if not os.path.islink(place):
+            return place
+        place = os.path.join(folder, os.readlink(place))
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+
+
+def _replaced(target: str, status: os.stat_result, data: bytes) -> None:
+    if not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
+    try:
+        temporary = _beside(target, data, stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid))
+        _moved(temporary, target)
+    except OSError as error:
+        # The folder takes no new file, the owner cannot be kept, or the file is mounted by itself, as into a container.
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY):
+            raise
+        _in_place(target, data)
+
+
+def _new(target: str, data: bytes) -> None:
+    _moved(_beside(target, data, 0o666 & ~_umask(), None), target)
+
+
+def _beside(target: str, data: bytes, mode: int, owner: tuple[int, int] | None) -> str:
+    """A new file in the same folder, on disk; nothing is left of it where that does not work."""
     import tempfile
 
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target) or ".", prefix=".bridge-args-")
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.write(data)
             stream.flush()
+            made = os.fstat(stream.fileno())
+            if owner is not None and owner != (made.st_uid, made.st_gid):
+                os.fchown(stream.fileno(), *owner)
+            os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        os.unlink(temporary)
         raise
+    return temporary
+
+
+def _moved(temporary: str, target: str) -> None:
+    try:
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _in_place(target: str, data: bytes) -> None:
+    """Written over; where that does not work, what was there is put back."""
+    with open(target, "r+b") as stream:
+        before = stream.read()
+        try:
+            _over(stream.fileno(), data)
+        except BaseException:
+            _over(stream.fileno(), before)
+            raise
+
+
+def _over(descriptor: int, data: bytes) -> None:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    _all(descriptor, data)
+    os.ftruncate(descriptor, len(data))
+    os.fsync(descriptor)
+
+
+def _through(descriptor: int, data: bytes) -> None:
+    try:
+        _all(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def _all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def _umask() -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from bridge_args.files import remember
 from bridge_args.findings import Finding
 from bridge_args.script.command import Command, read_command
 from bridge_args.script.programs import WRAPPERS
@@ -89,6 +90,7 @@ def from_file(
             raise SourceError(f"{path} is not a file")
         if file.is_file() and file.stat().st_size > _MAX_SCRIPT:
             raise SourceError(f"{path} has {file.stat().st_size} bytes; that is no launch script")
+        remember(path)
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise SourceError(f"{path} is not a text file: byte {error.start} is not UTF-8") from error

@@ -17,6 +17,7 @@ from bridge_args.audit.examine import Entry
 from bridge_args.audit.sources import sources_in
 from bridge_args.audit.summary import summary
 from bridge_args.audit.workers import Worker
+from bridge_args.files import remember
 from bridge_args.start import Settings
 
 FORMAT: Final = 1  # of the JSON; raised when the meaning of a key changes or one goes away
@@ -51,6 +52,8 @@ def audit(
         OSError: a path does not exist.
     """
     sources = list(dict.fromkeys(source for path in paths for source in sources_in(path)))
+    for source in sources:
+        remember(source)
     jobs = max(1, min(jobs or os.cpu_count() or 1, len(sources)))
     workers = [Worker(settings) for _ in range(jobs)]
     idle: SimpleQueue[Worker] = SimpleQueue()

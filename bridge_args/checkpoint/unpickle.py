@@ -15,6 +15,8 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from bridge_args.files import remember
+
 # The structure of a checkpoint, without its tensors; of a model with a million shards some 10 MB.
 LARGEST: Final = 256 << 20
 
@@ -115,6 +117,7 @@ def load(path: Path) -> Any:
         Refused: the file names something unexpected; the message says what. Or it is no such file.
         OSError: it cannot be read.
     """
+    remember(path)
     with open(path, "rb") as file:
         start = file.read(4)
         file.seek(0)

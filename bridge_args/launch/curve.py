@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+
+from bridge_args.files import write_whole
 
 Point = tuple[int, float]
 
@@ -78,5 +81,16 @@ def save_png(points: Sequence[Point], path: Path, evaluations: Sequence[Point] =
     axes.set_xlabel("iteration")
     axes.set_ylabel("lm loss")
     axes.grid(alpha=0.3)
-    figure.savefig(path, format="png", dpi=120)
+    write_png(figure, path)
     plots.close(figure)
+
+
+def write_png(figure: Any, path: Path) -> None:
+    """A figure of matplotlib's as a file, written as every file of ours.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=120)
+    write_whole(path, drawn.getvalue())

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bridge_args.bridge.schema import Schema
+from bridge_args.files import remember
 from bridge_args.findings import Finding
 from bridge_args.mapping import check
 from bridge_args.mapping.convert import shown
@@ -29,6 +30,7 @@ def with_own_rows(table: Table, path: str, versions: Versions, catalog: Catalog,
             a line that starts with file and line.
     """
     name = path if path.endswith((".yaml", ".yml")) else f"{path}.yaml"
+    remember(path)
     try:
         text = Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from bridge_args.files import remember
 from bridge_args.script.state import State
 from bridge_args.script.traced import FIRST_HOLE, Traced, is_hole
 
@@ -40,6 +41,7 @@ class Files:
         found = self.find(path)
         if found is None:
             return None
+        remember(found)
         try:
             text = found.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):

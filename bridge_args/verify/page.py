@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from bridge_args.launch.curve import plotting
+from bridge_args.launch.curve import plotting, write_png
 from bridge_args.verify.cause import ABSENT, Cause, Suspect
 from bridge_args.verify.compare import EXACT, Comparison, Difference, relative_difference
 from bridge_args.verify.sides import Record, Seen
@@ -283,5 +283,5 @@ def save_png(v: Verification, path: Path) -> None:
     below.set_xlabel("iteration")
     for axes in (above, below):
         axes.grid(alpha=0.3)
-    figure.savefig(path, format="png", dpi=120)
+    write_png(figure, path)
     plots.close(figure)

@@ -162,7 +162,7 @@ def _rank(path: Path) -> Rank:
 
 def _fresh(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
+    for path in folder.glob("rank*.jsonl"):
         path.unlink()
     return folder
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from bridge_args.files import remember
 from bridge_args.yaml_source.nodes import MAX_TEXT, Mapping, Node, Sequence, YamlProblem, item, read, text_of
 
 _SCRIPT: Final = re.compile(r"TRAINING_SCRIPT_PATH=([\w./-]+)")
@@ -63,6 +64,7 @@ def _texts(folder: Path) -> tuple[tuple[Path, str], ...]:
 @lru_cache(maxsize=64)
 def _entries(path: Path) -> tuple[_Entry, ...]:
     """Every product of a recipe; nothing of a file that is no recipe."""
+    remember(path)
     try:
         root = read(path.read_text(encoding="utf-8", errors="replace"), path.name)
         return tuple(_products(root, f"{path.parent.name}/{path.name}"))
