@@ -372,7 +372,15 @@ def _runnable(options: argparse.Namespace) -> Translation | None:
     """The translation, where it can run on this machine: no errors, and a value for every variable; else None.
 
     A variable that the source leaves open has the value that this process has for it, as in the user's shell.
+
+    Raises:
+        Problem: Bridge is not installed, which is said before anything is read.
     """
+    from bridge_args.bridge import installed
+    from bridge_args.steps import BRIDGE
+
+    if missing := installed.missing(options.bridge or BRIDGE):
+        raise Problem(missing)
     translation = _translation(options)
     here = [f"{name}={os.environ[name]}" for name in translation.unresolved if name in os.environ]
     if here:

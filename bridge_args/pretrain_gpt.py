@@ -20,7 +20,9 @@ import traceback
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from bridge_args.bridge import installed
 from bridge_args.launch import errors, kept, own_options, preflight, ranks
+from bridge_args.steps import BRIDGE
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
@@ -103,6 +105,8 @@ def _run(words: Sequence[str], env: MutableMapping[str, str], program: str) -> N
         own = own_options.take(words)
     except own_options.OwnOptionError as error:
         raise WrongUse(str(error)) from error
+    if missing := installed.missing(own.bridge or BRIDGE):
+        raise Missing(missing)
     translation = _translated(own, env, program)
     run_config = _checked(translation, env)
     if first:

@@ -21,7 +21,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bridge_args.bridge import placeholders
+from bridge_args.bridge import installed, placeholders
+from bridge_args.steps import BRIDGE
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
@@ -129,9 +130,11 @@ def _import(name: str) -> Any:
             warnings.simplefilter("ignore")  # "Apex is not installed" and the like, once per module
             return importlib.import_module(f"megatron.bridge.{name}")
     except ImportError as error:
-        missing = f" ({error.name} is missing)" if error.name else f" ({error})"
-        remedy = "pip install 'bridge_args[bridge]', then pip install --no-deps megatron-bridge"
-        raise BridgeMissing(f"Megatron Bridge cannot be imported{missing}; {remedy}") from error
+        told = installed.missing(BRIDGE)
+        if told is None:  # it is there, and something that it imports is not, or is another version
+            why = f"{error.name} is missing" if error.name and "." not in error.name else str(error)
+            told = f"Megatron Bridge cannot be imported ({why}); {installed.remedy(BRIDGE)}"
+        raise BridgeMissing(told) from error
 
 
 @contextlib.contextmanager
