@@ -402,7 +402,12 @@ def _settings(options: argparse.Namespace) -> Settings:
     return Settings(options.megatron_lm, options.bridge, options.world_size, options.mappings, _variables(options))
 
 
-def _source(options: argparse.Namespace, inherited: Mapping[str, str] | None = None) -> Source:
+def _source(
+    options: argparse.Namespace,
+    inherited: Mapping[str, str] | None = None,
+    job: Sequence[str] = (),
+    first_task: bool = False,
+) -> Source:
     if options.source is None and options.rest is not None:
         return from_argv(options.rest)
     if options.source is None:
@@ -411,8 +416,9 @@ def _source(options: argparse.Namespace, inherited: Mapping[str, str] | None = N
     if options.source == "-":
         remember("/dev/stdin")
         options.typed = getattr(options, "typed", None) or sys.stdin.read()
-        return from_text(options.typed, STDIN, variables, words, options.number, inherited=inherited)
-    return from_file(options.source, variables, words, options.number, inherited)
+        text, number = options.typed, options.number
+        return from_text(text, STDIN, variables, words, number, None, inherited, job, first_task)
+    return from_file(options.source, variables, words, options.number, inherited, job, first_task)
 
 
 def _words_of_script(options: argparse.Namespace) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bridge_args.files import remember
 from bridge_args.findings import Finding
+from bridge_args.script import slurm
 from bridge_args.script.command import Command, read_command
 from bridge_args.script.programs import WRAPPERS
 from bridge_args.words import Word, as_words
@@ -55,6 +56,9 @@ class Source(NamedTuple):
         words: the whole command line, launcher and all; empty where the source has none.
         started: the command as the script starts it, where there is a script.
         also: what else the script starts.
+        alternatives: commands that a task may start instead, when it runs.
+        same_shell: other commands of Megatron-LM that the same inner shell starts.
+        job: options of sbatch, of the script and of what calls it.
     """
 
     command: Command
@@ -65,6 +69,9 @@ class Source(NamedTuple):
     words: tuple[Word, ...] = ()
     started: Started | None = None
     also: tuple[Started, ...] = ()
+    alternatives: tuple[Started, ...] = ()
+    same_shell: tuple[Started, ...] = ()
+    job: tuple[str, ...] = ()
 
 
 def from_argv(words: Sequence[str]) -> Source:
@@ -78,6 +85,8 @@ def from_file(
     positional: Sequence[str] = (),
     number: int | None = None,
     inherited: Mapping[str, str] | None = None,
+    job: Sequence[str] = (),
+    first_task: bool = False,
 ) -> Source:
     """A launch script on disk; see ``from_text``.
 
@@ -96,7 +105,7 @@ def from_file(
         raise SourceError(f"{path} is not a text file: byte {error.start} is not UTF-8") from error
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
-    return from_text(text, path, variables, positional, number, file.resolve().parent, inherited)
+    return from_text(text, path, variables, positional, number, file.resolve().parent, inherited, job, first_task)
 
 
 def from_text(
@@ -107,6 +116,8 @@ def from_text(
     number: int | None = None,
     folder: Path | None = None,
     inherited: Mapping[str, str] | None = None,
+    job: Sequence[str] = (),
+    first_task: bool = False,
 ) -> Source:
     """A launch script.
 
@@ -116,6 +127,8 @@ def from_text(
         number: which of several commands is meant, counted from 1.
         folder: where the script lies; files beside it may be read.
         inherited: the environment the script is started in, where that is known.
+        job: options of sbatch that count more than the script's own.
+        first_task: that environment is what the first task of a job has.
 
     Raises:
         SourceError: when it holds no command that starts Megatron-LM, or more than one and no ``number``.
@@ -125,9 +138,12 @@ def from_text(
             raise SourceError(f"{name} is YAML, which takes no words: {' '.join(positional)}")
         return _from_yaml(text, name, variables or {}, number, folder)
     from bridge_args.script.shell import read_script
+    from bridge_args.script.started import same_shell, together
 
-    script = read_script(text, name, variables, positional, folder, inherited)
-    started = megatron_commands(script)
+    script = read_script(text, name, variables, positional, folder, inherited, job, first_task)
+    found = megatron_commands(script)
+    groups = together(found)
+    started = [group[0] for group in groups]
     if not started:
         unread = script.findings and _MENTIONED.search(text)
         raise SourceError(_nothing_found(script, name), None if unread else 0)
@@ -136,15 +152,23 @@ def from_text(
     if number is not None and not 1 <= number <= len(started):
         count = f"{len(started)} commands that start" if len(started) > 1 else "one command that starts"
         raise SourceError(f"there is no command {number}: {name} holds {count} Megatron-LM")
-    chosen = started[(number or 1) - 1]
-    command = _with_slurm(read_command(chosen.words), script.slurm or {})
+    chosen, *others = groups[(number or 1) - 1]
+    of_job = (*(chosen.sbatch or slurm.words(text)), *_of_salloc(chosen.words), *job)
+    command = _with_slurm(read_command(chosen.words), slurm.from_options(of_job))
     findings = [*script.findings, *chosen.findings]
+    differing = [one for one in others if read_command(one.words).argv != command.argv]
+    if differing:
+        message = f"tasks have different arguments: {_differing(differing[0].words, [chosen, *differing])}"
+        findings.append(Finding("not-read", message, place=differing[0].words[0].place))
     if chosen.when:
         message = f"this command depends on what reading cannot tell: {'; '.join(chosen.when)}"
         findings.append(Finding("not-read", message, place=chosen.words[0].place))
-    also = tuple(one for one in script.commands if one not in started)
+    also = tuple(one for one in script.commands if one not in found and not same_shell(one, chosen))
+    siblings = tuple(one for one in found if one is not chosen and one not in others and same_shell(one, chosen))
     exports = {**(script.slurm or {}), **chosen.exports}
-    return Source(command, exports, tuple(findings), text, name, chosen.words, chosen, also)
+    return Source(
+        command, exports, tuple(findings), text, name, chosen.words, chosen, also, tuple(others), siblings, of_job
+    )
 
 
 def megatron_commands(script: Script) -> list[Started]:
@@ -196,17 +220,36 @@ def _is_megatron(command: Command) -> bool:
     return unknown.are_mostly_known([word.text for word in command.argv])
 
 
-def _with_slurm(command: Command, slurm: Mapping[str, str]) -> Command:
-    """srun starts what the job asked for, unless it says otherwise itself."""
+def _of_salloc(words: Sequence[Word]) -> list[str]:
+    """The options of a job that ``salloc`` is asked for, in front of a command."""
+    texts = [word.text for word in words]
+    at = next((i for i, text in enumerate(texts) if "=" not in text), len(texts))
+    if at >= len(texts) or texts[at].rsplit("/", 1)[-1] != "salloc":
+        return []
+    options = []
+    at += 1
+    while at < len(texts) and texts[at].startswith("-"):
+        options.append(texts[at])
+        if slurm.takes_the_next(texts[at]) and at + 1 < len(texts):
+            at += 1
+            options.append(texts[at])
+        at += 1
+    return options
+
+
+def _with_slurm(command: Command, job: Mapping[str, str]) -> Command:
+    """srun starts what the job asked for, unless it says otherwise itself; without a number, one task a node."""
     options = dict(command.launcher_options)
     if command.launcher != "srun" or "ntasks" in options:
         return command
-    if "nodes" not in options and "ntasks_per_node" not in options and "SLURM_NTASKS" in slurm:
-        options["ntasks"] = int(slurm["SLURM_NTASKS"])
+    if "nodes" not in options and "ntasks_per_node" not in options and "SLURM_NTASKS" in job:
+        options["ntasks"] = int(job["SLURM_NTASKS"])
     else:
         for option, variable in (("nodes", "SLURM_NNODES"), ("ntasks_per_node", "SLURM_NTASKS_PER_NODE")):
-            if variable in slurm:
-                options.setdefault(option, int(slurm[variable]))
+            if variable in job:
+                options.setdefault(option, int(job[variable]))
+        if "nodes" in options:
+            options.setdefault("ntasks_per_node", 1)
     return command._replace(launcher_options=options)
 
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from bridge_args.findings import Finding
 from bridge_args.launch import accept, local, options, replaced, slurm
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm.detect import detect
 from bridge_args.script import slurm as sbatch
+from bridge_args.script.kept import Edits, elsewhere
 from bridge_args.script.programs import SHELLS
 from bridge_args.source import Source, from_text
 from bridge_args.steps import MEGATRON_LM
 from bridge_args.words import Word
 
-Read = Callable[[Mapping[str, str]], Source]
+
+class Read(Protocol):
+    """Gives the source for an environment, for options of sbatch that count more, and for the first task."""
+
+    def __call__(self, inherited: Mapping[str, str], job: Sequence[str] = (), first_task: bool = False) -> Source: ...
 
 
 class Job(NamedTuple):
@@ -51,8 +58,12 @@ def read(given: argparse.Namespace, read_source: Read, env: Mapping[str, str]) -
             raise ValueError(f"{flags[0]} is about a job of Slurm; say --executor slurm as well")
         source = _opened(read_source(env), env)
         return Job(source, source, env)
-    inherited = {name: value for name, value in env.items() if not slurm.is_left_to_the_job(name)}
-    source = read_source(inherited)
+    of_tasks = sbatch.OF_A_TASK
+    inherited = {
+        name: value for name, value in env.items() if not slurm.is_left_to_the_job(name) and name not in of_tasks
+    }
+    asked = options.of_sbatch(given)
+    source = read_source(inherited, asked)
     words = slurm.sbatch_words(source, given)
     if sbatch.options_of(words).get("export", "").startswith("NONE"):
         inherited = {}
@@ -60,17 +71,18 @@ def read(given: argparse.Namespace, read_source: Read, env: Mapping[str, str]) -
     if source.command.program is None and given.world_size is None:  # bare arguments: a rank for every GPU
         counts = [inherited.get(name, "") for name in ("SLURM_NNODES", "SLURM_GPUS_ON_NODE")]
         given.world_size = int(counts[0] or 1) * int(counts[1]) if counts[1] else None
-    source = _opened(read_source(inherited), inherited)
+    source = _opened(read_source(inherited, asked), inherited)
     examples = {**slurm.examples(words), **inherited}
-    translated = _opened(read_source(examples), examples)
-    return Job(source, translated._replace(findings=slurm.unanswered(translated)), inherited)
+    translated = _opened(read_source(examples, asked, first_task=True), examples, first_task=True)
+    translated = slurm.on_nodes(translated, given)._replace(findings=slurm.unanswered(translated))
+    return Job(source, translated, inherited)
 
 
-def _opened(source: Source, inherited: Mapping[str, str]) -> Source:
+def _opened(source: Source, inherited: Mapping[str, str], first_task: bool = False) -> Source:
     """Words with the text of a shell among them are read as a script is."""
     if source.started is None and set(source.command.wrappers) & set(SHELLS):
         text = shlex.join(word.text for word in source.words)
-        return from_text(text, "<words>", inherited=inherited)
+        return from_text(text, "<words>", inherited=inherited, first_task=first_task)
     return source
 
 
@@ -107,10 +119,12 @@ def launch(
         if more is not None:
             say(more)
     if job is None:
-        words = (*map(Word, own), *map(Word, translation.words))
-        start = replaced.Start(words, {}, "", (), None, 0)
+        start = replaced.Start((*own, *translation.words), {}, "", {}, None, 0)
     else:
-        start = replaced.replaced(job.source, translation.program, own, job.inherited)
+        changing: replaced.More = partial(_here, job.source)
+        if given.executor == "slurm":
+            changing = partial(slurm.other_nodes, given=given)
+        start = replaced.replaced(job.source, translation.program, own, job.inherited, changing)
     if given.executor == "slurm":
         words_of_job = slurm.sbatch_words(job.source if job else None, given)
         batch = slurm.batch(start, words_of_job, given, translation, env)
@@ -121,7 +135,8 @@ def launch(
             return 0
         return slurm.submit(batch, env, write, say)
     if start.launcher is None and not start.front:
-        launcher = ["torchrun", "--standalone", "--nproc-per-node", str(translation.world_size)]
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        launcher += ["--nproc-per-node", str(translation.world_size)]
         start = replaced.bare(start, launcher, translation.program)
     try:
         ready = local.on_this_machine(start)
@@ -131,10 +146,20 @@ def launch(
         raise replaced.NotStarted(
             f"{problem}\nthis is a script of Slurm: --executor slurm makes a job of it"
         ) from problem
+    missing = local.not_here(ready)
     if given.dry_run:
+        if missing:
+            say(Finding("launcher", missing, "the command is for where it is"))
         write(local.shown(ready))
         return 0
+    if missing:
+        raise replaced.NotStarted(missing)
     return local.run(ready, env, say)
+
+
+def _here(source: Source, words: Sequence[Word]) -> Edits:
+    """The programs of this interpreter, unless the command is started elsewhere."""
+    return {} if source.started and elsewhere(source.started) else local.of_this_python(words)
 
 
 def _own_options(given: argparse.Namespace, translation: Translation) -> list[str]:

@@ -13,13 +13,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from bridge_args.launch import errors
 from bridge_args.launch.replaced import NotStarted, Start, text_of
-from bridge_args.launch.unknown import filled, not_known, stands_in
+from bridge_args.launch.unknown import filled, met_in, not_known
+from bridge_args.script.kept import Edits
+from bridge_args.script.programs import ELSEWHERE
+from bridge_args.words import Word
 
 # A launcher's bare name -> the module that is this interpreter's own.
 _MODULES: Final = {
@@ -47,36 +50,39 @@ class Local(NamedTuple):
     folder: str = ""
 
 
-def on_this_machine(start: Start, python: str = sys.executable) -> Local:
+def on_this_machine(start: Start) -> Local:
     """The command with everything filled in.
 
     Raises:
-        NotStarted: words hold what nobody has given, a program is not here, or the folder is not.
+        NotStarted: words hold what nobody has given.
     """
-    paths = {hole.written: hole.path for hole in start.unknown if hole.path}
-    unknown = [hole for hole in start.unknown if not hole.path]
-    missing = {hole.written: hole for hole in unknown for word in start.words if stands_in(hole, word.text)}
+    paths = {char: hole.path for char, hole in start.holes.items() if hole.path}
+    unknown = {char: hole for char, hole in start.holes.items() if not hole.path}
+    missing = met_in(start.words, unknown)
     environment = {}
     for name, value in start.environment.items():
-        commands = [hole for hole in unknown if not hole.variable and stands_in(hole, value)]
+        commands = {char: hole for char, hole in met_in([value], unknown).items() if not hole.variable}
         if commands and start.launcher in ("torchrun", "ft_launcher") and name in _TOLD_BY_TORCHRUN:
             continue
-        missing.update((hole.written, hole) for hole in commands)
-        unset = {hole.written: "" for hole in unknown if hole.variable}  # bash reads them as empty
+        missing.update(commands)
+        unset = {char: "" for char, hole in unknown.items() if hole.variable}  # bash reads them as empty
         environment[name] = filled(value, {**paths, **unset})
     if missing:
         raise not_known(missing.values())
-    words = [filled(word.text, paths) for word in start.words]
-    front = list(_of_this_python(words[: start.front], python))
-    if shutil.which(front[0], path=environment.get("PATH")) is None:
-        raise NotStarted(f"{front[0]} is not on this machine")
-    folder = filled(start.folder, paths)
-    if folder and not os.path.isdir(os.path.expanduser(folder)):
-        raise NotStarted(f"the command is started in {folder}, which is not here")
-    folder = os.path.expanduser(folder)
+    words = tuple(filled(word, paths) for word in start.words)
+    folder = os.path.expanduser(filled(start.folder, paths))
     if Path(folder, "megatron", "core").is_dir():  # a checkout's must not hide the installed one
         environment.setdefault("PYTHONSAFEPATH", "1")
-    return Local((*front, *words[start.front :]), environment, folder)
+    return Local(words, environment, folder)
+
+
+def not_here(local: Local) -> str:
+    """What of it is not on this machine; empty when all is there."""
+    if shutil.which(local.words[0], path=local.environment.get("PATH")) is None:
+        return f"{local.words[0]} is not on this machine"
+    if local.folder and not os.path.isdir(local.folder):
+        return f"the command is started in {local.folder}, which is not here"
+    return ""
 
 
 def shown(local: Local) -> str:
@@ -151,12 +157,15 @@ def _child_setup(parent: int, mask: set[int | signal.Signals]) -> Callable[[], N
     return setup
 
 
-def _of_this_python(words: Sequence[str], python: str) -> Iterator[str]:
-    """Launchers by their bare names become those of this interpreter."""
-    for word in words:
-        if word in _MODULES:
-            yield from (python, "-m", _MODULES[word])
-        elif word in ("python", "python3"):
-            yield python
-        else:
-            yield word
+def of_this_python(words: Sequence[Word], python: str = sys.executable) -> Edits:
+    """Launchers by their bare names become those of this interpreter, up to where other programs are."""
+    edits: dict[int, tuple[str, ...]] = {}
+    for index, word in enumerate(words):
+        name = word.text.rsplit("/", 1)[-1]
+        if name in ELSEWHERE or word.text.startswith("--container-image"):
+            break
+        if word.text in _MODULES:
+            edits[index] = (python, "-m", _MODULES[word.text])
+        elif word.text in ("python", "python3"):
+            edits[index] = (python,)
+    return edits

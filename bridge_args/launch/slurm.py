@@ -15,18 +15,18 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from bridge_args.emit.hydra import shell_word
 from bridge_args.findings import Finding
 from bridge_args.launch import options as flags
 from bridge_args.launch import replaced
 from bridge_args.launch.nemo_run import SlurmJob, batch_file
 from bridge_args.launch.replaced import NotStarted, Start
-from bridge_args.launch.unknown import filled, not_known, stands_in
+from bridge_args.launch.unknown import filled, met_in, not_known
 from bridge_args.mapping.translation import Translation
 from bridge_args.script import slurm
-from bridge_args.script.command import options_of_srun, read_command
+from bridge_args.script.command import TORCHRUN_FAMILY, options_in_front, options_of_srun, read_command
 from bridge_args.script.state import Hole
 from bridge_args.source import Source
 from bridge_args.words import Word
@@ -36,10 +36,14 @@ HEAD: Final = "head_node_ip"  # nemo-run's variable with the address of the firs
 
 # They are about calling sbatch, not about the job.
 _OF_THE_CALL: Final = frozenset("help parsable quiet test-only usage verbose version wrap".split())
-_OF_A_TASK: Final = ("SLURM_NODEID", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_TASK_PID", "SLURMD_NODENAME")
 _ADDRESS: Final = re.compile(r"\bhostnames?\b|\bgetent\b|\bnslookup\b|\bip addr")
 # A checkout in the folder of the job must not hide the Megatron Core that Bridge was installed with.
 _SAFE_PATH: Final = "export PYTHONSAFEPATH=1"
+_QUIET: Final = "set +vx"  # nemo-run's template prints every line, with the values of secrets in it
+# Characters that stand for what every batch file has; no file of the user's has them.
+_HEAD_HERE: Final = "\udbff"
+_JOB_HERE: Final = "\udbfe"
+_ALWAYS: Final = MappingProxyType({_HEAD_HERE: HEAD, _JOB_HERE: "SLURM_JOB_ID"})
 _SLURMS: Final = ("SLURM", "SBATCH_", "SRUN_")
 _LISTS: Final = frozenset(
     (
@@ -70,10 +74,25 @@ def sbatch_words(source: Source | None, given: argparse.Namespace) -> list[str]:
     Raises:
         ValueError: a flag that is not right.
     """
-    of_script: Sequence[str] = ()
-    if source is not None and source.started is not None:
-        of_script = source.started.sbatch or slurm.words(source.text)
-    return [*of_script, *flags.of_sbatch(given)]
+    of_script = list(source.job if source is not None else ())
+    asked = flags.of_sbatch(given)
+    if of_script and of_script[len(of_script) - len(asked) :] == asked:  # it was read with them
+        del of_script[len(of_script) - len(asked) :]
+    return [*_scaled(of_script, given), *asked]
+
+
+def _scaled(words: Sequence[str], given: argparse.Namespace) -> list[str]:
+    """Totals in a script, where ``launch`` is told another number of nodes."""
+    options = slurm.options_of(words)
+    before = slurm.size_of(options).nodes
+    if given.nodes is None or not given.nodes.isdigit() or not before or int(given.nodes) == before:
+        return list(words)
+    made = list(words)
+    for name in ("ntasks", "gpus"):
+        kind, colon, number = options.get(name, "").rpartition(":")
+        if number.isdigit():
+            made.append(f"--{name}={kind}{colon}{int(number) * int(given.nodes) // before}")
+    return made
 
 
 def examples(words: Sequence[str]) -> dict[str, str]:
@@ -87,8 +106,8 @@ def examples(words: Sequence[str]) -> dict[str, str]:
 
 def unanswered(source: Source) -> tuple[Finding, ...]:
     """The findings of a source without those about what a batch file answers, or asks for in its own words."""
-    holes = source.started.unknown if source.started else ()
-    pieces = [text for hole in holes for text in (hole.written, hole.first_written) if text]
+    raw = source.started.raw if source.started else None
+    pieces = [text for hole in (raw.holes if raw else ()) for text in (hole.written, hole.first_written) if text]
     return tuple(
         finding
         for finding in source.findings
@@ -115,22 +134,20 @@ def batch(
     if start.launcher is None and not start.front:
         start = _with_launcher(start, asked, nodes, translation)
     name = asked.pop("job-name", "") or _name(given)
-    srun, inner = _srun(start, nodes)
+    srun, inner, starts_tasks = _srun(start, nodes, given)
     findings += _too_many(start, asked)
     image, mounts, workdir = (getattr(given, option) or _value(srun.get(option, ())) for option in flags.CONTAINER)
     if not image and (mounts or workdir):
         raise NotStarted("a container's mounts or folder are given, and no --container-image")
-    known = _Known(start, env)
-    exports = ((key, known.word(value)) for key, value in start.environment.items())
-    setup = [*given.setup, *known.made, _SAFE_PATH]
-    setup += [f"export {key}={value}" for key, value in exports if value != f'"${{{key}}}"']
+    known = _Known(start, env, of_tasks=not starts_tasks)
+    setup = [_QUIET, *given.setup, *known.made, _SAFE_PATH, *known.exports]
     # In a container nemo-run mounts the folder the job is submitted from as /nemo_run.
     folder = known.word(start.folder) if start.folder else '"$PWD"'
     stays = (
         ["--container-workdir", known.word(workdir or start.folder or "/nemo_run")] if image else ["--chdir", folder]
     )
-    rest = [known.word(word.text) for option, words in srun.items() if option not in flags.CONTAINER for word in words]
-    command = _command(inner, known)
+    rest = [known.word(word) for option, words in srun.items() if option not in flags.CONTAINER for word in words]
+    command = known.command(inner)
     if known.missing:
         raise not_known(known.missing)
     output = asked.pop("output", "") or ("slurm-%A_%a.out" if "array" in asked else "slurm-%j.out")  # sbatch's own
@@ -147,6 +164,54 @@ def batch(
         command=command,
     )
     return Batch(name, batch_file(job), (*findings, *known.findings))
+
+
+def on_nodes(source: Source, given: argparse.Namespace) -> Source:
+    """The source as it is with another number of nodes, where ``launch`` is told one."""
+    command = source.command
+    if given.nodes is None or command.launcher not in TORCHRUN_FAMILY or not given.nodes.isdigit():
+        return source
+    options = {**command.launcher_options, "nnodes": int(given.nodes)}
+    return source._replace(command=command._replace(launcher_options=options))
+
+
+def other_nodes(words: Sequence[Word], given: argparse.Namespace) -> dict[int, tuple[str, ...]]:
+    """Words that tell torchrun of other nodes than the job has, where ``launch`` is told how many it has.
+
+    Where the nodes meet changes with them, unless the script works it out.
+    """
+    command = read_command(words)
+    if given.nodes is None or command.launcher not in TORCHRUN_FAMILY or not given.nodes.isdigit():
+        return {}
+    told = command.launcher_options.get("nnodes", 1)
+    nodes = int(given.nodes)
+    if told == nodes or (isinstance(told, str) and "$" in told):
+        return {}
+    at = options_in_front(words)
+    edits: dict[int, tuple[str, ...]] = {}
+
+    def drop(*names: str) -> None:
+        for name in names:
+            if name in at:
+                edits.update((index, ()) for index in range(at[name][0], at[name][1] + 1))
+
+    more: list[str] = []
+    if "nnodes" in at:
+        first, last = at["nnodes"]
+        edits[last] = (str(nodes),) if last > first else (f"--nnodes={nodes}",)
+    else:
+        more += ["--nnodes", str(nodes)]
+    where = " ".join(str(command.launcher_options.get(name, "")) for name in ("master_addr", "rdzv_endpoint"))
+    if nodes > 1 and "$" not in where:
+        drop("standalone", "rdzv_backend", "rdzv_endpoint", "rdzv_id", "rdzv_conf", "master_addr", "master_port")
+        drop("node_rank", "local_addr")
+        more += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{_HEAD_HERE}:{PORT}", "--rdzv-id", _JOB_HERE]
+    if more:
+        count = len(words) - len(command.argv)
+        at_program = count - 2 if command.module and words[count - 2].text == "-m" else count - 1
+        kept = () if at_program == count - 1 else (words[at_program].text,)
+        edits[at_program] = (*more, *kept)
+    return edits
 
 
 def submit(made: Batch, env: Mapping[str, str], write: Callable[[str], None], say: Callable[[str], None]) -> int:
@@ -194,7 +259,7 @@ def _options(words: Sequence[str]) -> tuple[dict[str, str], list[Finding]]:
 
 def _too_many(start: Start, asked: Mapping[str, str]) -> list[Finding]:
     """More processes on a node than the job has GPUs there."""
-    processes = read_command(start.words).launcher_options.get("nproc_per_node")
+    processes = start.options.get("nproc_per_node")
     gpus = slurm.from_options([f"--{name}={value}" for name, value in asked.items()]).get("SLURM_GPUS_ON_NODE", "")
     if isinstance(processes, int) and gpus and processes > int(gpus):
         message = f"{processes} processes start on every node, where the job has {gpus} GPU{'s' * (gpus != '1')}"
@@ -209,72 +274,101 @@ def _with_launcher(start: Start, asked: dict[str, str], nodes: int, translation:
     if translation.world_size % nodes:
         raise NotStarted(f"{translation.world_size} ranks cannot be divided among {nodes} nodes")
     launcher = ["srun", "torchrun", "--nnodes", str(nodes), "--nproc-per-node", str(translation.world_size // nodes)]
-    launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"${HEAD}:{PORT}", "--rdzv-id", "$SLURM_JOB_ID"]
-    holes = [Hole("variable", f"${name}", -1, (name,), name) for name in (HEAD, "SLURM_JOB_ID")]
-    return replaced.bare(start, launcher, translation.program)._replace(unknown=(*start.unknown, *holes))
+    launcher += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{_HEAD_HERE}:{PORT}", "--rdzv-id", _JOB_HERE]
+    return replaced.bare(start, launcher, translation.program)
 
 
-def _srun(start: Start, nodes: int) -> tuple[dict[str, tuple[Word, ...]], list[Word]]:
-    """srun's options, and what it starts."""
-    names = [os.path.basename(word.text) for word in start.words[: start.front]]
+def _srun(
+    start: Start, nodes: int, given: argparse.Namespace
+) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...], bool]:
+    """srun's options, what it starts, and whether that is the script's own srun."""
+    words = start.words
+    names = [os.path.basename(word) for word in words[: start.front]]
     if "mpirun" in names or "mpiexec" in names:
         raise NotStarted("mpirun starts the processes itself, and nemo-run starts them with srun; take srun instead")
     if "srun" in names:
         at = names.index("srun")
-        if at and names[at - 1] not in ("exec", "nohup", "time"):
-            before = " ".join(word.text for word in start.words[:at])
-            raise NotStarted(f"{before} stands in front of srun; nemo-run has no place for it there, put it behind")
-        options, length = options_of_srun(start.words[at:])
-        return options, list(start.words[at + length :])
-    command = read_command(start.words)
-    told = command.launcher_options.get("nnodes", 1)
-    if told == 1 or command.launcher == "python":
+        before = names[:at]
+        while before and before[-1] in ("exec", "nohup", "time"):
+            before.pop()
+        if before and before[0] != "salloc":  # whose options are the job's
+            shown = " ".join(words[:at])
+            raise NotStarted(f"{shown} stands in front of srun; nemo-run has no place for it there, put it behind")
+        found, length = options_of_srun([Word(word) for word in words[at:]])
+        options = {name: tuple(word.text for word in some) for name, some in found.items()}
+        return _on_nodes(options, given), words[at + length :], True
+    told = start.options.get("nnodes", 1)
+    if given.nodes is not None and start.launcher in TORCHRUN_FAMILY and told != nodes:
+        told = nodes  # as other_nodes writes it
+    if told == 1 or start.launcher == "python":
         if nodes > 1:
-            what = "is told of one node" if command.launcher != "python" else "is started once"
-            raise NotStarted(f"the job has {nodes} nodes, and {command.launcher} {what}; say --nnodes to torchrun")
+            what = "is told of one node" if start.launcher != "python" else "is started once"
+            raise NotStarted(f"the job has {nodes} nodes, and {start.launcher} {what}; say --nnodes to torchrun")
         alone = ["--nodes=1", "--ntasks=1", "--ntasks-per-node=1", "--cpu-bind=none"]
     else:
         alone = [f"--ntasks={nodes}", "--ntasks-per-node=1", "--cpu-bind=none"]
-    return {word.partition("=")[0]: (Word(word),) for word in alone}, list(start.words)
+    return {word.partition("=")[0]: (word,) for word in alone}, words, told == 1 or start.launcher == "python"
 
 
-def _command(inner: Sequence[Word], known: _Known) -> str:
-    """What every task runs; a shell of its own where only the task knows something."""
-    texts = [word.text for word in inner]
-    of_task = [name for name in _OF_A_TASK if any(re.search(rf"\$\{{?{name}\b", text) for text in texts)]
-    line = replaced.text_of([known.word(text) for text in texts])
-    if not of_task:
-        return line
-    return f"bash -c {shlex.quote(line)}"
+def _on_nodes(options: dict[str, tuple[str, ...]], given: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    """srun's own options with the number of nodes that ``launch`` is told."""
+    before = _value(options.get("nodes", ()))
+    if given.nodes is None or not before.isdigit() or not given.nodes.isdigit():
+        return options
+    changed = {**options, "nodes": (f"--nodes={given.nodes}",)}
+    tasks = _value(options.get("ntasks", ()))
+    if tasks.isdigit():
+        changed["ntasks"] = (f"--ntasks={int(tasks) * int(given.nodes) // int(before)}",)
+    return changed
 
 
 class _Known:
-    """What stays a variable in the batch file, and the lines that give it its value."""
+    """What stays a variable in the batch file, and the lines that give it its value.
 
-    def __init__(self, start: Start, env: Mapping[str, str]) -> None:
-        self.paths = {hole.written: hole.path for hole in start.unknown if hole.path}
-        self.names: dict[str, str] = {}  # as written -> the variable that holds it
+    Args:
+        of_tasks: does the batch file start tasks where the script started none? Then what a task is told is left to it.
+    """
+
+    def __init__(self, start: Start, env: Mapping[str, str], of_tasks: bool) -> None:
+        self.holes = met_in((*start.words, *start.environment.values(), start.folder), start.holes)
+        self.paths = {char: hole.path for char, hole in self.holes.items() if hole.path}
+        self.names: dict[str, str] = dict(_ALWAYS)  # the character that stands for it -> the variable that holds it
+        self.inside: dict[str, str] = {}  # the same for what a task works out, as bash writes it
         self.made: list[str] = []
         self.there = {HEAD, *(name for name in env if is_left_to_the_job(name))}  # and what the lines set
         self.missing: list[Hole] = []
         self.findings: list[Finding] = []
-        rendezvous = _rendezvous(start)
-        for hole in sorted(start.unknown, key=lambda hole: hole.at):  # what one needs stands before it
-            if not hole.path:
-                self._add(hole, start, rendezvous)
+        rendezvous = " ".join(str(start.options.get(name, "")) for name in ("master_addr", "rdzv_endpoint"))
+        for char, hole in sorted(self.holes.items(), key=lambda item: item[1].at):  # what one needs stands before it
+            if hole.path:
+                continue
+            if of_tasks and slurm.OF_A_TASK.intersection((*hole.names, *_VARIABLE.findall(_first(hole)))):
+                self.inside[char] = f"${{{hole.variable}}}" if hole.variable else _first(hole)
+            else:
+                self._add(char, hole, start, rendezvous)
+        exports = {name: value for name, value in start.environment.items() if self.names.get(value) != name}
+        self.in_tasks = {name: value for name, value in exports.items() if set(value) & set(self.inside)}
+        self.exports = [
+            f"export {name}={self.word(value)}" for name, value in exports.items() if name not in self.in_tasks
+        ]
 
-    def _add(self, hole: Hole, start: Start, rendezvous: str) -> None:
-        written = hole.first_written or hole.written
-        exported = next((name for name, value in start.environment.items() if value == hole.written), "")
-        name = hole.variable or (hole.first_written and hole.names[0]) or exported or f"LAUNCH_{len(self.names)}"
-        self.names[hole.written] = name
+    def _add(self, char: str, hole: Hole, start: Start, rendezvous: str) -> None:
+        written = _first(hole)
+        exported = next((name for name, value in start.environment.items() if value == char), "")
+        name = (
+            hole.variable
+            or (hole.first_written and hole.names[0])
+            or exported
+            or f"LAUNCH_{len(self.names) - len(_ALWAYS)}"
+        )
+        self.names[char] = name
         used = {*_VARIABLE.findall(written), *(hole.names if hole.kind == "expression" else ())}
         if hole.variable:
-            if any(stands_in(hole, word.text) for word in start.words) and not self._is_there(name):
+            if any(char in word for word in start.words) and not self._is_there(name):
                 self.missing.append(hole)
         elif name != HEAD and all(self._is_there(other) for other in used):
             self.made.append(f'export {name}="{written}"')  # the batch file runs where the script would have
-        elif name == HEAD or _ADDRESS.search(written) or stands_in(hole, rendezvous):
+        elif _ADDRESS.search(written) or char in rendezvous:
             self.made.append(f"export {name}" if name == HEAD else f"export {name}=${HEAD}")
             message = f"{written} becomes the address of the job's first node, as nemo-run finds it"
             self.findings.append(Finding("launcher", message))
@@ -289,21 +383,37 @@ class _Known:
 
     def word(self, text: str) -> str:
         """A word for bash, with what is not known as variables."""
-        values = {written: f"${{{name}}}" for written, name in self.names.items()}
-        return shell_word(filled(text, {**self.paths, **values}), tuple(self.names.values()))
+        text = filled(text, self.paths)
+        if not (set(text) & (set(self.names) | set(self.inside))):
+            return shlex.quote(text)
+        made = ""
+        for char in text:
+            if char in self.names:
+                made += f"${{{self.names[char]}}}"
+            else:
+                made += self.inside.get(char, "\\" + char if char in '"$`\\' else char)
+        return f'"{made}"'
+
+    def command(self, words: Sequence[str]) -> str:
+        """What every task runs; a shell of its own where only the task knows something."""
+        line = replaced.text_of([self.word(text) for text in words])
+        if not self.in_tasks and not any(set(text) & set(self.inside) for text in words):
+            return line
+        lines = [f"export {name}={self.word(value)}" for name, value in self.in_tasks.items()]
+        return f"bash -c {shlex.quote(chr(10).join([*lines, 'exec ' + line]))}"
 
 
-def _rendezvous(start: Start) -> str:
-    """What torchrun is told of where the nodes meet."""
-    options = read_command(start.words).launcher_options
-    return " ".join(str(options.get(name, "")) for name in ("master_addr", "rdzv_endpoint"))
+def _first(hole: Hole) -> str:
+    return hole.first_written or hole.written
 
 
-def _value(words: Sequence[Word]) -> str:
-    """The value of an option: behind ``=``, or the word after it."""
+def _value(words: Sequence[str]) -> str:
+    """The value of an option: behind ``=``, or the word after it; of ``-N2``, what is attached."""
     if not words:
         return ""
-    return words[1].text if len(words) > 1 else words[0].text.partition("=")[2]
+    if len(words) > 1:
+        return words[1]
+    return words[0].partition("=")[2] if "=" in words[0] or words[0].startswith("--") else words[0][2:]
 
 
 def _count(text: str) -> int:

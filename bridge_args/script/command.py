@@ -69,6 +69,13 @@ def options_of_srun(words: Sequence[Word]) -> tuple[dict[str, tuple[Word, ...]],
     return {name: tuple(words[option.first : option.last + 1]) for name, option in found.items()}, reader.at
 
 
+def options_in_front(words: Sequence[Word]) -> dict[str, tuple[int, int]]:
+    """Which words the options of the programs in front are: long name -> first and last."""
+    reader = _Reader(tuple(words))
+    reader.read()
+    return {name: (option.first, option.last) for name, option in reader.options.items()}
+
+
 def world_size_of(command: Command) -> int | None:
     """How many processes the command starts; None when it does not say so in numbers.
 
@@ -76,7 +83,7 @@ def world_size_of(command: Command) -> int | None:
     how many there are of its kind.
     """
     options, environment = command.launcher_options, command.environment
-    if command.launcher in _TORCHRUN_FAMILY:
+    if command.launcher in TORCHRUN_FAMILY:
         # torchrun takes what is not given from PET_NNODES and PET_NPROC_PER_NODE.
         nodes = options.get("nnodes", _number(environment.get("PET_NNODES", "1")))
         return _product(nodes, options.get("nproc_per_node", _number(environment.get("PET_NPROC_PER_NODE", "1"))))
@@ -91,7 +98,7 @@ def world_size_of(command: Command) -> int | None:
     return _product(1, _number(environment.get("WORLD_SIZE", "")))
 
 
-_TORCHRUN_FAMILY: Final = ("torchrun", "torch.distributed.launch", "ft_launcher")
+TORCHRUN_FAMILY: Final = ("torchrun", "torch.distributed.launch", "ft_launcher")
 _TASK_LAUNCHERS: Final = ("srun", "mpirun")
 _PROCESS_COUNTS: Final = ("nnodes", "nproc_per_node", "num_processes")
 _TASK_COUNTS: Final = ("nodes", "ntasks", "ntasks_per_node")
@@ -186,7 +193,7 @@ class _Reader:
         elif name in SHELLS:
             self.wrappers.append(name)
             self._shell()
-        elif text.endswith(".sh"):  # a script of the user's that starts what follows
+        elif text.endswith(".sh") or not text.endswith(".py"):  # a script of the user's that starts what follows
             self.program = text
             self.at -= 1
             self._search()

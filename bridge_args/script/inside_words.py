@@ -81,7 +81,7 @@ class Words:
                     raise self.problem("an extended pattern")
                 break
             self._piece(parts, stop, metacharacters=ends is None)
-        return s.ShellWord(tuple(parts), self.place(start), self.text[start : self.i])
+        return s.ShellWord(tuple(parts), self.place(start), self.text[start : self.i], start)
 
     def _piece(self, parts: list[s.Part], stop: Callable[[str], bool], metacharacters: bool = False) -> None:
         char = self.char()

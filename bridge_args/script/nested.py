@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from bridge_args.script import slurm
+from bridge_args.script.files import key_of
 from bridge_args.script.programs import LAUNCHERS, SAME_PROGRAM, SHELLS, WRAPPERS
-from bridge_args.script.state import Leave, State, Variable
+from bridge_args.script.state import Frame, Leave, State, Variable
 from bridge_args.script.traced import Traced, joined, plain
 
 if TYPE_CHECKING:
@@ -26,6 +27,20 @@ _STARTING: Final = frozenset((*WRAPPERS, *LAUNCHERS, *SAME_PROGRAM, "aprun", "en
 _SCRIPT: Final = re.compile(r"[^\s:=]+\.(?:sh|bash|slurm|sbatch)$")
 _PYTHON: Final = re.compile(r"^(python|pypy)[\d.]*$")
 _TEXT_FOLLOWS: Final = re.compile(r"^-[a-z]*c[a-z]*$")
+# Behind these an inner shell is in the same place as the outer one, once: what it does could be done outside.
+_SAME_PLACE: Final = frozenset(
+    (*SHELLS, "command", "exec", "ncu", "nice", "nohup", "nsys", "numactl", "setsid", "stdbuf", "taskset", "time")
+) | {"timeout"}
+_TASKS: Final = frozenset(("aprun", "ibrun", "jsrun", "mpiexec", "mpirun", "orterun", "srun"))
+_OF_TORCHRUN: Final = frozenset(("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK"))
+_WITHOUT_PYTHON: Final = frozenset(("--no-python", "--no_python"))
+
+
+class Where(NamedTuple):
+    """How an inner shell gets its text, and which word says so; see ``state.Frame``."""
+
+    kind: Literal["text", "file", "input", "remote"]
+    at: int
 
 
 def run(shell: Shell, state: State, words: Sequence[Traced], at: int) -> bool:
@@ -38,15 +53,17 @@ def run(shell: Shell, state: State, words: Sequence[Traced], at: int) -> bool:
         return _sbatch(shell, state, words[first:])
     for index in range(first, len(words)):
         name = names[index]
-        if _PYTHON.match(name) or (name in LAUNCHERS and name not in ("srun", "mpirun", "mpiexec")):
+        if _PYTHON.match(name) and not _starts_any_program(words[index + 1 :]):
+            return False
+        if name in LAUNCHERS and name not in ("srun", "mpirun") and not _starts_any_program(words[index + 1 :]):
             return False
         if name in SHELLS:
             return _shell(shell, state, words, index)
         starts = index == first or names[first] in _STARTING  # in ``cp x.sh y`` no script is started
-        if starts and _SCRIPT.match(words[index].text):
+        if starts and (_SCRIPT.match(words[index].text) or key_of(words[index]) in shell.state.files):
             text = shell.files.content(words[index])
             if text is not None:
-                _inside(shell, state, text, words, index, words[index], words[index + 1 :])
+                _inside(shell, state, text, words, index, words[index], words[index + 1 :], Where("file", index))
                 return True
             if index == first:
                 name = shell.rendered(words[index])
@@ -64,7 +81,8 @@ def _shell(shell: Shell, state: State, words: Sequence[Traced], index: int) -> b
             if following >= len(words):
                 return False
             name = words[following + 1] if following + 1 < len(words) else words[index]
-            _inside(shell, state, words[following], words, index, name, words[following + 2 :])
+            where = Where("text", following)
+            _inside(shell, state, words[following], words, index, name, words[following + 2 :], where)
             return True
         if text in ("-o", "+o", "--rcfile", "--init-file"):
             following += 1
@@ -75,11 +93,13 @@ def _shell(shell: Shell, state: State, words: Sequence[Traced], index: int) -> b
         if inner is None:
             shell.state.shared.unread.append((shell.rendered(words[following]), words[following].first))
             return False
-        _inside(shell, state, inner, words, index, words[following], words[following + 1 :])
+        where = Where("file", following)
+        _inside(shell, state, inner, words, index, words[following], words[following + 1 :], where)
         return True
     if shell.stdin.text is None:
         return False
-    _inside(shell, state, shell.stdin.text, words, index, words[index], words[following:])
+    where = Where("input", index)
+    _inside(shell, state, shell.stdin.text, words, index, words[index], words[following:], where)
     return True
 
 
@@ -100,7 +120,8 @@ def _remote(shell: Shell, state: State, words: Sequence[Traced], first: int) -> 
         return False
     inner = joined(words[index:], " ") if index < len(words) else shell.stdin.text
     assert inner is not None
-    _inside(shell, state, inner, words, first, plain("bash"), (), prefix=words[:first])
+    where = Where("remote", index)
+    _inside(shell, state, inner, words, first, plain("bash"), (), where, prefix=words[:first])
     return True
 
 
@@ -134,13 +155,17 @@ def _sbatch(shell: Shell, state: State, words: Sequence[Traced]) -> bool:
         text = shell.stdin.text
     if text is None or (shell.state.shared.slurm and text.text in shell.state.shared.reading):
         return False  # a job that queues its own successor
-    made = {**(slurm.variables(text.text) or {}), **slurm.from_options([word.text for word in options])}
     inner = state.subshell()
     inner.sbatch = (*slurm.words(text.text), *(shell.rendered(word) for word in options))
+    made = slurm.from_options([*inner.sbatch, *state.shared.job])
+    for pair in slurm.options_of(inner.sbatch).get("export", "").split(","):
+        key, equals, value = pair.partition("=")
+        if equals and key.isidentifier():
+            made[key] = value
     shell.state.shared.slurm = True
     for key, value in made.items():
         inner.variables[key] = Variable(plain(value), exported=True)
-    _inside(shell, inner, text, words, 0, name, rest, prefix=())
+    _inside(shell, inner, text, words, 0, name, rest, None, prefix=())
     return True
 
 
@@ -152,9 +177,14 @@ def _inside(
     index: int,
     name: Traced,
     positional: Sequence[Traced],
+    where: Where | None,
     prefix: Sequence[Traced] | None = None,
 ) -> None:
-    """Read the text of an inner shell; it knows what is exported to it."""
+    """Read the text of an inner shell; it knows what is exported to it.
+
+    Args:
+        where: which word the text is; None for a job of its own, which begins anew.
+    """
     from bridge_args.script.shell import Shell
 
     before = words[:index] if prefix is None else prefix
@@ -183,13 +213,61 @@ def _inside(
     inner.export_all = False
     if is_in_container(words[:index]):
         inner.folder = Traced()
+    shared = state.shared
+    shared.shells += 1
     called = shell.called()
-    reader = Shell(inner, called.output, called.stdin, (*shell.prefix, *before), called.depth)
+    inner.frame = None
+    if where is not None:
+        own = not _in_the_same_place(words[: where.at]) or (shell.state.frame is not None and shell.state.frame.own)
+        inner.frame = Frame(
+            shared.shells,
+            text,
+            where.kind,
+            tuple(words),
+            where.at,
+            len(before),
+            shell.prefix,
+            called.callers,
+            state.exports(),
+            Traced() if is_in_container(words[:index]) else state.folder,
+            shell.state.frame,
+            own,
+        )
+        if programs & _TASKS and not shared.first_task:
+            for told in slurm.OF_A_TASK - set(shared.given) - _OF_TORCHRUN:
+                inner.variables.pop(told, None)  # whatever they are here, every task is told its own
+    prefix_of_it = (*shell.prefix, *before) if where is not None else tuple(before)
+    reader = Shell(inner, called.output, called.stdin, prefix_of_it, called.depth)
+    outside, shared.shell = shared.shell, shared.shells
     try:
         reader.process(lambda: reader.program(text))
     except Leave:  # an endless loop
         if not shell.prefix and not before:
             raise
+    finally:
+        shared.shell = outside
+
+
+def _in_the_same_place(words: Sequence[Traced]) -> bool:
+    """Is what these words start there once, with this shell's programs, files and variables?"""
+    names = [SAME_PROGRAM.get(name, name) for name in (word.text.rsplit("/", 1)[-1] for word in words)]
+    first = next((name for name in names if not _is_assignment(name)), "bash")
+    known = {name for name in names if name in LAUNCHERS or name in WRAPPERS or name in _STARTING}
+    return first in _SAME_PLACE and known <= _SAME_PLACE
+
+
+def _is_assignment(text: str) -> bool:
+    return text.partition("=")[0].isidentifier() and "=" in text
+
+
+def _starts_any_program(words: Sequence[Traced]) -> bool:
+    """``torchrun --no-python bash -c text``: what stands before the program tells."""
+    for word in words:
+        if word.text in _WITHOUT_PYTHON:
+            return True
+        if word.text.endswith(".py"):
+            return False
+    return False
 
 
 def is_in_container(words: Sequence[Traced]) -> bool:

@@ -170,6 +170,12 @@ _SINGULARITY: Final = Program(
     operands=1,
 )
 
+_CONDA: Final = Program(
+    valued=_names("n name p prefix cwd"),
+    switches=_names("no_capture_output live_stream v verbose dev debug_wrapper_scripts no_banner"),
+    subcommand=True,
+)
+
 WRAPPERS: Final[dict[str, Program]] = {
     "apptainer": _SINGULARITY,
     "docker": _CONTAINER,
@@ -178,7 +184,13 @@ WRAPPERS: Final[dict[str, Program]] = {
     "singularity": _SINGULARITY,
     "env": Program(valued=_names("C chdir u unset"), switches=_names("0 debug i ignore_environment null v")),
     "exec": Program(valued=_names("a"), switches=_names("c l")),
+    "conda": _CONDA,
+    "enroot": Program(
+        valued=_names("c conf e env m mount"), switches=_names("r root rw w rw"), subcommand=True, operands=1
+    ),
     "hatch": Program(subcommand=True),
+    "mamba": _CONDA,
+    "micromamba": _CONDA,
     "ncu": Program(
         valued=_names("c export k kernel_name launch_count launch_skip o s section set target_processes"),
     ),
@@ -201,6 +213,7 @@ WRAPPERS: Final[dict[str, Program]] = {
     ),
     "pixi": Program(subcommand=True),
     "poetry": Program(subcommand=True),
+    "salloc": LAUNCHERS["srun"],
     "setsid": Program(switches=_names("c ctty f fork w wait")),
     "stdbuf": Program(valued=_names("e error i input o output")),
     "sudo": Program(valued=_names("g group u user"), switches=_names("E H i n preserve_env s")),
@@ -215,5 +228,13 @@ WRAPPERS: Final[dict[str, Program]] = {
         subcommand=True,
     ),
 }
+
+# Behind these are other programs than here: another machine, a container, an environment of Python's.
+ELSEWHERE: Final = frozenset(
+    (
+        "apptainer chroot clush conda docker enroot hatch kubectl mamba micromamba nerdctl nix pdsh pixi podman poetry "
+        "singularity ssh uv uvx"
+    ).split()
+)
 
 SHELLS: Final = ("bash", "dash", "sh", "zsh")

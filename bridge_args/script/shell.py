@@ -22,6 +22,7 @@ from bridge_args.script.expand import Expander
 from bridge_args.script.files import Files
 from bridge_args.script.started import Started, commands, rendered, why_few
 from bridge_args.script.state import (
+    MAX_WORDS,
     MAX_WORK,
     Choice,
     Found,
@@ -31,6 +32,7 @@ from bridge_args.script.state import (
     Refused,
     Shared,
     Sources,
+    Spot,
     State,
     Variable,
 )
@@ -64,6 +66,8 @@ def read_script(
     positional: Sequence[str] = (),
     folder: Path | None = None,
     inherited: Mapping[str, str] | None = None,
+    job: Sequence[str] = (),
+    first_task: bool = False,
 ) -> Script:
     """Reads a launch script.
 
@@ -74,6 +78,8 @@ def read_script(
         positional: ``$1``, ``$2``, ...
         folder: where it lies; files beside it may be read, never written.
         inherited: the environment it is started in, where that is known; what it sets itself counts more.
+        job: options of sbatch that count more than those in the script.
+        first_task: what the environment says of a task (``SLURM_PROCID``) is so in the tasks too.
     """
     text = text.replace("\r\n", "\n")
     readings: list[Shared] = []
@@ -83,6 +89,7 @@ def read_script(
     sources = Sources()
     while True:
         shared = Shared(sources, dict(variables or {}), source, folder, choices=dict(choices), steps=steps, worked=size)
+        shared.job, shared.first_task = tuple(job), first_task
         _read_once(shared, text, source, positional, inherited or {})
         readings.append(shared)
         steps, size = shared.steps, shared.worked
@@ -97,7 +104,7 @@ def read_script(
     for shared in readings:
         findings += [finding for finding in shared.findings if finding not in findings]
     reasons = dict.fromkeys(reason for shared in readings for reason in why_few(shared))
-    return Script(tuple(commands(readings)), tuple(findings), slurm.variables(text), tuple(reasons))
+    return Script(tuple(commands(readings)), tuple(findings), slurm.variables(text, job), tuple(reasons))
 
 
 _DECIDE: Final = "give the variables that decide them with --set NAME=VALUE"
@@ -107,7 +114,7 @@ def _read_once(shared: Shared, text: str, source: str, positional: Sequence[str]
     """One reading of the whole script, with ``shared.choices`` for unknown conditions."""
     traced = shared.sources.add(text, source)
     given = {name: Variable(plain(value), exported=True) for name, value in shared.given.items()}
-    set_by_slurm = slurm.variables(text)
+    set_by_slurm = slurm.variables(text, shared.job)
     shared.slurm = set_by_slurm is not None
     outside = {**(set_by_slurm or {}), **inherited}
     state = State(
@@ -183,10 +190,13 @@ class Shell:
         self.asked = False  # is what follows the condition of a structure?
         self.captured: int | None = 0  # status of the last command substitution
         self.unchecked = False  # is what follows followed by && or ||, or a condition? `set -e` does not look there
+        self.spot = Spot(())
+        self.callers: tuple[Spot, ...] = ()
 
     def inner(self, state: State, output: list[Traced | None] | None, stdin: Input | None = None) -> Shell:
         shell = Shell(state, output, stdin or self.stdin, self.prefix, self.depth)
         shell.asked, shell.unchecked = self.asked, self.unchecked
+        shell.spot, shell.callers = self.spot, self.callers
         return shell
 
     def process(self, body: Callable[[], int | None]) -> int | None:
@@ -236,6 +246,7 @@ class Shell:
             raise LimitReached(f"more than {MAX_CALLS} calls inside each other", -1)
         shell = Shell(self.state, self.output, self.stdin, self.prefix, self.depth + 1)
         shell.asked, shell.unchecked = self.asked, self.unchecked
+        shell.callers = (self.spot, *self.callers)
         return shell
 
     def write(self, text: Traced | None) -> None:
@@ -604,7 +615,11 @@ class Shell:
         if isinstance(first, s.ShellWord) and first.literal in grammar.DECLARING:
             words = builtins.declared_words(self, command.words)
         else:
-            words = list(self.expand.words([word for word in command.words if isinstance(word, s.ShellWord)]))
+            made = [(word, tuple(self.expand.words([word]))) for word in command.words if isinstance(word, s.ShellWord)]
+            words = [one for _, some in made for one in some]
+            if len(words) > MAX_WORDS:
+                raise LimitReached(f"more than {MAX_WORDS} words", command.at)
+            self.spot = Spot(tuple(made))
             self._placeholder(command)
         with self.redirected(command.redirects):
             status = self.run(words, command.assignments, command.at)
@@ -735,7 +750,10 @@ class Shell:
         met = {choice: shared.choices[choice] for choice in shared.ways}
         in_container = not self.prefix and nested.is_in_container(words)
         folder = Traced() if in_container else state.folder
-        shared.found.append(Found((*self.prefix, *words), state.exports(), at, met, folder, state.sbatch))
+        spots = (self.spot, *self.callers)
+        shared.found.append(
+            Found((*self.prefix, *words), state.exports(), at, met, folder, state.sbatch, state.frame, spots)
+        )
 
     # Assignments --------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 _SHORT: Final = {
     "A": "account", "B": "extra-node-info", "C": "constraint", "D": "chdir", "F": "nodefile", "G": "gpus", "H": "hold",
@@ -24,13 +24,23 @@ _SWITCHES: Final = frozenset(
         "propagate quiet reboot requeue spread-job test-only usage use-min-nodes verbose version wait"
     ).split()
 )
+# What only each task is told: srun(1), OUTPUT ENVIRONMENT VARIABLES, mpirun(1), the process managers of MPI, torchrun.
+OF_A_TASK: Final = frozenset(
+    (
+        "SLURM_PROCID SLURM_LOCALID SLURM_NODEID SLURM_TASK_PID SLURMD_NODENAME OMPI_COMM_WORLD_RANK "
+        "OMPI_COMM_WORLD_LOCAL_RANK OMPI_COMM_WORLD_NODE_RANK PMI_RANK PMI_LOCAL_RANK PMIX_RANK MPI_LOCALRANKID "
+        "MV2_COMM_WORLD_RANK MV2_COMM_WORLD_LOCAL_RANK PALS_RANKID PALS_LOCAL_RANKID FLUX_TASK_RANK "
+        "FLUX_TASK_LOCAL_ID JSM_NAMESPACE_RANK JSM_NAMESPACE_LOCAL_RANK ALPS_APP_PE RANK LOCAL_RANK GROUP_RANK "
+        "ROLE_RANK"
+    ).split()
+)
 _GPUS: Final = re.compile(r"^(?:[A-Za-z][\w.-]*:)*(\d+)$")
 
 
-def variables(text: str) -> dict[str, str] | None:
-    """What Slurm sets because of a script's ``#SBATCH`` lines; None when it has none."""
-    lines = _lines(text)
-    return from_options(_split(lines)) if lines else None
+def variables(text: str, more: Sequence[str] = ()) -> dict[str, str] | None:
+    """What Slurm sets because of a script's ``#SBATCH`` lines, and of ``more`` options; None when there are none."""
+    found = [*words(text), *more]
+    return from_options(found) if found or _lines(text) else None
 
 
 def words(text: str) -> list[str]:
@@ -63,15 +73,13 @@ def from_options(words: Sequence[str]) -> dict[str, str]:
     """Options of sbatch, as on its command line."""
     options = options_of(words)
     made: dict[str, str] = {}
-    nodes, tasks, per_node = options.get("nodes"), options.get("ntasks"), options.get("ntasks-per-node")
-    if nodes and nodes.isdigit():
-        made["SLURM_NNODES"] = made["SLURM_JOB_NUM_NODES"] = nodes
-    if per_node and per_node.isdigit():
-        made["SLURM_NTASKS_PER_NODE"] = per_node
-        if not tasks and nodes and nodes.isdigit():
-            tasks = str(int(nodes) * int(per_node))
-    if tasks and tasks.isdigit():
-        made["SLURM_NTASKS"] = made["SLURM_NPROCS"] = tasks
+    asked = size_of(options)
+    if asked.nodes:
+        made["SLURM_NNODES"] = made["SLURM_JOB_NUM_NODES"] = str(asked.nodes)
+    if asked.per_node:
+        made["SLURM_NTASKS_PER_NODE"] = str(asked.per_node)
+    if asked.tasks:
+        made["SLURM_NTASKS"] = made["SLURM_NPROCS"] = str(asked.tasks)
     if "job-name" in options:
         made["SLURM_JOB_NAME"] = options["job-name"]
     if "cpus-per-task" in options:
@@ -87,6 +95,39 @@ def from_options(words: Sequence[str]) -> dict[str, str]:
     if count:
         made["SLURM_GPUS_ON_NODE"] = count
     return made
+
+
+class Size(NamedTuple):
+    """How many nodes and tasks a job asks for; None where it leaves that to Slurm."""
+
+    nodes: int | None
+    tasks: int | None
+    per_node: int | None
+
+
+def size_of(options: Mapping[str, str]) -> Size:
+    """From options as ``options_of`` gives them: sbatch(1), --nodes, --ntasks and their neighbours."""
+    if "hetjob" in options or "packjob" in options:
+        return Size(None, None, None)  # a job of several parts: these are of the last one alone
+    low, _, high = options.get("nodes", "").partition("-")
+    nodes = _whole(low) if high in ("", low) else None
+    tasks, per_node = _whole(options.get("ntasks", "")), _whole(options.get("ntasks-per-node", ""))
+    gpus = _whole(_count(options.get("gpus", "")))
+    on_node = _whole(_count(options.get("gpus-per-node", "") or _gres(options.get("gres", ""))))
+    if gpus is None and on_node and (nodes or "nodes" not in options):
+        gpus = on_node * (nodes or 1)
+    for_each, on_each = _whole(_count(options.get("gpus-per-task", ""))), _whole(options.get("ntasks-per-gpu", ""))
+    if tasks is None and per_node and (nodes or "nodes" not in options):
+        tasks = (nodes or 1) * per_node
+    elif tasks is None and gpus and (for_each or on_each):
+        tasks = gpus * on_each if on_each else gpus // (for_each or 1)
+    if nodes is None and "nodes" not in options and tasks and per_node:
+        nodes = -(-tasks // per_node)
+    return Size(nodes, tasks or None, per_node)
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and 0 < len(text) < 10 and int(text) > 0 else None
 
 
 def takes_the_next(word: str) -> bool:

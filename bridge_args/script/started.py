@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from bridge_args.findings import Finding
-from bridge_args.script.state import Found, Hole, Shared
+from bridge_args.script.slurm import OF_A_TASK
+from bridge_args.script.state import Choice, Found, Frame, Hole, Shared
 from bridge_args.script.traced import FIRST_HOLE, Traced, is_hole, plain
 from bridge_args.words import Word
+
+_HOLES: Final = re.compile("[\ud800-\udbff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,68 @@ class Started:
     unknown: tuple[Hole, ...] = ()
     folder: str = ""
     sbatch: tuple[str, ...] = ()
+    raw: Raw | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """What a program was read from; see ``kept.py``.
+
+    Attributes:
+        holes: what the characters in its words and exports stand for, in their order.
+        exports: of the outermost command that has to do with it.
+        readings: in which readings of the script it was found.
+        of_tasks: conditions that every task decides for itself.
+    """
+
+    found: Found
+    holes: tuple[Hole, ...]
+    exports: Mapping[str, Traced]
+    readings: frozenset[int]
+    of_tasks: frozenset[Choice]
+
+
+def outermost(found: Found) -> Frame | None:
+    """The outermost inner shell whose doings are its own; None where the program is started as from the script."""
+    frame, chosen = found.frame, None
+    while frame is not None:
+        chosen = frame if frame.own else chosen
+        frame = frame.outer
+    return chosen
+
+
+def together(started: Sequence[Started]) -> list[list[Started]]:
+    """Programs in groups: those among which only a task chooses, when it runs."""
+    groups: list[list[Started]] = []
+    for one in started:
+        group = next((group for group in groups if all(_is_alternative(one, other) for other in group)), None)
+        if group is None:
+            groups.append([one])
+        else:
+            group.append(one)
+    return groups
+
+
+def same_shell(one: Started, other: Started) -> bool:
+    """Are both started by the same inner shell?"""
+    if one.raw is None or other.raw is None:
+        return False
+    frames = (outermost(one.raw.found), outermost(other.raw.found))
+    if frames[0] is None or frames[1] is None:
+        return False
+    texts = [(_HOLES.sub("?", frame.text.text), frame.text.at) for frame in frames if frame is not None]
+    return texts[0] == texts[1]
+
+
+def _is_alternative(one: Started, other: Started) -> bool:
+    if one.raw is None or other.raw is None or one.raw.readings & other.raw.readings or not same_shell(one, other):
+        return False
+    tasks = one.raw.of_tasks | other.raw.of_tasks
+    met = [
+        {choice: way for choice, way in some.found.choices.items() if choice not in tasks}
+        for some in (one.raw, other.raw)
+    ]
+    return all(met[1].get(choice, way) == way for choice, way in met[0].items())
 
 
 def rendered(text: Traced, shared: Shared) -> str:
@@ -54,11 +121,15 @@ def rendered(text: Traced, shared: Shared) -> str:
 def commands(readings: Sequence[Shared]) -> Iterator[Started]:
     """The commands of all readings, those with the same words once."""
     alike: dict[tuple[int, tuple[str, ...]], list[tuple[Shared, Found]]] = {}
-    for shared in readings:
+    numbers: dict[tuple[int, tuple[str, ...]], set[int]] = {}
+    for number, shared in enumerate(readings):
         for found in shared.found:
-            texts = tuple(rendered(word, shared) for word in found.words)
-            alike.setdefault((found.at, texts), []).append((shared, found))
-    for (_, texts), same in alike.items():
+            key = (found.at, tuple(rendered(word, shared) for word in found.words))
+            alike.setdefault(key, []).append((shared, found))
+            numbers.setdefault(key, set()).add(number)
+    of_tasks = frozenset(choice for shared in readings for choice in shared.of_tasks)
+    for key, same in alike.items():
+        texts = key[1]
         shared, found = same[0]
         words = tuple(
             Word(text, shared.sources.place(word.first), _unresolved(word, shared))
@@ -73,6 +144,7 @@ def commands(readings: Sequence[Shared]) -> Iterator[Started]:
             tuple(shared.holes_in("".join(part.text for part in parts))),
             rendered(found.folder, shared),
             found.sbatch,
+            Raw(found, tuple(shared.holes), _outer_exports(same), frozenset(numbers[key]), of_tasks),
         )
 
 
@@ -95,6 +167,19 @@ def _exports(same: Sequence[tuple[Shared, Found]]) -> dict[str, str]:
     return {name: value for name, value in tables[0].items() if all(table.get(name) == value for table in tables)}
 
 
+def _outer_exports(same: Sequence[tuple[Shared, Found]]) -> dict[str, Traced]:
+    """The same for the outermost command, as text with holes."""
+    frames = [outermost(found) for _, found in same]
+    tables = [frame.exports if frame else found.exports for frame, (_, found) in zip(frames, same, strict=True)]
+    texts = [
+        {name: rendered(value, shared) for name, value in table.items()}
+        for table, (shared, _) in zip(tables, same, strict=True)
+    ]
+    return {
+        name: value for name, value in tables[0].items() if all(table.get(name) == texts[0][name] for table in texts)
+    }
+
+
 def _when(same: Sequence[tuple[Shared, Found]], readings: Sequence[Shared]) -> Iterator[str]:
     """The choices all these readings share, unless other choices lead to the same command."""
     common = set(same[0][1].choices.items())
@@ -102,6 +187,8 @@ def _when(same: Sequence[tuple[Shared, Found]], readings: Sequence[Shared]) -> I
         common &= set(found.choices.items())
     shared = same[0][0]
     for (at, about), way in sorted(common):
+        if (at, about) in shared.of_tasks:
+            continue
         ways = shared.ways.get((at, about)) or next(r.ways[at, about] for r in readings if (at, about) in r.ways)
         place = shared.sources.place(at)
         yield f"`{' '.join(about.split())}`{f' (line {place.line})' if place else ''} {ways[way]}"
@@ -110,7 +197,11 @@ def _when(same: Sequence[tuple[Shared, Found]], readings: Sequence[Shared]) -> I
 def _unknown(found: Found, shared: Shared) -> Iterator[Finding]:
     """What is not known of a command's words, each thing once."""
     holes = shared.holes_in("".join(word.text for word in found.words))
+    told = set()
     for hole in holes:
+        if (hole.names and OF_A_TASK.issuperset(hole.names)) or (hole.variable and hole.variable in told):
+            continue
+        told.add(hole.variable)
         yield _about(hole, shared)
     for name, at in shared.assumed.items():
         if name in shared.given or any(hole.variable == name for hole in holes):
@@ -138,7 +229,7 @@ def _about(hole: Hole, shared: Shared) -> Finding:
         if hole.required:
             message = f"${hole.variable} must be given: {hole.required}"
         return Finding("unresolved-variable", message, f"give it with --set {hole.variable}=VALUE", place=place)
-    remedy = " ".join(f"--set {name}=VALUE" for name in hole.names)
+    remedy = " ".join(f"--set {name}=VALUE" for name in hole.names if name not in OF_A_TASK)
     what = hole.first_written or hole.written
     if hole.kind == "expression":
         message = f"{what} is not known{' without ' + ' and '.join(hole.names) if hole.names else ''}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from bridge_args.findings import Finding
-from bridge_args.script.syntax import Function
+from bridge_args.script.syntax import Function, ShellWord
 from bridge_args.script.traced import FIRST_HOLE, LAST_HOLE, Traced, is_hole, plain
 from bridge_args.words import Place
 
@@ -69,6 +69,7 @@ class Hole:
         path: the folder it stands for, where that is known on this machine.
         first_written: how it was written before it got the name of a variable.
         required: what the script says when it is not given: ``${NAME:?text}``.
+        shell: which shell meets it: 0 for the script, else ``Frame.number``.
     """
 
     kind: HoleKind
@@ -79,6 +80,7 @@ class Hole:
     path: str = ""
     required: str = ""
     first_written: str = ""
+    shell: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,45 @@ def _is_plain(text: str) -> bool:
     return text.isascii() or not any(is_hole(char) for char in text)
 
 
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A simple command as it is written, and what bash made of each of its words."""
+
+    made: tuple[tuple[ShellWord, tuple[Traced, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An inner shell, seen from the command of the outer one that starts it.
+
+    Attributes:
+        number: from 1, in the order in which they are met.
+        text: what the inner shell reads.
+        kind: is the text a word behind ``-c``, a file, standard input, or words behind ``ssh host``?
+        words: of the outer command, with what is assigned in front.
+        at: which of them the text is, or the file; of standard input, the shell.
+        passed: how many of them stand before the inner shell.
+        prefix: what stands before the outer command, of the shells around it.
+        spots: where the outer command is written, and the calls it stands in, innermost first.
+        exports, folder: as the outer shell has them.
+        outer: the shell around the outer command; None for the script.
+        own: may it be started several times at once, or where the outer shell's variables and programs are not?
+    """
+
+    number: int
+    text: Traced
+    kind: Literal["text", "file", "input", "remote"]
+    words: tuple[Traced, ...]
+    at: int
+    passed: int
+    prefix: tuple[Traced, ...]
+    spots: tuple[Spot, ...]
+    exports: Mapping[str, Traced]
+    folder: Traced
+    outer: Frame | None
+    own: bool
+
+
 Choice = tuple[int, str]  # where a condition stands, and what it was about when it was met
 
 
@@ -178,11 +219,17 @@ class Shared:
     exits: list[tuple[int, int | None]] = field(default_factory=list)  # where ``exit`` stands, and its status
     unread: list[tuple[str, int]] = field(default_factory=list)  # scripts started that are not beside this one
     overruled: dict[str, int] = field(default_factory=dict)  # --set names that the script sets itself
+    job: tuple[str, ...] = ()  # options of sbatch that count more than the script's
+    first_task: bool = False  # the environment is that of a task, and what tasks are told is known
+    shells: int = 0  # how many inner shells were met
+    shell: int = 0  # the one that is read now
+    of_tasks: set[Choice] = field(default_factory=set)  # conditions that every task decides for itself
 
     def hole(self, hole: Hole) -> Traced:
         """Text that stands for something unknown."""
+        hole.shell = self.shell
         for index, known in enumerate(self.holes):
-            if (
+            if known.shell == hole.shell and (
                 known.written == hole.written
                 and known.at == hole.at
                 or (hole.variable and known.variable == hole.variable)
@@ -236,6 +283,8 @@ class Found:
     Attributes:
         folder: where it is started, as the script says it; empty for where the script itself is started.
         sbatch: options of the job it belongs to, where the script hands a job over to ``sbatch`` itself.
+        frame: the inner shell that starts it; None for the script.
+        spots: where it is written, and the calls it stands in, innermost first.
     """
 
     words: tuple[Traced, ...]
@@ -244,6 +293,8 @@ class Found:
     choices: Mapping[Choice, int]
     folder: Traced = Traced()
     sbatch: tuple[str, ...] = ()
+    frame: Frame | None = None
+    spots: tuple[Spot, ...] = ()
 
 
 # bash answers these itself, whatever a script sets them to, and sets these in a way of its own.
@@ -279,6 +330,7 @@ class State:
     loops: int = 0  # how many ``break`` may leave
     returns: int = 0  # functions and sourced files that ``return`` may leave
     functions_out: frozenset[str] = frozenset()  # export -f
+    frame: Frame | None = None  # the inner shell this is; None for the script
 
     def subshell(self) -> State:
         return replace(
@@ -423,6 +475,8 @@ class State:
         """Which way an unknown condition goes in this reading; the others are read in turn (``shell.read_script``)."""
         shared = self.shared
         shared.ways.setdefault((at, about), ways)
+        if self.frame is not None and self.frame.own:
+            shared.of_tasks.add((at, about))
         return shared.choices.setdefault((at, about), 0)
 
 

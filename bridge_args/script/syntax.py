@@ -74,11 +74,16 @@ Part: TypeAlias = "Literal | Parameter | Substitution | Arithmetic | Process | B
 
 @dataclass(frozen=True, slots=True)
 class ShellWord:
-    """A word as it is written, before bash makes none, one or many of it."""
+    """A word as it is written, before bash makes none, one or many of it.
+
+    Attributes:
+        start: which character of the text it begins with; -1 where it was not read from one.
+    """
 
     parts: tuple[Part, ...]
     at: int
     written: str = ""
+    start: int = -1
 
     @property
     def literal(self) -> str | None:
