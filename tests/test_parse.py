@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -13,8 +14,10 @@ import pytest
 from argparse_judge import judged, parser_of
 
 from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.megatron_lm import fork_flags
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.parse import parse
+from bridge_args.megatron_lm.retired_flags import RETIRED
 from bridge_args.words import Place, Word, as_words
 
 MEGATRON = catalogs.load("0.16.1")
@@ -195,7 +198,31 @@ MESSAGES = {
     ),
     "of another framework": (
         "--deepspeed",
-        "--deepspeed is not an argument of Megatron-LM 0.16.1; leave it out; no Megatron-LM version known here has it",
+        "--deepspeed is not an argument of Megatron-LM 0.16.1; leave it out: Megatron-LM does not use DeepSpeed; "
+        "it is a flag of Megatron-DeepSpeed",
+    ),
+    "of nobody": (
+        "--my-very-own",
+        "--my-very-own is not an argument of Megatron-LM 0.16.1; leave it out; no Megatron-LM version known here has it",
+    ),
+    "of two forks": (
+        "--use-tutel",
+        "--use-tutel is not an argument of Megatron-LM 0.16.1; it is a flag of Megatron-DeepSpeed and "
+        "Pai-Megatron-Patch; leave it out if you can do without",
+    ),
+    "of a fork, with another name here": (
+        "--rope-theta 1",
+        "--rope-theta is not an argument of Megatron-LM 0.16.1; write --rotary-base; it is a flag of MindSpeed",
+    ),
+    "of old, with a successor": (
+        "--activations-checkpoint-method uniform",
+        "--activations-checkpoint-method is not an argument of Megatron-LM 0.16.1; write --recompute-method with "
+        "--recompute-granularity full; Megatron-LM had it until March 2022",
+    ),
+    "of old, with nothing lost": (
+        "--DDP-impl local",
+        "--DDP-impl is not an argument of Megatron-LM 0.16.1; leave it out: 'local' is the only one now; "
+        "Megatron-LM had it until September 2023",
     ),
     "of a package": (
         "--kitchen-recipe-number 1",
@@ -385,3 +412,19 @@ def test_reading_a_command_line_imports_no_torch() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+OLD_AND_OF_FORKS = {**{flag: instead for flag, (_, instead) in RETIRED.items()}, **fork_flags._INSTEAD}
+
+
+@pytest.mark.parametrize("flag", OLD_AND_OF_FORKS)
+def test_what_is_advised_can_be_written(flag: str) -> None:
+    """Old flags and those of forks are in no catalog; every flag that is named instead is in this version's."""
+    assert all(flag not in catalogs.load(version).by_flag for version in catalogs.versions())
+    named = re.findall(r"(?<!\w)--[\w-]+", OLD_AND_OF_FORKS[flag])
+    assert [name for name in named if name not in catalogs.load("0.16.1").by_flag] == []
+
+
+def test_every_advice_about_a_fork_is_about_a_flag_of_one() -> None:
+    assert all(fork_flags.remedy_of(flag) for flag in fork_flags._INSTEAD)
+    assert not any(fork_flags.remedy_of(flag) for flag in RETIRED)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.megatron_lm import fork_flags, retired_flags
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.versions import number
 
@@ -27,8 +28,9 @@ def versions_with(flag: str) -> dict[str, Argument]:
 
 @lru_cache(maxsize=None)
 def _ever_known() -> frozenset[str]:
-    """Every flag of every version; reads all catalogs."""
-    return frozenset(flag for version in catalogs.versions() for flag in catalogs.load(version).by_flag)
+    """Every flag of every version, old ones too; reads all catalogs."""
+    old = filter(retired_flags.is_telling, retired_flags.RETIRED)
+    return frozenset([*old, *(flag for version in catalogs.versions() for flag in catalogs.load(version).by_flag)])
 
 
 def are_mostly_known(words: Iterable[str]) -> bool:
@@ -49,6 +51,9 @@ def remedy(flag: str, catalog: Catalog, history: History, present: frozenset[str
     if having:
         renamed = catalog.flags_of([*having.values()][-1].dest)
         return (f"write {renamed[0]}; " if renamed else "") + _eras(having, catalog.version)
+    gone = retired_flags.remedy_of(flag) or fork_flags.remedy_of(flag)
+    if gone:
+        return gone
     near = near_flags(flag, tuple(name for name, found in catalog.by_flag.items() if _exists(found, present)))
     return f"did you mean {' or '.join(near)}?" if near else "leave it out; no Megatron-LM version known here has it"
 

@@ -17,7 +17,12 @@ def old_names(
         ("batch_size", batch_size is not None, "--micro-batch-size"),
         ("warmup", warmup is not None, "--lr-warmup-fraction"),
         ("model_parallel_size", model_parallel_size is not None, "--tensor-model-parallel-size"),
-        ("checkpoint_activations", checkpoint_activations, "--recompute-activations"),
+        (
+            "checkpoint_activations",
+            checkpoint_activations,
+            "--recompute-activations, or to keep as little in memory as it did "
+            "--recompute-granularity full --recompute-method uniform --recompute-num-layers 1",
+        ),
     ):
         if used:
             yield Invalid(f"{flag(name)} is no longer there", f"use {today}", (name,))
