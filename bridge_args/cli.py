@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"{words[0]} takes no words after --: {' '.join(rest)}")
     command: Callable[[argparse.Namespace], int] = options.run
     try:
+        if rest and getattr(options, "source", "") is None:
+            _none_of_ours_among(rest, options)
         return command(options)
     except (Problem, SourceError) as problem:
         _say(str(problem))
@@ -88,7 +90,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
             command = subparsers.add_parser(
                 name, help=summary, description=summary, allow_abbrev=False, usage=usage if from_source else None
             )
-            command.set_defaults(run=run)
+            command.set_defaults(run=run, command=name)
             add_options(command)
             command.add_argument("--megatron-lm", metavar="VERSION|CHECKOUT", default=None, help="default: 0.16.1")
             command.add_argument(
@@ -280,6 +282,7 @@ def _explain(options: argparse.Namespace) -> int:
 
     from bridge_args import explain
     from bridge_args.megatron_lm import catalog as catalogs
+    from bridge_args.megatron_lm import unknown
     from bridge_args.steps import chosen_versions, translate
 
     names = [*options.names, *(options.rest or ())]
@@ -292,7 +295,7 @@ def _explain(options: argparse.Namespace) -> int:
     catalog = catalogs.load(versions.megatron)
     dests = [explain.dest_of(name, catalog) for name in names]
     queries = [name for name, dest in zip(names, dests, strict=True) if dest is None]
-    if len(queries) == len(names):
+    if len(queries) == len(names) and not all(name.startswith("--") for name in names):
         queries = [" ".join(names)]  # explain router top k
     example = partial(translate, world_size=8, megatron_lm=versions.megatron, bridge=versions.bridge)
     facts = [explain.about(dest, versions, example) for dest in dict.fromkeys(dests) if dest is not None]
@@ -304,7 +307,8 @@ def _explain(options: argparse.Namespace) -> int:
         if hits and (options.format != "json" or not facts):  # one document
             _write(("\n" if facts else "") + explain.found(query, hits, options.format), None)
         else:
-            _say(f"no Megatron-LM argument is called {query}")
+            old = "" if " " in query else unknown.remedy_of_old("--" + query.lstrip("-"))
+            _say(f"no Megatron-LM argument is called {query}" + (f"; {old}" if old else ""))
             missing = True
     return 1 if missing else 0
 
@@ -419,6 +423,35 @@ def _source(
         text, number = options.typed, options.number
         return from_text(text, STDIN, variables, words, number, None, inherited, job, first_task)
     return from_file(options.source, variables, words, options.number, inherited, job, first_task)
+
+
+def _none_of_ours_among(words: Sequence[str], options: argparse.Namespace) -> None:
+    """Refuses options of our own among the arguments of Megatron-LM, which has none of these names.
+
+    Raises:
+        Problem: it says where they belong.
+    """
+    from bridge_args.megatron_lm import unknown
+
+    typed = dict.fromkeys(
+        word.text.partition("=")[0] for word in from_argv(words).command.argv if word.text.startswith("-")
+    )
+    foreign = [flag for flag in typed if not unknown.is_known(flag)]
+    if not foreign or (options.megatron_lm and "/" in options.megatron_lm):  # a fork may have a flag of any name
+        return
+    owners = cli_options.owners(_parser(()))
+    here = [flag for flag in foreign if options.command in owners.get(flag, ())]
+    said = []
+    if here:
+        listed = here[0] if len(here) == 1 else f"{', '.join(here[:-1])} and {here[-1]}"
+        what = "is an option of bridge-args: put it" if len(here) == 1 else "are options of bridge-args: put them"
+        said.append(f"{listed} {what} before --")
+    for flag in foreign:
+        if flag in owners and flag not in here:
+            commands = " and ".join(f"bridge-args {command}" for command in owners[flag])
+            said.append(f"{flag} is an option of {commands}, not of {options.command}: leave it out")
+    if said:
+        raise Problem("\n".join(said))
 
 
 def _words_of_script(options: argparse.Namespace) -> list[str]:

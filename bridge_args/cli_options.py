@@ -10,6 +10,18 @@ REPORTS: Final = ("text", "json", "markdown", "html")
 DEVICES: Final = ("auto", "cpu", "cuda")
 
 
+def owners(parser: argparse.ArgumentParser) -> dict[str, tuple[str, ...]]:
+    """Every option of every command, and the commands that have it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                for flag in (flag for one in command._actions for flag in one.option_strings):
+                    if flag not in ("-h", "--help"):
+                        found[flag] = (*found.get(flag, ()), name)
+    return found
+
+
 def source(command: argparse.ArgumentParser) -> None:
     """What every command takes that starts from a command line."""
     command.add_argument(

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bridge_args.cli import main
+from bridge_args.cli import _COMMANDS, _parser, main
+from bridge_args.cli_options import owners
+from bridge_args.megatron_lm.unknown import is_known
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = [
@@ -324,3 +326,50 @@ def test_commands_without_a_source_take_no_words(capsys: pytest.CaptureFixture[s
         main(["check", "--", "--lr", "1"])
     assert left.value.code == 2
     assert "check takes no words after --: --lr 1" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- our options in the wrong place
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "said"),
+    [
+        ("translate", "--world-size 8 -o x.yaml", "--world-size and -o are options of bridge-args: put them before --"),
+        ("report", "--format=json", "--format is an option of bridge-args: put it before --"),
+        (
+            "translate",
+            "--report text --strict --full",
+            "--report, --strict and --full are options of bridge-args: put them before --",
+        ),
+        ("validate", "--dry-run", "--dry-run is an option of bridge-args launch, not of validate: leave it out"),
+    ],
+)
+def test_our_options_behind_the_dashes(
+    command: str,
+    words: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([command, "--", *SMALL, *words.split()]) == 1
+    assert capsys.readouterr().err.strip() == said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_of_a_launcher_are_not_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    front = "srun -o log.txt --time 3 --nodes 1 torchrun --nproc-per-node 1 pretrain_gpt.py".split()
+    assert main(["translate", "--", *front, *SMALL]) == 0
+    assert "put it before" not in capsys.readouterr().err
+
+
+def test_every_option_of_ours_is_told_or_megatrons_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever the command: an option of ours behind the dashes never is just an unknown argument."""
+    for command, (_, _, from_source, _) in _COMMANDS.items():
+        if not from_source:
+            continue
+        for option, commands in owners(_parser(())).items():
+            if command in commands and not is_known(option):
+                assert main([command, "--", *SMALL, option]) == 1
+                assert f"{option} is an option of bridge-args: put it before --" in capsys.readouterr().err

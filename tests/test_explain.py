@@ -42,6 +42,29 @@ def test_words_find(query: str, best: str) -> None:
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
 
+@pytest.mark.parametrize(
+    ("query", "meant"),
+    [
+        ("--moe-router-topkk", "--moe-router-topk"),
+        ("num_layer", "--num-layers"),
+        ("--tensor-parallel-size", "--tensor-model-parallel-size"),
+        ("lr-warmpu-iters", "--lr-warmup-iters"),
+        ("--Hidden_Size", "--hidden-size"),
+    ],
+)
+def test_a_misspelt_flag_comes_first(query: str, meant: str) -> None:
+    hits = search(query, VERSIONS)
+    assert hits[0].flag == meant
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_flags_of_old_and_of_forks_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "--DDP-impl", "--zero-stage"]) == 1
+    said = capsys.readouterr().err
+    assert "--DDP-impl; leave it out: 'local' is the only one now; Megatron-LM had it until September 2023" in said
+    assert "--zero-stage; write --use-distributed-optimizer" in said and "Megatron-DeepSpeed" in said
+
+
 @pytest.mark.parametrize("query", ["", "  ", "--", "no-such-thing", "router zzzzz", "é"])
 def test_words_that_are_nowhere_find_nothing(query: str) -> None:
     assert search(query, VERSIONS) == []

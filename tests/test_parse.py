@@ -202,8 +202,8 @@ MESSAGES = {
         "it is a flag of Megatron-DeepSpeed",
     ),
     "of nobody": (
-        "--my-very-own",
-        "--my-very-own is not an argument of Megatron-LM 0.16.1; leave it out; no Megatron-LM version known here has it",
+        "--my-own",
+        "--my-own is not an argument of Megatron-LM 0.16.1; leave it out; no Megatron-LM version known here has it",
     ),
     "of two forks": (
         "--use-tutel",

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from bridge_args.mapping import table as tables
 from bridge_args.mapping.rows import Row
 from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.megatron_lm.unknown import near_flags
 from bridge_args.versions import Versions
 
 # What people say, and the words Megatron-LM has for it.
@@ -82,7 +83,18 @@ def search(query: str, versions: Versions, limit: int = 10) -> list[Hit]:
         if score > 0:
             hits.append(Hit(entry.argument, entry.flag, entry.what, round(score, 3)))
     hits.sort(key=lambda hit: (-hit.score, hit.argument))
-    return hits[:limit]
+    return (hits if prose else _spelt_alike(query, hits, versions))[:limit]
+
+
+def _spelt_alike(query: str, hits: list[Hit], versions: Versions) -> list[Hit]:
+    """The flags that a misspelt one was most likely meant to be, in front of the others."""
+    found = {hit.argument: hit for hit in hits}
+    by_flag = catalogs.load(versions.megatron).by_flag
+    near = dict.fromkeys(by_flag[flag].dest for flag in near_flags(query, tuple(by_flag)))
+    entries = {entry.argument: entry for entry in _entries(versions) if entry.argument in near}
+    first = [found.pop(name, Hit(name, entries[name].flag, entries[name].what, 0.0)) for name in near]
+    best = max((hit.score for hit in hits), default=1.0)
+    return [*(hit._replace(score=max(hit.score, best)) for hit in first), *found.values()]
 
 
 def _score(words: Sequence[str], entry: _Entry, prose: bool) -> float:

@@ -33,6 +33,11 @@ def _ever_known() -> frozenset[str]:
     return frozenset([*old, *(flag for version in catalogs.versions() for flag in catalogs.load(version).by_flag)])
 
 
+def is_known(flag: str) -> bool:
+    """Has some version of Megatron-LM, of whatever time, a flag of that name?"""
+    return flag in catalogs.load(_USUAL).by_flag or flag in _ever_known() or flag in retired_flags.RETIRED
+
+
 def are_mostly_known(words: Iterable[str]) -> bool:
     """Are most of the options among the words those of some Megatron-LM version? True where there are none."""
     flags = {word.partition("=")[0] for word in words if word.startswith("--") and word != "--"}
@@ -51,11 +56,16 @@ def remedy(flag: str, catalog: Catalog, history: History, present: frozenset[str
     if having:
         renamed = catalog.flags_of([*having.values()][-1].dest)
         return (f"write {renamed[0]}; " if renamed else "") + _eras(having, catalog.version)
-    gone = retired_flags.remedy_of(flag) or fork_flags.remedy_of(flag)
+    gone = remedy_of_old(flag)
     if gone:
         return gone
     near = near_flags(flag, tuple(name for name, found in catalog.by_flag.items() if _exists(found, present)))
     return f"did you mean {' or '.join(near)}?" if near else "leave it out; no Megatron-LM version known here has it"
+
+
+def remedy_of_old(flag: str) -> str:
+    """What to write instead of a flag from before the catalogs, or of a fork; empty where it is neither."""
+    return retired_flags.remedy_of(flag) or fork_flags.remedy_of(flag)
 
 
 @lru_cache(maxsize=256)
