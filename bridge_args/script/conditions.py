@@ -182,7 +182,7 @@ def texts(op: str, left: Traced, right: list[tuple[str, bool]], state: State, ex
     if op in ("<", ">"):
         other = "".join(text for text, _ in right)
         return left.text < other if op == "<" else left.text > other
-    state.shared.work(len(left) * sum(len(text) + 1 for text, _ in right), -1)
+    state.shared.budget.work(len(left) * sum(len(text) + 1 for text, _ in right), -1)
     fits = pattern.matches(right, left.text, extended)
     return negated(fits) if op == "!=" else fits
 

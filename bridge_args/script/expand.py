@@ -15,7 +15,8 @@ from typing import Final
 
 from bridge_args.script import pattern
 from bridge_args.script.arithmetic import NotANumber, Wrong, evaluate
-from bridge_args.script.state import MAX_WORDS, Hole, Leave, LimitReached, Refused, State, in_letters
+from bridge_args.script.budget import MAX_WORDS, LimitReached
+from bridge_args.script.state import Hole, Leave, Refused, State, in_letters
 from bridge_args.script.syntax import (
     Arithmetic,
     Bytes,
@@ -72,23 +73,22 @@ class Expander:
     def words(self, words: Iterable[ShellWord], elements: bool = False) -> list[Traced]:
         """As the words of a command, or the elements of an array."""
         made: list[Traced] = []
+        budget = self.state.shared.budget
         for word in words:
-            for one in pattern.braces(word):
+            for one in pattern.braces(word, budget):
                 items = self._items(self._with_home(one, "plain" if elements else "word").parts)
-                self.state.shared.work(sum(len(run.text) for item in items for run in item), word.at)
                 for field in self._split(items):
                     self._note_pattern(field, word)
                     made.append(joined(run.text for run in field))
-            if len(made) > MAX_WORDS:
-                raise LimitReached(f"more than {MAX_WORDS} words", word.at)
+                    if len(made) > MAX_WORDS:
+                        raise LimitReached(f"more than {MAX_WORDS} words", word.at)
+        budget.work(8 * len(made))
         return made
 
     def text(self, word: ShellWord, assigned: bool = False) -> Traced:
         """As one text, as in an assignment: nothing is split."""
         home = self._with_home(word, "assigned" if assigned else "plain")
-        text = joined((joined(run.text for run in item) for item in self._one_text(home)), " ")
-        self.state.shared.work(len(text), word.at)
-        return text
+        return joined((joined(run.text for run in item) for item in self._one_text(home)), " ")
 
     def pattern(self, word: ShellWord) -> list[tuple[str, bool]]:
         """As a pattern, with "was it quoted?" for each piece."""
@@ -139,11 +139,14 @@ class Expander:
     def _items(self, parts: Sequence[Part], splits: bool = False) -> _Items:
         """``splits``: literal text is split too, as in ${NAME:-a b}."""
         made: _Items = [[]]
+        budget = self.state.shared.budget
         for part in parts:
             if isinstance(part, Literal):
+                budget.work(len(part.text) + 1)
                 made[-1].append(Run(part.text, part.quoted, splits and not part.quoted))
                 continue
             items = self._expanded(part)
+            budget.work(20 + sum(1 + len(run.text) for item in items for run in item), part.at)
             if items:
                 made[-1] += items[0]
                 made += items[1:]
@@ -490,7 +493,7 @@ class Expander:
             known = value.known and all(not is_hole(char) for text, _ in made for char in text)
             extended = "extglob" in self.state.options
             if known and "&" not in by.text:
-                self.state.shared.work(len(value) * sum(len(text) + 1 for text, _ in made), part.at)
+                self.state.shared.budget.work(len(value) * sum(len(text) + 1 for text, _ in made), part.at)
                 if part.op[0] == "/":
                     result = pattern.replaced(made, by, value, part.op, extended)
                 else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final
 
 from bridge_args.script import syntax as s
@@ -26,7 +25,6 @@ _RESERVED: Final = re.compile(
 )
 
 
-@lru_cache(maxsize=256)
 def read(source: Traced) -> tuple[s.Program, SyntaxProblem | None]:
     """The commands of a script, and what stopped the reading; bash too runs what stands before a mistake."""
     parser = Parser(source)
@@ -39,6 +37,8 @@ def read(source: Traced) -> tuple[s.Program, SyntaxProblem | None]:
             lines.append(s.Sequence(tuple(parser.line())))
     except SyntaxProblem as problem:
         return s.Program(tuple(lines)), problem
+    except RecursionError:
+        return s.Program(tuple(lines)), parser.problem("a construct nested too deep")
 
 
 class Parser(Words):
@@ -302,7 +302,10 @@ class Parser(Words):
             words = []
             self.blanks()
             while self.char() not in (";", "\n", "", "&", "|", ")"):
+                before = self.i
                 words.append(self.word())
+                if self.i == before:
+                    raise self.problem(f"`{self.char()}` where a word should be")
                 self.blanks()
         body = self._loop_body("for", start)
         found = None if words is None else tuple(words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from bridge_args.script import escapes
@@ -29,6 +30,19 @@ class SyntaxProblem(Exception):
         super().__init__(what)
         self.what = what
         self.at = at
+
+
+@lru_cache(maxsize=16)
+def _pairs(text: str, brackets: str) -> dict[int, int]:
+    """Where each bracket that opens is closed: the first place behind it with as many of the one as of the other."""
+    pairs: dict[int, int] = {}
+    opened: list[int] = []
+    for match in re.finditer(f"[{re.escape(brackets)}]", text):
+        if match.group() == brackets[0]:
+            opened.append(match.start())
+        elif opened:
+            pairs[opened.pop()] = match.start()
+    return pairs
 
 
 class Words:
@@ -221,16 +235,10 @@ class Words:
 
     def _arithmetic_end(self) -> int:
         """Where the ``))`` of a ``$((`` stands; -1 when it is a command substitution that begins with a subshell."""
-        depth = 0
-        for index in range(self.i + 3, min(len(self.text), self.i + MAX_EXPRESSION)):
-            char = self.text[index]
-            if char == "(":
-                depth += 1
-            elif char == ")":
-                if depth == 0:
-                    return index if self.text.startswith("))", index) else -1
-                depth -= 1
-        return -1
+        end = _pairs(self.text, "()").get(self.i + 2, -1)
+        if not 0 <= end <= self.i + MAX_EXPRESSION:
+            return -1
+        return end if self.text.startswith("))", end) else -1
 
     def _backquoted(self, quoted: bool) -> s.Substitution:
         start = self.i
@@ -262,6 +270,9 @@ class Words:
     def _braced(self, quoted: bool) -> s.Parameter:
         start = self.i
         at = self.place()
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.problem(f"a construct nested more than {MAX_DEPTH} deep")
         self.i += 2
         length = self.char() == "#" and self.char(1) not in ("}", "")
         indirect = self.char() == "!" and self.char(1) not in ("}", "")
@@ -292,6 +303,7 @@ class Words:
         if self.char() != "}":
             raise self.problem("`${` without its closing brace" if self.end else "an expansion with `${`", start)
         self.i += 1
+        self.depth -= 1
         return s.Parameter(
             name, self.text[start : self.i], at, quoted, length, indirect, index, op, argument, second
         )  # fmt: skip
@@ -304,17 +316,19 @@ class Words:
         return match.group()
 
     def _subscript(self) -> str | s.ShellWord:
-        start = self.i
-        depth = 0
-        for index in range(start, min(len(self.text), start + MAX_EXPRESSION)):
-            depth += {"[": 1, "]": -1}.get(self.text[index], 0)
-            if depth == 0:
-                inside = self.source[start + 1 : index]
-                self.i = index + 1
-                if inside.text in ("@", "*"):
-                    return inside.text
-                return Words(inside, self.depth + 1).word(lambda char: False)
-        raise self.problem("`[` without its closing bracket")
+        end = self._subscript_end()
+        if end < 0:
+            raise self.problem("`[` without its closing bracket")
+        inside = self.source[self.i + 1 : end]
+        self.i = end + 1
+        if inside.text in ("@", "*"):
+            return inside.text
+        return Words(inside, self.depth + 1).word(lambda char: False)
+
+    def _subscript_end(self) -> int:
+        """Where the bracket is closed that opens here; -1 when it is not, or far away."""
+        end = _pairs(self.text, "[]").get(self.i, -1)
+        return end if end <= self.i + MAX_EXPRESSION else -1
 
     def _inside(self, quoted: bool, literal: bool, closers: str) -> s.ShellWord:
         """The argument of an operator in ``${...}``; ``literal``: as between double quotes, as the whole is."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
-from bridge_args.script.state import MAX_WORDS, LimitReached
+from bridge_args.script.budget import MAX_VALUE, MAX_WORDS, Budget, LimitReached
+from bridge_args.script.inside_words import MAX_DEPTH
 from bridge_args.script.syntax import Literal, Parameter, Part, ShellWord
 from bridge_args.script.traced import Traced, joined, plain
 
@@ -36,6 +38,7 @@ def _pieces(pattern: list[tuple[str, bool]], extended: bool = False) -> _Pieces 
     if extended and is_extended(pattern):
         return None
     chars = [(char, quoted) for text, quoted in pattern for char in text]
+    last_closing = max((index for index, one in enumerate(chars) if one == ("]", False)), default=-1)
     made: _Pieces = []
     i = 0
     while i < len(chars):
@@ -52,7 +55,7 @@ def _pieces(pattern: list[tuple[str, bool]], extended: bool = False) -> _Pieces 
             source = re.escape(chars[i][0])
             i += 1
         elif not quoted and char == "[":
-            end = _bracket_end(chars, i)
+            end = _bracket_end(chars, i) if i <= last_closing else -1
             if end >= 0:
                 source = _bracket("".join(c if not q else "\\" + c for c, q in chars[i:end]))
                 i = end + 1
@@ -106,7 +109,8 @@ def _bracket_end(chars: list[tuple[str, bool]], start: int) -> int:
         i += 1
     while i < len(chars):
         if chars[i][0] == "[" and i + 1 < len(chars) and chars[i + 1][0] == ":":
-            close = next((k for k in range(i + 2, len(chars) - 1) if chars[k][0] == ":" and chars[k + 1][0] == "]"), -1)
+            last = min(len(chars) - 1, i + 12)  # no name is longer
+            close = next((k for k in range(i + 2, last) if chars[k][0] == ":" and chars[k + 1][0] == "]"), -1)
             if close > 0:
                 i = close + 2
                 continue
@@ -169,13 +173,16 @@ def replaced(
     if stars and len(text) ** 2 * len(pieces) > _MAX_WORK:
         return None
     made: list[Traced] = []
-    at = 0
+    at = size = 0
     while at < len(text):
         found = _ends(pieces, text.text[at:] if stars else text.text[at : at + len(pieces)])
         if found is None:
             return None
         if found and found[-1] > 0:
             made.append(by)
+            size += len(by)
+            if size > MAX_VALUE:
+                return None
             at += found[-1]
             if op != "//":
                 break
@@ -190,63 +197,82 @@ def replaced(
 # ---------------------------------------------------------------- braces
 
 
-def braces(word: ShellWord) -> list[ShellWord]:
+def braces(word: ShellWord, budget: Budget) -> list[ShellWord]:
     """``a{b,c}`` and ``{1..4}``: one word or several."""
     if not any(isinstance(part, Literal) and not part.quoted and "{" in part.text.text for part in word.parts):
         return [word]
+    budget.work(sum(len(part.text) if isinstance(part, Literal) else 1 for part in word.parts), word.at)
     atoms: list[Traced | Part] = []
     for part in word.parts:
         if isinstance(part, Literal) and not part.quoted:
             atoms += [part.text[i : i + 1] for i in range(len(part.text))]
         else:
             atoms.append(part)
-    words = _expanded(atoms, word.at)
+    words = _Braces(budget, word.at).expanded(atoms)
     return [word] if len(words) == 1 and len(words[0]) == len(atoms) else [_word(made, word) for made in words]
 
 
 _Atoms = list["Traced | Part"]
 
 
-def _expanded(atoms: _Atoms, at: int) -> list[_Atoms]:
-    for start, atom in enumerate(atoms):
-        if not _is(atom, "{"):
-            continue
-        end, commas = _brace(atoms, start)
-        if end < 0:
-            continue
+class _Braces:
+    """The braces of one word."""
+
+    def __init__(self, budget: Budget, at: int) -> None:
+        self.budget = budget
+        self.at = at
+
+    def expanded(self, atoms: _Atoms, depth: int = 0) -> list[_Atoms]:
+        """The words that the braces make, from left to right; those inside each other first."""
+        if depth > MAX_DEPTH:
+            raise LimitReached(f"braces nested more than {MAX_DEPTH} deep", self.at)
+        pairs = _pairs(atoms)
+        self.budget.work(len(atoms), self.at)
+        made: list[_Atoms] = [[]]
+        index = 0
+        while index < len(atoms):
+            end, commas = pairs.get(index, (-1, ()))
+            choices = self.choices(atoms, index, end, commas, depth) if end >= 0 else None
+            if choices is None:
+                following = index + 1
+                while following < len(atoms) and following not in pairs:
+                    following += 1
+                made = [[*one, *atoms[index:following]] for one in made]
+            else:
+                following = end + 1
+                if len(made) * len(choices) > MAX_WORDS:
+                    raise LimitReached(f"more than {MAX_WORDS} words from braces", self.at)
+                self.budget.work(sum(map(len, made)) * len(choices) + sum(map(len, choices)) * len(made), self.at)
+                made = [[*one, *choice] for one in made for choice in choices]
+            self.budget.work((following - index) * len(made), self.at)
+            index = following
+        return made
+
+    def choices(self, atoms: _Atoms, start: int, end: int, commas: Sequence[int], depth: int) -> list[_Atoms] | None:
+        """What the braces from ``start`` to ``end`` stand for; None when they are only text."""
         if commas:
             bounds = [start, *commas, end]
-            choices = [atoms[a + 1 : b] for a, b in zip(bounds, bounds[1:], strict=False)]
-        else:
-            series = _series(atoms[start + 1 : end], at)
-            if series is None:
-                continue
-            choices = [[text] for text in series]
-        inner = [made for choice in choices for made in _expanded(choice, at)]
-        rest = _expanded(atoms[end + 1 :], at)
-        if len(inner) * len(rest) > MAX_WORDS:
-            raise LimitReached(f"more than {MAX_WORDS} words from braces", at)
-        return [[*atoms[:start], *a, *b] for a in inner for b in rest]
-    return [atoms]
+            parts = [atoms[a + 1 : b] for a, b in zip(bounds, bounds[1:], strict=False)]
+            return [made for part in parts for made in self.expanded(part, depth + 1)]
+        series = _series(atoms[start + 1 : end], self.at)
+        return None if series is None else [[text] for text in series]
 
 
-def _brace(atoms: _Atoms, start: int) -> tuple[int, list[int]]:
-    depth = 0
-    commas: list[int] = []
-    for index in range(start, len(atoms)):
-        if _is(atoms[index], "{"):
-            depth += 1
-        elif _is(atoms[index], "}"):
-            depth -= 1
-            if depth == 0:
-                return index, commas
-        elif _is(atoms[index], ",") and depth == 1:
-            commas.append(index)
-    return -1, []
-
-
-def _is(atom: Traced | Part, char: str) -> bool:
-    return isinstance(atom, Traced) and atom.text == char
+def _pairs(atoms: _Atoms) -> dict[int, tuple[int, Sequence[int]]]:
+    """Where each brace that opens is closed, and the commas right inside."""
+    pairs: dict[int, tuple[int, Sequence[int]]] = {}
+    open_ones: list[tuple[int, list[int]]] = []
+    for index, atom in enumerate(atoms):
+        if not isinstance(atom, Traced) or atom.text not in ("{", "}", ","):
+            continue
+        if atom.text == "{":
+            open_ones.append((index, []))
+        elif open_ones and atom.text == "}":
+            start, commas = open_ones.pop()
+            pairs[start] = (index, commas)
+        elif open_ones:
+            open_ones[-1][1].append(index)
+    return pairs
 
 
 def _series(atoms: _Atoms, at: int) -> list[Traced] | None:
@@ -254,7 +280,7 @@ def _series(atoms: _Atoms, at: int) -> list[Traced] | None:
     if len(text) != len(atoms) or not text:
         return None
     place = atoms[0].first if isinstance(atoms[0], Traced) else at
-    match = _RANGE.match(text)
+    match = _RANGE.match(text) if len(text) < 100 else None
     if match:
         first, last, step = int(match[1]), int(match[2]), abs(int(match[3] or 1)) or 1
         if abs(last - first) // step > MAX_WORDS:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bridge_args.script.state import MAX_WORDS, Hole, LimitReached, State, Variable
+from bridge_args.script.budget import MAX_WORDS, LimitReached
+from bridge_args.script.state import Hole, State, Variable
 from bridge_args.script.traced import Traced, joined, plain
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 bash's grammar (``grammar.py``) is read with bash's own rules (``expand.py``, ``conditions.py``, ``builtins.py``) on the
 values that are known; what is not known stays a hole with a name (``state.Hole``). A condition that cannot be told is
-read both ways, one reading after the other. Reading has bounds (``state.MAX_STEPS`` and its neighbours), no clock.
+read both ways, one reading after the other. Reading has bounds (``budget.py``), no clock.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ from bridge_args.findings import Finding
 from bridge_args.script import builtins, conditions, grammar, nested, slurm, syntax_walk
 from bridge_args.script import syntax as s
 from bridge_args.script.arithmetic import NotANumber, Wrong
+from bridge_args.script.budget import MAX_PROGRAMS, MAX_WORDS, Budget, LimitReached
 from bridge_args.script.expand import Expander
 from bridge_args.script.files import Files
+from bridge_args.script.inside_words import SyntaxProblem
 from bridge_args.script.started import Started, commands, rendered, why_few
 from bridge_args.script.state import (
-    MAX_WORDS,
-    MAX_WORK,
     Choice,
     Found,
     Hole,
     Leave,
-    LimitReached,
     Refused,
     Shared,
     Sources,
@@ -36,7 +35,7 @@ from bridge_args.script.state import (
     State,
     Variable,
 )
-from bridge_args.script.traced import Traced, is_hole, joined, plain
+from bridge_args.script.traced import Traced, is_hole, joined, plain, without_holes
 
 MAX_READINGS: Final = 32  # ways through the unknown conditions of a script
 MAX_CALLS: Final = 40  # functions, sourced files and inner shells inside each other
@@ -82,32 +81,35 @@ def read_script(
         first_task: what the environment says of a task (``SLURM_PROCID``) is so in the tasks too.
     """
     text = text.replace("\r\n", "\n")
+    source = without_holes(source)
+    given, outside = _clean(variables or {}), _clean(inherited or {})
+    positional = [without_holes(word) for word in positional]
     readings: list[Shared] = []
     choices: dict[Choice, int] = {}
-    steps = size = 0
-    findings: list[Finding] = []
-    sources = Sources()
+    sources, budget = Sources(), Budget()
     while True:
-        shared = Shared(sources, dict(variables or {}), source, folder, choices=dict(choices), steps=steps, worked=size)
+        shared = Shared(sources, given, source, folder, choices=dict(choices), budget=budget)
         shared.job, shared.first_task = tuple(job), first_task
-        _read_once(shared, text, source, positional, inherited or {})
+        _read_once(shared, text, source, positional, outside)
         readings.append(shared)
-        steps, size = shared.steps, shared.worked
         following = _next_choices(shared)
-        if following is None:
+        if following is None or budget.spent:
             break
         choices = following
-        if len(readings) >= MAX_READINGS or size > MAX_WORK:
+        if len(readings) >= MAX_READINGS:
             at = next(iter(shared.ways))[0]
             shared.say("not-read", f"conditions leave more than {MAX_READINGS} ways through the script", at, _DECIDE)
             break
-    for shared in readings:
-        findings += [finding for finding in shared.findings if finding not in findings]
+    findings = dict.fromkeys(finding for shared in readings for finding in shared.findings)
     reasons = dict.fromkeys(reason for shared in readings for reason in why_few(shared))
     return Script(tuple(commands(readings)), tuple(findings), slurm.variables(text, job), tuple(reasons))
 
 
 _DECIDE: Final = "give the variables that decide them with --set NAME=VALUE"
+
+
+def _clean(variables: Mapping[str, str]) -> dict[str, str]:
+    return {name: without_holes(value) for name, value in variables.items()}
 
 
 def _read_once(shared: Shared, text: str, source: str, positional: Sequence[str], inherited: Mapping[str, str]) -> None:
@@ -132,9 +134,11 @@ def _read_once(shared: Shared, text: str, source: str, positional: Sequence[str]
     except Leave:
         pass
     except LimitReached as limit:
-        shared.say("not-read", f"reading stops here: {limit.what}", limit.at, "put the command line after -- instead")
+        at = limit.at if limit.at >= 0 else max(shared.budget.at, traced.first)
+        shared.say("not-read", f"reading stops here: {limit.what}", at, _PASTE)
     except RecursionError:
-        shared.say("not-read", "reading stops: structures are nested too deep", traced.first)
+        at = max(shared.budget.at, traced.first)
+        shared.say("not-read", "reading stops here: commands are nested too deep", at, _PASTE)
 
 
 def _next_choices(shared: Shared) -> dict[Choice, int] | None:
@@ -153,18 +157,42 @@ def _next_choices(shared: Shared) -> dict[Choice, int] | None:
 
 
 class Input:
-    """Standard input: text that is read line by line, or None when it is not known."""
+    """Standard input: text that is read line by line, or None when it is not known.
+
+    Attributes:
+        whole: all of it.
+        position: how many characters have been read.
+    """
 
     def __init__(self, text: Traced | None) -> None:
-        self.text = text
+        self.whole = text
+        self.position = 0
+
+    @property
+    def text(self) -> Traced | None:
+        """What is left."""
+        return self.whole[self.position :] if self.whole is not None and self.position else self.whole
+
+    @text.setter
+    def text(self, text: Traced | None) -> None:
+        self.whole, self.position = text, 0
+
+    @property
+    def known(self) -> bool:
+        return self.whole is not None
+
+    @property
+    def ended(self) -> bool:
+        return self.whole is not None and self.position >= len(self.whole)
 
     def line(self, ends: str = "\n") -> Traced | None:
-        assert self.text is not None
-        if not self.text:
+        """Up to the next ``ends``, and that too; None at the end."""
+        assert self.whole is not None
+        if self.ended:
             return None
-        end = self.text.text.find(ends) + 1 or len(self.text)
-        line, self.text = self.text[:end], self.text[end:]
-        return line
+        start = self.position
+        self.position = self.whole.text.find(ends, start) + 1 or len(self.whole)
+        return self.whole[start : self.position]
 
 
 class Shell:
@@ -222,7 +250,7 @@ class Shell:
 
     def program(self, text: Traced) -> int | None:
         """All commands of a text, in this shell."""
-        body, problem = grammar.read(text)
+        body, problem = self._parsed(text)
         reading = self.state.shared.reading
         reading.append(text.text)
         status: int | None = 0
@@ -241,6 +269,14 @@ class Shell:
             self.state.shared.say("unreadable-source", f"{problem.what} is not read", place, _PASTE)
         return status
 
+    def _parsed(self, text: Traced) -> tuple[s.Program, SyntaxProblem | None]:
+        shared = self.state.shared
+        known = shared.sources.programs.get(text)
+        shared.budget.work(len(text) // 8 if known else len(text) * 4, text.first)
+        if known is None:
+            known = shared.sources.programs[text] = grammar.read(text)
+        return known
+
     def called(self) -> Shell:
         if self.depth >= MAX_CALLS:
             raise LimitReached(f"more than {MAX_CALLS} calls inside each other", -1)
@@ -251,6 +287,7 @@ class Shell:
 
     def write(self, text: Traced | None) -> None:
         if self.output is not None:
+            self.state.shared.budget.work(len(text) if text else 1)
             self.output.append(text)
 
     def capture(self, part: s.Substitution) -> Traced:
@@ -270,7 +307,7 @@ class Shell:
         if len(known) < len(output):
             return self.state.shared.hole(Hole("command", part.written, part.at))
         text = joined(known)
-        self.state.shared.charge(len(text), part.at)
+        self.state.shared.budget.value(len(text), part.at)
         text = text[: len(text.text.rstrip("\n"))]
         if "\0" in text.text:
             text = joined(text[i : i + 1] for i in range(len(text)) if text.text[i] != "\0")
@@ -368,8 +405,7 @@ class Shell:
             self.about = shell.about
             if not last:
                 assert output is not None
-                known = [text for text in output if text is not None]
-                stdin = Input(joined(known) if len(known) == len(output) else None)
+                stdin = Input(self._printed(output))
         if "pipefail" in self.state.options:
             failed = [status for status in statuses if status != 0]
             return failed[-1] if failed else 0
@@ -430,6 +466,7 @@ class Shell:
         raise AssertionError(command)
 
     def _shown(self, written: str) -> str:
+        self.state.shared.budget.work(len(written) // 16)
         return " ".join(written.split())
 
     def condition(self, body: s.Sequence) -> int | None:
@@ -502,7 +539,7 @@ class Shell:
         state = self.state
         while True:
             before = self._everything()
-            state.shared.step(at)
+            state.shared.budget.step(at)
             yield
             if before == self._everything():
                 raise Leave("never")
@@ -510,9 +547,11 @@ class Shell:
     def _everything(self) -> tuple[object, ...]:
         """What a round of a loop may change."""
         state = self.state
+        state.shared.budget.work((len(state.variables) + len(state.positional)) // 4)
         return (
-            dict(state.variables), list(state.positional), self.stdin.text, state.option_inside, dict(state.functions),
-            dict(state.files), state.options, state.status, state.folder, dict(state.traps), len(state.shared.ways),
+            dict(state.variables), list(state.positional), self.stdin.whole, self.stdin.position, state.option_inside,
+            dict(state.functions), dict(state.files), state.options, state.status, state.folder, dict(state.traps),
+            len(state.shared.ways),
         )  # fmt: skip
 
     def _loop_body(self, body: s.Sequence) -> bool:
@@ -538,7 +577,7 @@ class Shell:
             words = self.expand.words(command.words)
         self.state.status = 0
         for word in words:
-            self.state.shared.step(command.at)
+            self.state.shared.budget.step(command.at)
             try:
                 self.state.set(command.name, word, command.at)
             except Refused as refused:
@@ -573,6 +612,7 @@ class Shell:
         """How often the loop goes round is not known: its programs are read once, what it sets is unknown."""
         without = f" without {', '.join(names)}" if names else ""
         self.state.shared.say("not-read", f"the loop's rounds are not known{without}", command.at, _DECIDE)
+        self.state.shared.budget.work(len(command.written), command.at)
         clauses = " ".join(clause.written for clause in command.clauses)
         assigned = [*syntax_walk.assigned(command.body), *syntax_walk.assigned_in_arithmetic(clauses)]
         self._forget(assigned, command.at)
@@ -586,7 +626,7 @@ class Shell:
     def _while(self, command: s.While) -> int | None:
         result: int | None = 0
         for _ in self._rounds(command.at):
-            self.about = command.written.split("\n")[0]
+            self.about = command.written.partition("\n")[0]
             status = self.condition(command.condition)
             unknown = status is None
             if status is None:
@@ -598,6 +638,7 @@ class Shell:
                 break
             result = self.state.status
             if unknown:
+                self.state.shared.budget.work(len(command.written), command.at)
                 self._forget(syntax_walk.assigned(command.body), command.at)
                 break
         return result
@@ -605,7 +646,7 @@ class Shell:
     # Simple commands ----------------------------------------------------------------------------------------------
 
     def _simple(self, command: s.Simple) -> int | None:
-        self.state.shared.step(command.at)
+        self.state.shared.budget.step(command.at)
         self.captured = 0
         if not command.words:
             with self.redirected(command.redirects):
@@ -652,7 +693,7 @@ class Shell:
         declaring = name in grammar.DECLARING
         if known is None and builtin is None and not declaring:
             return self._external(texts, assignments, at)
-        before = dict(self.state.variables)
+        before = {one.name: self.state.variables[one.name] for one in assignments if one.name in self.state.variables}
         refused: list[str] = []
         for assignment in assignments:
             try:
@@ -747,6 +788,9 @@ class Shell:
 
     def record(self, words: Sequence[Traced], state: State, at: int) -> None:
         shared = self.state.shared
+        if len(shared.found) >= MAX_PROGRAMS:
+            raise LimitReached(f"more than {MAX_PROGRAMS} programs are started", at)
+        shared.budget.work(8 * (len(self.prefix) + len(words) + len(state.variables)), at)
         met = {choice: shared.choices[choice] for choice in shared.ways}
         in_container = not self.prefix and nested.is_in_container(words)
         folder = Traced() if in_container else state.folder
@@ -906,8 +950,7 @@ class Shell:
             self.stdin, self.output = before
             for target, append in targets:
                 assert output is not None
-                known = [text for text in output if text is not None]
-                self.files.store(target, joined(known) if len(known) == len(output) else None, append)
+                self.files.store(target, self._printed(output), append)
 
     def _redirect(self, redirect: s.Redirect, targets: list[tuple[Traced, bool]]) -> None:
         op, fd = redirect.op, redirect.fd
@@ -940,8 +983,15 @@ class Shell:
         shell = self.inner(self.state.subshell(), output)
         shell.state.loops = 0
         shell.process(lambda: shell.sequence(part.body))
+        return self._printed(output)
+
+    def _printed(self, output: Sequence[Traced | None]) -> Traced | None:
+        """What was written, as one text; None when a part of it is not known."""
         known = [text for text in output if text is not None]
-        return joined(known) if len(known) == len(output) else None
+        if len(known) < len(output):
+            return None
+        self.state.shared.budget.work(sum(map(len, known)))
+        return joined(known)
 
     # Text for people ----------------------------------------------------------------------------------------------
 

@@ -9,29 +9,17 @@ from pathlib import Path
 from typing import Final, Literal
 
 from bridge_args.findings import Finding
-from bridge_args.script.syntax import Function, ShellWord
-from bridge_args.script.traced import FIRST_HOLE, LAST_HOLE, Traced, is_hole, plain
+from bridge_args.script.budget import MAX_WORDS, Budget, LimitReached
+from bridge_args.script.inside_words import SyntaxProblem
+from bridge_args.script.syntax import Function, Program, ShellWord
+from bridge_args.script.traced import FIRST_HOLE, LAST_HOLE, Traced, holes_of, is_hole, plain, without_holes
 from bridge_args.words import Place
-
-MAX_STEPS: Final = 20_000  # simple commands and rounds of loops, all readings of a file together
-MAX_WORK: Final = 10_000_000  # characters looked at while words are expanded and patterns compared, likewise
-MAX_VALUE: Final = 100_000  # characters of one value
-MAX_WORDS: Final = 10_000  # words of one command, elements of one array
 
 # What bash or the system sets in every process: never taken as unset.
 SYSTEM: Final = frozenset(
     "BASH BASHPID BASH_VERSION EPOCHREALTIME EPOCHSECONDS EUID HOME HOSTNAME HOSTTYPE LINENO LOGNAME MACHTYPE OLDPWD "
     "OSTYPE PATH PPID PWD RANDOM SECONDS SHELL SHLVL SRANDOM UID USER $ !".split()
 )
-
-
-class LimitReached(Exception):
-    """Reading takes more than its bounds; ``at`` is where it was."""
-
-    def __init__(self, what: str, at: int) -> None:
-        super().__init__(what)
-        self.what = what
-        self.at = at
 
 
 class Refused(Exception):
@@ -123,6 +111,8 @@ class Sources:
         self._files: list[tuple[str, list[int]]] = []  # name, positions of line starts
         self._known: dict[tuple[str, str], Traced] = {}
         self._next = 0
+        self.files: dict[Path, Traced | None] = {}  # read already; None: no text
+        self.programs: dict[Traced, tuple[Program, SyntaxProblem | None]] = {}  # texts and what is in them
 
     def add(self, text: str, name: str) -> Traced:
         """The text of a file, traced; the same file again has the same positions."""
@@ -132,7 +122,7 @@ class Sources:
         known = self._known.get((name, text))
         if known is not None:
             return known
-        clean = text if _is_plain(text) else "".join("\ufffd" if is_hole(char) else char for char in text)
+        clean = without_holes(text)
         start = self._next
         self._starts.append(start)
         lines = [start]
@@ -149,10 +139,6 @@ class Sources:
         name, lines = self._files[bisect_right(self._starts, at) - 1]
         line = bisect_right(lines, at)
         return Place(name, line, at - lines[line - 1] + 1)
-
-
-def _is_plain(text: str) -> bool:
-    return text.isascii() or not any(is_hole(char) for char in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,15 +192,14 @@ class Shared:
     name: str = ""  # of the script, as it was given
     folder: Path | None = None  # where the script lies; None for text without a file
     holes: list[Hole] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    findings: dict[Finding, None] = field(default_factory=dict)  # in order, each once
     found: list[Found] = field(default_factory=list)
     assumed: dict[str, int] = field(default_factory=dict)  # variables a condition read as empty, and where
     patterns: dict[str, int] = field(default_factory=dict)  # file name patterns, and where
     choices: dict[Choice, int] = field(default_factory=dict)  # unknown conditions -> which way this reading takes
     ways: dict[Choice, tuple[str, ...]] = field(default_factory=dict)  # the ways there are, in words
     slurm: bool = False
-    steps: int = 0
-    worked: int = 0
+    budget: Budget = field(default_factory=Budget)  # of the source: all its readings have one
     reading: list[str] = field(default_factory=list)  # texts of the scripts that are being read, outermost first
     exits: list[tuple[int, int | None]] = field(default_factory=list)  # where ``exit`` stands, and its status
     unread: list[tuple[str, int]] = field(default_factory=list)  # scripts started that are not beside this one
@@ -224,56 +209,41 @@ class Shared:
     shells: int = 0  # how many inner shells were met
     shell: int = 0  # the one that is read now
     of_tasks: set[Choice] = field(default_factory=set)  # conditions that every task decides for itself
+    hole_written: dict[tuple[int, str, int], int] = field(default_factory=dict)  # in which shell, how, where -> number
+    hole_of: dict[tuple[int, str], int] = field(default_factory=dict)  # in which shell, variable -> number
 
     def hole(self, hole: Hole) -> Traced:
         """Text that stands for something unknown."""
         hole.shell = self.shell
-        for index, known in enumerate(self.holes):
-            if known.shell == hole.shell and (
-                known.written == hole.written
-                and known.at == hole.at
-                or (hole.variable and known.variable == hole.variable)
-            ):
-                return Traced(chr(FIRST_HOLE + index), (hole.at,))
-        if FIRST_HOLE + len(self.holes) > LAST_HOLE:
-            raise LimitReached(f"more than {LAST_HOLE - FIRST_HOLE} unknown values", hole.at)
-        self.holes.append(hole)
-        return Traced(chr(FIRST_HOLE + len(self.holes) - 1), (hole.at,))
+        index = self.hole_of.get((hole.shell, hole.variable)) if hole.variable else None
+        if index is None:
+            index = self.hole_written.get((hole.shell, hole.written, hole.at))
+        if index is None:
+            index = len(self.holes)
+            if FIRST_HOLE + index > LAST_HOLE:
+                raise LimitReached(f"more than {LAST_HOLE - FIRST_HOLE} unknown values", hole.at)
+            self.holes.append(hole)
+            self.hole_written[hole.shell, hole.written, hole.at] = index
+            if hole.variable:
+                self.hole_of[hole.shell, hole.variable] = index
+        return Traced(chr(FIRST_HOLE + index), (hole.at,))
+
+    def rename(self, hole: Hole, name: str, whole: bool) -> None:
+        """An unknown value gets the name of the variable it is given to; ``whole``: it is all of the value."""
+        hole.names = (name,)
+        if whole:
+            index = self.hole_written.pop((hole.shell, hole.written, hole.at))
+            hole.first_written, hole.written = hole.written, f"${name}"
+            self.hole_written.setdefault((hole.shell, hole.written, hole.at), index)
 
     def holes_in(self, text: str) -> list[Hole]:
-        if text.isascii():
-            return []
-        found = []
-        for char in text:
-            if is_hole(char):
-                hole = self.holes[ord(char) - FIRST_HOLE]
-                if hole not in found:
-                    found.append(hole)
-        return found
+        return [self.holes[ord(char) - FIRST_HOLE] for char in dict.fromkeys(holes_of(text))]
 
     def names_in(self, text: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for hole in self.holes_in(text) for name in hole.names))
 
-    def step(self, at: int) -> None:
-        self.steps += 1
-        if self.steps > MAX_STEPS:
-            raise LimitReached(f"more than {MAX_STEPS} steps", at)
-
-    def work(self, size: int, at: int) -> None:
-        self.worked += size
-        if self.worked > MAX_WORK:
-            raise LimitReached("values are too long", at)
-
-    def charge(self, size: int, at: int) -> None:
-        """A value of that many characters is made."""
-        if size > MAX_VALUE:
-            raise LimitReached(f"a value of more than {MAX_VALUE} characters", at)
-        self.work(size, at)
-
     def say(self, kind: str, message: str, at: int, remedy: str = "") -> None:
-        finding = Finding(kind, message, remedy, place=self.sources.place(at))
-        if finding not in self.findings:
-            self.findings.append(finding)
+        self.findings.setdefault(Finding(kind, message, remedy, place=self.sources.place(at)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +303,7 @@ class State:
     frame: Frame | None = None  # the inner shell this is; None for the script
 
     def subshell(self) -> State:
+        self.shared.budget.work((len(self.variables) + len(self.positional)) // 8)
         return replace(
             self,
             variables=dict(self.variables),
@@ -384,13 +355,13 @@ class State:
             return
         if isinstance(value, Traced):
             value = self._settle(name, value, at)
-            self.shared.charge(len(value), at)
+            self.shared.budget.value(len(value), at)
         else:
-            self.shared.charge(sum(map(len, value.values())), at)
-            if list(value) != sorted(value, key=str) and all(isinstance(key, int) for key in value):
-                value = dict(sorted(value.items(), key=lambda item: int(item[0])))
             if len(value) > MAX_WORDS:
                 raise LimitReached(f"an array of more than {MAX_WORDS} elements", at)
+            self.shared.budget.work(len(value), at)
+            self.shared.budget.value(sum(map(len, value.values())), at)
+            value = _in_order(value)
         keep = (before.exported if before else False) or name in self.exported or self.export_all
         keep = keep if exported is None else exported
         if name == "OPTIND":
@@ -421,9 +392,7 @@ class State:
             return plain(given)
         for hole in self.shared.holes_in(value.text):
             if not hole.variable and not hole.names:
-                hole.names = (name,)
-                if len(value) == 1:
-                    hole.first_written, hole.written = hole.written, f"${name}"
+                self.shared.rename(hole, name, len(value) == 1)
         return value
 
     def export(self, name: str) -> None:
@@ -451,6 +420,8 @@ class State:
 
     def as_unset(self, text: Traced) -> Traced:
         """The text with variables nobody sets read as empty, as bash would when they are not given."""
+        if text.known:
+            return text
         return Traced(
             "".join(char for char in text.text if not self._is_unset(char)),
             tuple(at for char, at in zip(text.text, text.at, strict=True) if not self._is_unset(char)),
@@ -478,6 +449,18 @@ class State:
         if self.frame is not None and self.frame.own:
             shared.of_tasks.add((at, about))
         return shared.choices.setdefault((at, about), 0)
+
+
+def _in_order(value: Mapping[int | str, Traced]) -> Mapping[int | str, Traced]:
+    """An array by its indices, one with keys as it is."""
+    last = -1
+    for key in value:
+        if not isinstance(key, int):
+            return value
+        if key < last:
+            return dict(sorted(value.items(), key=lambda item: int(item[0])))
+        last = key
+    return value
 
 
 def in_letters(value: Traced, letters: str) -> Traced:

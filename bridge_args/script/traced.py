@@ -64,5 +64,16 @@ def joined(parts: Iterable[Traced], separator: str = "") -> Traced:
     return Traced("".join(text), tuple(at))
 
 
+def holes_of(text: str) -> list[str]:
+    """The characters of a text that stand for something unknown."""
+    return [] if text.isascii() else _HOLE.findall(text)
+
+
+def without_holes(text: str) -> str:
+    """Text from outside: what would look like something unknown is replaced, and no NUL is left, as bash does."""
+    text = text.replace("\0", "")
+    return text if text.isascii() else _HOLE.sub("\ufffd", text)
+
+
 def is_hole(char: str) -> bool:
     return FIRST_HOLE <= ord(char) <= LAST_HOLE

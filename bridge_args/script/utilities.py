@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from bridge_args.script import escapes
 from bridge_args.script.arithmetic import NotANumber, evaluate
-from bridge_args.script.state import MAX_WORDS, Hole, Variable
+from bridge_args.script.budget import MAX_WORDS
+from bridge_args.script.state import Hole, Variable
 from bridge_args.script.traced import FIRST_HOLE, Traced, is_hole, joined, plain
 
 if TYPE_CHECKING:
