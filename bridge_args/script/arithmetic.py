@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from bridge_args.script.traced import is_hole
+from bridge_args.script.traced import holes_of
 
 _TOKEN: Final = re.compile(
     r"\s*(?:(\d+#[0-9A-Za-z@_]+|0[xX][0-9a-fA-F]+|\d+)|([A-Za-z_]\w*)"
@@ -49,6 +49,9 @@ class Variables(Protocol):
 
     def assign(self, name: str, index: int | None, value: int) -> None: ...
 
+    def charge(self, size: int) -> None:
+        """So many characters of expressions are looked at; raises LimitReached."""
+
     def names_in(self, text: str) -> tuple[str, ...]:
         """Variables that would make the unknown parts of a text known."""
 
@@ -61,7 +64,8 @@ def evaluate(text: str, variables: Variables, depth: int = 0) -> int:
     """
     if depth > _MAX_DEPTH or len(text) > 5000:
         raise NotANumber()
-    if any(map(is_hole, text)):
+    variables.charge(20 + 2 * len(text))  # references to other variables may double at each step
+    if holes_of(text):
         raise NotANumber(variables.names_in(text))
     reader = _Reader(text, variables, depth)
     return reader.whole()
@@ -224,6 +228,13 @@ class _Reader:
         if op := self.op("++", "--"):
             self.store(target, _wrap(value + (1 if op == "++" else -1)))
         return value
+
+
+def whole(text: str) -> int | None:
+    """A number in decimal digits; None for any other text. Nothing is as large as one that is too long for bash."""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    return int(text) if len(text) < 19 else 2**63 - 1
 
 
 def number(text: str) -> int:

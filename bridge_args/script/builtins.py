@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from bridge_args.script import conditions, reading, utilities
 from bridge_args.script import syntax as s
-from bridge_args.script.arithmetic import NotANumber, Wrong
+from bridge_args.script.arithmetic import NotANumber, Wrong, whole
 from bridge_args.script.state import Leave, Refused, State, Variable
 from bridge_args.script.traced import Traced, joined, plain
 
@@ -256,6 +256,7 @@ def _unset_element(shell: Shell, name: str, index: str, at: int) -> int:
             key += max((k for k in elements if isinstance(k, int)), default=-1) + 1
         if key != 0 and isinstance(variable.value, Traced):
             return 1
+    state.shared.budget.work(len(elements), at)
     left = {k: v for k, v in elements.items() if k != key}
     state.variables[name] = replace(variable, value=left)
     return 0
@@ -317,11 +318,11 @@ def _give_positional(state: State, words: Sequence[Traced]) -> None:
 def _shift(shell: Shell, words: list[Traced], at: int) -> int:
     state = shell.state
     text = words[1].text if len(words) > 1 else "1"
-    if not re.fullmatch(r"\+?\d+", text):
+    count = whole(text.removeprefix("+"))
+    if count is None:
         if not (len(words) > 1 and words[1].known):
             state.shared.say("not-read", f"shift {shell.rendered_all(words[1:])} is not read", at)
         return 1
-    count = int(text)
     if count > len(state.positional):
         return 1
     state.positional = state.positional[count:]
@@ -352,13 +353,16 @@ def _leave(shell: Shell, words: list[Traced], at: int) -> int | None:
     if what in ("break", "continue"):
         if not state.loops:
             return 0
-        count = int(words[1].text) if len(words) > 1 and words[1].text.isdigit() else 1
-        if len(words) > 1 and not words[1].text.isdigit():
+        count = whole(words[1].text) if len(words) > 1 else 1
+        if count is None:
+            count = 1
             state.shared.say("not-read", f"{shell.rendered_all(words)} is not read", at)
         raise Leave("break" if count == 0 else what, max(1, min(count, state.loops)))
     value: int | None = state.status
     if len(words) > 1:
-        value = int(words[1].text) & 0xFF if re.fullmatch(r"-?\d+", words[1].text) else 2 if words[1].known else None
+        text = words[1].text
+        given = whole(text.removeprefix("-"))
+        value = (2 if words[1].known else None) if given is None else (-given if text[0] == "-" else given) & 0xFF
     if what == "exit":
         state.shared.exits.append((at, value))
     raise Leave(what, value)

@@ -26,7 +26,6 @@ _BINARY: Final = frozenset((*_NUMBERS, *_TEXTS, "-nt", "-ot", "-ef"))
 _FILES: Final = frozenset("bcdefghkprsuwxGLNOS")
 _REGEX_SIZE: Final = 300
 _REGEX_WORK: Final = 2_000_000
-_NESTED_QUANTIFIER: Final = re.compile(r"[*+}]\)*[*+{]|\([^()]*[*+{][^()]*\)[*+{]")
 
 
 def negated(value: bool | None) -> bool | None:
@@ -160,7 +159,9 @@ def numbers(op: str, left: Traced, right: Traced, state: State, expander: Expand
                 return False
             except NotANumber:
                 return None
-        elif re.fullmatch(r"[-+]?\d+", text):
+        elif re.fullmatch(r"[-+]?[0-9]+", text):
+            if len(text) > 19:
+                return False  # too large for bash
             values.append(int(text))
         elif word.known:
             return False  # bash complains, and goes on as if it were false
@@ -182,7 +183,7 @@ def texts(op: str, left: Traced, right: list[tuple[str, bool]], state: State, ex
     if op in ("<", ">"):
         other = "".join(text for text, _ in right)
         return left.text < other if op == "<" else left.text > other
-    state.shared.budget.work(len(left) * sum(len(text) + 1 for text, _ in right), -1)
+    state.shared.budget.work((len(left) + 1) * sum(len(text) + 1 for text, _ in right))
     fits = pattern.matches(right, left.text, extended)
     return negated(fits) if op == "!=" else fits
 
@@ -222,9 +223,12 @@ def _search(left: Traced, right: list[tuple[str, bool]], expander: Expander) -> 
     if any(map(is_hole, made)) or not left.known or len(left) > _REGEX_SIZE or len(made) > _REGEX_SIZE:
         return None
     loops = len(re.findall(r"[*+{]", made))  # each may try every length
-    if (len(left) + 1) ** (loops + 1) > _REGEX_WORK:
+    ways = len(re.findall(r"[?|]", made))  # each doubles what may be tried
+    tried = (len(left) + 1) ** (loops + 1) * 2 ** min(ways, 30)
+    if tried > _REGEX_WORK:
         return None
-    if _NESTED_QUANTIFIER.search(made) or re.search(r"\\[a-zA-Z]|\(\?|[*+?]\?", made):
+    state.shared.budget.work(min(tried, 1000) + tried // 8)
+    if _repeats_what_varies(made) or re.search(r"\\[a-zA-Z]|\(\?|[*+?]\?", made):
         return None
     try:
         match = re.search(made, left.text, re.DOTALL)
@@ -235,6 +239,24 @@ def _search(left: Traced, right: list[tuple[str, bool]], expander: Expander) -> 
     return match is not None
 
 
+def _repeats_what_varies(expression: str) -> bool:
+    """Is there a group that is repeated and can fit in several ways? It may try more than any bound."""
+    varies = [False]
+    for match in _PIECES.finditer(expression):
+        piece = match.group()
+        if piece == "(":
+            varies.append(False)
+        elif piece[0] == ")" and len(varies) > 1:
+            inside = varies.pop()
+            if inside and len(piece) > 1:
+                return True
+            varies[-1] |= inside or len(piece) > 1
+        elif piece in ("*", "+", "?", "{", "|"):
+            varies[-1] = True
+    return False
+
+
+_PIECES: Final = re.compile(r"\\.|\[\^?\]?[^]]*\]|\)[*+?{]?|.", re.DOTALL)
 _POSIX: Final = {
     "alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "space": r"\s", "upper": "A-Z", "lower": "a-z",
 }  # fmt: skip

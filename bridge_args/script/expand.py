@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from bridge_args.script import pattern
-from bridge_args.script.arithmetic import NotANumber, Wrong, evaluate
+from bridge_args.script.arithmetic import NotANumber, Wrong, evaluate, whole
 from bridge_args.script.budget import MAX_WORDS, LimitReached
 from bridge_args.script.state import Hole, Leave, Refused, State, in_letters
 from bridge_args.script.syntax import (
@@ -306,8 +306,8 @@ class Expander:
         state, name, at = self.state, part.name, part.at
         if name in ("@", "*"):
             return (list(state.positional), True) if not part.length else ([plain("x")] * len(state.positional), True)
-        if name.isdigit():
-            number = int(name)
+        number = whole(name)
+        if number is not None:
             if number == 0:
                 return [state.name], False
             if number <= len(state.positional):
@@ -351,6 +351,7 @@ class Expander:
             raise self.mistake(f"{part.written[:60]}: {wrong}", part.at) from wrong
         except NotANumber as problem:
             return [self._unknown(part.written, part.at, problem.names)]
+        self.state.shared.budget.work(variable.size() // 4, part.at)
         elements = variable.numbered()
         if number < 0:
             number += max((key for key in elements if isinstance(key, int)), default=-1) + 1
@@ -474,6 +475,7 @@ class Expander:
             elements = variable.numbered() if variable else {}
             numbered = {key: value for key, value in elements.items() if isinstance(key, int)}
             start = start + max(numbered, default=-1) + 1 if start < 0 else start
+        self.state.shared.budget.work(len(numbered), part.at)
         if size is not None and size < 0:
             raise self.mistake(f"{part.written}: the length is less than 0", part.at)
         found = [value for key, value in numbered.items() if key >= start] if start >= 0 else []
@@ -493,7 +495,7 @@ class Expander:
             known = value.known and all(not is_hole(char) for text, _ in made for char in text)
             extended = "extglob" in self.state.options
             if known and "&" not in by.text:
-                self.state.shared.budget.work(len(value) * sum(len(text) + 1 for text, _ in made), part.at)
+                self.state.shared.budget.work((len(value) + 1) * sum(len(text) + 1 for text, _ in made), part.at)
                 if part.op[0] == "/":
                     result = pattern.replaced(made, by, value, part.op, extended)
                 else:
@@ -510,6 +512,7 @@ class Expander:
     def _indirect(self, part: Parameter) -> _Items:
         if part.index in ("@", "*"):
             variable = self.state.get(part.name)
+            self.state.shared.budget.work(variable.size() if variable else 0, part.at)
             keys = list(variable.value) if variable and isinstance(variable.value, dict) else []
             if variable and isinstance(variable.value, Traced):
                 keys = [0]
@@ -543,6 +546,7 @@ class Expander:
             return 0
         if variable.keyed:
             raise NotANumber()
+        self.state.shared.budget.work(variable.size() // 4)
         elements = variable.numbered()
         if index is not None and index < 0:
             index += max((key for key in elements if isinstance(key, int)), default=-1) + 1
@@ -565,6 +569,9 @@ class Expander:
         if before is not None and before.keyed:
             raise NotANumber()
         self.state.set(name, {**(before.numbered() if before else {}), index: text}, -1)
+
+    def charge(self, size: int) -> None:
+        self.state.shared.budget.work(size)
 
 
 def _transformed(value: Traced, letter: str) -> Traced | None:

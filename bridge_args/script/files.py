@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bridge_args.files import remember
+from bridge_args.script.budget import MAX_PATH
 from bridge_args.script.state import State
 from bridge_args.script.traced import FIRST_HOLE, Traced, is_hole
 
@@ -30,7 +31,11 @@ class Files:
         key = key_of(path)
         if append:
             before = self.state.files.get(key)
-            content = None if before is None or content is None else before + content
+            if before is None or content is None:
+                content = None
+            else:
+                self.state.shared.budget.work(len(before) + len(content))
+                content = before + content
         self.state.files[key] = content
 
     def content(self, path: Traced) -> Traced | None:
@@ -41,13 +46,19 @@ class Files:
         found = self.find(path)
         if found is None:
             return None
-        remember(found)
+        shared = self.state.shared
+        if found not in shared.sources.files:
+            shared.sources.files[found] = self._read(found)
+        return shared.sources.files[found]
+
+    def _read(self, path: Path) -> Traced | None:
+        remember(path)
         try:
-            text = found.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return None
-        shared = self.state.shared
-        return shared.sources.add(text, self._name(found))
+        self.state.shared.budget.work(len(text))
+        return self.state.shared.sources.add(text, self._name(path))
 
     def find(self, path: Traced) -> Path | None:
         """A file that may be read, for a path as the script writes it."""
@@ -55,6 +66,7 @@ class Files:
         text = self.known(path)
         if folder is None or not text:
             return None
+        self.state.shared.budget.work(100 + 20 * len(text))  # each folder on the way is looked at
         root = _root(folder)
         for start in self._starts(folder, root):
             candidate = Path(os.path.realpath(start / text))
@@ -79,7 +91,12 @@ class Files:
         return made
 
     def known(self, path: Traced) -> str:
-        """The path with folders in place of holes that stand for one; empty when another hole is in it."""
+        """The path with folders in place of holes that stand for one; empty when another hole is in it.
+
+        No system has a path with a NUL in it, or a very long one: they are empty too.
+        """
+        if "\0" in path.text or len(path) > MAX_PATH:
+            return ""
         made = ""
         for char in path.text:
             if is_hole(char):
@@ -97,6 +114,7 @@ class Files:
         folder = self.state.shared.folder
         if not text or folder is None:
             return None
+        self.state.shared.budget.work(100 + 20 * len(text))
         root = _root(folder)
         for start in self._starts(folder, root):
             found = Path(os.path.realpath(start / text))

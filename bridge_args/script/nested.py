@@ -116,7 +116,7 @@ def _remote(shell: Shell, state: State, words: Sequence[Traced], first: int) -> 
             index += 1
         else:
             break
-    if index >= len(words) and shell.stdin.text is None:
+    if index >= len(words) and not shell.stdin.known:
         return False
     inner = joined(words[index:], " ") if index < len(words) else shell.stdin.text
     assert inner is not None

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bridge_args.script.budget import MAX_WORDS, LimitReached
+from bridge_args.script.arithmetic import whole
+from bridge_args.script.budget import MAX_WORDS, Budget, LimitReached
 from bridge_args.script.state import Hole, State, Variable
 from bridge_args.script.traced import Traced, joined, plain
 
@@ -60,15 +61,15 @@ def read(shell: Shell, words: list[Traced], at: int) -> int | None:
     options = _options(words, "adinNptu")
     array = options.values.get("a")
     names = [name.text for name in ([array] if array is not None else options.rest)] or ["REPLY"]
-    source = shell.stdin.text
+    source = shell.stdin.whole
     fd = options.values.get("u")
     timed = options.values.get("t")
     if source is None or timed is not None or (fd is not None and fd.text != "0"):
         for name in names:
             shell.state.set(name, shell.state.shared.hole(Hole("command", f"${name}", at, (name,))), at)
         return None
-    taken = _taken(source, options)
-    shell.stdin.text = source[taken.used :]
+    taken = _taken(source, shell.stdin.position, options, shell.state.shared.budget)
+    shell.stdin.position = taken.used
     if "N" in options.values:
         _give(shell, names, [taken.text()], at)
     elif array is not None:
@@ -101,16 +102,19 @@ class _Taken:
         return joined(self.chars)
 
 
-def _taken(source: Traced, options: _Options) -> _Taken:
+def _taken(source: Traced, start: int, options: _Options, budget: Budget) -> _Taken:
     raw = "r" in options.switches
     exact = options.values.get("N")
     limit = exact or options.values.get("n")
-    most = int(limit.text) if limit is not None and limit.text.isdigit() else -1
+    most = whole(limit.text) if limit is not None else None
     given = options.values.get("d")
     end = "\n" if given is None else given.text[:1] or "\0"
     chars: list[Traced] = []
     protected: list[bool] = []
-    i = 0
+    stop = source.text.find(end, start) if exact is None else -1
+    size = (stop if stop >= 0 else len(source)) - start
+    budget.work(16 * (size if most is None else min(size, most)))
+    i = start
     while i < len(source):
         if len(chars) == most:
             return _Taken(chars, protected, i, True)
@@ -209,21 +213,19 @@ def mapfile(shell: Shell, words: list[Traced], at: int) -> int:
     name = options.rest[0].text if options.rest else "MAPFILE"
     numbers = {letter: options.values[letter].text for letter in "nOs" if letter in options.values}
     unread = [letter for letter in "uCc" if letter in options.values]
-    unread += [letter for letter, text in numbers.items() if not text.isdigit()]
+    unread += [letter for letter, text in numbers.items() if whole(text) is None]
     if unread:
         shell.state.shared.say("not-read", f"{words[0].text} -{unread[0]} is not read", at)
-    if shell.stdin.text is None or unread:
+    if not shell.stdin.known or unread:
         shell.state.set(name, {0: shell.state.shared.hole(Hole("command", f"${{{name}[@]}}", at, (name,)))}, at)
         return 0
     given = options.values.get("d")
     end = "\n" if given is None else given.text[:1] or "\0"
-    most, skipped = int(numbers.get("n", 0)), int(numbers.get("s", 0))
+    most, skipped = whole(numbers.get("n", "")) or 0, whole(numbers.get("s", "")) or 0
     before = shell.state.get(name)
     elements = before.numbered() if before is not None and "O" in numbers else {}
-    index, taken = int(numbers.get("O", 0)), 0
-    while shell.stdin.text and (not most or taken < most):
-        line = shell.stdin.line(end)
-        assert line is not None
+    index, taken = whole(numbers.get("O", "")) or 0, 0
+    while (not most or taken < most) and (line := shell.stdin.line(end)) is not None:
         if skipped:
             skipped -= 1
             continue
@@ -232,6 +234,7 @@ def mapfile(shell: Shell, words: list[Traced], at: int) -> int:
         index += 1
         if len(elements) > MAX_WORDS:
             raise LimitReached(f"an array of more than {MAX_WORDS} elements", at)
+        shell.state.shared.budget.work(8 + len(line), at)
     shell.state.set(name, elements, at)
     return 0
 
@@ -251,6 +254,8 @@ def getopts(shell: Shell, words: list[Traced], at: int) -> int | None:
         _forget(shell, name, at)
         return None
     index = _optind(state)
+    if index > len(arguments) or state.option_inside >= len(arguments[index - 1]):
+        state.option_inside = 0  # other words than the last time: it begins anew
     if state.option_inside == 0:
         if index > len(arguments):
             return _finished(state, name, len(arguments) + 1, at)
@@ -304,4 +309,4 @@ def _finished(state: State, name: str, index: int, at: int) -> int:
 def _optind(state: State) -> int:
     variable = state.get("OPTIND")
     value = variable.scalar() if variable else None
-    return int(value.text) if value is not None and value.text.isdigit() and int(value.text) > 0 else 1
+    return (whole(value.text) if value is not None else None) or 1

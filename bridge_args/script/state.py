@@ -96,6 +96,10 @@ class Variable:
             return [self.value]
         return list(self.value.values())
 
+    def size(self) -> int:
+        """How many elements there are."""
+        return 0 if self.value is None else 1 if isinstance(self.value, Traced) else len(self.value)
+
     def numbered(self) -> dict[int | str, Traced]:
         """The elements of an array by their indices; a scalar is its element 0."""
         if self.value is None or isinstance(self.value, Traced):

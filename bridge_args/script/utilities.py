@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from bridge_args.script import escapes
-from bridge_args.script.arithmetic import NotANumber, evaluate
-from bridge_args.script.budget import MAX_WORDS
+from bridge_args.script.arithmetic import NotANumber, evaluate, whole
+from bridge_args.script.budget import MAX_VALUE, MAX_WORDS, Budget
 from bridge_args.script.state import Hole, Variable
 from bridge_args.script.traced import FIRST_HOLE, Traced, is_hole, joined, plain
 
@@ -43,7 +43,7 @@ def echo(shell: Shell, words: list[Traced], at: int) -> int:
     return 0
 
 
-_FORMAT: Final = re.compile(r"%(?:%|([-0 +#]*)(\d*)((?:\.\d*)?)([sdiuxXofeEgGbc]))")
+_FORMAT: Final = re.compile(r"%(?:%|([-0 +#]{0,9})([0-9]{0,9})((?:\.[0-9]{0,9})?)([sdiuxXofeEgGbc]))")
 
 
 def printf(shell: Shell, words: list[Traced], at: int) -> int | None:
@@ -56,7 +56,7 @@ def printf(shell: Shell, words: list[Traced], at: int) -> int | None:
         rest = rest[1:]
     if not rest:
         return 2
-    printed = _Printed()
+    printed = _Printed(shell.state.shared.budget)
     try:
         printed.all(rest[0], rest[1:])
         text: Traced | None = joined(printed.made)
@@ -67,7 +67,7 @@ def printf(shell: Shell, words: list[Traced], at: int) -> int | None:
     if not name:
         shell.write(text)
         return printed.status if text is not None else None
-    element = re.fullmatch(r"([A-Za-z_]\w*)\[(\d+)\]", name)
+    element = re.fullmatch(r"([A-Za-z_]\w*)\[([0-9]{1,18})\]", name)
     value = shell.state.shared.hole(Hole("command", shell.rendered_all(words), at)) if text is None else text
     before = shell.state.get(element.group(1)) if element else None
     if element and not (before and before.keyed):
@@ -87,17 +87,19 @@ class _NotPrinted(Exception):
 class _Printed:
     """What ``printf`` prints, piece by piece."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
         self.made: list[Traced] = []
         self.status = 0
+        self.budget = budget
 
     def all(self, form: Traced, arguments: Sequence[Traced]) -> None:
         """The format, as often as there are arguments for it."""
         if "%" in _FORMAT.sub("", form.text):
             raise _NotPrinted
-        rest, rounds = list(arguments), 0
+        rest, rounds = list(reversed(arguments)), 0
         while True:
             rounds += 1
+            self.budget.work(len(form) + 1)
             left, done = len(rest), 0
             for match in _FORMAT.finditer(form.text):
                 self.literal(form[done : match.start()])
@@ -105,7 +107,7 @@ class _Printed:
                 if match.group() == "%%":
                     self.made.append(plain("%", form.at[match.start()]))
                 else:
-                    self.piece(match, rest.pop(0) if rest else Traced())
+                    self.piece(match, rest.pop() if rest else Traced())
             self.literal(form[done:])
             if not rest or len(rest) == left or rounds > MAX_WORDS:
                 return
@@ -118,6 +120,7 @@ class _Printed:
 
     def piece(self, match: re.Match[str], argument: Traced) -> None:
         flags, width, precision, letter = match.groups()
+        self.budget.work(20 + len(argument) + min(int(width or 0) + int(precision[1:] or 0), MAX_WORDS))
         if int(width or 0) > MAX_WORDS or int(precision[1:] or 0) > MAX_WORDS:
             raise _NotPrinted
         if letter not in ("s", "b", "c"):
@@ -152,8 +155,7 @@ class _Printed:
         if text[:1] in ("'", '"'):
             value = ord(text[1]) if len(text) > 1 else 0
         elif letter in "feEgG":
-            fits = re.fullmatch(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?", text or "0")
-            if fits is None:
+            if len(text) > 60 or not re.fullmatch(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?", text or "0"):
                 raise _NotPrinted
             value = float(text or "0")
         else:
@@ -167,11 +169,13 @@ class _Printed:
 
     def whole(self, text: str) -> int:
         """A whole number as bash's printf reads it; what follows its digits is an error, and left out."""
-        match = re.match(r"([-+]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\d*)", text)
+        match = re.match(r"([-+]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)", text)
         self.status = int(bool(text) and (match is None or match.end() < len(text))) or self.status
         if match is None:
             return 0
         sign, digits = match.groups()
+        if len(digits) > 30:
+            raise _NotPrinted
         value = int(digits, 16 if digits[:2].lower() == "0x" else 8 if digits.startswith("0") else 10)
         if value >= 2**63:
             raise _NotPrinted
@@ -195,13 +199,14 @@ def _input(shell: Shell, files: Sequence[Traced]) -> Traced | None:
     if not files or [file.text for file in files] == ["-"]:
         text, shell.stdin.text = shell.stdin.text, Traced() if shell.stdin.text is not None else None
         return text
-    made = Traced()
+    made: list[Traced] = []
     for file in files:
         text = shell.files.content(file)
         if text is None:
             return None
-        made += text
-    return made
+        shell.state.shared.budget.work(len(text))
+        made.append(text)
+    return joined(made)
 
 
 def tee(shell: Shell, words: list[Traced], at: int) -> int:
@@ -311,10 +316,11 @@ def seq(shell: Shell, words: list[Traced], at: int) -> int:
         shell.write(None)
         return 0
     numbers = [int(text) for text in texts]
+    shell.state.shared.budget.work(len(separator))
     first = numbers[0] if len(numbers) > 1 else 1
     step = numbers[1] if len(numbers) == 3 else 1
     last = numbers[-1]
-    if step == 0 or abs(last - first) // abs(step) > MAX_WORDS:
+    if step == 0 or (abs(last - first) // abs(step) + 1) * (len(separator) + 1) > MAX_VALUE:
         shell.write(None)
         return 0
     series = range(first, last + (1 if step > 0 else -1), step)
@@ -324,7 +330,7 @@ def seq(shell: Shell, words: list[Traced], at: int) -> int:
 
 def expr(shell: Shell, words: list[Traced], at: int) -> int | None:
     text = " ".join(word.text for word in words[1:])
-    if not re.fullmatch(r"[-\d+*/%() ]+", text):
+    if not re.fullmatch(r"[-0-9+*/%() ]+", text):
         shell.write(None)
         return None
     return _calculated(shell, text, at)
@@ -332,7 +338,7 @@ def expr(shell: Shell, words: list[Traced], at: int) -> int | None:
 
 def bc(shell: Shell, words: list[Traced], at: int) -> int | None:
     text = _input(shell, [])
-    if text is None or not re.fullmatch(r"\s*[-\d+*/() ]+\s*", text.text) or "--" in text.text or len(words) > 1:
+    if text is None or not re.fullmatch(r"[-0-9+*/() ]+", text.text.strip()) or "--" in text.text or len(words) > 1:
         shell.write(None)
         return 0
     return _calculated(shell, text.text, at)
@@ -351,14 +357,16 @@ def _calculated(shell: Shell, text: str, at: int) -> int | None:
 
 def head(shell: Shell, words: list[Traced], at: int) -> int:
     count, files = 10, []
-    rest = list(words[1:])
+    rest = list(reversed(words[1:]))
     while rest:
-        text = rest.pop(0).text
-        match = re.fullmatch(r"-n?(\d+)", text)
-        if match:
-            count = int(match.group(1))
-        elif text == "-n" and rest and rest[0].text.isdigit():
-            count = int(rest.pop(0).text)
+        text = rest.pop().text
+        number = whole(re.sub(r"^-n?", "", text)) if text.startswith("-") else None
+        following = whole(rest[-1].text) if text == "-n" and rest else None
+        if number is not None:
+            count = number
+        elif following is not None:
+            count = following
+            rest.pop()
         elif text.startswith("-"):
             shell.write(None)
             return 0
@@ -368,17 +376,18 @@ def head(shell: Shell, words: list[Traced], at: int) -> int:
     if text_in is None:
         shell.write(None)
         return 0
-    lines = _lines(text_in)
+    lines = _lines(text_in, shell)
     shell.write(joined(lines[:count] if words[0].text == "head" else lines[max(0, len(lines) - count) :]))
     return 0
 
 
-def _lines(text: Traced) -> list[Traced]:
-    lines = []
-    while text:
-        end = text.text.find("\n") + 1 or len(text)
-        lines.append(text[:end])
-        text = text[end:]
+def _lines(text: Traced, shell: Shell) -> list[Traced]:
+    shell.state.shared.budget.work(8 * text.text.count("\n"))
+    lines, start = [], 0
+    while start < len(text):
+        end = text.text.find("\n", start) + 1 or len(text)
+        lines.append(text[start:end])
+        start = end
     return lines
 
 
@@ -396,11 +405,11 @@ def wc(shell: Shell, words: list[Traced], at: int) -> int:
 
 def cut(shell: Shell, words: list[Traced], at: int) -> int:
     delimiter, field = "\t", ""
-    rest = [word.text for word in words[1:]]
+    rest = [word.text for word in reversed(words[1:])]
     while rest:
-        word = rest.pop(0)
+        word = rest.pop()
         if word[:2] in ("-d", "-f"):
-            value = word[2:] or (rest.pop(0) if rest else "")
+            value = word[2:] or (rest.pop() if rest else "")
             if word[1] == "d":
                 delimiter = value
             else:
@@ -409,14 +418,14 @@ def cut(shell: Shell, words: list[Traced], at: int) -> int:
             field = ""
             break
     text = _input(shell, []) if field else None
-    fields = re.fullmatch(r"(\d+)(-?)(\d*)", field)
+    fields = re.fullmatch(r"([0-9]{1,9})(-?)([0-9]{0,9})", field)
     if text is None or fields is None or len(delimiter) != 1 or not text.known:
         shell.write(None)
         return 0
     first = int(fields.group(1))
     last = int(fields.group(3)) if fields.group(3) else (first if not fields.group(2) else None)
     made = []
-    for line in _lines(text):
+    for line in _lines(text, shell):
         pieces = line.text.rstrip("\n").split(delimiter)
         kept = pieces if len(pieces) == 1 else pieces[first - 1 : last]
         made.append(plain(delimiter.join(kept) + "\n", line.first))
@@ -447,7 +456,7 @@ def tr(shell: Shell, words: list[Traced], at: int) -> int:
 
 def _set_of(text: str) -> str | None:
     """The characters of a set as tr writes it; None where it is not read."""
-    if text.startswith("-") or "[" in text:
+    if text.startswith("-") or "[" in text or not text.isascii():  # tr looks at bytes
         return None
     made = ""
     for match in re.finditer(r"(.)-(.)|(.)", text, re.DOTALL):
