@@ -422,6 +422,15 @@ class Parser(Words):
         return left
 
     def _term(self) -> tuple[object, ...]:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.problem(f"a condition nested more than {MAX_DEPTH} deep")
+        try:
+            return self._one_term()
+        finally:
+            self.depth -= 1
+
+    def _one_term(self) -> tuple[object, ...]:
         self.newlines()
         if self.reserved() == "!":
             self.i += 1
@@ -529,14 +538,12 @@ class Parser(Words):
         index: s.ShellWord | None = None
         self.i = match.start(2)
         if match.group(2) == "[":
-            try:
-                found = self._subscript()
-            except SyntaxProblem:
-                found = ""
-            index = found if isinstance(found, s.ShellWord) else None
-            if index is None or not (self.starts("=") or self.starts("+=")):
+            if not self._is_index():
                 self.i = start
                 return None
+            found = self._subscript()
+            assert isinstance(found, s.ShellWord)
+            index = found
         append = self.starts("+=")
         self.i += 2 if append else 1
         if self.char() == "(":
@@ -561,13 +568,18 @@ class Parser(Words):
 
     def _item(self) -> s.Item:
         """One element of an array."""
-        begin = self.i
-        if self.char() == "[":
+        if self.char() == "[" and self._is_index():
             found = self._subscript()
+            assert isinstance(found, s.ShellWord)
             append = self.starts("+=")
-            if isinstance(found, s.ShellWord) and (append or self.char() == "="):
-                self.i += 2 if append else 1
-                empty = self.end or self.char() in META
-                return s.Item(s.ShellWord((), self.place()) if empty else self.word(), found, append)
-            self.i = begin
+            self.i += 2 if append else 1
+            empty = self.end or self.char() in META
+            return s.Item(s.ShellWord((), self.place()) if empty else self.word(), found, append)
         return s.Item(self.word())
+
+    def _is_index(self) -> bool:
+        """Does the bracket that opens here hold an index that is assigned to, as in ``[1]=`` or ``[1]+=``?"""
+        end = self._subscript_end()
+        if end < 0 or self.text[self.i + 1 : end] in ("@", "*"):
+            return False
+        return self.text.startswith(("=", "+="), end + 1)
