@@ -1,6 +1,13 @@
 """Megatron-LM command lines as Megatron Bridge configurations. Importing this never imports torch."""
 
-from __future__ import annotations
+import sys
+
+if sys.argv[:1] == ["-m"] and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+    # ``python -m bridge_args…`` is looking for its module, and has put the current folder first. Nothing that lies
+    # there may stand in for a module of Python's; only a run of the user's own finds modules there, behind all others.
+    _here = sys.path.pop(0)
+    if __file__.startswith(_here) or any(word.startswith("bridge_args.pretrain_") for word in sys.orig_argv):
+        sys.path.append(_here)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ MODULES = sorted((ROOT / "bridge_args").rglob("*.py"))
 # Lowest first. A layer imports from the layers below it; its members import nothing of one another, except where
 # the layer is in TALKING. A new module or folder must be given its place here.
 LAYERS = [
-    {"words", "findings", "values", "versions", "files", "secrets"},
+    {"words", "findings", "values", "versions", "files", "secrets", "children", "begin"},
     {"script", "megatron_lm", "bridge.schema", "checkout"},
     {"mapping"},
     {"emit", "migrate", "explain", "resolvers", "yaml_source"},
@@ -27,8 +27,9 @@ LAYERS = [
 ]
 CORE = range(5)  # the layers that know neither torch nor the machine they run on
 TALKING = {0, 5, 6}
-STARTING = {"launch", "checkout", "verify"}  # have programs that run in processes of their own
-OUTSIDE = {"checkout"}  # asks a program in a process of its own: an island, and not the core
+STARTING = {"launch", "checkout", "verify", "audit", "begin"}  # have programs that run in processes of their own
+# Islands, and not the core: what asks a program in a process of its own, and how such a process begins.
+OUTSIDE = {"checkout", "begin"}
 
 # The only packages beside the standard library that the core may import, by layer.
 FOREIGN_ALLOWED = {2: {"yaml"}, 3: {"yaml"}, 4: {"yaml"}}
@@ -118,10 +119,13 @@ def test_importing_the_package_imports_no_torch() -> None:
 
 
 def is_entry_point(path: Path) -> bool:
-    """May print, exit and read sys.argv: the command line, the drop-in, maintainers' commands, launched children."""
+    """May print, exit and read sys.argv: the command line, the drop-in, maintainers' commands, launched children.
+
+    And what looks after how a process starts and ends.
+    """
     member = member_of(name_of(path))[1]
     is_run = any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in tree_of(path).body)
-    always = {"cli", "__main__", "pretrain_gpt", "pretrain_mamba", "dev"}
+    always = {"cli", "__main__", "__init__", "children", "pretrain_gpt", "pretrain_mamba", "dev"}
     return member in always or (member in STARTING and is_run)
 
 

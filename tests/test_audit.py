@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -196,19 +197,26 @@ def test_output_file(folder: Path, tmp_path: Path) -> None:
     } == set(entries[0])
 
 
-def with_worker(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    """Workers run ``body`` with the name of each source, before it is examined."""
-    program = (
-        f"import os, signal, sys, time; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
-        "from bridge_args.audit import examine\n"
-        "before = examine.examine\n"
-        "def spoiled(path, settings):\n"
-        f"    {body}\n"
-        "    return before(path, settings)\n"
-        "examine.examine = spoiled\n"
-        "examine.answer(sys.argv[1], sys.stdin, sys.stdout)\n"
-    )
-    monkeypatch.setattr(workers, "_PROGRAM", program)
+@pytest.fixture
+def with_worker(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Workers run a body with the name of each source, before it is examined."""
+
+    def spoil(body: str) -> None:
+        folder = tmp_path_factory.mktemp("module")
+        (folder / "spoiled_worker.py").write_text(
+            "import os, signal, sys, time\n"
+            "from bridge_args.audit import examine\n"
+            "before = examine.examine\n"
+            "def spoiled(path, settings):\n"
+            f"    {body}\n"
+            "    return before(path, settings)\n"
+            "examine.examine = spoiled\n"
+            "examine.answer(sys.argv[1], sys.stdin, sys.stdout)\n"
+        )
+        monkeypatch.setattr(workers, "_MODULE", "spoiled_worker")
+        monkeypatch.syspath_prepend(str(folder))
+
+    return spoil
 
 
 @pytest.mark.parametrize(
@@ -216,7 +224,7 @@ def with_worker(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     [
         ("if 'fine.sh' in path: os.kill(os.getpid(), signal.SIGSEGV)", "reading it ended the process (-11)"),
         ("if 'fine.sh' in path: sys.exit(3)", "reading it ended the process (3)"),
-        ("if 'fine.sh' in path: time.sleep(60)", "reading takes more than 10 seconds"),
+        ("if 'fine.sh' in path: time.sleep(120)", "reading takes more than 20 seconds"),
         ("if 'fine.sh' in path: print('{', flush=True) or time.sleep(60)", "reading it ended the process"),
         ("if 'fine.sh' in path: raise KeyError('x')", "this program failed on it: KeyError: 'x'"),
         ("if 'fine.sh' in path: spoiled(path, settings)", "this program failed on it: RecursionError"),
@@ -224,12 +232,12 @@ def with_worker(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     ids=["crash", "exit", "hang", "nonsense", "exception", "recursion"],
 )  # fmt: skip
 def test_one_bad_source_never_stops_the_rest(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, body: str, said: str
+    folder: Path, with_worker: Callable[[str], None], body: str, said: str
 ) -> None:
-    with_worker(monkeypatch, body)
+    with_worker(body)
     begin = time.monotonic()
-    result = audit([str(folder)], Settings(), jobs=2, timeout=10)
-    assert time.monotonic() - begin < 60
+    result = audit([str(folder)], Settings(), jobs=2, timeout=20)
+    assert time.monotonic() - begin < 100
     assert statuses(result, folder) == {**EXPECTED, "b/fine.sh": ["errors"]}
     (bad,) = [entry for entry in result["commands"] if entry["path"].endswith("fine.sh")]
     assert said in bad["findings"][0]["message"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from bridge_args.findings import LEVELS
@@ -129,3 +130,7 @@ def answer(settings: str, questions: IO[str], answers: IO[str]) -> None:
             entries = [failed(path, "errors", "unreadable-source", message)]
         answers.write(json.dumps(entries) + "\n")
         answers.flush()
+
+
+if __name__ == "__main__":
+    answer(sys.argv[1], sys.stdin, sys.stdout)

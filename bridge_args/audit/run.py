@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import IO, Any, Final
 
+from bridge_args import children
 from bridge_args.audit.examine import Entry
 from bridge_args.audit.sources import sources_in
 from bridge_args.audit.summary import summary
@@ -73,12 +74,13 @@ def audit(
                 told(done, len(sources))
 
     pool = ThreadPoolExecutor(jobs)
-    try:
-        entries = [entry for answers in pool.map(one, sources) for entry in answers]
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in workers:
-            worker.end()
+    with children.ended_by_signals():
+        try:
+            entries = [entry for answers in pool.map(one, sources) for entry in answers]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.end()
     return {"format": FORMAT, "summary": summary(entries), "commands": entries}
 
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
 import threading
-from pathlib import Path
-from typing import Final
 
+from bridge_args import children
 from bridge_args.audit.examine import Entry, failed
 from bridge_args.start import Settings
 
-_ROOT: Final = Path(__file__).resolve().parents[2]
-_PROGRAM: Final = (
-    f"import sys; sys.path.insert(0, {str(_ROOT)!r}); "
-    "from bridge_args.audit.examine import answer; answer(sys.argv[1], sys.stdin, sys.stdout)"
-)
+_MODULE = "bridge_args.audit.examine"
 
 
 class Worker:
@@ -66,7 +61,8 @@ class Worker:
     def _started(self) -> subprocess.Popen[str]:
         if self.process is None:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, self.settings],
+                children.command(_MODULE, self.settings),
+                env=children.environment(os.environ),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
