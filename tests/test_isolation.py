@@ -24,8 +24,9 @@ SCRIPT = """torchrun --nproc-per-node 1 pretrain_gpt.py --num-layers 2 --hidden-
 SHADOWS = (
     "__future__ argparse json token tokenize ast dataclasses enum inspect typing keyword math textwrap subprocess "
     "threading queue tempfile random shutil string fnmatch shlex signal selectors logging yaml torch megatron "
-    "omegaconf hydra transformers matplotlib numpy graphlib difflib html pickle zipfile ctypes runpy sysconfig sitecustomize "
-    "usercustomize concurrent xml copy decimal fractions datetime bisect heapq struct csv unicodedata platform uuid"
+    "omegaconf hydra transformers matplotlib numpy graphlib difflib html pickle zipfile ctypes runpy sysconfig "
+    "sitecustomize usercustomize concurrent xml copy decimal fractions datetime bisect heapq struct csv unicodedata "
+    "platform uuid"
 ).split()
 COMMANDS = {
     "translate": ["translate", "train.sh"],
