@@ -330,6 +330,7 @@ class _Known:
     """
 
     def __init__(self, start: Start, env: Mapping[str, str], of_tasks: bool) -> None:
+        self.environment = start.environment
         self.holes = met_in((*start.words, *start.environment.values(), start.folder), start.holes)
         self.paths = {char: hole.path for char, hole in self.holes.items() if hole.path}
         self.names: dict[str, str] = dict(_ALWAYS)  # the character that stands for it -> the variable that holds it
@@ -339,12 +340,12 @@ class _Known:
         self.missing: list[Hole] = []
         self.findings: list[Finding] = []
         rendezvous = " ".join(str(start.options.get(name, "")) for name in ("master_addr", "rdzv_endpoint"))
-        for char, hole in sorted(self.holes.items(), key=lambda item: item[1].at):  # what one needs stands before it
-            if hole.path:
-                continue
-            if of_tasks and slurm.OF_A_TASK.intersection((*hole.names, *_VARIABLE.findall(_first(hole)))):
+        for char, hole in self.holes.items():
+            told = slurm.OF_A_TASK.intersection((*hole.names, *_VARIABLE.findall(_first(hole))))
+            if of_tasks and told and not hole.path:
                 self.inside[char] = f"${{{hole.variable}}}" if hole.variable else _first(hole)
-            else:
+        for char, hole in sorted(self.holes.items(), key=lambda item: item[1].at):  # what one needs stands before it
+            if not hole.path and char not in self.inside:
                 self._add(char, hole, start, rendezvous)
         exports = {name: value for name, value in start.environment.items() if self.names.get(value) != name}
         self.in_tasks = {name: value for name, value in exports.items() if set(value) & set(self.inside)}
@@ -367,15 +368,24 @@ class _Known:
             if any(char in word for word in start.words) and not self._is_there(name):
                 self.missing.append(hole)
         elif name != HEAD and all(self._is_there(other) for other in used):
-            self.made.append(f'export {name}="{written}"')  # the batch file runs where the script would have
+            self.made.append(f'{self._export(char)}{name}="{written}"')  # the file runs where the script would have
         elif _ADDRESS.search(written) or char in rendezvous:
-            self.made.append(f"export {name}" if name == HEAD else f"export {name}=${HEAD}")
+            if name != HEAD:
+                self.made.append(f"{self._export(char)}{name}=${HEAD}")
+            elif self._export(char):
+                self.made.append(f"export {name}")
             message = f"{written} becomes the address of the job's first node, as nemo-run finds it"
             self.findings.append(Finding("launcher", message))
         else:
             self.missing.append(hole)
         if not hole.variable:
             self.there.add(name)
+
+    def _export(self, char: str) -> str:
+        """A variable of the shell stays one, unless a task is to know it."""
+        hole = self.holes[char]
+        exported = any(value == char and name == (hole.names or ("",))[0] for name, value in self.environment.items())
+        return "export " if exported or self.inside else ""
 
     def _is_there(self, name: str) -> bool:
         """May what the user has written use this variable in the batch file?"""

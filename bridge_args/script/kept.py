@@ -115,6 +115,11 @@ class _Spans:
         passed = [len(chain[0].prefix)]
         for frame in chain:
             passed.append(passed[-1] + frame.passed)
+        for level, frame in enumerate(chain, start=1):
+            if frame.written:  # nobody writes the file now
+                key = _key(level, frame)
+                self.frames[key] = frame
+                self.spans.setdefault(key, {})
         whole: dict[int, dict[int, list[Traced]]] = {}
         for index, texts in edits.items():
             level = max(i for i, before in enumerate(passed) if index >= before)
@@ -182,7 +187,7 @@ class _Spans:
         raise NotChanged(message, started.words[0].place)
 
     def _set(self, frame: Frame, level: int, span: tuple[int, int], text: Traced) -> None:
-        key = (level, _HOLES.sub("?", frame.text.text), frame.text.at)
+        key = _key(level, frame)
         self.frames[key] = frame
         before = self.spans.setdefault(key, {}).setdefault(span, text)
         if before.text != text.text:
@@ -207,6 +212,11 @@ class _Spans:
             if index > at:
                 written = outer.text[slice(*span)] + plain(" ") + written
             self._set(outer, level, span, written)
+
+
+def _key(level: int, frame: Frame) -> tuple[object, ...]:
+    """The same for one shell in several readings of the script."""
+    return level, _HOLES.sub("?", frame.text.text), frame.text.at
 
 
 def _chain(frame: Frame | None) -> list[Frame]:

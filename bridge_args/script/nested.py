@@ -232,6 +232,7 @@ def _inside(
             Traced() if is_in_container(words[:index]) else state.folder,
             shell.state.frame,
             own,
+            where.kind == "file" and key_of(words[where.at]) in shell.state.files,
         )
         if programs & _TASKS and not shared.first_task:
             for told in slurm.OF_A_TASK - set(shared.given) - _OF_TORCHRUN:

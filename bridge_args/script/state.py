@@ -168,6 +168,7 @@ class Frame:
         exports, folder: as the outer shell has them.
         outer: the shell around the outer command; None for the script.
         own: may it be started several times at once, or where the outer shell's variables and programs are not?
+        written: is the text a file that the script itself writes?
     """
 
     number: int
@@ -182,6 +183,7 @@ class Frame:
     folder: Traced
     outer: Frame | None
     own: bool
+    written: bool
 
 
 Choice = tuple[int, str]  # where a condition stands, and what it was about when it was met
