@@ -137,8 +137,8 @@ exec "$@"
 PROGRAMS = {
     **dict.fromkeys(("python", "python3", "deepspeed"), RECORDER),
     "torchrun": TORCHRUN,
-    **{"srun": SRUN, "mpirun": MPIRUN, "mpiexec": MPIRUN, "docker": DOCKER, "podman": DOCKER},
-    **{"apptainer": APPTAINER, "singularity": APPTAINER, "enroot": APPTAINER},
+    "srun": SRUN, "mpirun": MPIRUN, "mpiexec": MPIRUN, "docker": DOCKER, "podman": DOCKER,
+    "apptainer": APPTAINER, "singularity": APPTAINER, "enroot": APPTAINER,
     "numactl": PASSING.replace("@\n", ""),
     "taskset": PASSING.replace("@\n", 'case "${options[*]}" in *-c*) ;; *) options+=("$1"); shift ;; esac\n'),
     "nsys": PASSING.replace("options=()", "shift; options=()").replace("@\n", ""),
