@@ -17,6 +17,7 @@ from bridge_args.words import Word, as_words
 if TYPE_CHECKING:
     from bridge_args.script.shell import Script
     from bridge_args.script.started import Started
+    from bridge_args.yaml_source.kubernetes import Container
 
 _PRETRAIN: Final = re.compile(r"(^|/)pretrain_\w+\.py$")
 # They are given names of files and start none of them.
@@ -30,6 +31,9 @@ _NAMES_FILES: Final = frozenset(
 # What a script has in it that starts Megatron-LM in a way that is not read; ``--pretrained-model`` is nothing of ours.
 _MENTIONED: Final = re.compile(r"\bpretrain_\w*\.py\b|\bpretrain_(gpt|mamba|hybrid)\b|[Mm]egatron-LM\b")
 _MAX_SCRIPT: Final = 500_000  # bytes; the largest public launch script met has 40 kB
+_MANIFEST: Final = re.compile(
+    r"(\s*(#.*|---)?\n)*(apiVersion|kind):\s*[\w./]+\s*\n"
+)  # of Kubernetes, by its first line
 _SHOWN: Final = 12  # commands in a list for people
 
 
@@ -294,17 +298,62 @@ def _is_yaml(text: str, name: str) -> bool:
     if text.startswith("#!"):
         return False
     keys = ("MODEL_ARGS", "language_model:", "model_parallel:")
+    if _MANIFEST.match(text):
+        return True
     return name.endswith((".yaml", ".yml")) or any(
         line.startswith(keys) and line.rstrip().endswith(":") for line in text.splitlines()
     )
 
 
 def _from_yaml(text: str, name: str, variables: Mapping[str, str], number: int | None, folder: Path | None) -> Source:
+    from bridge_args.yaml_source.kubernetes import is_manifest
     from bridge_args.yaml_source.nodes import YamlProblem
     from bridge_args.yaml_source.run import read_run
 
     try:
+        if is_manifest(text):
+            return _from_manifest(text, name, variables, number)
         run = read_run(text, name, variables, number, folder)
     except YamlProblem as problem:
         raise SourceError(str(problem), problem.commands) from problem
     return Source(run.command, run.environment, run.findings, text, name)
+
+
+def _from_manifest(text: str, name: str, variables: Mapping[str, str], number: int | None) -> Source:
+    """The command of a container; what its shell reads is read as a script is.
+
+    Raises:
+        YamlProblem, SourceError: it cannot be read; no container starts Megatron-LM, or several do and no ``number``.
+    """
+    from bridge_args.script.shell import Script, read_script
+    from bridge_args.script.started import Started
+    from bridge_args.yaml_source.kubernetes import containers
+
+    found: dict[tuple[str, ...], tuple[Started, Script, Container]] = {}
+    unread: list[Script] = []
+    for container in containers(text, name):
+        if container.text is None:
+            script = Script((Started(container.words, container.environment),))
+        else:
+            script = read_script(container.text, name, variables, container.positional, inherited=container.environment)
+        started = megatron_commands(script)
+        unread += [] if started else [script]
+        for one in started:  # master and workers run the same
+            found.setdefault(tuple(word.text for word in one.words), (one, script, container))
+    listed = [started for started, _, _ in found.values()]
+    if not listed:
+        reasons = [line for script in unread for line in _reasons(script)]
+        message = f"{name} has no container whose command starts pretrain_gpt.py; put the command line after -- instead"
+        raise SourceError("\n".join([message, *dict.fromkeys(reasons)]), 0)
+    if number is None and len(listed) > 1:
+        raise SourceError(_listed(listed, name), len(listed))
+    if number is not None and not 1 <= number <= len(listed):
+        raise SourceError(f"there is no command {number}: {name} holds {len(listed)}")
+    chosen, script, container = list(found.values())[(number or 1) - 1]
+    command = read_command(chosen.words)
+    options = dict(command.launcher_options)
+    if container.gpus and options.get("nproc_per_node") in ("gpu", "auto"):
+        options["nproc_per_node"] = container.gpus
+    exports = {**container.environment, **chosen.exports}
+    findings = (*script.findings, *chosen.findings)
+    return Source(command._replace(launcher_options=options), exports, findings, text, name)

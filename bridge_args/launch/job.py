@@ -17,8 +17,9 @@ from bridge_args.script import slurm as sbatch
 from bridge_args.script.kept import Edits, elsewhere
 from bridge_args.script.programs import SHELLS
 from bridge_args.source import Source, from_text
-from bridge_args.steps import MEGATRON_LM
+from bridge_args.steps import MEGATRON_LM, PROGRAMS
 from bridge_args.words import Word
+from bridge_args.yaml_source import kubernetes
 
 
 class Read(Protocol):
@@ -53,6 +54,12 @@ def read(given: argparse.Namespace, read_source: Read, env: Mapping[str, str]) -
         SourceError: as ``read_source`` does.
         ValueError: an option for Slurm that is not right.
     """
+    if kubernetes.is_manifest(read_source(env).text):
+        module = replaced.DROP_IN[PROGRAMS[0]]
+        raise ValueError(
+            f"{given.source} is a manifest of Kubernetes, which launch does not start; put -m {module} into it "
+            f"in place of the program, in an image that has bridge_args and Megatron Bridge, and apply it"
+        )
     if given.executor == "local":
         if flags := options.for_slurm(given):
             raise ValueError(f"{flags[0]} is about a job of Slurm; say --executor slurm as well")

@@ -15,6 +15,7 @@ from bridge_args.words import Place
 
 MAX_TEXT: Final = 1_000_000  # characters; the largest file of Megatron-LM's tests has 9 kB
 MAX_DEPTH: Final = 100
+MAX_DOCUMENTS: Final = 500  # of one file
 MAX_ENTRIES: Final = 20_000  # of one mapping, with what it merges
 
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -69,11 +70,21 @@ def read(text: str, name: str) -> Node | None:
     Raises:
         YamlProblem: when it is not YAML, too large or too deep, has tags of its own, or several documents.
     """
+    found = read_all(text, name, most=1)
+    return found[0] if found else None
+
+
+def read_all(text: str, name: str, most: int = MAX_DOCUMENTS) -> list[Node]:
+    """The documents of a file, but for empty ones.
+
+    Raises:
+        YamlProblem: as for ``read``, and more than ``most`` documents.
+    """
     if len(text) > MAX_TEXT:
         raise YamlProblem(f"{name} has {len(text)} characters; no YAML of more than {MAX_TEXT} is read")
     try:
         loader = _Loader(text)
-        return _Builder(loader, name).document()
+        return _Builder(loader, name, most).documents()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise YamlProblem(f"{name}:{line}: not readable as YAML: {error.problem}") from error
@@ -126,24 +137,31 @@ def _merged(mapping: Mapping, visits: list[Place]) -> Iterator[tuple[Scalar, Nod
 class _Builder:
     """Events -> nodes, in a loop; ``open`` holds the collections that are not yet complete."""
 
-    def __init__(self, loader: Any, name: str) -> None:
+    def __init__(self, loader: Any, name: str, most: int) -> None:
         self.loader = loader
         self.name = name
+        self.most = most  # documents
         self.open: list[tuple[Sequence | Mapping, str | None]] = []
         self.keys: list[Scalar | None] = []  # for each open collection the key that waits for its value
         self.anchors: dict[str, Node] = {}
         self.root: Node | None = None
 
-    def document(self) -> Node | None:
-        documents = 0
+    def documents(self) -> list[Node]:
+        found: list[Node] = []
+        count = 0
         while self.loader.check_event():
             event = self.loader.get_event()
             place = Place(self.name, event.start_mark.line + 1, event.start_mark.column + 1)
             match event:
                 case yaml.DocumentStartEvent():
-                    documents += 1
-                    if documents > 1:
-                        raise YamlProblem(f"{place}: a second document; give a file with one")
+                    count += 1
+                    if count > self.most:
+                        what = "a second document; give a file with one" if self.most == 1 else "too many documents"
+                        raise YamlProblem(f"{place}: {what}")
+                case yaml.DocumentEndEvent():
+                    found += [] if self.root is None else [self.root]
+                    self.root = None
+                    self.anchors.clear()
                 case yaml.AliasEvent():
                     if event.anchor not in self.anchors:
                         raise YamlProblem(f"{place}: *{event.anchor} is not known here")
@@ -161,7 +179,7 @@ class _Builder:
                     self.keys.pop()
                     self._named(anchor, node)  # only now: a node does not hold itself
                     self._add(node, place)
-        return self.root
+        return found
 
     def _start(self, node: Sequence | Mapping, event: Any, place: Place) -> None:
         self._check(event.tag, place)
