@@ -119,7 +119,7 @@ def _report(options: argparse.Namespace) -> int:
     translation = _translation(options)
     coloured = options.output is None and _coloured(sys.stdout)
     _write(_reported(translation, options, options.format, coloured), options.output)
-    return 1 if translation.errors or (options.strict and translation.losses) else 0
+    return 1 if translation.errors or (options.strict and translation.number_losses) else 0
 
 
 def _validate(options: argparse.Namespace) -> int:
@@ -530,8 +530,9 @@ def _rendered(translation: Translation, options: argparse.Namespace) -> str:
 def _refused(translation: Translation, options: argparse.Namespace) -> bool:
     if translation.errors:
         return True
-    if options.strict and translation.losses:
-        _say(f"--strict: {len(translation.losses)} settings would be lost")
+    lost = len(translation.number_losses)
+    if options.strict and lost:
+        _say(f"--strict: {lost} {'loss changes' if lost == 1 else 'losses change'} the numbers")
         return True
     return False
 

@@ -37,7 +37,7 @@ def common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--world-size", type=_positive, metavar="N", help="number of GPUs, if the words do not say it")
     command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the script")
     command.add_argument("--mappings", metavar="FILE", help="rows of your own, for the flags of a fork")
-    command.add_argument("--strict", action="store_true", help="anything lost in translation is an error")
+    command.add_argument("--strict", action="store_true", help="a loss that changes the numbers is an error")
 
 
 def translate(command: argparse.ArgumentParser) -> None:

@@ -9,6 +9,14 @@ from bridge_args.words import Place, Word
 
 Level = Literal["error", "warning", "note"]
 
+# What a loss changes, and how that is said.
+Changes = Literal["numbers", "speed", "logs"]
+CHANGES: Final[dict[Changes, str]] = {
+    "numbers": "the numbers or the course of the run",
+    "speed": "speed or memory only",
+    "logs": "logs and files only",
+}
+
 # The level is a property of the kind, so that a kind never means two things.
 LEVELS: Final[dict[str, Level]] = {
     "unknown-argument": "error",
@@ -59,6 +67,7 @@ class Finding(NamedTuple):
         arguments: names of the Megatron-LM arguments concerned, as Megatron-LM stores them.
         place: the user's file and line, where there is one.
         excerpt: the user's own words.
+        changes: of a loss, what it changes in the run: a key of ``CHANGES``; None of everything else.
     """
 
     kind: str
@@ -67,6 +76,7 @@ class Finding(NamedTuple):
     arguments: tuple[str, ...] = ()
     place: Place | None = None
     excerpt: Excerpt | None = None
+    changes: Changes | None = None
 
     @property
     def level(self) -> Level:

@@ -35,8 +35,9 @@ def examine(path: str, settings: Settings) -> list[Entry]:
     An entry holds ``path``, ``command`` (counted from 1; null where the source has only one), ``status`` (``ok``,
     ``losses``, ``errors``, ``not-megatron-lm``), ``findings`` and, where there is a translation, ``megatron_lm``,
     ``bridge``, ``world_size``, ``program``, ``settings`` (how many are written). A finding holds ``level``, ``kind``,
-    ``message``, ``remedy``, ``arguments``, ``lost`` (an error under ``--strict``), ``flag`` (the first it is about, as
-    Megatron-LM calls it) and ``place`` (``file:line``).
+    ``message``, ``remedy``, ``arguments``, ``lost``, ``changes`` (what the loss changes: ``numbers``, an error under
+    ``--strict``, ``speed``, ``logs``; null where nothing is lost), ``flag`` (the first it is about, as Megatron-LM
+    calls it) and ``place`` (``file:line``).
     """
     try:
         return [_translated(path, None, settings)]
@@ -67,7 +68,8 @@ def _translated(path: str, number: int | None, settings: Settings) -> Entry:
             "message": finding.message,
             "remedy": finding.remedy,
             "arguments": list(finding.arguments),
-            "lost": finding in t.losses,
+            "lost": finding.changes is not None,
+            "changes": finding.changes,
             "flag": _flag_of(finding, t),
             "place": str(finding.place) if finding.place else None,
         }
@@ -115,6 +117,7 @@ def _flag_of(finding: Finding, t: Translation) -> str | None:
 
 def failed(path: str, status: str, kind: str, message: str) -> Entry:
     finding = {"level": LEVELS[kind], "kind": kind, "message": message, "remedy": "", "arguments": [], "lost": False}
+    finding["changes"] = None
     return {"path": path, "command": None, "status": status, "findings": [{**finding, "flag": None, "place": None}]}
 
 

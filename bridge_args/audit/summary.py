@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from bridge_args.audit.examine import Entry
+from bridge_args.findings import CHANGES
 
 _STATUSES: Final = ("ok", "losses", "errors", "not-megatron-lm")
 
 
 def summary(entries: Iterable[Entry]) -> dict[str, Any]:
-    """Counts: ``commands`` by status, ``lost``, ``no_row`` and ``unknown`` flags with the number of commands that have
-    them (most frequent first), ``megatron_lm`` and ``bridge`` versions likewise."""
+    """Counts: ``commands`` by status; ``lost``, ``no_row`` and ``unknown`` flags with the number of commands that have
+    them (most frequent first); ``lost_numbers``, ``lost_speed`` and ``lost_logs``, the lost ones by what that changes;
+    ``megatron_lm`` and ``bridge`` versions."""
     entries = list(entries)
     statuses = Counter(entry["status"] for entry in entries)
     return {
         "sources": len({entry["path"] for entry in entries}),
         "commands": {status: statuses[status] for status in _STATUSES},
         "lost": _flags(entries, lambda finding: finding["lost"]),
+        **{f"lost_{changes}": _flags(entries, partial(_changes, changes)) for changes in CHANGES},
         "no_row": _flags(entries, lambda finding: finding["kind"] == "no-row"),
         "unknown": _flags(entries, lambda finding: finding["kind"] == "unknown-argument"),
         "megatron_lm": _counted(entry["megatron_lm"] for entry in entries if "megatron_lm" in entry),
         "bridge": _counted(entry["bridge"] for entry in entries if "bridge" in entry),
     }
+
+
+def _changes(what: str, finding: dict[str, Any]) -> bool:
+    return bool(finding["changes"] == what)
 
 
 def _flags(entries: Iterable[Entry], counts: Callable[[dict[str, Any]], bool]) -> dict[str, int]:
@@ -53,7 +61,9 @@ def text_of(result: dict[str, Any]) -> str:
         f"{_count(counts['not-megatron-lm'], 'source')} without a Megatron-LM command",
     ]
     titles = (
-        ("lost", "lost in translation"),
+        ("lost_numbers", "lost in translation"),
+        ("lost_speed", "lost, which changes speed or memory only"),
+        ("lost_logs", "lost, which changes logs and files only"),
         ("no_row", "without a row in the tables"),
         ("unknown", "unknown to Megatron-LM"),
         ("megatron_lm", "read as Megatron-LM"),
@@ -89,11 +99,11 @@ def _line(entry: Entry) -> str:
 
 
 def has_problems(result: dict[str, Any], *, strict: bool, searched: bool = False) -> bool:
-    """Is there an error, or with ``strict`` a loss, or nothing to translate where something was promised?
+    """Is there an error, or with ``strict`` a loss that changes the numbers, or nothing where something was promised?
 
     A folder that was ``searched`` may hold programs of others only; a file that is named is to be translated.
     """
     counts = result["summary"]["commands"]
     found = counts["ok"] + counts["losses"] + counts["errors"]
     nothing = not result["commands"] if searched else not found
-    return bool(counts["errors"] or nothing or (strict and counts["losses"]))
+    return bool(counts["errors"] or nothing or (strict and result["summary"]["lost_numbers"]))

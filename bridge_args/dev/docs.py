@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from bridge_args.bridge import schema as schemas
+from bridge_args.findings import CHANGES
 from bridge_args.mapping import table as tables
 from bridge_args.mapping.folder import mappings_folder
 from bridge_args.mapping.rows import FATES, Row
@@ -79,10 +80,15 @@ def _areas(table: tables.Table, catalog: Catalog, versions: Versions) -> Iterato
                 "derived" if row.derived else ""
             )
             yield (
-                f"| `{row.argument}` | {flags} | {row.fate} | {_target(row, catalog, schema)} "
+                f"| `{row.argument}` | {flags} | {_fate(row)} | {_target(row, catalog, schema)} "
                 f"| {_cell(' '.join(filter(None, (row.reason, row.note))))} |"
             )
         yield ""
+
+
+def _fate(row: Row) -> str:
+    """The fate; of a loss also what it changes."""
+    return f"{row.fate}: changes {CHANGES[row.changes]}" if row.fate in ("no_equivalent", "not_yet") else row.fate
 
 
 def _target(row: Row, catalog: Catalog, schema: schemas.Schema) -> str:

@@ -32,7 +32,8 @@ def report(
     * ``counts``: ``arguments`` (given), ``settings`` (written), and findings in each group;
     * ``findings``: list of ``group`` (by what the user must do: ``mend``, ``decide``, ``check``, or ``note``),
       ``kind``, ``message``, ``remedy``, ``arguments``, ``place`` (``source``, ``line``, ``column``, or null),
-      ``excerpt`` (``text`` with the marked part from ``start`` to before ``end``, or null);
+      ``excerpt`` (``text`` with the marked part from ``start`` to before ``end``, or null), ``changes`` (of a loss:
+      ``numbers``, ``speed`` for speed or memory, ``logs`` for logs and files; else null);
     * ``arguments``: for every argument given ``argument``, ``flag``, ``words``, ``place``, ``value`` (effective),
       ``fate`` (a key of ``mapping.rows.FATES``, or null), ``paths``, ``reason``, ``row`` (file and line of our
       table), in the order they were typed;

@@ -75,6 +75,7 @@ def _finding(t: Translation, finding: Finding) -> dict[str, Any]:
         **_said(t, _group(finding), finding.kind, finding.message, finding.arguments, finding.place),
         "remedy": finding.remedy,
         "excerpt": {"text": excerpt.text, "start": excerpt.start, "end": excerpt.end} if excerpt else None,
+        "changes": finding.changes,
     }
 
 
@@ -90,6 +91,7 @@ def _said(
         "arguments": list(arguments),
         "place": _place(place or own),
         "excerpt": None,
+        "changes": None,
     }
 
 

@@ -105,6 +105,7 @@ class Facts(NamedTuple):
             "means": FATES[row.fate] if row else "",
             "reason": row.reason if row else "",
             "note": row.note if row else "",
+            "changes": row.changes if row and row.fate in ("no_equivalent", "not_yet") else None,
             "see": list(row.see) if row else [],
             "row": row.place if row else None,
             "settings": [target._asdict() for target in self.targets],

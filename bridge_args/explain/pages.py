@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from bridge_args.explain.facts import Example, Facts, defaults_differ, takes
 from bridge_args.explain.search import Hit
+from bridge_args.findings import CHANGES
 from bridge_args.mapping.rows import FATES
 
 FORMATS: Final = ("text", "json", "markdown")
@@ -65,6 +66,8 @@ def _sections(facts: Facts) -> Iterator[Section]:
         lines += [f"-> decided together with others by {section} (mapping/sections)" for section in row.sections]
         lines += [f"-> used up in {target}" for target in row.feeds]
         lines += [text for text in (row.reason, row.note) if text]
+        if row.fate in ("no_equivalent", "not_yet"):
+            lines.append(f"without it the run differs in {CHANGES[row.changes]}")
         lines += [f"see {see}" for see in row.see]
         yield f"{row.fate.replace('_', ' ')}: {FATES[row.fate]} ({row.place})", lines
     if facts.derived:

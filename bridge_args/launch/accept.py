@@ -11,9 +11,10 @@ from bridge_args.megatron_lm.catalog import Catalog
 
 
 def refused(translation: Translation, accepted: Collection[str] = ()) -> tuple[Finding, ...]:
-    """The losses (``Translation.losses``) that concern an argument the user gave and has not accepted.
+    """The losses that change the numbers and concern an argument the user gave and has not accepted.
 
-    A loss that comes of a default or of another argument stays a warning: the user never asked for it.
+    A loss that comes of a default or of another argument stays a warning: the user never asked for it. So does one
+    that changes speed or memory, or logs and files.
 
     Args:
         accepted: arguments by a flag (``--moe-router-fusion``) or by name (``moe_router_fusion``).
@@ -24,7 +25,7 @@ def refused(translation: Translation, accepted: Collection[str] = ()) -> tuple[F
     names = {_argument(name, translation.catalog) for name in accepted}
     return tuple(
         finding
-        for finding in translation.losses
+        for finding in translation.number_losses
         if any(_is_given(translation, name) for name in finding.arguments) and not names & set(finding.arguments)
     )
 

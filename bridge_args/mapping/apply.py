@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from bridge_args.bridge.schema import Schema
-from bridge_args.findings import Finding
+from bridge_args.findings import CHANGES, Finding
 from bridge_args.mapping.convert import CONVERSIONS, fit, shown
 from bridge_args.mapping.rows import Row
 from bridge_args.mapping.sections import BUILDERS, Builder, Lost, Rejected, parameters
@@ -61,7 +61,7 @@ def apply(
     for decided, origin, row in built:
         for key, value in decided.items():
             if isinstance(value, Lost):
-                done.findings.append(_lost(key, value.reason, args.settings.get(key), given))
+                done.findings.append(_lost(key, value, args.settings.get(key), given))
             elif isinstance(value, Rejected):
                 done.findings.append(_about("bridge-rejects", value.reason, key, given))
             else:
@@ -117,7 +117,8 @@ def _row(
             if known is None:
                 if setting.source != "default":
                     section = done.classes[path.partition(".")[0]].rpartition(".")[2]
-                    done.findings.append(_lost(name, f"Bridge's {section} has no such setting.", setting, given))
+                    lost = Lost(f"Bridge's {section} has no such setting.")
+                    done.findings.append(_lost(name, lost, setting, given))
                 continue
             fitting = fit(value, known, schema) if known.enum else value
             if typed is not None or known.required or known.environment or to_plain(fitting) != known.default:
@@ -133,9 +134,7 @@ def _row(
             default = catalog.program_defaults[name]
         if setting.value != default:
             kind = "no-equivalent" if row.fate == "no_equivalent" else "not-yet"
-            flag = typed.flag if typed else name
-            message = f"{flag} = {shown(setting.value)} is lost: {row.reason}"
-            done.findings.append(_about(kind, message, name, given))
+            done.findings.append(_lost(name, Lost(row.reason, row.changes), setting, given, kind))
     done.outcomes[name] = Outcome(name, row.fate, paths, row.reason or row.note, typed is not None, row)
 
 
@@ -220,10 +219,11 @@ def _order(path: str, schema: Schema, classes: Mapping[str, str], places: dict[s
     return list(schema.sections).index(section), places[section].get(leaf, -1)
 
 
-def _lost(argument: str, reason: str, setting: Setting | None, given: Given) -> Finding:
+def _lost(argument: str, lost: Lost, setting: Setting | None, given: Given, kind: str = "no-equivalent") -> Finding:
     flag = setting.typed.flag if setting and setting.typed else argument
     value = f" = {shown(setting.value)}" if setting else ""
-    return _about("no-equivalent", f"{flag}{value} is lost: {reason}", argument, given)
+    message = f"{flag}{value} is lost: {lost.reason} This changes {CHANGES[lost.changes]}."
+    return _about(kind, message, argument, given)._replace(changes=lost.changes)
 
 
 def _about(kind: str, message: str, argument: str, given: Given) -> Finding:

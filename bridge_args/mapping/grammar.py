@@ -6,10 +6,11 @@ Every scalar is text here, a repeated key is refused, and nothing in a table is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import yaml
 
+from bridge_args.findings import CHANGES, Changes
 from bridge_args.mapping.rows import FATES, Area, Fate, OptionalSection, Row, file_of
 from bridge_args.mapping.table import TableError
 from bridge_args.versions import Versions, holds, is_condition
@@ -17,7 +18,8 @@ from bridge_args.versions import Versions, holds, is_condition
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _GROUPS: Final[tuple[Fate, ...]] = ("launcher", "not_needed", "no_equivalent", "not_yet")
 _TOP: Final = {"title", "about", "sections", "arguments", "derived", *_GROUPS}
-_ROW: Final = {*FATES, "as", "note", "see"}
+_ROW: Final = {*FATES, "as", "note", "see", "changes"}
+_LOSSES: Final = ("no_equivalent", "not_yet")
 
 
 def read(text: str, name: str, versions: Versions) -> tuple[Area, list[Row], list[OptionalSection]]:
@@ -106,6 +108,8 @@ def _row(argument: str, node: yaml.Node, versions: Versions, area: str, line: in
         changes["note"] = said["note"].value
     if "see" in said:
         changes["see"] = _texts(said["see"], area)
+    if "changes" in said:
+        changes["changes"] = _changes(said["changes"], changes.get("fate", base.fate), area)
     return base._replace(**changes)
 
 
@@ -117,15 +121,26 @@ def _group(fate: str, node: yaml.Node, area: str) -> Iterator[Row]:
     for entry in node.value:
         said = {key: value for key, _, value in _items(entry, area)}
         line = entry.start_mark.line + 1
-        if not {"because", "arguments"} <= said.keys() <= {"because", "arguments", "see", "note"}:
-            raise TableError(f"{file_of(area)}:{line}: a group has because, arguments, and maybe see and note")
+        if not {"because", "arguments"} <= said.keys() <= {"because", "arguments", "see", "note", "changes"}:
+            raise TableError(f"{file_of(area)}:{line}: a group has because, arguments, and maybe see, note and changes")
         see = _texts(said["see"], area) if "see" in said else ()
         note = said["note"].value if "note" in said else ""
+        changes = _changes(said["changes"], fate, area) if "changes" in said else "numbers"
         for item in said["arguments"].value:
             yield Row(
                 item.value, fate, reason=said["because"].value, note=note, see=see, area=area,
-                line=item.start_mark.line + 1,
+                line=item.start_mark.line + 1, changes=changes,
             )  # fmt: skip
+
+
+def _changes(node: yaml.Node, fate: str, area: str) -> Changes:
+    """What a loss changes: ``changes: speed``."""
+    place = f"{file_of(area)}:{node.start_mark.line + 1}"
+    if fate not in _LOSSES:
+        raise TableError(f"{place}: changes is said of {' and '.join(_LOSSES)}")
+    if node.value not in CHANGES:
+        raise TableError(f"{place}: changes is one of {', '.join(CHANGES)}, not {node.value!r}")
+    return cast("Changes", node.value)
 
 
 def _items(node: yaml.Node | None, area: str) -> Iterator[tuple[str, int, yaml.Node]]:

@@ -77,5 +77,6 @@ def without_row(
                 arguments=(name,),
                 place=given.place(name),
                 excerpt=given.excerpt(name),
+                changes="numbers",  # for all that is known here
             )
         yield Outcome(name, "not_yet", (), _REASON, typed, row), finding

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
+from bridge_args.findings import Changes
+
 Fate = Literal["to", "section", "feeds", "launcher", "not_needed", "no_equivalent", "not_yet"]
 
 FATES: Final[dict[Fate, str]] = {
@@ -36,6 +38,8 @@ class Row(NamedTuple):
         note: shown in the report when the row fires.
         see: where in either code base this can be verified.
         derived: the row speaks of a derived value, not of an argument.
+        changes: what is another in the run where the argument is lost: the numbers (what is computed, or how far the
+            run goes), speed or memory, or logs and files (fates ``no_equivalent`` and ``not_yet``).
         area: the table's file name without ``.yaml``; of a user's own table its path.
     """
 
@@ -51,6 +55,7 @@ class Row(NamedTuple):
     derived: bool = False
     area: str = ""
     line: int = 0
+    changes: Changes = "numbers"
 
     @property
     def place(self) -> str:

@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from bridge_args.findings import Changes
+
 Builder = Callable[..., dict[str, Any]]
 
 
@@ -24,6 +26,7 @@ class Lost(NamedTuple):
     """Bridge cannot do this; the run will differ. ``reason`` is a sentence a user can act on."""
 
     reason: str
+    changes: Changes = "numbers"
 
 
 class Rejected(NamedTuple):

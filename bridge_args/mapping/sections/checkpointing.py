@@ -10,14 +10,15 @@ WRITTEN: Final = ("torch_dist", "fsdp_dtensor")  # megatron/bridge/training/chec
 
 
 @builder
-def checkpoint_format(ckpt_format: str) -> dict[str, Any]:
-    """Bridge writes and reads two of Megatron-LM's four formats."""
+def checkpoint_format(ckpt_format: str, load: str | None = None) -> dict[str, Any]:
+    """Bridge writes and reads two of Megatron-LM's four formats; what is only written differs as a file."""
     if ckpt_format in WRITTEN:
         return {"checkpoint.ckpt_format": ckpt_format}
     return {
         "ckpt_format": Lost(
             "Bridge writes and reads torch_dist and fsdp_dtensor; torch_dist is used, and a checkpoint in the old "
-            "format has to be converted with Megatron-LM's --ckpt-convert-format torch_dist first."
+            "format has to be converted with Megatron-LM's --ckpt-convert-format torch_dist first.",
+            changes="logs" if load is None else "numbers",
         )
     }
 

@@ -33,7 +33,8 @@ def profiler(
     elif record_memory_history:
         decided["record_memory_history"] = Lost(
             "Bridge dumps the memory snapshot but never starts recording its history; call "
-            "torch.cuda.memory._record_memory_history() before the loop."
+            "torch.cuda.memory._record_memory_history() before the loop.",
+            changes="logs",
         )
     return decided
 
