@@ -160,6 +160,18 @@ def test_the_core_reads_no_environment(path: Path) -> None:
     assert [f"{path.relative_to(ROOT)}:{line}: {what}" for line, what in reads_environment(tree_of(path))] == []
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: path.name)
+def test_no_test_imports_pip(path: Path) -> None:
+    """With pip imported, setuptools cannot be imported any more (Python 3.11 and older), and so neither can Bridge."""
+    names = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = {
+        name
+        for node in names
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    assert not {name for name in modules if name.partition(".")[0] == "pip"}
+
+
 def test_the_checks_see_what_they_look_for() -> None:
     tree = ast.parse("import os, sys\nprint(1)\nsys.exit(2)\nraise SystemExit(3)\nsys.argv[1:]\nos.environ['A']\n")
     assert [line for line, _ in spoken(tree)] == [4, 2, 3, 5]

@@ -103,6 +103,16 @@ def gpu_count() -> int:
     return int(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
 
 
+# In a process of its own: setuptools takes an imported pip for a sign that it must not replace distutils, and cannot be
+# imported itself any more, nor can what needs it (Python 3.11 and older).
+ASK_PIP = """
+import sys
+from pip._internal.commands import create_command
+_, wanted = create_command("install").parser.parse_args(sys.argv[1:])
+assert wanted
+"""
+
+
 def check(command: str, folder: Path) -> None:
     """A command that cannot be run here: what it starts can read it."""
     done = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True)
@@ -123,12 +133,8 @@ def check(command: str, folder: Path) -> None:
             done = subprocess.run(["bash", "-n", folder / script], capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
         case ["pip", "install", *rest]:
-            from pip._internal.cli.parser import ConfigOptionParser
-            from pip._internal.commands import create_command
-
-            parser: ConfigOptionParser = create_command("install").parser
-            _, wanted = parser.parse_args(rest)
-            assert wanted
+            done = subprocess.run([sys.executable, "-c", ASK_PIP, *rest], capture_output=True, text=True, timeout=120)
+            assert done.returncode == 0, done.stderr
         case ["make", *_]:
             dry = ["make", "--dry-run", "--directory", str(ROOT), *words[1:]]
             assert subprocess.run(dry, capture_output=True).returncode == 0
