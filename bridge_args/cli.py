@@ -16,6 +16,7 @@ from bridge_args import cli_options
 from bridge_args.files import remember
 from bridge_args.findings import Finding
 from bridge_args.source import Source, SourceError, from_argv, from_file, from_text
+from bridge_args.words import OF_A_TASK
 
 if TYPE_CHECKING:
     from bridge_args.emit.report import Format
@@ -387,6 +388,8 @@ def _runnable(options: argparse.Namespace) -> Translation | None:
         raise Problem(missing)
     translation = _translation(options)
     here = [f"{name}={os.environ[name]}" for name in translation.unresolved if name in os.environ]
+    told = {name for word in translation.words for name in OF_A_TASK if f"${name}" in word or f"${{{name}" in word}
+    here += [f"{name}=0" for name in sorted(told - set(os.environ))]  # as the first task has it
     if here:
         options.set = [*here, *options.set]
         translation = _translation(options)

@@ -81,7 +81,8 @@ def effective(
     from bridge_args.checkout import ask
     from bridge_args.megatron_lm import live
 
-    case = ask.Case(tuple(word.text for word in given.words), world_size, env or {})
+    words = tuple(word.text for index, word in enumerate(given.words) if index not in given.open)
+    case = ask.Case(words, world_size, env or {})
     (answer,) = ask.effective(checkout, [case], program)
     notes: list[Finding] = []
     if not (whole_env and env is not None):

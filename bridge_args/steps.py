@@ -76,7 +76,8 @@ def translate(
     catalog = resolvers.catalog_of(checkout, program) if checkout else catalogs.load(versions.megatron)
     environment = None if env is None and not command.environment else {**(env or {}), **command.environment}
 
-    given = parse(command.argv, catalog)
+    unused = {row.argument for row in tables.load(versions).rows.values() if row.fate in ("launcher", "not_needed")}
+    given = parse(command.argv, catalog, unused=unused)
     findings = [*told, *command.findings]
     ranks = world_size or world_size_of(command) or _world_size_in(environment)
     if ranks is None:
@@ -158,7 +159,8 @@ def _mapped(
         for outcome, finding in own.without_row(args, given, table, catalog):
             done.outcomes[outcome.argument] = outcome
             findings += [finding] if finding else []
-    unknown = tuple(dict.fromkeys(name for word in given.words for name in word.unresolved if name.isidentifier()))
+    needed = [word for index, word in enumerate(given.words) if index not in given.open]
+    unknown = tuple(dict.fromkeys(name for word in needed for name in word.unresolved if name.isidentifier()))
     return Translation(
         assignments=tuple(
             assignment._replace(value=referring(assignment.value, unknown)) if unknown else assignment

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+# What only each task is told: srun(1), OUTPUT ENVIRONMENT VARIABLES, mpirun(1), the process managers of MPI, torchrun.
+OF_A_TASK: Final = frozenset(
+    (
+        "SLURM_PROCID SLURM_LOCALID SLURM_NODEID SLURM_TASK_PID SLURMD_NODENAME OMPI_COMM_WORLD_RANK "
+        "OMPI_COMM_WORLD_LOCAL_RANK OMPI_COMM_WORLD_NODE_RANK PMI_RANK PMI_LOCAL_RANK PMIX_RANK MPI_LOCALRANKID "
+        "MV2_COMM_WORLD_RANK MV2_COMM_WORLD_LOCAL_RANK PALS_RANKID PALS_LOCAL_RANKID FLUX_TASK_RANK "
+        "FLUX_TASK_LOCAL_ID JSM_NAMESPACE_RANK JSM_NAMESPACE_LOCAL_RANK ALPS_APP_PE RANK LOCAL_RANK GROUP_RANK "
+        "ROLE_RANK"
+    ).split()
+)
 
 
 class Place(NamedTuple):

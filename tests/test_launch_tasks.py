@@ -210,3 +210,42 @@ def test_the_simulation_sees_a_wrong_rank(jobs: Jobs) -> None:
         for text in (right, wrong)
     ]
     assert sorted(ranks[0]) == ["0", "1", "2", "3"] and ranks[1] == ["0"] * 4
+
+
+# What only a task knows, where a command line says it: an argument that no setting comes of, and one that one does.
+ONLY_A_TASK_KNOWS = {
+    "local rank": "srun bash -c 'python pretrain_gpt.py %% --local-rank ${SLURM_LOCALID}'",
+    "local rank, joined": "srun bash -c 'python pretrain_gpt.py %% --local-rank=$SLURM_LOCALID'",
+    "of mpi": "mpirun -np 4 bash -c 'python pretrain_gpt.py %% --local-rank $OMPI_COMM_WORLD_LOCAL_RANK'",
+    "of torchrun": "torchrun --nproc-per-node 4 --no-python bash -c 'python pretrain_gpt.py %% --local-rank $LOCAL_RANK'",
+    "worked out": "srun bash -c 'python pretrain_gpt.py %% --local-rank $((SLURM_PROCID % 2))'",
+    "in the batch shell": "srun python pretrain_gpt.py %% --local-rank $SLURM_LOCALID",
+    "a folder": "srun bash -c 'python pretrain_gpt.py %% --tensorboard-dir tb/$SLURM_PROCID'",
+}
+
+
+@pytest.mark.parametrize("command", ["translate", "report", "audit"])
+@pytest.mark.parametrize("what", ONLY_A_TASK_KNOWS)
+def test_nobody_is_asked_for_what_only_a_task_knows(
+    what: str, command: str, jobs: Jobs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("job.sh").write_text(f"{HEAD}{ONLY_A_TASK_KNOWS[what].replace('%%', ARGS)}\n")
+    code = main([command, "job.sh"])
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    assert "--set" not in captured.out + captured.err and "not known" not in captured.out + captured.err
+
+
+def test_a_number_that_differs_by_task_is_no_setting(jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("job.sh").write_text(f"{HEAD}srun bash -c 'python pretrain_gpt.py {ARGS} --seed $SLURM_PROCID'\n")
+    assert main(["translate", "job.sh"]) == 1
+    said = capsys.readouterr().err
+    assert "job.sh:8: --seed needs a whole number, and $SLURM_PROCID is not known" in said and "--set" not in said
+
+
+def test_an_argument_that_is_not_known_stays_in_the_command_line(
+    jobs: Jobs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("job.sh").write_text(f"{HEAD}srun bash -c 'python pretrain_gpt.py {ARGS} --local-rank $SLURM_LOCALID'\n")
+    assert main(["translate", "--format", "argv", "job.sh"]) == 0
+    assert "--local-rank $SLURM_LOCALID" in capsys.readouterr().out.replace("'", "").replace('"', "")

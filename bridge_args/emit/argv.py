@@ -8,6 +8,7 @@ from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm.catalog import Argument
 from bridge_args.megatron_lm.converters import converter_of
 from bridge_args.megatron_lm.parse import Typed, parse
+from bridge_args.words import Word
 
 
 def to_argv(t: Translation) -> list[str]:
@@ -17,7 +18,9 @@ def to_argv(t: Translation) -> list[str]:
     left out.
     """
     catalog = t.catalog
-    given = parse(t.words, catalog)
+    unused = {name for name, outcome in t.outcomes.items() if outcome.fate in ("launcher", "not_needed")}
+    words = [Word(text, unresolved=(text,) if "$" in text else ()) for text in t.words]
+    given = parse(words, catalog, unused=unused)
     order = {id(argument): index for index, argument in enumerate(catalog.arguments)}
     argv: list[str] = []
     for typed in sorted(given.typed.values(), key=lambda typed: order[id(typed.argument)]):
@@ -27,6 +30,9 @@ def to_argv(t: Translation) -> list[str]:
             assert isinstance(value, list)
             for item in value[len(before) :]:
                 argv += _joined(typed.argument.flags[0], [str(item)])
+        elif typed.index in given.open:  # not known, and kept as it is
+            texts = [t.words[index] for index in typed.values]
+            argv += texts if typed.values[0] == typed.index else [typed.argument.flags[0], *texts]
         else:
             argv += _words(typed, value, t.words)
     return argv

@@ -12,14 +12,14 @@ of argparse in Python 3.11, with one difference in manner: it stops at the first
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final, NamedTuple
 
 from bridge_args.findings import Excerpt, Finding, excerpt_of
 from bridge_args.megatron_lm import unknown
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.converters import converter_of, expectation, words_of
-from bridge_args.words import Place, Word, as_words
+from bridge_args.words import OF_A_TASK, Place, Word, as_words
 
 # Optional packages whose arguments count as there: pretrain_gpt.py adds modelopt's when it is installed, as it is in
 # NVIDIA's containers.
@@ -60,12 +60,14 @@ class Given(NamedTuple):
         typed: dest -> its last occurrence; the same keys as ``values``.
         findings: every problem, in the order of the words; Megatron-LM's parser stops if there is one.
         words: the words that were parsed; the indices in ``typed`` count in them.
+        open: which of the words belong to an argument whose value is not known, and that nothing depends on.
     """
 
     values: dict[str, object]
     typed: dict[str, Typed]
     findings: tuple[Finding, ...]
     words: tuple[Word, ...]
+    open: frozenset[int] = frozenset()
 
     def excerpt(self, dest: str) -> Excerpt | None:
         """The user's own words for an argument, marked; None where it was not typed."""
@@ -86,24 +88,31 @@ class Given(NamedTuple):
 
 
 def parse(
-    words: Iterable[str | Word], catalog: Catalog, *, versions_with: unknown.History = unknown.versions_with
+    words: Iterable[str | Word],
+    catalog: Catalog,
+    *,
+    versions_with: unknown.History = unknown.versions_with,
+    unused: Collection[str] = (),
 ) -> Given:
     """What the words after the program's name say.
 
     Args:
         words: without launcher and program; see ``script/command.py`` for those.
         versions_with: which Megatron-LM versions have a flag; asked only about flags that ``catalog`` lacks.
+        unused: arguments whose value nothing depends on; they have their default where the value is not known.
 
     Raises:
         TypeError: when ``words`` is one string, or holds something other than text.
     """
-    return _Parser(as_words(words), catalog, versions_with).run()
+    return _Parser(as_words(words), catalog, versions_with, unused).run()
 
 
 class _Parser:
     """One walk over the words; ``at`` is the next word to read."""
 
-    def __init__(self, words: tuple[Word, ...], catalog: Catalog, versions_with: unknown.History) -> None:
+    def __init__(
+        self, words: tuple[Word, ...], catalog: Catalog, versions_with: unknown.History, unused: Collection[str] = ()
+    ) -> None:
         self.words = words
         self.texts = [word.text for word in words]
         self.catalog = catalog
@@ -114,6 +123,8 @@ class _Parser:
         self.typed: dict[str, Typed] = {}
         self.findings: list[Finding] = []
         self.exclusive: dict[int, Typed] = {}
+        self.unused = unused
+        self.open: set[int] = set()
 
     def run(self) -> Given:
         previous: Typed | None = None
@@ -136,7 +147,7 @@ class _Parser:
                 self._stray_word(previous)
         if self.end < len(self.words):
             self._after_double_dash()
-        return Given(self.values, self.typed, tuple(self.findings), self.words)
+        return Given(self.values, self.typed, tuple(self.findings), self.words, frozenset(self.open))
 
     # Reading words ----------------------------------------------------------------------------------------------
 
@@ -222,6 +233,9 @@ class _Parser:
 
     def _converted(self, typed: Typed, index: int, text: str) -> Any:
         argument = typed.argument
+        if argument.dest in self.unused and self.words[index].unresolved:
+            self.open |= {typed.index, *typed.values}
+            return self.catalog.defaults[argument.dest]
         try:
             value = converter_of(argument)(text)
         except ValueError:
@@ -275,8 +289,9 @@ class _Parser:
         remedy = ""
         names = self.words[index].unresolved
         if names:
-            known = all(name.isidentifier() for name in names)
-            remedy = "give it with " + " ".join(f"--set {name}=VALUE" for name in names) if known else "write the value"
+            remedy = _given_with(names) or "write the value"
+            if OF_A_TASK.issuperset(names):
+                remedy = "it is another one in every task; write the value that all have"
             message = f"{typed.flag} needs {expectation(typed.argument)}, and {text} is not known"
             self._say("bad-value", message, index, typed, remedy)
             return
@@ -331,9 +346,7 @@ class _Parser:
         self.at += 1
         if self.words[index].unresolved and text.startswith(("$", "`")):
             message = f"{text} stands where an option could be, and nobody sets it; it is taken as no word at all"
-            names = [name for name in self.words[index].unresolved if name.isidentifier()]
-            remedy = f"give it with {' '.join(f'--set {name}=VALUE' for name in names)}" if names else ""
-            self._say("unresolved-variable", message, index, None, remedy)
+            self._say("unresolved-variable", message, index, None, _given_with(self.words[index].unresolved))
             return
         message, remedy = f'"{text}" belongs to no argument', ""
         behind = previous is not None and previous.last == index - 1
@@ -370,6 +383,14 @@ class _Parser:
 
 
 _REFUSED: Final = object()
+
+
+def _given_with(names: Iterable[str]) -> str:
+    """How to give what is not known; empty where only a task knows it, or where it has no name."""
+    names = [name for name in names if name not in OF_A_TASK]
+    if not names or not all(name.isidentifier() for name in names):
+        return ""
+    return "give it with " + " ".join(f"--set {name}=VALUE" for name in names)
 
 
 def _count(nargs: int | str | None, ahead: int) -> int | None:

@@ -10,6 +10,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from bridge_args.words import OF_A_TASK as OF_A_TASK
+
 _SHORT: Final = {
     "A": "account", "B": "extra-node-info", "C": "constraint", "D": "chdir", "F": "nodefile", "G": "gpus", "H": "hold",
     "J": "job-name", "L": "licenses", "M": "clusters", "N": "nodes", "O": "overcommit", "Q": "quiet", "S": "core-spec",
@@ -22,16 +24,6 @@ _SWITCHES: Final = frozenset(
     (
         "contiguous exclusive get-user-env hold ignore-pbs nice no-kill no-requeue overcommit oversubscribe parsable "
         "propagate quiet reboot requeue spread-job test-only usage use-min-nodes verbose version wait"
-    ).split()
-)
-# What only each task is told: srun(1), OUTPUT ENVIRONMENT VARIABLES, mpirun(1), the process managers of MPI, torchrun.
-OF_A_TASK: Final = frozenset(
-    (
-        "SLURM_PROCID SLURM_LOCALID SLURM_NODEID SLURM_TASK_PID SLURMD_NODENAME OMPI_COMM_WORLD_RANK "
-        "OMPI_COMM_WORLD_LOCAL_RANK OMPI_COMM_WORLD_NODE_RANK PMI_RANK PMI_LOCAL_RANK PMIX_RANK MPI_LOCALRANKID "
-        "MV2_COMM_WORLD_RANK MV2_COMM_WORLD_LOCAL_RANK PALS_RANKID PALS_LOCAL_RANKID FLUX_TASK_RANK "
-        "FLUX_TASK_LOCAL_ID JSM_NAMESPACE_RANK JSM_NAMESPACE_LOCAL_RANK ALPS_APP_PE RANK LOCAL_RANK GROUP_RANK "
-        "ROLE_RANK"
     ).split()
 )
 _GPUS: Final = re.compile(r"^(?:[A-Za-z][\w.-]*:)*(\d+)$")
