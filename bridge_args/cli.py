@@ -508,7 +508,7 @@ def _rendered(translation: Translation, options: argparse.Namespace) -> str:
 
             for finding in unsayable(translation):
                 _say_finding(finding)
-            return "".join(shell_word(word, translation.unresolved) + "\n" for word in to_overrides(translation))
+            return "".join(shell_word(word, translation.referred) + "\n" for word in to_overrides(translation))
         case "run-config":
             from bridge_args.emit.config_yaml import to_yaml
 
@@ -521,7 +521,7 @@ def _rendered(translation: Translation, options: argparse.Namespace) -> str:
             from bridge_args.emit.argv import to_argv
             from bridge_args.emit.hydra import shell_word
 
-            return " ".join(shell_word(word, translation.unresolved) for word in to_argv(translation)) + "\n"
+            return " ".join(shell_word(word, translation.referred) for word in to_argv(translation)) + "\n"
         case _:
             import json
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
+from bridge_args.secrets import Secret, masked, masked_at
 from bridge_args.words import Place, Word
 
 Level = Literal["error", "warning", "note"]
@@ -89,6 +90,18 @@ class Finding(NamedTuple):
             words, marks = self.excerpt.lines()
             text += f"\n    {words}\n    {marks}"
         return text
+
+
+def without_secrets(finding: Finding, known: Iterable[Secret] = ()) -> Finding:
+    """The finding with ``***`` in place of secrets."""
+    known = tuple(known)
+    excerpt = finding.excerpt
+    if excerpt is not None:
+        text, (start, end) = masked_at(excerpt.text, (excerpt.start, excerpt.end), known)
+        excerpt = Excerpt(text, start, end)
+    return finding._replace(
+        message=masked(finding.message, known), remedy=masked(finding.remedy, known), excerpt=excerpt
+    )
 
 
 def excerpt_of(words: Sequence[Word], first: int, last: int | None = None, *, around: int = 2) -> Excerpt:

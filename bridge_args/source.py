@@ -12,6 +12,7 @@ from bridge_args.findings import Finding
 from bridge_args.script import slurm
 from bridge_args.script.command import Command, read_command
 from bridge_args.script.programs import WRAPPERS
+from bridge_args.secrets import Secret, found_in, found_in_variables, found_in_words, masked
 from bridge_args.words import Word, as_words
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class SourceError(ValueError):
     """
 
     def __init__(self, message: str, commands: int | None = None) -> None:
-        super().__init__(message)
+        super().__init__(masked(message))
         self.commands = commands
 
 
@@ -76,6 +77,20 @@ class Source(NamedTuple):
     alternatives: tuple[Started, ...] = ()
     same_shell: tuple[Started, ...] = ()
     job: tuple[str, ...] = ()
+
+
+def secrets_of(source: Source) -> tuple[Secret, ...]:
+    """What the source says that no output may show: in its text, and in the words and variables bash makes of it."""
+    found = [*_secrets_in(source.text, source.also), *found_in_words([word.text for word in source.words])]
+    found += found_in_variables({**(source.environment or {}), **source.command.environment})
+    return tuple(dict.fromkeys(found))
+
+
+def _secrets_in(text: str, commands: Sequence[Started]) -> tuple[Secret, ...]:
+    found = [*found_in(text)]
+    for one in commands:
+        found += [*found_in_words([word.text for word in one.words]), *found_in_variables(one.exports)]
+    return tuple(dict.fromkeys(found))
 
 
 def from_argv(words: Sequence[str]) -> Source:
@@ -150,9 +165,11 @@ def from_text(
     started = [group[0] for group in groups]
     if not started:
         unread = script.findings and _MENTIONED.search(text)
-        raise SourceError(_nothing_found(script, name), None if unread else 0)
+        raise SourceError(
+            masked(_nothing_found(script, name), _secrets_in(text, script.commands)), None if unread else 0
+        )
     if number is None and len(started) > 1:
-        raise SourceError(_listed(started, name), len(started))
+        raise SourceError(masked(_listed(started, name), _secrets_in(text, script.commands)), len(started))
     if number is not None and not 1 <= number <= len(started):
         count = f"{len(started)} commands that start" if len(started) > 1 else "one command that starts"
         raise SourceError(f"there is no command {number}: {name} holds {count} Megatron-LM")

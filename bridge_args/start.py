@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bridge_args.files import read_file
 from bridge_args.findings import Finding
-from bridge_args.source import Source, SourceError, from_file
+from bridge_args.secrets import found_in_variables
+from bridge_args.source import Source, SourceError, from_file, secrets_of
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
@@ -36,6 +37,7 @@ def translated(source: Source, settings: Settings) -> Translation:
     Raises:
         ValueError: an unknown version, a checkout that cannot be asked, a table that is not right.
     """
+    from bridge_args.mapping.hiding import hiding
     from bridge_args.steps import translate
 
     version, assumed = _version(source, settings)
@@ -47,7 +49,8 @@ def translated(source: Source, settings: Settings) -> Translation:
         read=read_file,
         mappings=settings.mappings,
     )
-    return translation._replace(findings=(*assumed, *source.findings, *translation.findings))
+    known = (*secrets_of(source), *found_in_variables(settings.variables))
+    return hiding(translation._replace(findings=(*assumed, *source.findings, *translation.findings)), known)
 
 
 def _command(source: Source) -> Command:

@@ -16,6 +16,7 @@ from bridge_args.bridge import schema as bridge_schema
 from bridge_args.findings import Finding
 from bridge_args.mapping import table as tables
 from bridge_args.mapping.apply import apply
+from bridge_args.mapping.hiding import hiding
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm import programs
@@ -161,7 +162,7 @@ def _mapped(
             findings += [finding] if finding else []
     needed = [word for index, word in enumerate(given.words) if index not in given.open]
     unknown = tuple(dict.fromkeys(name for word in needed for name in word.unresolved if name.isidentifier()))
-    return Translation(
+    made = Translation(
         assignments=tuple(
             assignment._replace(value=referring(assignment.value, unknown)) if unknown else assignment
             for assignment in done.assignments.values()
@@ -181,6 +182,7 @@ def _mapped(
         places=tuple(word.place for word in given.words),
         unresolved=unknown,
     )
+    return hiding(made)
 
 
 def _read_nothing(name: str) -> str:

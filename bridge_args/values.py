@@ -133,6 +133,22 @@ def referring(value: object, names: Sequence[str]) -> object:
     return value
 
 
+def references_in(value: object) -> Iterator[str]:
+    """The names of the environment variables that a value refers to."""
+    match value:
+        case Referring():
+            yield from value.names
+        case list() | tuple():
+            for item in value:
+                yield from references_in(item)
+        case dict():
+            for item in value.values():
+                yield from references_in(item)
+        case Partial(_, kwargs) | Built(_, kwargs):
+            for item in kwargs.values():
+                yield from references_in(item)
+
+
 def to_plain(value: object) -> object:
     """The value as Bridge writes it in YAML: plain scalars, lists, and mappings with ``_target_``."""
     match value:

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bridge_args.bridge import installed, placeholders
+from bridge_args.secrets import masked
 from bridge_args.steps import BRIDGE
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def to_container(t: Translation) -> Any:
     from bridge_args.emit.run_config import to_run_config
 
     try:
-        return build(to_run_config(t), t.world_size, t.environment)
+        return build(to_run_config(t), t.world_size, t.run_environment)
     except BridgeRejects as rejection:
         raise in_terms_of(t, rejection) from rejection
 
@@ -69,13 +70,13 @@ def to_container(t: Translation) -> Any:
 def in_terms_of(t: Translation, rejection: BridgeRejects) -> BridgeRejects:
     """The rejection, with where each setting it names comes from."""
     origins = [
-        f"{assignment.path} = {assignment.value} from {assignment.origin}"
+        masked(f"{assignment.path} = {assignment.value} from {assignment.origin}", t.secrets)
         for assignment in t.assignments
         if assignment.path in rejection.paths
     ]
     if not origins:
-        return rejection
-    return BridgeRejects("\n    ".join([rejection.message, *origins]), rejection.paths)
+        return BridgeRejects(masked(rejection.message, t.secrets), rejection.paths)
+    return BridgeRejects("\n    ".join([masked(rejection.message, t.secrets), *origins]), rejection.paths)
 
 
 def load(run_config: Mapping[str, Any]) -> Any:

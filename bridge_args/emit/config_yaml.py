@@ -24,6 +24,7 @@ from bridge_args.emit.layout import (
 )
 from bridge_args.emit.run_config import to_run_config
 from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.secrets import masked
 from bridge_args.values import to_plain
 
 _WIDTH: Final = 100  # characters a mapping may take on one line
@@ -139,7 +140,7 @@ def _head(t: Translation) -> list[str]:
     first = (
         f"# For Megatron Bridge {t.versions.bridge}, from a Megatron-LM {t.versions.megatron} command line, {ranks}:"
     )
-    command = on_one_line(" ".join([t.program, *map(shlex.quote, t.words)]), 100_000)
+    command = on_one_line(masked(" ".join([t.program, *map(shlex.quote, t.words)]), t.secrets), 100_000)
     wrapped = textwrap.wrap(command, 110, break_long_words=False, break_on_hyphens=False)
     return [first, *(f"#     {line}" for line in wrapped)]
 
@@ -194,4 +195,4 @@ def _origin(t: Translation, assignment: Assignment) -> str:
     if assignment.origin.kind == "default" and field is not None and not field.required:
         bridge = "decides by what is installed" if field.environment else f"has {flow(field.default)}"
         text += f", Bridge {bridge}"
-    return on_one_line(text)
+    return on_one_line(masked(text, t.secrets))

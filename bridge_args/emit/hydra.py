@@ -10,6 +10,7 @@ from typing import Any, Final
 from bridge_args.emit.layout import INSTANTIATED, Part, escaped, field_of, leaf, mergeable, parts
 from bridge_args.findings import Finding
 from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.secrets import masked
 from bridge_args.values import Referring, referring, to_plain
 
 _BARE: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
@@ -39,7 +40,7 @@ def unsayable(t: Translation) -> tuple[Finding, ...]:
 
 def to_shell(t: Translation) -> str:
     """The overrides for pasting into bash: one word per line, each line but the last continued."""
-    return " \\\n".join(shell_word(text, t.unresolved) for text in to_overrides(t))
+    return " \\\n".join(shell_word(text, t.referred) for text in to_overrides(t))
 
 
 def shell_word(text: str, names: Sequence[str] = ()) -> str:
@@ -94,7 +95,7 @@ def _key(key: Any) -> str:
 def _overrides(t: Translation, part: Part) -> Iterator[tuple[str, Finding | None]]:
     """Pairs of an override and None, or of an empty text and the reason why there is none."""
     if part.value is not None:
-        yield _one(part.name, to_plain(part.value.value), part.value, "")
+        yield _one(t, part.name, to_plain(part.value.value), part.value, "")
         return
     if part.opened:
         yield from _opened(t, part)
@@ -102,19 +103,19 @@ def _overrides(t: Translation, part: Part) -> Iterator[tuple[str, Finding | None
     anew = part.target is not None
     if part.target is not None:
         yield f"{part.name}=null", None
-        yield _one(f"++{part.target.path}", part.target.value, part.target, "")
+        yield _one(t, f"++{part.target.path}", part.target.value, part.target, "")
     for assignment in part.settings:
         plain, reason = mergeable(t, part, assignment, anew=anew)
         field = field_of(t, assignment)
         added = anew or field is None or not field.declared or _is_mapping(plain)
-        yield _one(("++" if added else "") + assignment.path, plain, assignment, reason, anew)
+        yield _one(t, ("++" if added else "") + assignment.path, plain, assignment, reason, anew)
 
 
 def _opened(t: Translation, part: Part) -> Iterator[tuple[str, Finding | None]]:
     settings: dict[str, Any] = {"_target_": part.target.value if part.target else part.class_name}
     for assignment in part.settings:
         plain, reason = mergeable(t, part, assignment, anew=True)
-        _, finding = _one(assignment.path, {leaf(assignment): plain}, assignment, reason)
+        _, finding = _one(t, assignment.path, {leaf(assignment): plain}, assignment, reason)
         if finding is None:
             settings[leaf(assignment)] = plain
         else:
@@ -122,7 +123,9 @@ def _opened(t: Translation, part: Part) -> Iterator[tuple[str, Finding | None]]:
     yield f"++{part.name}={literal(settings, INSTANTIATED)}", None
 
 
-def _one(key: str, plain: Any, assignment: Assignment, reason: str, anew: bool = False) -> tuple[str, Finding | None]:
+def _one(
+    t: Translation, key: str, plain: Any, assignment: Assignment, reason: str, anew: bool = False
+) -> tuple[str, Finding | None]:
     if not reason and not _PATH.fullmatch(key.lstrip("+")):
         reason = f"Hydra's grammar has no way to write the key {key!r}"
     if not reason:
@@ -131,7 +134,8 @@ def _one(key: str, plain: Any, assignment: Assignment, reason: str, anew: bool =
             return f"{key}={literal(plain, readings)}", None
         except ValueError as error:
             reason = str(error)
-    message = f"{assignment.path} = {assignment.value} is not among the overrides: {reason}"
+    value = masked(str(assignment.value), t.secrets)
+    message = f"{assignment.path} = {value} is not among the overrides: {reason}"
     return "", Finding("overrides-cannot-say", message, _REMEDY, assignment.origin.arguments)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from bridge_args.emit.layout import Part, class_of, field_of, leaf, on_one_line, origin_of, parts
 from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.secrets import masked
 from bridge_args.values import Built, Member, Partial, Referring, Symbol
 
 _WIDTH: Final = 119
@@ -143,7 +144,7 @@ def _line(indent: int, start: str, value: Any, end: str, comment: str, names: _N
 
 
 def _comment(t: Translation, assignment: Assignment) -> str:
-    return on_one_line(origin_of(t, assignment), 100)
+    return on_one_line(masked(origin_of(t, assignment), t.secrets), 100)
 
 
 def _expression(value: Any, names: _Names, indent: int = 0, used: int = 0) -> str:

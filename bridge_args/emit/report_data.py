@@ -11,6 +11,7 @@ from bridge_args.findings import Finding
 from bridge_args.mapping.convert import shown
 from bridge_args.mapping.rows import Fate
 from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.secrets import masked, masked_values
 from bridge_args.values import to_plain
 from bridge_args.words import Place
 
@@ -46,7 +47,7 @@ def data_of(t: Translation) -> dict[str, Any]:
     findings = [*(_finding(t, finding) for finding in t.findings), *_surprises(t), *_remarks(t)]
     arguments = _arguments(t)
     count = {group: sum(finding["group"] == group for finding in findings) for group in GROUPS}
-    return {
+    data: dict[str, Any] = {
         "schema": SCHEMA,
         "versions": {"megatron_lm": t.versions.megatron, "bridge": t.versions.bridge},
         "program": t.program,
@@ -58,6 +59,8 @@ def data_of(t: Translation) -> dict[str, Any]:
         "environment": dict(t.environment),
         "launcher": dict(t.launcher),
     }
+    # The excerpts of findings are masked where they were made, with their marks.
+    return {key: value if key == "findings" else masked_values(value, t.secrets) for key, value in data.items()}
 
 
 def _group(finding: Finding) -> Group:
@@ -101,7 +104,7 @@ def _surprises(t: Translation) -> Iterator[dict[str, Any]]:
         if setting.source == "derived" and setting.typed is not None and not _as_typed(t, name):
             inputs = ", ".join(f"{key}={shown(value)}" for key, value in setting.inputs.items())
             because = f", because of {inputs}" if inputs else ""
-            message = f"{words_of(t, name)} becomes {shown(setting.value)}{because}"
+            message = f"{masked(words_of(t, name), t.secrets)} becomes {shown(setting.value)}{because}"
             yield _said(t, "check", "derived", message, (name,))
 
 

@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from html import escape
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -27,13 +28,23 @@ from bridge_args.emit.report_data import (
     where,
 )
 from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.secrets import MASK, masked, secret_parts
 
 _FOLDER: Final = Path(__file__).parent
 _TITLE: Final = "From Megatron-LM to Megatron Bridge"
 _HELP: Final = (
     "Point at a flag to see what it becomes, or at a setting to see where it comes from. "
-    "A click keeps it lit, Esc lets go; Tab goes from flag to flag."
+    "A click keeps it lit, Esc lets go; Tab goes from flag to flag. A flag on a coloured ground has a finding."
 )
+
+
+class _Found(NamedTuple):
+    """Part of a line that a finding is about, from column ``start`` to before ``end``, counted from 0."""
+
+    start: int
+    end: int
+    group: str
+    message: str
 
 
 class _Mark(NamedTuple):
@@ -127,14 +138,18 @@ def _left(t: Translation, data: Mapping[str, Any], shown: Mapping[str, str]) -> 
     arguments = {argument["argument"]: argument for argument in data["arguments"]}
     yield '<section class="pane" id="left" aria-label="What you wrote">'
     elsewhere = list(arguments)
+    about = _about(data)
     for name, text in shown.items():
-        lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+        text = text.replace("\r\n", "\n").removesuffix("\n")
+        lines = text.split("\n")
+        hidden = _hidden(text, t)
         marks = _marks(t, arguments, name, lines)
+        found = _findings_in(data, name, lines, marks, about)
         here = {name for name in arguments if _starts_in(t, name, shown)}
         elsewhere = [name for name in elsewhere if name not in here]
         yield f'<h2>{_e(name)}</h2><ol class="code">'
         for number, line in enumerate(lines, start=1):
-            content = _line(line, marks.get(number, []), arguments)
+            content = _line(line, marks.get(number, []), arguments, found.get(number, []), hidden.get(number, []))
             yield f'<li id="{_line_id(shown, name, number)}">{content}</li>'
         yield "</ol>"
     if elsewhere or not shown:
@@ -147,7 +162,9 @@ def _left(t: Translation, data: Mapping[str, Any], shown: Mapping[str, str]) -> 
             line = " ".join(words)
             if owner and len(words) > 1:
                 marks_here.append(_Mark(len(words[0]) + 1, len(line), owner, False))
-            yield f"<li>    {_line(line, marks_here, arguments)}</li>"
+            told = [_Found(0, len(words[0]), *about[key]) for key in (owner, words[0]) if key in about][:1]
+            hidden_here = secret_parts(line, t.secrets)
+            yield f"<li>    {_line(line, marks_here, arguments, told, hidden_here)}</li>"
         yield "</ol>"
     yield "</section>"
 
@@ -188,6 +205,63 @@ def _marks(t: Translation, arguments: Mapping[str, Any], source: str, lines: lis
     return found
 
 
+def _about(data: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Argument, or unknown word, to the gravest finding about it: its group and its message; notes are left out."""
+    found: dict[str, tuple[str, str]] = {}
+    for group in reversed([group for group in GROUPS if group != "note"]):
+        for finding in data["findings"]:
+            if finding["group"] == group:
+                names = finding["arguments"] or [_marked_in(finding).partition("=")[0], _marked_in(finding)]
+                found.update((name, (group, message_of(finding))) for name in names if name)
+    return found
+
+
+def _marked_in(finding: Mapping[str, Any]) -> str:
+    excerpt = finding["excerpt"]
+    return str(excerpt["text"][excerpt["start"] : excerpt["end"]]).partition(" ")[0] if excerpt else ""
+
+
+def _findings_in(
+    data: Mapping[str, Any],
+    source: str,
+    lines: list[str],
+    marks: Mapping[int, list[_Mark]],
+    about: Mapping[str, tuple[str, str]],
+) -> dict[int, list[_Found]]:
+    """Which parts of which lines of a file findings are about: flags, and words that are no flag of Megatron-LM's."""
+    found: dict[int, list[_Found]] = {}
+    for number, here in marks.items():
+        for mark in here:
+            if mark.is_flag and mark.argument in about:
+                found.setdefault(number, []).append(_Found(mark.start, mark.end, *about[mark.argument]))
+    for finding in data["findings"]:
+        place, word = finding["place"], _marked_in(finding)
+        if finding["group"] == "note" or finding["arguments"] or not word or place is None:
+            continue
+        if place["source"] != source or not 1 <= place["line"] <= len(lines):
+            continue
+        line, start = lines[place["line"] - 1], place["column"] - 1
+        if not line.startswith(word, start):  # the place may be that of the line only
+            start = line.find(word)
+        if start >= 0:
+            one = _Found(start, start + len(word), finding["group"], message_of(finding))
+            found.setdefault(place["line"], []).append(one)
+    return found
+
+
+def _hidden(text: str, t: Translation) -> dict[int, list[tuple[int, int]]]:
+    """Which parts of which lines of a file are secret."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for start, end in secret_parts(text, t.secrets):
+        number = text.count("\n", 0, start) + 1
+        column = start - (text.rfind("\n", 0, start) + 1)
+        for index, piece in enumerate(text[start:end].split("\n")):
+            first = column if index == 0 else 0
+            if piece:
+                found.setdefault(number + index, []).append((first, first + len(piece)))
+    return found
+
+
 def _length(rest: str, word: str) -> int:
     """How much of the rest of a line is the word, or the text that becomes it."""
     if word and rest.startswith(word):
@@ -202,13 +276,23 @@ def _length(rest: str, word: str) -> int:
     return written.end() if written else min(1, len(rest))
 
 
-def _line(line: str, marks: list[_Mark], arguments: Mapping[str, Any]) -> str:
-    """A line in which every part that belongs to arguments says so."""
-    edges = sorted({0, len(line), *(mark.start for mark in marks), *(mark.end for mark in marks)})
+def _line(
+    line: str,
+    marks: list[_Mark],
+    arguments: Mapping[str, Any],
+    found: list[_Found],
+    hidden: list[tuple[int, int]],
+) -> str:
+    """A line in which every part that belongs to arguments says so, and that has a finding; without its secrets."""
+    edges = sorted({0, len(line), *(edge for mark in (*marks, *found) for edge in mark[:2]), *chain(*hidden)})
     parts = []
     for start, end in zip(edges, edges[1:], strict=False):
         here = [mark for mark in marks if mark.start <= start and end <= mark.end]
-        text = _e(line[start:end], tabs=True)
+        secret = next((part for part in hidden if part[0] <= start and end <= part[1]), None)
+        text = _e(line[start:end], tabs=True) if secret is None else MASK if secret[0] == start else ""
+        told = next((one for one in found if one.start <= start and end <= one.end), None)
+        if told is not None:
+            text = f'<mark class="about-{told.group}" title="{_e(told.message)}">{text}</mark>'
         if not here:
             parts.append(text)
             continue
@@ -251,6 +335,7 @@ def _right(t: Translation) -> Iterator[str]:
         if head and (line.text.startswith("#") or not line.text):
             continue  # the command line is on the left
         head = False
+        line = line._replace(text=masked(line.text, t.secrets))
         comment = f"<i>  # {_e(line.comment)}</i>" if line.comment else ""
         assignment = made.get(line.path)
         if assignment is None:

@@ -72,7 +72,7 @@ def plan(
         steps = steps or SHRUNK_STEPS
         run_config, changes = shrunk(run_config, nproc)
     if not on_cpu(device, nproc):
-        return Rehearsal(Plan(run_config, steps, emulate=False), nproc, changes, (), dict(t.environment))
+        return Rehearsal(Plan(run_config, steps, emulate=False), nproc, changes, (), t.run_environment)
     run_config, adapted = adapt(run_config)
     packages = stand_ins(run_config)
     emulated = Plan(
@@ -81,7 +81,7 @@ def plan(
         transformer_engine=packages.transformer_engine,
         apex_layer_norm=packages.apex_layer_norm,
     )
-    return Rehearsal(emulated, nproc, changes, adapted, dict(t.environment))
+    return Rehearsal(emulated, nproc, changes, adapted, t.run_environment)
 
 
 def processes_for(t: Translation, *, shrink: bool, nproc: int | None) -> int:

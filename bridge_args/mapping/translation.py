@@ -11,6 +11,8 @@ from bridge_args.findings import Finding
 from bridge_args.mapping.rows import Fate, Row
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.resolve import MegatronArgs
+from bridge_args.secrets import Secret
+from bridge_args.values import references_in
 from bridge_args.versions import Versions
 from bridge_args.words import Place
 
@@ -77,6 +79,7 @@ class Translation(NamedTuple):
         catalog: the arguments there are: of the version, or of the user's own checkout.
         places: where in a file each of the words stands; None for a word that is in no file.
         unresolved: environment variables in the words that nobody has given; in values they are ``values.Referring``.
+        secrets: what no output shows. Settings that held the value of a secret variable refer to it likewise.
     """
 
     assignments: tuple[Assignment, ...]
@@ -94,6 +97,21 @@ class Translation(NamedTuple):
     catalog: Catalog
     places: tuple[Place | None, ...] = ()
     unresolved: tuple[str, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+
+    @property
+    def referred(self) -> tuple[str, ...]:
+        """The environment variables that settings refer to: those nobody has given, and secret ones."""
+        return tuple(dict.fromkeys([*self.unresolved, *(secret.name for secret in self._referred_secrets())]))
+
+    @property
+    def run_environment(self) -> dict[str, str]:
+        """``environment``, with the secrets that settings refer to, which a script need not have exported."""
+        return {**{secret.name: secret.value for secret in self._referred_secrets()}, **self.environment}
+
+    def _referred_secrets(self) -> list[Secret]:
+        names = {name for assignment in self.assignments for name in references_in(assignment.value)}
+        return [secret for secret in reversed(self.secrets) if secret.name in names]
 
     @property
     def errors(self) -> tuple[Finding, ...]:

@@ -130,7 +130,9 @@ def _run(module: str, plan: Any, setup: Setup, observations: Path) -> Seen:
     started = time.monotonic()
     log = observations.parent / "log"
     try:
-        for entry in records(module, plan, setup.nproc, setup.translation.environment, emulate=setup.emulate, log=log):
+        for entry in records(
+            module, plan, setup.nproc, setup.translation.run_environment, emulate=setup.emulate, log=log
+        ):
             if "replaced" in entry:
                 replaced = tuple(entry["replaced"])
             elif "split" in entry:

@@ -21,7 +21,7 @@ def translations(t: Translation, checkout: str, mappings: str | None) -> Callabl
         mappings: file with rows of the user's own.
     """
     # a variable that the process has, the run has
-    env = {**os.environ, "CUDA_DEVICE_MAX_CONNECTIONS": "1", **t.environment}
+    env = {**os.environ, "CUDA_DEVICE_MAX_CONNECTIONS": "1", **t.run_environment}
 
     def again(words: tuple[str, ...], world_size: int, megatron_lm: str = checkout) -> Translation:
         found = translate(
