@@ -6,16 +6,21 @@ Results go to stdout or ``-o``, everything said to the user to stderr. Exit 0: d
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
 from bridge_args import cli_options
 from bridge_args.files import remember
-from bridge_args.findings import Finding
+from bridge_args.findings import Finding, without_secrets
+from bridge_args.secrets import Secret, masked
+from bridge_args.seen import visible_lines
 from bridge_args.source import Source, SourceError, from_argv, from_file, from_text
+from bridge_args.values import references_in
 from bridge_args.words import OF_A_TASK
 
 if TYPE_CHECKING:
@@ -36,6 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0: done. 1: problems found. 2: wrong use (from argparse).
     """
+    _open_what_is_closed()
+    try:
+        os.getcwd()
+    except OSError:
+        _say("the folder this is called in is gone; go to one that is there, and try again")
+        return 1
     words = list(sys.argv[1:] if argv is None else argv)
     words, rest = _split(words)
     parser = _parser(words)
@@ -57,10 +68,48 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(str(problem))
         return 1
     except BrokenPipeError:  # the reader of our output went away: not our problem
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
+        return 1
+    except OSError as error:  # a full disk behind our output, a file that went away in between
+        _give_up_output()
+        _say(f"{error.filename or 'the standard output'}: {error.strerror or error}")
+        return 1
+    except ValueError as error:  # a name that no file can have
+        if "null byte" not in str(error) and "null character" not in str(error):
+            raise
+        _say("a name of a file has a NUL character in it, which no file can have")
+        return 1
+    except (MemoryError, RecursionError) as error:
+        _say(f"this is more than can be read ({type(error).__name__}); nothing was translated")
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _open_what_is_closed() -> None:
+    """Results are UTF-8 whatever the locale; a closed stream is one that takes nothing, and no other file gets it."""
+    if sys.stdout is None:
+        os.open(os.devnull, os.O_RDONLY)
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
+
+
+def _give_up_output() -> None:
+    """Nothing more is written to stdout, also not when the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Parser(argparse.ArgumentParser):
+    """One whose errors are safe for a terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(visible_lines(masked(message)))
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str] | None]:
@@ -73,7 +122,7 @@ def _split(words: list[str]) -> tuple[list[str], list[str] | None]:
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser; only the command that the words name gets its options, because making options takes time."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="bridge-args",
         description="Translates a Megatron-LM command line into a Megatron Bridge configuration.",
         allow_abbrev=False,
@@ -109,7 +158,7 @@ def _translate(options: argparse.Namespace) -> int:
     translation = _translation(options)
     _say_findings(translation)
     if options.report:
-        _say(_reported(translation, options, options.report, _coloured(sys.stderr)))
+        _print(_reported(translation, options, options.report, _coloured(sys.stderr)).rstrip("\n"))
     if _refused(translation, options):
         return 1
     _write(_rendered(translation, options), options.output)
@@ -198,7 +247,8 @@ def _verify(options: argparse.Namespace) -> int:
         raise Problem(str(problem)) from problem
     except OSError as error:
         raise Problem(f"{error.filename} cannot be read or written: {error.strerror}") from error
-    _write(page.json_of(result) if options.format == "json" else page.text_of(result), options.output)
+    made = page.json_of(result) if options.format == "json" else page.text_of(result)
+    _write(masked(made, translation.secrets), options.output)
     if options.plot:
         try:
             page.save_png(result, Path(options.plot))
@@ -220,7 +270,8 @@ def _launch(options: argparse.Namespace) -> int:
         _say_findings(translation)
         if _refused(translation, options):
             return 1
-        return job.launch(options, read, translation, os.environ, partial(_write, path=None), _tell)
+        tell = partial(_tell, known=translation.secrets)
+        return job.launch(options, read, translation, os.environ, partial(_write, path=None), tell)
     except SourceError:
         raise
     except ValueError as problem:  # an unknown name behind --accept, what cannot be started
@@ -263,7 +314,7 @@ def _diff(options: argparse.Namespace) -> int:
         raise Problem(str(error)) from error
     for finding in findings:
         _say_finding(finding)
-    _write("".join(f"{line}\n" for line in differing), None)
+    _write("".join(f"{visible_lines(masked(line))}\n" for line in differing), None)
     _say(f"{len(differing)} disagreements" if differing else "both resolvers agree on every argument")
     return 1 if differing else 0
 
@@ -520,8 +571,10 @@ def _rendered(translation: Translation, options: argparse.Namespace) -> str:
         case "argv":
             from bridge_args.emit.argv import to_argv
             from bridge_args.emit.hydra import shell_word
+            from bridge_args.mapping.hiding import with_references
 
-            return " ".join(shell_word(word, translation.referred) for word in to_argv(translation)) + "\n"
+            words = [with_references(word, translation.secrets) for word in to_argv(translation)]
+            return " ".join(shell_word(word, (*translation.unresolved, *references_in(word))) for word in words) + "\n"
         case _:
             import json
 
@@ -545,37 +598,54 @@ def _say_findings(translation: Translation) -> None:
         _say_finding(finding)
 
 
-def _tell(said: str | Finding) -> None:
+def _tell(said: str | Finding, known: Sequence[Secret] = ()) -> None:
     if isinstance(said, Finding):
-        _say_finding(said)
+        _say_finding(said, known)
     else:
-        _say(said)
+        _say(said, known)
 
 
-def _say_finding(finding: Finding) -> None:
+def _say_finding(finding: Finding, known: Sequence[Secret] = ()) -> None:
     level = finding.level
     if _coloured(sys.stderr):
         colour = {"error": "31", "warning": "33", "note": "36"}[level]
         level = f"\033[{colour}m{level}\033[0m"  # type: ignore[assignment]
-    _say(f"{level}: {finding}")
+    _print(f"{level}: {visible_lines(str(without_secrets(finding, known)))}")
 
 
-def _say(text: str) -> None:
-    print(text.rstrip("\n"), file=sys.stderr)
+def _say(text: str, known: Sequence[Secret] = ()) -> None:
+    """Tells the user, who may see neither secrets nor what a terminal would act on."""
+    _print(visible_lines(masked(text.rstrip("\n"), known)))
+
+
+def _print(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # closed or full: there is nobody to tell
+        print(text, file=sys.stderr, flush=True)
 
 
 def _write(text: str, path: str | None) -> None:
     """To stdout, or to a file that is replaced whole or not at all."""
     if path is None:
-        sys.stdout.write(text)
+        try:
+            sys.stdout.write(text)
+        except UnicodeEncodeError:  # half of a surrogate pair that is no byte of the command line
+            sys.stdout.write(text.encode("utf-8", "backslashreplace").decode())
         sys.stdout.flush()
         return
     from bridge_args.files import write_whole
 
     try:
-        write_whole(Path(path), text)
+        write_whole(Path(path), _bytes_of(text))
     except OSError as error:
         raise Problem(f"{path} cannot be written: {error.strerror or error}; it is as it was") from error
+
+
+def _bytes_of(text: str) -> bytes:
+    """UTF-8; bytes of the command line that are none stay as they were."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
 
 
 _WITHOUT_WORDS: Final = ("audit", "checkpoint", "completion", "check")

@@ -11,6 +11,7 @@ It is started as Megatron-LM's program is: by torchrun or ft_launcher, by srun w
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -111,7 +112,7 @@ def _run(words: Sequence[str], env: MutableMapping[str, str], program: str) -> N
     run_config = _checked(translation, env)
     if first:
         _say(_reported(translation))
-        _keep(translation, words, run_config)
+        _keep(translation, words, env)
     config = _container(translation, run_config, env)
     with errors.reported(env):  # but not what is said here
         problem = _train(translation, config, env)
@@ -120,8 +121,12 @@ def _run(words: Sequence[str], env: MutableMapping[str, str], program: str) -> N
 
 
 def _say(message: object) -> None:
-    sys.stderr.write(f"{message}\n")
-    sys.stderr.flush()
+    from bridge_args.secrets import masked
+    from bridge_args.seen import visible_lines
+
+    with contextlib.suppress(OSError, ValueError):  # closed or full: there is nobody to tell
+        sys.stderr.write(f"{visible_lines(masked(str(message)))}\n")
+        sys.stderr.flush()
 
 
 def _translated(own: own_options.Own, env: MutableMapping[str, str], program: str) -> Translation:
@@ -161,13 +166,12 @@ def _reported(translation: Translation) -> str:
 
 def _checked(translation: Translation, env: MutableMapping[str, str]) -> dict[str, Any]:
     """The run config, when all that it names is there."""
-    from bridge_args.emit.run_config import to_run_config
+    from bridge_args.emit.run_config import plain_settings, to_run_config
 
-    run_config = to_run_config(translation)
-    found = preflight.problems(run_config)
+    found = preflight.problems(plain_settings(translation, env))
     if found:
         raise Missing(preflight.said(found, translation, node=_node(env)))
-    return run_config
+    return to_run_config(translation, env)
 
 
 def _node(env: MutableMapping[str, str]) -> str:
@@ -179,8 +183,10 @@ def _node(env: MutableMapping[str, str]) -> str:
     return socket.gethostname()
 
 
-def _keep(translation: Translation, words: Sequence[str], run_config: dict[str, Any]) -> None:
-    save = run_config["checkpoint"].get("save")
+def _keep(translation: Translation, words: Sequence[str], env: Mapping[str, str]) -> None:
+    from bridge_args.emit.run_config import plain_settings
+
+    save = plain_settings(translation, env)["checkpoint"].get("save")
     if not save or "://" in save:
         return
     try:

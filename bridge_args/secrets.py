@@ -101,7 +101,7 @@ def is_secret(name: str) -> bool:
 
 # What a name of a secret may be set to without giving anything away.
 SWITCHES: Final = frozenset(
-    "0 1 true false yes no on off none null auto default offline online disabled enabled dryrun required".split()
+    "0 1 true false yes no on off none null auto value default offline online disabled enabled dryrun required".split()
 )
 
 # Nothing else can be a secret that is known by where it stands; most command lines end here.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 
 class _Value:
@@ -147,6 +148,21 @@ def references_in(value: object) -> Iterator[str]:
         case Partial(_, kwargs) | Built(_, kwargs):
             for item in kwargs.values():
                 yield from references_in(item)
+
+
+def filled(value: Any, variables: Mapping[str, str]) -> Any:
+    """The value with these values in place of the variables it refers to, as far as they are given."""
+    match value:
+        case Referring():
+            text = "".join(variables.get(name, piece) if name else piece for piece, name in value.pieces())
+            return referring(text, [name for name in value.names if name not in variables])
+        case list():
+            return [filled(item, variables) for item in value]
+        case tuple():
+            return tuple(filled(item, variables) for item in value)
+        case dict():
+            return {key: filled(item, variables) for key, item in value.items()}
+    return value
 
 
 def to_plain(value: object) -> object:

@@ -254,7 +254,7 @@ def test_bridge_arrives_at_the_configuration(name: str, overridden: Callable[...
     t = translation({**NEEDED, **settings}, classes=classes)
     assert unsayable(t) == ()
     reached = comparable(overridden(translation(NEEDED), cli_overrides=to_overrides(t)))
-    compare(name, reached, comparable(loaded(translation({**NEEDED, **_raw(settings)}, classes=classes))))
+    compare(name, reached, comparable(loaded(translation({**NEEDED, **settings}, classes=classes))))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -267,7 +267,7 @@ def test_bridge_arrives_there_by_merging_the_yaml(name: str, overridden: Callabl
         NEEDED, classes={section: of for section, of in classes.items() if section in ("model", "dataset")}
     )
     reached = comparable(overridden(start, config_filepath=str(file)))
-    compare(name, reached, comparable(loaded(translation({**NEEDED, **_raw(settings)}, classes=classes))))
+    compare(name, reached, comparable(loaded(translation({**NEEDED, **settings}, classes=classes))))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -279,7 +279,7 @@ def test_bridge_loads_the_whole_yaml(name: str, overridden: Callable[..., Any], 
     file = tmp_path / "run_config.yaml"
     file.write_text(to_yaml(translation({**NEEDED, **settings}, classes=classes), full=True), encoding="utf-8")
     reached = comparable(ConfigContainer.from_yaml(str(file), mode=InstantiationMode.STRICT))
-    assert reached == comparable(loaded(translation({**NEEDED, **_raw(settings)}, classes=classes)))
+    assert reached == comparable(loaded(translation({**NEEDED, **settings}, classes=classes)))
 
 
 def compare(name: str, reached: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -290,18 +290,6 @@ def compare(name: str, reached: dict[str, Any], wanted: dict[str, Any]) -> None:
         assert [member.name for member in wanted.pop("model.cuda_graph_scope")[1]] == ["attn", "mlp"]
     assert reached == wanted
     assert not any(isinstance(value, dict) and "_target_" in value for _, value in reached.values())
-
-
-def _raw(settings: dict[str, Any]) -> dict[str, Any]:
-    """Texts as ``from_dict`` wants them, which reads them twice with OmegaConf."""
-    from bridge_args.emit.layout import escaped
-
-    def raw(value: Any) -> Any:
-        if isinstance(value, str):
-            return escaped(value, 2)
-        return [raw(item) for item in value] if isinstance(value, list) else value
-
-    return {path: raw(value) for path, value in settings.items()}
 
 
 def test_bridge_puts_functions_back(overridden: Callable[..., Any]) -> None:

@@ -7,6 +7,7 @@ import sys
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from bridge_args.findings import LEVELS
+from bridge_args.secrets import masked
 from bridge_args.source import SourceError
 from bridge_args.start import Settings, translated_path
 
@@ -116,7 +117,14 @@ def _flag_of(finding: Finding, t: Translation) -> str | None:
 
 
 def failed(path: str, status: str, kind: str, message: str) -> Entry:
-    finding = {"level": LEVELS[kind], "kind": kind, "message": message, "remedy": "", "arguments": [], "lost": False}
+    finding = {
+        "level": LEVELS[kind],
+        "kind": kind,
+        "message": masked(message),
+        "remedy": "",
+        "arguments": [],
+        "lost": False,
+    }
     finding["changes"] = None
     return {"path": path, "command": None, "status": status, "findings": [{**finding, "flag": None, "place": None}]}
 

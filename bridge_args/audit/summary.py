@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from bridge_args.audit.examine import Entry
 from bridge_args.findings import CHANGES
+from bridge_args.secrets import masked
+from bridge_args.seen import visible
 
 _STATUSES: Final = ("ok", "losses", "errors", "not-megatron-lm")
 
@@ -50,7 +52,7 @@ def _counted(names: Iterable[str]) -> dict[str, int]:
 
 def text_of(result: dict[str, Any]) -> str:
     """The result for a terminal: a line for each command, then what they have in common."""
-    lines = [_line(entry) for entry in result["commands"]]
+    lines = [visible(masked(_line(entry))) for entry in result["commands"]]
     said = result["summary"]
     counts = said["commands"]
     total = sum(counts.values()) - counts["not-megatron-lm"]
@@ -72,7 +74,7 @@ def text_of(result: dict[str, Any]) -> str:
     for key, title in titles:
         if said[key]:
             lines.append(f"{title}: " + ", ".join(f"{name} ({count})" for name, count in said[key].items()))
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(visible, lines)) + "\n"
 
 
 def _count(number: int, noun: str) -> str:

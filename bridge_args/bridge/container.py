@@ -62,7 +62,7 @@ def to_container(t: Translation) -> Any:
     from bridge_args.emit.run_config import to_run_config
 
     try:
-        return build(to_run_config(t), t.world_size, t.run_environment)
+        return build(to_run_config(t, t.run_environment), t.world_size, t.run_environment)
     except BridgeRejects as rejection:
         raise in_terms_of(t, rejection) from rejection
 
@@ -80,7 +80,7 @@ def in_terms_of(t: Translation, rejection: BridgeRejects) -> BridgeRejects:
 
 
 def load(run_config: Mapping[str, Any]) -> Any:
-    """The ``ConfigContainer`` that Bridge's strict ``from_dict`` makes of a run config; not yet validated.
+    """The ``ConfigContainer`` that Bridge's strict ``from_yaml`` makes of a run config; not yet validated.
 
     Args:
         run_config: complete nested mapping with ``_target_`` keys, as ``ConfigContainer.to_yaml`` writes it.
@@ -92,9 +92,10 @@ def load(run_config: Mapping[str, Any]) -> Any:
     config, instantiate = _import("training.config"), _import("utils.instantiate_utils")
     container: Any = None
     try:
-        container = config.ConfigContainer.from_dict(
-            copy.deepcopy(dict(run_config)), mode=instantiate.InstantiationMode.STRICT
-        )
+        # As from_yaml has it of a file: OmegaConf reads every text once before Bridge does.
+        omegaconf = importlib.import_module("omegaconf").OmegaConf
+        read = omegaconf.to_container(omegaconf.create(copy.deepcopy(dict(run_config))), resolve=True)
+        container = config.ConfigContainer.from_dict(read, mode=instantiate.InstantiationMode.STRICT)
     except Exception as error:  # whatever Bridge's classes raise for a value: the user gets its words
         raise rejection(error, None) from error
     return container

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import Any
 
 from bridge_args.checkpoint import saved_args
+from bridge_args.emit.hydra import shell_word
+from bridge_args.secrets import found_in_variables, masked, masked_values
+from bridge_args.seen import visible
 from bridge_args.steps import translate_saved
 from bridge_args.values import Symbol
 
@@ -33,13 +35,16 @@ def inspect(path: str, megatron_lm: str | None = None, format: str = "text") -> 
         "program": translation.program,
         "consumed_train_samples": saved.values.get("consumed_train_samples"),
     }
+    texts = {name: value for name, value in saved.values.items() if isinstance(value, str)}
+    known = (*translation.secrets, *found_in_variables(texts))
     if format == "json":
         arguments = {name: _plain(value) for name, value in sorted(saved.values.items())}
-        return json.dumps({**told, "argv": list(translation.words), "args": arguments}, indent=1) + "\n"
+        document = {**told, "argv": list(translation.words), "args": arguments}
+        return json.dumps(masked_values(document, known), indent=1) + "\n"
     lines = [f"{name.replace('_', ' ')}: {value}" for name, value in told.items() if value is not None]
     lines.append("command line:")
     lines += [f"  {line}" for line in _wrapped(translation.words)]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{visible(masked(line, known))}\n" for line in lines)
 
 
 def _wrapped(words: tuple[str, ...]) -> list[str]:
@@ -47,9 +52,9 @@ def _wrapped(words: tuple[str, ...]) -> list[str]:
     lines: list[str] = []
     for word in words:
         if word.startswith("--") or not lines:
-            lines.append(shlex.quote(word))
+            lines.append(shell_word(word))
         else:
-            lines[-1] += " " + shlex.quote(word)
+            lines[-1] += " " + shell_word(word)
     return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
 
 

@@ -22,7 +22,7 @@ from bridge_args.emit.layout import (
     origin_of,
     parts,
 )
-from bridge_args.emit.run_config import to_run_config
+from bridge_args.emit.run_config import plain_settings
 from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.secrets import masked
 from bridge_args.values import to_plain
@@ -166,7 +166,7 @@ def _part(t: Translation, part: Part, origins: dict[str, str]) -> Iterator[Line]
 
 
 def _full(t: Translation, origins: dict[str, str]) -> Iterator[Line]:
-    for name, section in to_run_config(t).items():
+    for name, section in plain_settings(t).items():
         if not isinstance(section, dict):
             comment = "" if name == "_target_" else origins.get(name, "Bridge's default")
             yield from _entry("", name, section, comment, INSTANTIATED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from bridge_args.emit.layout import INSTANTIATED, Part, escaped, field_of, leaf, mergeable, parts
@@ -47,9 +47,39 @@ def shell_word(text: str, names: Sequence[str] = ()) -> str:
     """One word for bash, which fills in the variables of these names, and nothing else."""
     made = referring(text, names)
     if not isinstance(made, Referring):
-        return shlex.quote(text)
-    inside = "".join(piece if name else re.sub(r'(["$`\\])', r"\\\1", piece) for piece, name in made.pieces())
-    return f'"{inside}"'
+        return shlex.quote(text) if text.isprintable() else _with_escapes(text)
+    return "".join(_in_double_quotes(made.pieces()))
+
+
+def _in_double_quotes(pieces: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Text with variables in it; what cannot be seen stands between, in quotes of its own."""
+    inside = ""
+    for piece, name in pieces:
+        if name or piece.isprintable():
+            inside += piece if name else re.sub(r'(["$`\\])', r"\\\1", piece)
+        else:
+            yield f'"{inside}"' if inside else ""
+            yield _with_escapes(piece)
+            inside = ""
+    yield f'"{inside}"' if inside else ""
+
+
+def _with_escapes(text: str) -> str:
+    """A word of bash in which no character stands that a terminal would act on: ``$'\\x1b[0m'``."""
+    made = []
+    for char in text:
+        if char in "\\'":
+            made.append("\\" + char)
+        elif char.isprintable() or "\udc80" <= char <= "\udcff":
+            made.append(f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else char)
+        elif ord(char) < 0x80:
+            made.append(_NAMED.get(char) or f"\\{ord(char):03o}")
+        else:
+            made.append(f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}")
+    return f"$'{''.join(made)}'"
+
+
+_NAMED: Final = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def literal(plain: Any, readings: int = 1) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from bridge_args.bridge.schema import Field
 from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.seen import visible
 from bridge_args.values import Member, Referring, to_plain
 
 _DTYPE: Final = re.compile(r"torch\.(b?float\w*|half|double|u?int\d*|short|long|bool)")
@@ -156,11 +157,6 @@ def on_one_line(text: str, limit: int = 160) -> str:
     """The text without line breaks and characters that cannot be seen, cut at ``limit`` characters."""
     text = " ".join(visible(text).split())
     return text if len(text) <= limit else text[: limit - 3].rstrip() + "..."
-
-
-def visible(text: str) -> str:
-    """Every character that cannot be seen replaced by one that can."""
-    return "".join(char if char.isprintable() else " " if char.isspace() else "?" for char in text)
 
 
 def _equal(one: Any, other: Any) -> bool:

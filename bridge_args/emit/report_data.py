@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
-from bridge_args.emit.layout import origin_of, visible, words_of
+from bridge_args.emit.layout import origin_of, words_of
 from bridge_args.findings import Finding
 from bridge_args.mapping.convert import shown
 from bridge_args.mapping.rows import Fate
 from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.secrets import masked, masked_values
+from bridge_args.seen import visible
 from bridge_args.values import to_plain
 from bridge_args.words import Place
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bridge_args.emit.config_yaml import yaml_lines
-from bridge_args.emit.layout import visible
 from bridge_args.emit.report_data import (
     FATES_IN_SHORT,
     GROUPS,
@@ -29,6 +28,7 @@ from bridge_args.emit.report_data import (
 )
 from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.secrets import MASK, masked, secret_parts
+from bridge_args.seen import visible
 
 _FOLDER: Final = Path(__file__).parent
 _TITLE: Final = "From Megatron-LM to Megatron Bridge"

@@ -7,8 +7,9 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from bridge_args.emit.layout import on_one_line, visible
+from bridge_args.emit.layout import on_one_line
 from bridge_args.emit.report_data import GROUPS, UNTYPED, Group, message_of, summary_of, table_of, untyped_of, where
+from bridge_args.seen import visible
 
 _COLOURS: Final[dict[Group, str]] = {"mend": "1;31", "decide": "1;35", "check": "1;33", "note": "1;36"}
 _HEADING: Final = "1"

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from bridge_args.emit.layout import class_of
+from bridge_args.emit.layout import INSTANTIATED, class_of, escaped
 from bridge_args.mapping.translation import Translation
-from bridge_args.values import to_plain
+from bridge_args.values import filled, to_plain
 
 
-def to_run_config(t: Translation) -> dict[str, Any]:
+def to_run_config(t: Translation, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Every section with its class, every setting with its value: the translation's, else Bridge's default.
 
-    Left out are settings the constructor does not take, and those whose default Bridge works out on the machine
-    the run starts on (``schema.Field.environment``), unless the translation sets them.
+    It is what a file holds that Bridge loads with ``ConfigContainer.from_yaml``: texts with ``${`` are written so that
+    OmegaConf reads them literally, and a variable that a setting refers to is ``${oc.env:NAME}``. Left out are
+    settings the constructor does not take, and those whose default Bridge works out on the machine the run starts on
+    (``schema.Field.environment``), unless the translation sets them.
+
+    Args:
+        variables: values for variables that settings refer to; their values are written, then, and not their names.
 
     Returns:
         A nested mapping of plain YAML values, ``_target_`` at every object.
     """
+    return {name: _literal(value) for name, value in plain_settings(t, variables).items()}
+
+
+def _literal(plain: Any) -> Any:
+    """Texts as Bridge's loader reads them; OmegaConf looks for ``${`` in values only, not in keys."""
+    match plain:
+        case str():
+            return escaped(plain, INSTANTIATED) if "$" in plain else plain
+        case list() | tuple():
+            return [_literal(item) for item in plain]
+        case dict():
+            return {key: _literal(item) for key, item in plain.items()}
+    return plain
+
+
+def plain_settings(t: Translation, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The same with every text as the program has it, for those who look at values rather than load them."""
     config: dict[str, Any] = {"_target_": t.schema.container}
     for name, section in t.schema.sections.items():
         class_name = class_of(t, name)
@@ -31,7 +54,7 @@ def to_run_config(t: Translation) -> dict[str, Any]:
             config[section_name][leaf] = to_plain(assignment.value)
         else:
             config[section_name] = to_plain(assignment.value)
-    return config
+    return filled(config, variables) if variables else config
 
 
 def _section(t: Translation, class_name: str) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def launch(
     if given.dry_run:
         if missing:
             say(Finding("launcher", missing, "the command is for where it is"))
-        write(local.shown(ready))
+        write(local.shown(ready, translation.secrets))
         return 0
     if missing:
         raise replaced.NotStarted(missing)

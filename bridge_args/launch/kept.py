@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bridge_args.files import write_whole
+from bridge_args.secrets import masked
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
@@ -21,7 +22,7 @@ FOLDER: Final = "bridge_args"
 
 
 def texts_of(t: Translation, words: Sequence[str]) -> dict[str, str]:
-    """File name to content; ``words`` is the command line with our own options."""
+    """File name to content, without secrets; ``words`` is the command line with our own options."""
     import shlex
 
     from bridge_args.emit.config_yaml import to_yaml
@@ -31,7 +32,7 @@ def texts_of(t: Translation, words: Sequence[str]) -> dict[str, str]:
         "run_config.yaml": to_yaml(t, full=True),
         "report.txt": report(t, "text"),
         "report.json": report(t, "json"),
-        "command.txt": f"{t.program} {shlex.join(words)}\n",
+        "command.txt": masked(f"{t.program} {shlex.join(words)}\n", t.secrets),
     }
 
 

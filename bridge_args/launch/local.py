@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -17,11 +16,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from bridge_args.emit.hydra import shell_word
 from bridge_args.launch import errors
 from bridge_args.launch.replaced import NotStarted, Start, text_of
 from bridge_args.launch.unknown import filled, met_in, not_known
+from bridge_args.mapping.hiding import with_references
 from bridge_args.script.kept import Edits
 from bridge_args.script.programs import ELSEWHERE
+from bridge_args.secrets import MASK, Secret, found_in_variables, found_in_words, masked
+from bridge_args.values import references_in
 from bridge_args.words import Word
 
 # A launcher's bare name -> the module that is this interpreter's own.
@@ -85,12 +88,27 @@ def not_here(local: Local) -> str:
     return ""
 
 
-def shown(local: Local) -> str:
-    """The command as bash would be given it: where, with which variables, what."""
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in local.environment.items()]
+def shown(local: Local, secrets: Sequence[Secret] = ()) -> str:
+    """The command as bash would be given it: where, with which variables, what; without its secrets.
+
+    A secret variable is left to the shell that this is given to; words name it.
+    """
+    exported = found_in_variables(local.environment)
+    known = (*secrets, *exported, *found_in_words(local.words))
+    lines = []
+    for name, value in local.environment.items():
+        if Secret(name, value) in exported:
+            lines.append(f"# export {name}={MASK}: a secret, which is not shown; the shell must have it")
+        else:
+            lines.append(f"export {name}={_shown_word(value, exported, known)}")
     if local.folder:
-        lines.insert(0, f"cd {shlex.quote(local.folder)}")
-    return "\n".join([*lines, text_of([shlex.quote(word) for word in local.words])]) + "\n"
+        lines.insert(0, f"cd {_shown_word(local.folder, exported, known)}")
+    return "\n".join([*lines, text_of([_shown_word(word, exported, known) for word in local.words])]) + "\n"
+
+
+def _shown_word(word: str, exported: Sequence[Secret], known: Sequence[Secret]) -> str:
+    with_names = with_references(word, exported)
+    return shell_word(masked(with_names, known), tuple(references_in(with_names)))
 
 
 def run(local: Local, env: Mapping[str, str], say: Callable[[str], None]) -> int:

@@ -17,6 +17,8 @@ from bridge_args.launch.for_cpu import Change, adapt, stand_ins
 from bridge_args.launch.processes import Device, RehearsalError, on_cpu, records
 from bridge_args.launch.shrink import shrink as shrunk
 from bridge_args.launch.train import Plan
+from bridge_args.secrets import masked
+from bridge_args.seen import visible_lines
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
@@ -65,7 +67,7 @@ def plan(
     """
     from bridge_args.emit.run_config import to_run_config
 
-    run_config = to_run_config(t)
+    run_config = to_run_config(t, t.run_environment)
     changes: tuple[Change, ...] = ()
     nproc = processes_for(t, shrink=shrink, nproc=nproc)
     if shrink:
@@ -160,7 +162,7 @@ def rehearse(
     try:
         rehearsal = plan(t, steps=steps, shrink=shrink, nproc=nproc, device=device)
         for text in _introduction(rehearsal):
-            _tell(err, text)
+            _tell(err, visible_lines(masked(text, t.secrets)))
         for entry in run(rehearsal, Path(log) if log else None):
             if "replaced" in entry:
                 for text in entry["replaced"]:
@@ -170,7 +172,7 @@ def rehearse(
             if isinstance(entry["lm_loss"], float):
                 (evaluations if "split" in entry else losses).append((entry["iteration"], entry["lm_loss"]))
     except RehearsalError as error:
-        _tell(err, error)
+        _tell(err, visible_lines(masked(str(error), t.secrets)))
         code = error.code
     if format == "text" and len(losses) > 1:
         _tell(out, curve.draw(losses))

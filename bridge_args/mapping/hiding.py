@@ -27,22 +27,39 @@ def hiding(t: Translation, known: Iterable[Secret] = ()) -> Translation:
     secrets = tuple(dict.fromkeys(found))
     if not secrets:
         return t
-    names = {
-        secret.value: secret.name
-        for secret in reversed(secrets)
-        if secret.name.isidentifier() and len(secret.value) >= _SHORTEST and "\0" not in secret.value
-    }
+    found_names = _names(secrets)
     assignments = t.assignments
-    if names:
-        pattern = re.compile("|".join(map(_whole, sorted(names, key=len, reverse=True))))
+    if found_names:
+        pattern = _pattern(found_names)
         assignments = tuple(
-            assignment._replace(value=_referring(assignment.value, pattern, names)) for assignment in assignments
+            assignment._replace(value=_referring(assignment.value, pattern, found_names)) for assignment in assignments
         )
     return t._replace(
         secrets=secrets,
         assignments=assignments,
         findings=tuple(without_secrets(finding, secrets) for finding in t.findings),
     )
+
+
+def with_references(text: str, secrets: Iterable[Secret]) -> str:
+    """The text; ``values.Referring`` where it holds the value of a secret variable."""
+    names = _names(secrets)
+    made = _referring(text, _pattern(names), names) if names else text
+    assert isinstance(made, str)
+    return made
+
+
+def _names(secrets: Iterable[Secret]) -> dict[str, str]:
+    """Value to the variable that has it."""
+    return {
+        secret.value: secret.name
+        for secret in reversed(tuple(secrets))
+        if secret.name.isidentifier() and len(secret.value) >= _SHORTEST and "\0" not in secret.value
+    }
+
+
+def _pattern(names: Mapping[str, str]) -> re.Pattern[str]:
+    return re.compile("|".join(map(_whole, sorted(names, key=len, reverse=True))))
 
 
 def _whole(value: str) -> str:

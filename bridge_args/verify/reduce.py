@@ -64,7 +64,7 @@ def reduce(
     """
     changes: list[Change] = []
     for _ in range(ROUNDS):
-        wanted = _wanted(to_run_config(t), nproc, small=small, emulate=emulate, exists=exists)
+        wanted = _wanted(to_run_config(t, t.run_environment), nproc, small=small, emulate=emulate, exists=exists)
         edits: dict[str, Any] = {}
         for change in wanted:
             edits.update(_arguments_for(change, t))

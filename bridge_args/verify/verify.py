@@ -102,7 +102,7 @@ def verify(t: Translation, again: Retranslate, request: Request, tell: Tell) -> 
 
     if request.hand_over_at:
         setup = _handed_over(setup, request.hand_over_at, tell)
-    translated = to_run_config(again(words_for("bridge", setup), nproc))
+    translated = _run_config_of(again(words_for("bridge", setup), nproc))
     run_config = translated
     if request.changed is not None:
         run_config = _on_this_machine(request.changed(translated), translated, request.shrink, nproc, emulate)
@@ -122,7 +122,7 @@ def _handed_over(setup: Setup, at: int, tell: Tell) -> Setup:
     """Megatron-LM trains the first steps and saves; the rest starts from there."""
     saved = setup.folder.resolve() / "hand_over"
     tell(f"running {at} steps of Megatron-LM, for a checkpoint that both sides go on from")
-    first = run_megatron_lm(setup._replace(steps=at, save=str(saved)), to_run_config(setup.translation))
+    first = run_megatron_lm(setup._replace(steps=at, save=str(saved)), _run_config_of(setup.translation))
     if first.error:
         raise RehearsalError(f"Megatron-LM's own run came to nothing: {first.error}")
     return setup._replace(load=str(saved))
@@ -183,3 +183,8 @@ def _cause(
 
     tell(f"looking for the cause among {len(suspects)} settings that differ")
     return causes.find(suspects, run_config, mends)
+
+
+def _run_config_of(t: Translation) -> dict[str, Any]:
+    """With the values of secrets in it: it is for processes of our own."""
+    return to_run_config(t, t.run_environment)

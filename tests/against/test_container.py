@@ -137,3 +137,49 @@ def test_the_drop_in_trains_under_the_emulation() -> None:
     assert result.returncode == 0, result.stderr
     assert "iteration        5/       5" in result.stdout
     assert "replaced: NCCL" in result.stderr
+
+
+TYPED = (
+    "/tb/${oc.env:HOME}",
+    r"/tb/\${oc.env:HOME}",
+    r"\\${x}",
+    "${oc.decode:'1'}",
+    "${model.num_layers}",
+    "a${",
+    "${oc.env:NOWHERE,fallback}",
+    "$HOME/${HOME}/$$",
+    "${${oc.env:HOME}}",
+    "x}${y}{",
+    "'${a}'\"${b}\"",
+)
+
+
+@pytest.mark.parametrize("text", TYPED)
+def test_what_looks_like_an_interpolation_stays_the_text_that_was_typed(text: str, tmp_path: Path) -> None:
+    """Megatron-LM knows no interpolations. OmegaConf and Bridge's own loaders are the judges."""
+    import json
+
+    words = ["--tensorboard-dir", text, "--wandb-exp-name", f"a b {text}", "--data-path", "1", text]
+    t = bridge_args.translate([word for word in SMALL if word != "--mock-data"] + words, world_size=2)
+    config_module = container._import("training.config")
+    strict = container._import("utils.instantiate_utils").InstantiationMode.STRICT
+    (tmp_path / "c.json").write_text(json.dumps(bridge_args.to_run_config(t)))
+    (tmp_path / "c.yaml").write_text(bridge_args.to_yaml(t, full=True))
+    for built in (
+        bridge_args.to_container(t),
+        config_module.ConfigContainer.from_yaml(str(tmp_path / "c.json"), mode=strict),
+        config_module.ConfigContainer.from_yaml(str(tmp_path / "c.yaml"), mode=strict),
+    ):
+        assert built.logger.tensorboard_dir == text
+        assert built.logger.wandb_exp_name == f"a b {text}"
+        assert list(built.dataset.blend[0]) == [text]
+
+
+def test_a_variable_that_is_left_open_is_an_interpolation_on_purpose(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bridge_args.words import Word
+
+    words = [*SMALL, "--tensorboard-dir", Word("/tb/$RUN/${x}", None, ("RUN",))]
+    config = bridge_args.to_run_config(bridge_args.translate(words, world_size=2))
+    assert config["logger"]["tensorboard_dir"].startswith("/tb/${oc.env:RUN}/")
+    monkeypatch.setenv("RUN", "seven")
+    assert container.load(config).logger.tensorboard_dir == "/tb/seven/${x}"
