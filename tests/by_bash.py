@@ -13,7 +13,7 @@ RECORDING = ("torchrun", "python", "python3", "deepspeed")
 STARTING = ("srun", "mpirun", "nsys", "numactl", "nohup", "singularity", "docker", "sbatch")
 HARMLESS = ("basename", "bash", "cat", "cut", "dirname", "env", "expr", "head", "seq", "sh", "tail", "tee", "tr", "wc")
 
-_RECORD = """#!{bash}
+_RECORD = """#!/bin/sh
 printf '%s\\0' "$#" "${{0##*/}}" "$@" >> {record}
 """
 _START = """#!{bash}
@@ -33,6 +33,56 @@ done
 available = shutil.which("bash") is not None
 
 
+class Judge:
+    """Asks bash about one script after the other; the stubs are made once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stubs, self.record = folder / "stubs", folder / "record"
+        self.stubs.mkdir()
+        bash = shutil.which("bash")
+        assert bash
+        self.bash = bash
+        for name in (*RECORDING, *STARTING):
+            text = _RECORD if name in RECORDING else _START
+            (self.stubs / name).write_text(text.format(bash=bash, record=self.record))
+            (self.stubs / name).chmod(0o755)
+        for name in HARMLESS:
+            found = shutil.which(name)
+            if found:
+                (self.stubs / name).symlink_to(found)
+
+    def passed(
+        self,
+        script: str,
+        variables: Mapping[str, str] | None = None,
+        positional: Sequence[str] = (),
+        files: Mapping[str, str] | None = None,
+        timeout: float = 20,
+    ) -> list[list[str]]:
+        """Program and words of every recording stub that the script starts, in order."""
+        work = self.folder / "work"
+        if work.exists():
+            shutil.rmtree(work)
+        work.mkdir()
+        self.record.unlink(missing_ok=True)
+        for name, text in {"train.sh": script, **(files or {})}.items():
+            (work / name).write_text(text, newline="")
+            (work / name).chmod(0o755)
+        environment = {"PATH": str(self.stubs), **(variables or {})}
+        subprocess.run(
+            [self.bash, "train.sh", *positional], cwd=work, env=environment, timeout=timeout, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        fields = os.fsdecode(self.record.read_bytes()).split("\0")[:-1] if self.record.exists() else []
+        commands = []
+        while fields:
+            count = int(fields[0])
+            commands.append(fields[1 : count + 2])
+            fields = fields[count + 2 :]
+        return commands
+
+
 def passed(
     script: str,
     folder: Path,
@@ -40,32 +90,5 @@ def passed(
     positional: Sequence[str] = (),
     files: Mapping[str, str] | None = None,
 ) -> list[list[str]]:
-    """Program and words of every recording stub that the script starts, in order."""
-    bash = shutil.which("bash")
-    assert bash
-    work, stubs, record = folder / "work", folder / "stubs", folder / "record"
-    work.mkdir()
-    stubs.mkdir()
-    for name in (*RECORDING, *STARTING):
-        text = _RECORD if name in RECORDING else _START
-        (stubs / name).write_text(text.format(bash=bash, record=record))
-        (stubs / name).chmod(0o755)
-    for name in HARMLESS:
-        found = shutil.which(name)
-        if found:
-            (stubs / name).symlink_to(found)
-    for name, text in {"train.sh": script, **(files or {})}.items():
-        (work / name).write_text(text, newline="")
-        (work / name).chmod(0o755)
-    environment = {"PATH": str(stubs), **(variables or {})}
-    subprocess.run(
-        [bash, "train.sh", *positional], cwd=work, env=environment, timeout=20, check=False,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    fields = os.fsdecode(record.read_bytes()).split("\0")[:-1] if record.exists() else []
-    commands = []
-    while fields:
-        count = int(fields[0])
-        commands.append(fields[1 : count + 2])
-        fields = fields[count + 2 :]
-    return commands
+    """The same for one script; ``folder`` is left as the script leaves it."""
+    return Judge(folder).passed(script, variables, positional, files)

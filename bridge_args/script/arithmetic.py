@@ -24,6 +24,7 @@ _OPERATIONS: Final[dict[str, Callable[[int, int], int]]] = {
 }  # fmt: skip
 _ASSIGNING: Final = ("=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>=")
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ@_"
+_QUOTES: Final = tuple("\"'\\$`")
 _MAX_DEPTH: Final = 40
 
 
@@ -67,8 +68,14 @@ def evaluate(text: str, variables: Variables, depth: int = 0) -> int:
     variables.charge(20 + 2 * len(text))  # references to other variables may double at each step
     if holes_of(text):
         raise NotANumber(variables.names_in(text))
-    reader = _Reader(text, variables, depth)
-    return reader.whole()
+    try:
+        return _Reader(text, variables, depth).whole()
+    except NotANumber as problem:
+        if problem.names:  # whatever they are: is it an expression at all?
+            reader = _Reader(text, variables, depth)
+            reader.skipping = True
+            reader.whole()
+        raise
 
 
 class _Reader:
@@ -84,7 +91,8 @@ class _Reader:
         while at < len(text):
             match = _TOKEN.match(text, at)
             if not match:
-                raise NotANumber()
+                self.tokens.append(("bad", text[at:].lstrip()[:1]))
+                break
             number, name, op = match.groups()
             self.tokens.append(("number", number) if number else ("name", name) if name else ("op", op))
             at = match.end()
@@ -94,7 +102,7 @@ class _Reader:
             return 0
         value = self.comma()
         if self.i < len(self.tokens):
-            raise NotANumber()
+            raise NotANumber() if self.tokens[self.i][1] in (*_ASSIGNING, *_QUOTES) else Wrong("a syntax error")
         return value
 
     def op(self, *ops: str) -> str:
@@ -121,9 +129,10 @@ class _Reader:
         if target:
             op = self.op(*_ASSIGNING)
             if op:
+                before = 0 if op == "=" else self.value_of(target)
                 value = self.assignment()
                 if op != "=":
-                    value = 0 if self.skipping else _apply(op[:-1], self.value_of(target), value)
+                    value = 0 if self.skipping else _apply(op[:-1], before, value)
                 return self.store(target, value)
         self.i = start
         return self.ternary()
@@ -137,7 +146,7 @@ class _Reader:
         if self.op("["):
             index = self.comma()
             if not self.op("]"):
-                raise NotANumber()
+                raise Wrong("a syntax error")
         return name, index
 
     def value_of(self, target: tuple[str, int | None]) -> int:
@@ -154,7 +163,7 @@ class _Reader:
             return condition
         first = self.aside(not condition, self.assignment)
         if not self.op(":"):
-            raise NotANumber()
+            raise Wrong("a syntax error")
         second = self.aside(bool(condition), self.ternary)
         return first if condition else second
 
@@ -213,17 +222,19 @@ class _Reader:
         if self.op("("):
             value = self.comma()
             if not self.op(")"):
-                raise NotANumber()
+                raise Wrong("a syntax error")
             return value
         if self.i >= len(self.tokens):
-            raise NotANumber()
+            raise Wrong("a syntax error")
         kind, text = self.tokens[self.i]
+        if kind == "bad" and text in _QUOTES:
+            raise NotANumber()
         if kind == "number":
             self.i += 1
             return number(text)
         target = self.target()
         if target is None:
-            raise NotANumber()
+            raise Wrong("a syntax error")
         value = self.value_of(target)
         if op := self.op("++", "--"):
             self.store(target, _wrap(value + (1 if op == "++" else -1)))
@@ -247,7 +258,7 @@ def number(text: str) -> int:
             return _wrap(int(text, 16))
         return _wrap(int(text, 8 if text.startswith("0") else 10))
     except ValueError as error:
-        raise NotANumber() from error
+        raise Wrong("no number") from error
 
 
 def _in_base(base: int, digits: str) -> int:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from bridge_args.script import conditions, reading, utilities
+from bridge_args.script import conditions, pattern, reading, utilities
 from bridge_args.script import syntax as s
 from bridge_args.script.arithmetic import NotANumber, Wrong, whole
+from bridge_args.script.grammar import DECLARING
 from bridge_args.script.state import Leave, Refused, State, Variable
 from bridge_args.script.traced import Traced, joined, plain
 
@@ -56,9 +57,16 @@ def declared_words(shell: Shell, words: Sequence[s.ShellWord | s.Assignment]) ->
                 before = Variable({}, keyed=True)
             if "i" in options:
                 before = replace(before or Variable({}), integer=True)
+            if before.readonly if before else False:
+                raise shell.expand.mistake(f"{word.name} is readonly", word.at)
             made.append(Declared(word.name, shell.array(word, before), word))
         else:
-            made.append(Declared(word.name, shell.expand.text(word.value, assigned=True), word))
+            several = pattern.braces(word.value, shell.state.shared.budget)
+            if several == [word.value]:
+                made.append(Declared(word.name, shell.expand.text(word.value, assigned=True), word))
+                continue
+            begin = s.Literal(plain(f"{word.name}{'+' if word.append else ''}=", word.at))
+            made += shell.expand.words([s.ShellWord((begin, *one.parts), word.at) for one in several])
     return made
 
 
@@ -75,6 +83,8 @@ def declare(shell: Shell, words: Sequence[Traced | Declared], at: int) -> int | 
             names.append(word)
     state = shell.state
     if kind == "local" and not state.locals:
+        if any(isinstance(word, Declared) and not isinstance(word.value, Traced) for word in words):
+            state.shared.say("not-read", "an array in `local` outside a function is not read", at)
         return 1
     if "f" in options or "F" in options:
         return _functions(shell, kind, options, [name for name in names if isinstance(name, Traced)])
@@ -312,6 +322,7 @@ def _set(shell: Shell, words: list[Traced], at: int) -> int:
 
 def _give_positional(state: State, words: Sequence[Traced]) -> None:
     state.positional = list(words)
+    state.positional_given += 1
     state.may_have_positional = False
 
 
@@ -406,6 +417,7 @@ def _source(shell: Shell, words: list[Traced], at: int) -> int | None:
         state.shared.say("not-read", message, at, "what it sets can be given with --set NAME=VALUE")
         return None if shell.asked else 0
     before = (state.positional, state.variables.get("BASH_SOURCE"))
+    given = state.positional_given
     if len(words) > 2:
         state.positional = list(words[2:])
     state.variables["BASH_SOURCE"] = Variable({0: words[1]})
@@ -418,7 +430,7 @@ def _source(shell: Shell, words: list[Traced], at: int) -> int | None:
         return leave.value
     finally:
         state.returns -= 1
-        if len(words) > 2:
+        if len(words) > 2 and (state.positional_given == given or state.locals):
             state.positional = before[0]
         if before[1] is not None:
             state.variables["BASH_SOURCE"] = before[1]
@@ -449,6 +461,8 @@ def _command(shell: Shell, words: list[Traced], at: int) -> int | None:
         shell.write(None)
         return None
     rest = words[2:] if words[1].text in ("-p", "--") else words[1:]
+    if words[0].text == "builtin" and rest and rest[0].text not in _OF_BASH and rest[0].text not in DECLARING:
+        return 1
     return shell.run(rest, (), at, functions=False)
 
 
@@ -504,7 +518,10 @@ def _test(shell: Shell, words: list[Traced], at: int) -> int | None:
         if not rest or rest[-1].text != "]":
             return 2
         rest = rest[:-1]
-    value = conditions.test(rest, shell.state)
+    try:
+        value = conditions.test(rest, shell.state)
+    except conditions.NotATest:
+        return 2
     return None if value is None else int(not value)
 
 

@@ -28,12 +28,16 @@ _REGEX_SIZE: Final = 300
 _REGEX_WORK: Final = 2_000_000
 
 
+class NotATest(Exception):
+    """bash complains about the words of ``test``; its status is 2."""
+
+
 def negated(value: bool | None) -> bool | None:
     return None if value is None else not value
 
 
 def test(words: Sequence[Traced], state: State) -> bool | None:
-    """The arguments of ``test`` (without ``]``)."""
+    """The arguments of ``test`` (without ``]``). Raises NotATest."""
     return _Test(words, state).whole()
 
 
@@ -52,11 +56,19 @@ class _Test:
         if count == 2 and words[0].text == "!":
             return negated(self.filled(words[1]))
         if count == 2:
+            if words[0].known and not re.fullmatch(r"-[a-zA-Z]", words[0].text):
+                raise NotATest
             return self.unary(words[0].text, words[1])
         if count == 3 and words[1].text in _BINARY:
             return self.binary(*words)
         if count == 3 and words[1].text in ("-a", "-o"):
             return _combined(words[1].text, self.filled(words[0]), self.filled(words[2]))
+        if count == 3 and words[0].text == "!":
+            return negated(test(words[1:], self.state))
+        if count == 3 and (words[0].text, words[2].text) == ("(", ")"):
+            return self.filled(words[1])
+        if count == 3 and words[1].known:
+            raise NotATest
         if count == 4 and words[0].text == "!":
             return negated(test(words[1:], self.state))
         value = self.either()
@@ -133,10 +145,16 @@ def unary(op: str, word: Traced, state: State) -> bool | None:
     if letter == "n":
         return negated(empty(word, state))
     if letter == "v":
+        element = re.fullmatch(r"([A-Za-z_]\w*)\[(.+)\]", word.text)
+        if element:
+            variable = state.get(element.group(1))
+            if variable is None or not element.group(2).isdigit() or variable.keyed:
+                return None
+            return int(element.group(2)) in variable.numbered()
         variable = state.get(word.text)
         if variable is None:
             return None if not word.known or state.always_set(word.text) else False
-        return variable.value is not None
+        return variable.scalar() is not None
     if letter in _FILES:
         if not state.as_unset(word):
             return False
@@ -164,7 +182,7 @@ def numbers(op: str, left: Traced, right: Traced, state: State, expander: Expand
                 return False  # too large for bash
             values.append(int(text))
         elif word.known:
-            return False  # bash complains, and goes on as if it were false
+            raise NotATest
         else:
             return None
     return _NUMBERS[op](values[0], values[1])

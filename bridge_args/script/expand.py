@@ -43,6 +43,7 @@ _Home = typing.Literal["word", "assigned", "plain"]  # where in a word ~ is look
 _Items = list[list[Run]]  # between two of them bash begins a new word, as between the elements of "${A[@]}"
 _DEFAULT_IFS: Final = " \t\n"
 _NAME: Final = re.compile(r"[A-Za-z_]\w*$")
+_AS_THEY_ARE: Final = frozenset(("", *"-=?+", ":-", ":=", ":?", ":+"))  # operators that change no element
 _HOME: Final = re.compile(r"~[^/:]*")
 _LOOKS_ASSIGNED: Final = re.compile(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=")
 
@@ -76,6 +77,8 @@ class Expander:
         budget = self.state.shared.budget
         for word in words:
             for one in pattern.braces(word, budget):
+                self._mixed(one)
+                self._ends_in_dollar(one)
                 items = self._items(self._with_home(one, "plain" if elements else "word").parts)
                 for field in self._split(items):
                     self._note_pattern(field, word)
@@ -85,10 +88,27 @@ class Expander:
         budget.work(8 * len(made))
         return made
 
-    def text(self, word: ShellWord, assigned: bool = False) -> Traced:
-        """As one text, as in an assignment: nothing is split."""
-        home = self._with_home(word, "assigned" if assigned else "plain")
-        return joined((joined(run.text for run in item) for item in self._one_text(home)), " ")
+    def _ends_in_dollar(self, word: ShellWord) -> None:
+        """bash does not split ``$A$``, whatever is in it."""
+        last = word.parts[-1] if len(word.parts) > 1 else None
+        if isinstance(last, Literal) and not last.quoted and last.text.text.endswith("$"):
+            if any(not isinstance(part, Literal) and not part.quoted for part in word.parts):
+                self.state.shared.say("not-read", f"{word.written} with a $ at its end is not read", word.at)
+
+    def _mixed(self, word: ShellWord) -> None:
+        """In one pair of quotes with $@ what is cut out of $* is several words too; quotes are not kept apart here."""
+        quoted = [part for part in word.parts if isinstance(part, Parameter) and part.quoted]
+        if len(quoted) < 2 or not any("@" in (part.name, part.index) for part in quoted):
+            return
+        for part in quoted:
+            if "*" in (part.name, part.index) and (part.indirect or part.op not in _AS_THEY_ARE):
+                self.state.shared.say("not-read", f"{part.written} in a word with $@ is not read", part.at)
+
+    def text(self, word: ShellWord, assigned: bool = False, home: bool = True) -> Traced:
+        """As one text, as in an assignment: nothing is split. ``home``: is ``~`` looked for?"""
+        word = self._with_home(word, "assigned" if assigned else "plain") if home else word
+        self._mixed(word)
+        return joined((joined(run.text for run in item) for item in self._one_text(word)), " ")
 
     def pattern(self, word: ShellWord) -> list[tuple[str, bool]]:
         """As a pattern, with "was it quoted?" for each piece."""
@@ -204,6 +224,8 @@ class Expander:
                 start, end = match.span()
                 begins = index == 0 and start in (0, equals) or (assigned and text.text[start - 1 : start] == ":")
                 ends = index + 1 == len(word.parts) if end == len(text) else text.text[end] == "/" or assigned
+                if begins and not ends and text.text[end : end + 1] == ":":
+                    self.state.shared.say("not-read", f"{word.written}: what bash makes of it is not read", word.at)
                 value = self._home(match.group(), text.at[start]) if begins and ends else None
                 if value is not None:
                     parts += [Literal(text[done:start]), Literal(value, True)]
@@ -274,6 +296,8 @@ class Expander:
             return self._indirect(part)
         values, many = self._values(part)
         if part.length:
+            if not values and not many and values is not None:
+                self._must_be_set(part)
             return self._runs([self._length(part, values, many)], part.quoted)
         operator = part.op.lstrip(":")
         if part.op and operator in ("-", "=", "?", "+"):
@@ -291,12 +315,22 @@ class Expander:
         return self._many(part, values)
 
     def _many(self, part: Parameter, values: list[Traced]) -> _Items:
+        if self._joining and len(values) > 1 and self.separators()[:1] != " " and part.op not in _AS_THEY_ARE:
+            self._joined_oddly(part)
         if "*" in (part.name, part.index) and (part.quoted or self._joining):
             return self._runs([joined(values, self.separators()[:1])], part.quoted)
+        separator = self.separators()[:1]
+        if values and separator.strip(_DEFAULT_IFS) and not part.quoted and not self._joining:
+            return self._runs([joined(values, separator)], False)  # so that empty elements stay, but at the end
         return self._runs(values, part.quoted)
 
+    def _joined_oddly(self, part: Parameter) -> None:
+        """Changed elements as one text: what bash puts between them depends on where they stand, and on quotes."""
+        message = f"{part.written} as one text, while IFS does not begin with a blank, is not read"
+        self.state.shared.say("not-read", message, part.at)
+
     def _must_be_set(self, part: Parameter) -> None:
-        if "nounset" in self.state.options and part.index is None:
+        if "nounset" in self.state.options:
             message = f"bash ends the script here: {part.name} has no value, and `set -u` wants one"
             self.state.shared.say("not-read", message, part.at)
             raise Leave("exit", 1)
@@ -399,6 +433,8 @@ class Expander:
     def _argument(self, part: Parameter, argument: ShellWord) -> _Items:
         if not part.quoted:
             argument = self._with_home(argument, "plain")
+        if part.quoted and not argument.parts:
+            return self._runs([Traced()], True)
         return self._items(argument.parts, splits=not part.quoted)
 
     def _missing(self, part: Parameter, values: list[Traced] | None, said: str) -> Traced:
@@ -411,7 +447,7 @@ class Expander:
             )
         message = f"bash ends the script here: {part.name} has no value: {said or 'it must be given'}"
         self.state.shared.say("not-read", message, part.at)
-        raise Leave("exit", 127)
+        raise Leave("exit", 1)
 
     def _assigned(self, part: Parameter, argument: ShellWord) -> Traced:
         """``${NAME:=argument}``"""
@@ -443,28 +479,31 @@ class Expander:
 
     def _slice(self, part: Parameter, values: list[Traced], many: bool) -> list[Traced]:
         assert part.argument
+        if not values and not many:
+            return [Traced()]
         try:
             start = self.number(part.argument)
-            size = None if part.second is None else self.number(part.second)
+            if many:
+                return self._slice_of_many(part, values, start)
+            assert values
+            text = values[0]
+            if not text.known:
+                return [self._unknown(part.written, part.at, self.state.shared.names_in(text.text))]
+            start = start + len(text) if start < 0 else start
+            if start < 0 or start > len(text):
+                return [Traced()]
+            size = len(text) - start if part.second is None else self.number(part.second)
         except Wrong as wrong:
             raise self.mistake(f"{part.written[:60]}: {wrong}", part.at) from wrong
         except NotANumber as problem:
             return [self._unknown(part.written, part.at, problem.names)]
-        if many:
-            return self._slice_of_many(part, values, start, size)
-        text = values[0] if values else Traced()
-        if not text.known:
-            return [self._unknown(part.written, part.at, self.state.shared.names_in(text.text))]
-        start = start + len(text) if start < 0 else start
-        if not values or start < 0 or start > len(text):
-            return [Traced()]
-        end = len(text) if size is None else (start + size if size >= 0 else len(text) + size)
+        end = start + size if size >= 0 else len(text) + size
         if end < start:
             raise self.mistake(f"{part.written}: the length is less than 0", part.at)
         return [text[start:end]]
 
-    def _slice_of_many(self, part: Parameter, values: list[Traced], start: int, size: int | None) -> list[Traced]:
-        """Positional parameters begin with ``$0``; of an array the first number is an index."""
+    def _slice_of_many(self, part: Parameter, values: list[Traced], start: int) -> list[Traced]:
+        """Positional parameters begin with ``$0``; of an array the first number is an index. Raises NotANumber."""
         variable = self.state.get(part.name)
         if part.name in ("@", "*"):
             numbered = dict(enumerate([self.state.name, *values]))
@@ -476,9 +515,12 @@ class Expander:
             numbered = {key: value for key, value in elements.items() if isinstance(key, int)}
             start = start + max(numbered, default=-1) + 1 if start < 0 else start
         self.state.shared.budget.work(len(numbered), part.at)
+        if start < 0:
+            return []
+        size = None if part.second is None else self.number(part.second)
         if size is not None and size < 0:
             raise self.mistake(f"{part.written}: the length is less than 0", part.at)
-        found = [value for key, value in numbered.items() if key >= start] if start >= 0 else []
+        found = [value for key, value in numbered.items() if key >= start]
         return found if size is None else found[:size]
 
     def _changed(self, part: Parameter, value: Traced) -> Traced:
@@ -516,7 +558,7 @@ class Expander:
             keys = list(variable.value) if variable and isinstance(variable.value, dict) else []
             if variable and isinstance(variable.value, Traced):
                 keys = [0]
-            return self._runs([plain(str(key), part.at) for key in keys], part.quoted)
+            return self._many(part, [plain(str(key), part.at) for key in keys])
         direct = Parameter(part.name, part.written, part.at, True, index=part.index)
         if part.op == "@" and not (part.argument and part.argument.parts):  # ${!prefix@}: all names that begin so
             return self._runs([self._unknown(part.written, part.at, ())], part.quoted)

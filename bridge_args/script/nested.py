@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _ELSEWHERE: Final = ("docker", "podman", "nerdctl", "kubectl", "ssh", "pdsh", "clush")
 _REMOTE: Final = ("ssh", "pdsh", "clush")
 _REMOTE_VALUED: Final = frozenset("-b -c -D -E -e -F -I -i -J -L -l -m -O -o -p -Q -R -S -W -w -x -f -g".split())
+Read = tuple[bool, "int | None"]
+NOT_READ: Final[Read] = (False, None)
 _STARTING: Final = frozenset((*WRAPPERS, *LAUNCHERS, *SAME_PROGRAM, "aprun", "enroot", "ibrun", "jsrun", "xargs"))
 _SCRIPT: Final = re.compile(r"[^\s:=]+\.(?:sh|bash|slurm|sbatch)$")
 _PYTHON: Final = re.compile(r"^(python|pypy)[\d.]*$")
@@ -43,8 +45,8 @@ class Where(NamedTuple):
     at: int
 
 
-def run(shell: Shell, state: State, words: Sequence[Traced], at: int) -> bool:
-    """Read what an external command starts inside; False when it starts nothing that can be read."""
+def run(shell: Shell, state: State, words: Sequence[Traced], at: int) -> Read:
+    """Read what an external command starts inside, if it can be read: whether it was, and its exit status."""
     names = [word.text.rsplit("/", 1)[-1] for word in words]
     first = next((i for i, word in enumerate(words) if "=" not in word.text or word.text.startswith("-")), 0)
     if names[first] in _REMOTE:
@@ -54,24 +56,23 @@ def run(shell: Shell, state: State, words: Sequence[Traced], at: int) -> bool:
     for index in range(first, len(words)):
         name = names[index]
         if _PYTHON.match(name) and not _starts_any_program(words[index + 1 :]):
-            return False
+            return NOT_READ
         if name in LAUNCHERS and name not in ("srun", "mpirun") and not _starts_any_program(words[index + 1 :]):
-            return False
+            return NOT_READ
         if name in SHELLS:
             return _shell(shell, state, words, index)
         starts = index == first or names[first] in _STARTING  # in ``cp x.sh y`` no script is started
         if starts and (_SCRIPT.match(words[index].text) or key_of(words[index]) in shell.state.files):
             text = shell.files.content(words[index])
             if text is not None:
-                _inside(shell, state, text, words, index, words[index], words[index + 1 :], Where("file", index))
-                return True
+                return _inside(shell, state, text, words, index, words[index], words[index + 1 :], Where("file", index))
             if index == first:
                 name = shell.rendered(words[index])
                 shell.state.shared.unread.append((name, at))
-    return False
+    return NOT_READ
 
 
-def _shell(shell: Shell, state: State, words: Sequence[Traced], index: int) -> bool:
+def _shell(shell: Shell, state: State, words: Sequence[Traced], index: int) -> Read:
     """``bash [options] -c text [name words]``, ``bash file words``, ``bash < text``."""
     following = index + 1
     while following < len(words) and words[following].text[:1] in ("-", "+") and len(words[following]) > 1:
@@ -79,11 +80,10 @@ def _shell(shell: Shell, state: State, words: Sequence[Traced], index: int) -> b
         following += 1
         if _TEXT_FOLLOWS.match(text):
             if following >= len(words):
-                return False
+                return NOT_READ
             name = words[following + 1] if following + 1 < len(words) else words[index]
             where = Where("text", following)
-            _inside(shell, state, words[following], words, index, name, words[following + 2 :], where)
-            return True
+            return _inside(shell, state, words[following], words, index, name, words[following + 2 :], where)
         if text in ("-o", "+o", "--rcfile", "--init-file"):
             following += 1
         if text in ("-s", "--"):
@@ -92,18 +92,16 @@ def _shell(shell: Shell, state: State, words: Sequence[Traced], index: int) -> b
         inner = shell.files.content(words[following])
         if inner is None:
             shell.state.shared.unread.append((shell.rendered(words[following]), words[following].first))
-            return False
+            return NOT_READ
         where = Where("file", following)
-        _inside(shell, state, inner, words, index, words[following], words[following + 1 :], where)
-        return True
+        return _inside(shell, state, inner, words, index, words[following], words[following + 1 :], where)
     if shell.stdin.text is None:
-        return False
+        return NOT_READ
     where = Where("input", index)
-    _inside(shell, state, shell.stdin.text, words, index, words[index], words[following:], where)
-    return True
+    return _inside(shell, state, shell.stdin.text, words, index, words[index], words[following:], where)
 
 
-def _remote(shell: Shell, state: State, words: Sequence[Traced], first: int) -> bool:
+def _remote(shell: Shell, state: State, words: Sequence[Traced], first: int) -> Read:
     """``ssh [options] host command words``: the words are joined and read by a shell over there."""
     index = first + 1
     host = words[first].text.rsplit("/", 1)[-1] != "ssh"  # pdsh names its hosts with -w
@@ -117,15 +115,14 @@ def _remote(shell: Shell, state: State, words: Sequence[Traced], first: int) -> 
         else:
             break
     if index >= len(words) and not shell.stdin.known:
-        return False
+        return NOT_READ
     inner = joined(words[index:], " ") if index < len(words) else shell.stdin.text
     assert inner is not None
     where = Where("remote", index)
-    _inside(shell, state, inner, words, first, plain("bash"), (), where, prefix=words[:first])
-    return True
+    return _inside(shell, state, inner, words, first, plain("bash"), (), where, prefix=words[:first])
 
 
-def _sbatch(shell: Shell, state: State, words: Sequence[Traced]) -> bool:
+def _sbatch(shell: Shell, state: State, words: Sequence[Traced]) -> Read:
     """``sbatch [options] script words``, ``--wrap text`` or a script on standard input."""
     options: list[Traced] = []
     index = 1
@@ -154,7 +151,7 @@ def _sbatch(shell: Shell, state: State, words: Sequence[Traced]) -> bool:
     elif text is None:
         text = shell.stdin.text
     if text is None or (shell.state.shared.slurm and text.text in shell.state.shared.reading):
-        return False  # a job that queues its own successor
+        return NOT_READ  # a job that queues its own successor
     inner = state.subshell()
     inner.sbatch = (*slurm.words(text.text), *(shell.rendered(word) for word in options))
     made = slurm.from_options([*inner.sbatch, *state.shared.job])
@@ -165,8 +162,7 @@ def _sbatch(shell: Shell, state: State, words: Sequence[Traced]) -> bool:
     shell.state.shared.slurm = True
     for key, value in made.items():
         inner.variables[key] = Variable(plain(value), exported=True)
-    _inside(shell, inner, text, words, 0, name, rest, None, prefix=())
-    return True
+    return _inside(shell, inner, text, words, 0, name, rest, None, prefix=())
 
 
 def _inside(
@@ -179,7 +175,7 @@ def _inside(
     positional: Sequence[Traced],
     where: Where | None,
     prefix: Sequence[Traced] | None = None,
-) -> None:
+) -> Read:
     """Read the text of an inner shell; it knows what is exported to it.
 
     Args:
@@ -194,7 +190,11 @@ def _inside(
     if programs & set(_ELSEWHERE):
         inner.variables = {}
     else:
-        inner.variables = {key: variable for key, variable in state.variables.items() if variable.exported}
+        inner.variables = {
+            key: Variable(variable.value, True)
+            for key, variable in state.variables.items()
+            if variable.exported and isinstance(variable.value, Traced)
+        }
     for key, value in handed.items():
         known = state.variables.get(key)
         if value is not None:
@@ -241,10 +241,11 @@ def _inside(
     reader = Shell(inner, called.output, called.stdin, prefix_of_it, called.depth)
     outside, shared.shell = shared.shell, shared.shells
     try:
-        reader.process(lambda: reader.program(text))
+        return True, reader.process(lambda: reader.program(text))
     except Leave:  # an endless loop
         if not shell.prefix and not before:
             raise
+        return True, 0
     finally:
         shared.shell = outside
 

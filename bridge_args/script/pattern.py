@@ -209,7 +209,7 @@ def braces(word: ShellWord, budget: Budget) -> list[ShellWord]:
         else:
             atoms.append(part)
     words = _Braces(budget, word.at).expanded(atoms)
-    return [word] if len(words) == 1 and len(words[0]) == len(atoms) else [_word(made, word) for made in words]
+    return [word] if len(words) == 1 and words[0] == atoms else [_word(made, word) for made in words]
 
 
 _Atoms = list["Traced | Part"]
@@ -302,7 +302,9 @@ def _word(atoms: _Atoms, word: ShellWord) -> ShellWord:
     parts: list[Part] = []
     for atom in atoms:
         last = parts[-1] if parts else None
-        if not isinstance(atom, Traced):
+        if isinstance(last, Literal) and not last.quoted and last.text.text.endswith("$"):
+            parts[-1:] = [part for part in (Literal(last.text[:-1]), *_behind_dollar(atom, last.text.at[-1])) if part]
+        elif not isinstance(atom, Traced):
             parts.append(atom)
         elif (
             isinstance(last, Parameter)
@@ -312,14 +314,21 @@ def _word(atoms: _Atoms, word: ShellWord) -> ShellWord:
         ):
             parts[-1] = replace(last, name=last.name + atom.text, written=last.written + atom.text)
         elif isinstance(last, Literal) and not last.quoted:
-            if last.text.text.endswith("$") and _NAME_START.match(atom.text):
-                parts[-1] = Literal(last.text[:-1])
-                parts.append(Parameter(atom.text, f"${atom.text}", last.text.at[-1]))
-            else:
-                parts[-1] = Literal(last.text + atom)
+            parts[-1] = Literal(last.text + atom)
         else:
             parts.append(Literal(atom))
     return ShellWord(tuple(parts), word.at, word.written)
+
+
+def _behind_dollar(atom: Traced | Part, at: int) -> list[Part]:
+    """What becomes of a ``$`` that braces have put in front of something."""
+    if isinstance(atom, Traced):
+        if _NAME_START.match(atom.text) or atom.text in "0123456789@*#?$!-":
+            return [Parameter(atom.text, f"${atom.text}", at, index=atom.text if atom.text in "@*" else None)]
+        return [Literal(plain("$", at) + atom)]
+    if isinstance(atom, Literal) or getattr(atom, "quoted", False):
+        return [Literal(plain("$", at), True), atom]
+    return [Parameter("$", "$$", at), Literal(plain(atom.written[1:], at))]
 
 
 _UNBRACED: Final = re.compile(r"\$[A-Za-z_]\w*$")

@@ -86,7 +86,7 @@ def _give(shell: Shell, names: Sequence[str], values: Sequence[Traced], at: int)
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
             shell.state.shared.say("not-read", f"read {name} is not read", at)
             continue
-        shell.state.set(name, values[index] if index < len(values) else Traced(), at)
+        shell.give(name, values[index] if index < len(values) else Traced(), False, at)
 
 
 @dataclass(frozen=True, slots=True)

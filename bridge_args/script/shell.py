@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from bridge_args.findings import Finding
-from bridge_args.script import builtins, conditions, grammar, nested, slurm, syntax_walk
+from bridge_args.script import builtins, conditions, grammar, nested, pattern, slurm, syntax_walk
 from bridge_args.script import syntax as s
 from bridge_args.script.arithmetic import NotANumber, Wrong
 from bridge_args.script.budget import MAX_PROGRAMS, MAX_WORDS, Budget, LimitReached
@@ -217,6 +217,7 @@ class Shell:
         self.about = ""
         self.asked = False  # is what follows the condition of a structure?
         self.captured: int | None = 0  # status of the last command substitution
+        self.asking = False  # was the last command a program, whose success is assumed?
         self.unchecked = False  # is what follows followed by && or ||, or a condition? `set -e` does not look there
         self.spot = Spot(())
         self.callers: tuple[Spot, ...] = ()
@@ -372,15 +373,18 @@ class Shell:
     def _commands(self, commands: Sequence[s.Command]) -> int | None:
         if len(commands) == 1:
             return self.command(commands[0])
-        return self._checked(self._piped(commands), _place(commands[-1]))
+        trap = self.state.traps.get("ERR")
+        return self._checked(self._piped(commands), _place(commands[-1]), trap)
 
-    def _checked(self, status: int | None, at: int) -> int | None:
-        """What `set -e` and `trap ... ERR` do about a command that is known to fail."""
+    def _checked(self, status: int | None, at: int, trap: Traced | None) -> int | None:
+        """What `set -e` and the ``trap ... ERR`` that was set before do about a command that is known to fail."""
         state = self.state
+        if status is None and not self.asking and not self.unchecked and "errexit" in state.options:
+            message = "whether this fails is not known; with `set -e`, as here, bash ends the script if it does"
+            state.shared.say("not-read", message, at)
         if not status or self.unchecked:
             return status
         state.status = status
-        trap = state.traps.get("ERR")
         if trap and (not state.locals or "errtrace" in state.options):
             with self._unchecked():
                 self.called().program(trap)
@@ -422,12 +426,13 @@ class Shell:
     # Commands -----------------------------------------------------------------------------------------------------
 
     def command(self, command: s.Command) -> int | None:
+        trap = self.state.traps.get("ERR")
         if isinstance(command, s.Simple):
-            return self._checked(self._simple(command), command.at)
+            return self._checked(self._simple(command), command.at, trap)
         with self.redirected(command.redirects):
             status = self._structure(command)
         checked = isinstance(command, (s.Subshell, s.ArithmeticCommand, s.Condition))
-        return self._checked(status, command.at) if checked else status
+        return self._checked(status, command.at, trap) if checked else status
 
     def _structure(self, command: s.Command) -> int | None:
         match command:
@@ -449,6 +454,7 @@ class Shell:
                 return shell.process(lambda: shell.sequence(command.body))
             case s.Function():
                 self.state.functions[command.name] = command
+                self.state.shared.functions.add(command.name)
                 return 0
             case s.ArithmeticCommand():
                 self.about = command.written
@@ -647,7 +653,7 @@ class Shell:
 
     def _simple(self, command: s.Simple) -> int | None:
         self.state.shared.budget.step(command.at)
-        self.captured = 0
+        self.captured, self.asking = 0, False
         if not command.words:
             with self.redirected(command.redirects):
                 self._assign_all(command.assignments)
@@ -673,7 +679,12 @@ class Shell:
             try:
                 self.assign(assignment)
             except Refused as refused:
-                raise self.expand.mistake(f"{refused.name} is readonly", assignment.at) from refused
+                raise self._not_set(f"{refused.name} is readonly", assignment.at) from refused
+
+    def _not_set(self, what: str, at: int) -> Leave:
+        """A variable cannot be set: the rest of the line is dropped, with `set -e` all of the script."""
+        leave = self.expand.mistake(what, at)
+        return Leave("exit", 1) if "errexit" in self.state.options and not self.unchecked else leave
 
     def run(
         self,
@@ -693,33 +704,18 @@ class Shell:
         declaring = name in grammar.DECLARING
         if known is None and builtin is None and not declaring:
             return self._external(texts, assignments, at)
-        before = {one.name: self.state.variables[one.name] for one in assignments if one.name in self.state.variables}
-        refused: list[str] = []
-        for assignment in assignments:
+        with self._prefixed(assignments):
             try:
-                self.assign(assignment, exported=True)
+                if known is not None:
+                    return self.call(known, texts)
+                self.about = self.rendered_all(texts)
+                if declaring:
+                    return builtins.declare(self, words, at)
+                assert builtin
+                return builtin(self, texts, at)
             except Refused as problem:
-                self._refused(problem, assignment.at)
-                refused.append(assignment.name)
-        try:
-            if known is not None:
-                return self.call(known, texts)
-            self.about = self.rendered_all(texts)
-            if declaring:
-                return builtins.declare(self, words, at)
-            assert builtin
-            return builtin(self, texts, at)
-        except Refused as problem:
-            self._refused(problem, at)
-            return 1
-        finally:
-            for assignment in assignments:
-                if assignment.name in refused:
-                    continue
-                if assignment.name in before:
-                    self.state.variables[assignment.name] = before[assignment.name]
-                else:
-                    self.state.variables.pop(assignment.name, None)
+                self._refused(problem, at)
+                return 1
 
     def call(self, function: s.Function, words: Sequence[Traced]) -> int | None:
         """A function."""
@@ -747,26 +743,50 @@ class Shell:
         name = words[0].text
         if name.startswith("-") or name in ("\\",):
             self._lost(words[0], at)
-        prefix: list[Traced] = []
-        state = self.state
-        if assignments:
-            state = self.state.subshell()
-            shell = self.inner(state, self.output)
-            for assignment in assignments:
-                try:
-                    shell.assign(assignment, exported=True)
-                except Refused as refused:
-                    self._refused(refused, assignment.at)
-                    continue
-                if isinstance(assignment.value, s.ShellWord):
-                    value = state.variables[assignment.name].scalar() or Traced()
-                    prefix.append(plain(f"{assignment.name}=", assignment.at) + value)
         self.write(None)
+        if name in self.state.shared.functions and not self.prefix:
+            message = f"{name} is a function of the script, and not known where it is called"
+            self.state.shared.say(
+                "not-read", message, at, f"put `export -f {name}` before it, if it is called in a shell"
+            )
+        with self._prefixed(assignments) as refused:
+            state = self.state.subshell() if assignments else self.state
+            prefix: list[Traced] = []
+            for assignment in assignments:
+                variable = state.get(assignment.name)
+                if isinstance(assignment.value, s.ShellWord) and assignment.name not in refused and variable:
+                    value = variable.scalar() or Traced()
+                    prefix.append(plain(f"{assignment.name}=", assignment.at) + value)
         self.about = self.rendered_all(words)
-        if nested.run(self, state, [*prefix, *words], at):
-            return 0
+        found, status = nested.run(self, state, [*prefix, *words], at)
+        if found:
+            self.asking = False
+            return status
         self.record([*prefix, *words], state, at)
+        self.asking = True
         return None if self.asked or name.rsplit("/", 1)[-1] in builtins.ASKING else 0
+
+    @contextmanager
+    def _prefixed(self, assignments: Sequence[s.Assignment]) -> Iterator[list[str]]:
+        """Variables that are set for one command only; gives the names of those that bash refuses to set."""
+        before = {one.name: self.state.variables[one.name] for one in assignments if one.name in self.state.variables}
+        refused: list[str] = []
+        for assignment in assignments:
+            try:
+                self.assign(assignment, exported=True)
+            except Refused as problem:
+                self._refused(problem, assignment.at)
+                refused.append(assignment.name)
+        try:
+            yield refused
+        finally:
+            for assignment in assignments:
+                if assignment.name in refused:
+                    continue
+                if assignment.name in before:
+                    self.state.variables[assignment.name] = before[assignment.name]
+                else:
+                    self.state.variables.pop(assignment.name, None)
 
     def _placeholder(self, command: s.Simple) -> None:
         """``--image <path to image>`` is two redirections to bash, which stops when there is no such file."""
@@ -826,11 +846,7 @@ class Shell:
             value = self._number(value, rendered(value, self.state.shared), at)
         if append:
             value = self._appended(name, before, value, at)
-        if before is not None and isinstance(before.value, dict):
-            key: int | str = "0" if before.keyed else 0
-            self.state.set(name, {**before.value, key: value}, at, exported=exported)
-        else:
-            self.state.set(name, value, at, exported=exported)
+        self.state.set(name, value, at, exported=exported)
 
     def _number(self, value: Traced, written: str, at: int) -> Traced:
         """The value of a variable that holds whole numbers (``declare -i``)."""
@@ -873,18 +889,27 @@ class Shell:
         return plain(str(self.expand.calculated(old + plain("+") + value, value.first)), value.first)
 
     def array(self, assignment: s.Assignment, before: Variable | None) -> Mapping[int | str, Traced]:
+        """The elements of ``NAME=(...)``; what is expanded may change the variable itself, so that comes first."""
         assert isinstance(assignment.value, s.Array)
-        made: dict[int | str, Traced] = {}
         keyed = before is not None and before.keyed
-        if assignment.append and before is not None:
-            made = before.numbered()
-        following = max((key for key in made if isinstance(key, int)), default=-1) + 1
         if keyed and any(item.key is None for item in assignment.value.items):
             message = f"{assignment.name}=(...) without [key]= is not read: bash takes the words for keys and values"
             self.state.shared.say("not-read", message, assignment.at)
-        for item in assignment.value.items:
+        plain_items = {
+            index: self.expand.words([item.word], elements=True)
+            for index, item in enumerate(assignment.value.items)
+            if item.key is None
+        }
+        made: dict[int | str, Traced] = {}
+        if assignment.append and before is not None:
+            made = (self.state.get(assignment.name) or before).numbered()
+        following = max((key for key in made if isinstance(key, int)), default=-1) + 1
+        for index, item in enumerate(assignment.value.items):
+            if item.key is not None and len(pattern.braces(item.word, self.state.shared.budget)) > 1:
+                message = f"[{item.key.written}]={item.word.written} is not read: bash takes braces in it for words"
+                self.state.shared.say("not-read", message, assignment.at)
             if item.key is None:
-                for value in self.expand.words([item.word], elements=True):
+                for value in plain_items[index]:
                     made[following] = (
                         self._number(value, value.text, assignment.at) if before and before.integer else value
                     )
@@ -892,41 +917,52 @@ class Shell:
                 continue
             key: int | str
             if keyed:
-                key = self.expand.text(item.key).text
+                key = self._key(assignment, item.key)
             else:
                 try:
                     key = self.expand.number(item.key)
+                except Wrong as wrong:
+                    raise self.expand.mistake(f"[{item.key.written}]: {wrong}", assignment.at) from wrong
                 except NotANumber:
                     message = f"the index {item.key.written} is not known"
                     self.state.shared.say("not-read", message, assignment.at, _DECIDE)
                     continue
                 key += max((key for key in made if isinstance(key, int)), default=-1) + 1 if key < 0 else 0
                 following = key + 1
-            value = self.expand.text(item.word, assigned=True)
+            value = self.expand.text(item.word, assigned=not keyed, home=not keyed)
             if before and before.integer:
                 value = self._number(value, item.word.written, assignment.at)
             made[key] = self._sum(before, made.get(key, Traced()), value) if item.append else value
         return made
 
+    def _key(self, assignment: s.Assignment, index: s.ShellWord) -> str:
+        key = self.expand.text(index).text
+        if not key:
+            raise self._not_set(f"{assignment.name} has no empty key", assignment.at)
+        return key
+
     def _element(self, assignment: s.Assignment, value: Traced, before: Variable | None) -> None:
         """``NAME[index]=value``; without an index, element 0 of what is an array already."""
         keyed = before is not None and before.keyed
-        elements = before.numbered() if before else {}
         index: int | str = "0" if keyed else 0
         if assignment.index is not None:
             if keyed:
-                index = self.expand.text(assignment.index).text
+                index = self._key(assignment, assignment.index)
             else:
                 try:
                     index = self.expand.number(assignment.index)
+                except Wrong as wrong:
+                    raise self.expand.mistake(f"[{assignment.index.written}]: {wrong}", assignment.at) from wrong
                 except NotANumber:
                     written = assignment.index.written
                     self.state.shared.say("not-read", f"the index {written} is not known", assignment.at, _DECIDE)
                     return
+        now = self.state.get(assignment.name)
+        elements = now.numbered() if now else {}
         if isinstance(index, int) and index < 0:
             index += max((key for key in elements if isinstance(key, int)), default=-1) + 1
             if index < 0:
-                raise self.expand.mistake(f"{assignment.name} has no such element", assignment.at)
+                raise self._not_set(f"{assignment.name} has no such element", assignment.at)
         if assignment.append:
             value = self._sum(before, elements.get(index, Traced()), value)
         self.state.set(assignment.name, {**elements, index: value}, assignment.at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -209,6 +210,8 @@ class Shared:
     reading: list[str] = field(default_factory=list)  # texts of the scripts that are being read, outermost first
     exits: list[tuple[int, int | None]] = field(default_factory=list)  # where ``exit`` stands, and its status
     unread: list[tuple[str, int]] = field(default_factory=list)  # scripts started that are not beside this one
+    alike: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Choice] = field(default_factory=dict)  # asked before
+    functions: set[str] = field(default_factory=set)  # names of all that were defined
     overruled: dict[str, int] = field(default_factory=dict)  # --set names that the script sets itself
     job: tuple[str, ...] = ()  # options of sbatch that count more than the script's
     first_task: bool = False  # the environment is that of a task, and what tasks are told is known
@@ -278,6 +281,10 @@ _OF_BASH: Final = frozenset(
     "BASHPID BASH_ARGV0 BASH_COMMAND BASH_SUBSHELL DIRSTACK EPOCHREALTIME EPOCHSECONDS FUNCNAME GROUPS HISTCMD LINENO "
     "PIPESTATUS RANDOM SECONDS SRANDOM _".split()
 )
+_ONLY_VALUES: Final = re.compile(
+    r"(?:\[|\[\[|\(\(|test )(?!.*(?:\$\(|`| -[a-uw-y] |=~|\+\+|--|[^=!<>]=[^=])).*$", re.DOTALL
+)
+_WHOLE: Final = re.compile(r"-?\d+")
 _NEVER_SET: Final = frozenset("BASHOPTS BASH_VERSINFO EUID PPID SHELLOPTS UID".split())
 
 
@@ -297,6 +304,7 @@ class State:
     sbatch: tuple[str, ...] = ()  # options of the job this shell is, where the script itself calls sbatch
     status: int | None = 0
     locals: list[dict[str, Variable | None]] = field(default_factory=list)
+    positional_given: int = 0  # how often ``set`` gave them
     may_have_positional: bool = False  # could $1 be something that nobody told us?
     exported: set[str] = field(default_factory=set)  # names exported before they had a value
     export_all: bool = False  # set -a
@@ -361,6 +369,11 @@ class State:
             return
         if isinstance(value, Traced):
             value = self._settle(name, value, at)
+            if before is not None and before.integer and not _WHOLE.fullmatch(value.text) and value.known:
+                self.shared.say("not-read", f"the value of {name}, which holds whole numbers, is not read", at)
+            if before is not None and isinstance(before.value, dict):
+                value = {**before.value, "0" if before.keyed else 0: value}
+        if isinstance(value, Traced):
             self.shared.budget.value(len(value), at)
         else:
             if len(value) > MAX_WORDS:
@@ -417,6 +430,8 @@ class State:
 
     def unset_hole(self, name: str, written: str, at: int) -> Traced:
         """``$NAME`` of a variable that the script does not set."""
+        if name in _OF_BASH or name in "?$!":  # another value each time
+            return self.shared.hole(Hole("command", written, at, (name,) if name.isidentifier() else ()))
         kind: HoleKind = "variable"
         path = str(self.cwd) if name == "PWD" and self.cwd else ""
         return self.shared.hole(Hole(kind, written, at, (name,), name, path))
@@ -449,12 +464,30 @@ class State:
     # Unknown ways -------------------------------------------------------------------------------------------------
 
     def choose(self, at: int, about: str, ways: tuple[str, ...]) -> int:
-        """Which way an unknown condition goes in this reading; the others are read in turn (``shell.read_script``)."""
+        """Which way an unknown condition goes in this reading; the others are read in turn (``shell.read_script``).
+
+        The same question about the same values has the same answer as before.
+        """
         shared = self.shared
-        shared.ways.setdefault((at, about), ways)
+        choice = (at, about)
+        if _ONLY_VALUES.match(about):
+            names = re.findall(r"\$\{?(\w+)", about)
+            values = tuple(_identity(self.variables.get(name)) for name in names)
+            self.shared.budget.work(sum(map(len, values)), at)
+            choice = shared.alike.setdefault((about, values, ways), choice)
+        shared.ways.setdefault(choice, ways)
         if self.frame is not None and self.frame.own:
-            shared.of_tasks.add((at, about))
-        return shared.choices.setdefault((at, about), 0)
+            shared.of_tasks.add(choice)
+        return shared.choices.setdefault(choice, 0)
+
+
+def _identity(variable: Variable | None) -> str:
+    """The same text for the same value, and only for it."""
+    if variable is None or variable.value is None:
+        return ""
+    if isinstance(variable.value, Traced):
+        return "=" + variable.value.text
+    return "(" + "\0".join(f"{key}\0{value.text}" for key, value in variable.value.items())
 
 
 def _in_order(value: Mapping[int | str, Traced]) -> Mapping[int | str, Traced]:

@@ -59,6 +59,7 @@ class Process:
     body: Sequence
     written: str
     at: int
+    quoted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Bytes:
 
     written: str
     at: int
+    quoted: bool = True
 
 
 Part: TypeAlias = "Literal | Parameter | Substitution | Arithmetic | Process | Bytes"
