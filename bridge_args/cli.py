@@ -241,6 +241,7 @@ def _verify(options: argparse.Namespace) -> int:
                 options.device,
                 changed,
                 options.hand_over_at,
+                own=text is not None,
             )
             result = verify(translation, translations(translation, checkout, options.mappings), request, _say)
     except (RehearsalError, ChangeError) as problem:
@@ -262,11 +263,11 @@ def _verify(options: argparse.Namespace) -> int:
 def _launch(options: argparse.Namespace) -> int:
     from functools import partial
 
-    from bridge_args.launch import job
+    from bridge_args.launch import added, job
 
     try:
         read = None if _is_checkpoint(options) else job.read(options, partial(_source, options), os.environ)
-        translation = _translation(options, read.translated if read else None)
+        translation = added.settled(_translation(options, read.translated if read else None))
         _say_findings(translation)
         if _refused(translation, options):
             return 1
@@ -427,12 +428,14 @@ def _is_checkpoint(options: argparse.Namespace) -> bool:
 def _runnable(options: argparse.Namespace) -> Translation | None:
     """The translation, where it can run on this machine: no errors, and a value for every variable; else None.
 
-    A variable that the source leaves open has the value that this process has for it, as in the user's shell.
+    A variable that the source leaves open has the value that this process has for it, as in the user's shell. What the
+    run needs beside its configuration is there, unless the configuration is one of the user's own.
 
     Raises:
         Problem: Bridge is not installed, which is said before anything is read.
     """
     from bridge_args.bridge import installed
+    from bridge_args.launch import added
     from bridge_args.steps import BRIDGE
 
     if missing := installed.missing(options.bridge or BRIDGE):
@@ -444,6 +447,8 @@ def _runnable(options: argparse.Namespace) -> Translation | None:
     if here:
         options.set = [*here, *options.set]
         translation = _translation(options)
+    if not getattr(options, "run_config", None):
+        translation = added.settled(translation)
     _say_findings(translation)
     if _refused(translation, options):
         return None

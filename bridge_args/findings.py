@@ -36,6 +36,7 @@ LEVELS: Final[dict[str, Level]] = {
     "lost-words": "warning",  # words of a script that bash does not pass on
     "no-equivalent": "warning",
     "not-yet": "warning",
+    "needs-drop-in": "warning",  # no configuration of Bridge says it; the drop-in does it
     "no-row": "warning",  # an argument of a fork that our tables do not know
     "ignored-by-megatron": "note",
     "assumed-world-size": "note",

@@ -131,6 +131,7 @@ def _say(message: object) -> None:
 
 def _translated(own: own_options.Own, env: MutableMapping[str, str], program: str) -> Translation:
     from bridge_args.files import read_file
+    from bridge_args.launch import added
     from bridge_args.launch.accept import refusal, refused
     from bridge_args.megatron_lm.detect import detect
     from bridge_args.steps import MEGATRON_LM, translate
@@ -155,7 +156,7 @@ def _translated(own: own_options.Own, env: MutableMapping[str, str], program: st
         raise Problem(refusal(lost))
     # The whole environment was looked at; only a part is worth telling, and much of it is not to be told.
     kept_variables = {name: value for name, value in translation.environment.items() if _CONCERNS.match(name)}
-    return translation._replace(environment=kept_variables)
+    return added.settled(translation)._replace(environment=kept_variables)
 
 
 def _reported(translation: Translation) -> str:
@@ -237,11 +238,11 @@ def _emulate(run_config: dict[str, Any]) -> dict[str, Any]:
 def _train(translation: Translation, config: Any, env: Mapping[str, str]) -> Problem | None:
     """Trains; returns what was in the way, if that can be said in a sentence."""
     from bridge_args.bridge.container import BridgeRejects, in_terms_of
-    from bridge_args.launch import guard, train
+    from bridge_args.launch import added, guard, train
 
     guard.install(_say)
     try:
-        train.pretrain(config)
+        train.pretrain(config, added.of(translation))
     except BridgeRejects as rejection:
         return Problem(str(in_terms_of(translation, rejection)))
     except guard.SaveFailed as failure:

@@ -9,12 +9,13 @@ import pytest
 
 from bridge_args.bridge import schema as schemas
 from bridge_args.bridge.schema import Schema
-from bridge_args.mapping.sections import Lost, Rejected
+from bridge_args.mapping.sections import Lost, NeedsDropIn, Rejected
 from bridge_args.mapping.sections.checkpointing import checkpoint_format, checkpoint_load, resharding
 from bridge_args.mapping.sections.data import attention_mask, blend, data_source, fill_in_the_middle, workers
 from bridge_args.mapping.sections.initialization import initialization
 from bridge_args.mapping.sections.observing import logging_level, profiler, rerun
-from bridge_args.mapping.sections.run_length import evaluation, run_length, schedule_length
+from bridge_args.mapping.sections.run_length import evaluation, iterations, run_length, schedule_length
+from bridge_args.mapping.sections.started import buckets, predicted_loss, weight_decay_of_norms
 from bridge_args.mapping.sections.tokenizer import tokenizer
 from bridge_args.values import Symbol
 
@@ -22,11 +23,15 @@ SCHEMA = schemas.load("0.3.1")
 
 
 def paths(decided: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in decided.items() if not isinstance(value, Lost | Rejected)}
+    return {key: value for key, value in decided.items() if not isinstance(value, Lost | NeedsDropIn | Rejected)}
 
 
 def lost(decided: dict[str, Any]) -> set[str]:
     return {key for key, value in decided.items() if isinstance(value, Lost)}
+
+
+def for_the_drop_in(decided: dict[str, Any]) -> set[str]:
+    return {key for key, value in decided.items() if isinstance(value, NeedsDropIn)}
 
 
 def rejected(decided: dict[str, Any]) -> set[str]:
@@ -181,8 +186,9 @@ def length(**given: Any) -> dict[str, Any]:
 
 def schedule(**given: Any) -> dict[str, Any]:
     arguments = {
-        "train_samples": None, "rampup_batch_size": None, "global_batch_size": 8, "lr_decay_samples": None,
-        "lr_warmup_samples": 0, "lr_wsd_decay_iters": None, "lr_wsd_decay_samples": None,
+        "train_samples": None, "rampup_batch_size": None, "global_batch_size": 8, "train_iters_from_samples": None,
+        "lr_decay_samples": None, "lr_warmup_fraction": None, "lr_warmup_samples": 0, "lr_wsd_decay_iters": None,
+        "lr_wsd_decay_samples": None, "start_weight_decay": 0.01, "end_weight_decay": 0.01,
     }  # fmt: skip
     return schedule_length(**{**arguments, **given})
 
@@ -191,7 +197,7 @@ RAMP = {"train_samples": 96, "rampup_batch_size": [4, 2, 24]}  # 14 iterations: 
 
 
 @pytest.mark.parametrize(
-    ("given", "expected", "losses"),
+    ("given", "expected", "beside"),
     [
         pytest.param({}, {}, set(), id="iterations are a row of their own"),
         pytest.param(
@@ -200,16 +206,20 @@ RAMP = {"train_samples": 96, "rampup_batch_size": [4, 2, 24]}  # 14 iterations: 
         pytest.param(
             {**RAMP, "train_iters_from_samples": 14}, {"train.train_iters": 14}, {"train_samples"}, id="with a ramp"
         ),
+        pytest.param(
+            {**RAMP, "train_iters_from_samples": 12}, {"train.train_iters": 12}, set(), id="a ramp that skips nothing"
+        ),
     ],
 )
-def test_run_length(given: dict[str, Any], expected: dict[str, Any], losses: set[str]) -> None:
+def test_run_length(given: dict[str, Any], expected: dict[str, Any], beside: set[str]) -> None:
     decided = length(**given)
     assert paths(decided) == expected
-    assert lost(decided) == losses
+    assert for_the_drop_in(decided) == beside
+    assert lost(decided) == set()
 
 
 @pytest.mark.parametrize(
-    ("given", "unit", "expected", "losses"),
+    ("given", "unit", "expected", "beside"),
     [
         pytest.param(
             {"train_samples": 96, "lr_decay_samples": 90, "lr_warmup_samples": 3, "lr_wsd_decay_samples": 9},
@@ -224,17 +234,58 @@ def test_run_length(given: dict[str, Any], expected: dict[str, Any], losses: set
         pytest.param(
             {**RAMP, "lr_decay_samples": 95, "lr_warmup_samples": 3},
             "iters",
-            (12, 1, None),
-            {"lr_decay_samples", "lr_warmup_samples"},
-            id="parts of batches are rounded, and it is said",
+            (11.875, 0.375, None),
+            set(),
+            id="parts of batches are parts of iterations",
+        ),
+        pytest.param(RAMP, "iters", (12, 0, None), set(), id="decay takes the whole run"),
+        pytest.param(
+            {**RAMP, "lr_decay_samples": 80, "lr_warmup_fraction": 0.1}, "iters", (10, 0, None), set(), id="a fraction"
+        ),
+        pytest.param(
+            {**RAMP, "start_weight_decay": 0.0, "train_iters_from_samples": 14},
+            "iters",
+            (12, 0, None),
+            {"end_weight_decay"},
+            id="weight decay that rises",
         ),
     ],
 )
-def test_schedule_length(given: dict[str, Any], unit: str, expected: tuple[int | None, ...], losses: set[str]) -> None:
+def test_schedule_length(
+    given: dict[str, Any], unit: str, expected: tuple[float | None, ...], beside: set[str]
+) -> None:
     decided = schedule(**given)
     names = [f"scheduler.{phase}_{unit}" for phase in ("lr_decay", "lr_warmup", "lr_wsd_decay")]
     assert paths(decided) == dict(zip(names, expected, strict=True))
-    assert lost(decided) == losses
+    assert for_the_drop_in(decided) == beside
+    assert lost(decided) == set()
+
+
+def test_parts_of_iterations_are_as_near_as_numbers_are() -> None:
+    """Bridge multiplies them with the batch size again; nine of ten products are the whole number."""
+    tried = [(samples, batch) for batch in range(1, 200, 3) for samples in range(1, 4000, 37)]
+    products = [(iterations(samples, batch) * batch, samples) for samples, batch in tried]
+    assert sum(product == samples for product, samples in products) > 0.9 * len(tried)
+    assert all(product == pytest.approx(samples, rel=1e-15) for product, samples in products)
+
+
+@pytest.mark.parametrize(
+    ("decided", "beside"),
+    [
+        pytest.param(predicted_loss(1, True), {"eod_mask_loss"}, id="predicted tokens and a mask"),
+        pytest.param(predicted_loss(1, False), set(), id="predicted tokens"),
+        pytest.param(predicted_loss(None, True), set(), id="a mask"),
+        pytest.param(weight_decay_of_norms(True, True, "LayerNorm", SCHEMA), {"apply_wd_to_qk_layernorm"}, id="biases"),
+        pytest.param(weight_decay_of_norms(True, True, "RMSNorm", SCHEMA), set(), id="norms without biases"),
+        pytest.param(weight_decay_of_norms(True, False, "LayerNorm", SCHEMA), set(), id="no such norms"),
+        pytest.param(buckets(4, True), {"ddp_num_buckets"}, id="buckets by number"),
+        pytest.param(buckets(4, False), set(), id="one bucket, whatever is said"),
+        pytest.param(buckets(None, True), set(), id="buckets by size"),
+    ],
+)
+def test_what_no_configuration_says(decided: dict[str, Any], beside: set[str]) -> None:
+    assert for_the_drop_in(decided) == beside
+    assert lost(decided) == set()
 
 
 def test_the_last_phase_is_counted_like_the_run() -> None:

@@ -65,7 +65,7 @@ def data_of(t: Translation) -> dict[str, Any]:
 
 
 def _group(finding: Finding) -> Group:
-    if finding.kind in ("no-equivalent", "not-yet", "no-row"):
+    if finding.kind in ("no-equivalent", "needs-drop-in", "not-yet", "no-row"):
         return "decide"
     if finding.kind in _CHECK:
         return "check"

@@ -26,7 +26,9 @@ def refused(translation: Translation, accepted: Collection[str] = ()) -> tuple[F
     return tuple(
         finding
         for finding in translation.number_losses
-        if any(_is_given(translation, name) for name in finding.arguments) and not names & set(finding.arguments)
+        if finding.kind != "needs-drop-in"  # what is started here does it
+        and any(_is_given(translation, name) for name in finding.arguments)
+        and not names & set(finding.arguments)
     )
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from bridge_args.launch import curve
+from bridge_args.launch import added, curve
 from bridge_args.launch.for_cpu import Change, adapt, stand_ins
 from bridge_args.launch.processes import Device, RehearsalError, on_cpu, records
 from bridge_args.launch.shrink import shrink as shrunk
@@ -67,14 +67,16 @@ def plan(
     """
     from bridge_args.emit.run_config import to_run_config
 
-    run_config = to_run_config(t, t.run_environment)
+    run_config, beside = to_run_config(t, t.run_environment), added.of(t)
     changes: tuple[Change, ...] = ()
     nproc = processes_for(t, shrink=shrink, nproc=nproc)
     if shrink:
         steps = steps or SHRUNK_STEPS
         run_config, changes = shrunk(run_config, nproc)
+        beside = replace(beside, samples=None, phases=None)  # its batches are smaller
     if not on_cpu(device, nproc):
-        return Rehearsal(Plan(run_config, steps, emulate=False), nproc, changes, (), t.run_environment)
+        on_gpus = Plan(run_config, steps, emulate=False, added=beside.plain())
+        return Rehearsal(on_gpus, nproc, changes, (), t.run_environment)
     run_config, adapted = adapt(run_config)
     packages = stand_ins(run_config)
     emulated = Plan(
@@ -82,6 +84,7 @@ def plan(
         steps,
         transformer_engine=packages.transformer_engine,
         apex_layer_norm=packages.apex_layer_norm,
+        added=beside.plain(),
     )
     return Rehearsal(emulated, nproc, changes, adapted, t.run_environment)
 

@@ -17,11 +17,12 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from bridge_args.bridge import container, placeholders
+from bridge_args.launch import added as additions
 from bridge_args.launch import cpu
 
 Record = dict[str, Any]
@@ -37,6 +38,7 @@ class Plan:
         emulate: on the CPU; otherwise on the GPU, with nothing of the emulation.
         transformer_engine, apex_layer_norm: packages to stand in for under the emulation.
         observations: folder for what is observed (``observe.py``); None: nothing is.
+        added: what the run needs beside its configuration (``added.Added``, as plain values).
     """
 
     run_config: Mapping[str, Any]
@@ -45,6 +47,7 @@ class Plan:
     transformer_engine: bool = False
     apex_layer_norm: bool = False
     observations: str | None = None
+    added: Mapping[str, Any] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(dataclasses.asdict(self)))
@@ -54,11 +57,12 @@ class Plan:
         return cls(**json.loads(path.read_text()))
 
 
-def pretrain(config: Any, callbacks: list[Any] | None = None) -> None:
-    """Calls Bridge's ``pretrain`` with the forward step of GPT models, which Bridge uses for Mamba models as well.
+def pretrain(config: Any, added: additions.Added, callbacks: list[Any] | None = None) -> None:
+    """Calls Bridge's ``pretrain``.
 
     Args:
         config: a ``ConfigContainer`` that is not yet validated (``container.load``); ``pretrain`` does that.
+        added: what the run needs beside it.
         callbacks: Bridge callbacks.
 
     Raises:
@@ -66,8 +70,9 @@ def pretrain(config: Any, callbacks: list[Any] | None = None) -> None:
     """
     with placeholders.absent_packages(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "Apex is not installed" and the like, once per module
-        step = importlib.import_module("megatron.bridge.training.gpt_step").forward_step
+        step = additions.forward_step(added)
         run = importlib.import_module("megatron.bridge.training.pretrain").pretrain
+    additions.to(config, added)
     run(config, step, callbacks=callbacks) if callbacks else run(config, step)
 
 
@@ -221,7 +226,8 @@ def _train(plan: Plan, receive: Callable[[Record], None]) -> None:
     record(receive)
     if plan.observations is not None:
         _observe(Path(plan.observations))
-    pretrain(config, [stop_after(plan.steps)] if plan.steps is not None else None)
+    stop = [stop_after(plan.steps)] if plan.steps is not None else None
+    pretrain(config, additions.Added(**plan.added), stop)
 
 
 # What the loop itself is told, and the setting that says it; the names are those of Megatron-LM's arguments.

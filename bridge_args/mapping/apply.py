@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bridge_args.bridge.schema import Schema
 from bridge_args.findings import CHANGES, Finding
 from bridge_args.mapping.convert import CONVERSIONS, fit, shown
 from bridge_args.mapping.rows import Row
-from bridge_args.mapping.sections import BUILDERS, Builder, Lost, Rejected, parameters
+from bridge_args.mapping.sections import BUILDERS, Builder, Lost, NeedsDropIn, Rejected, parameters
 from bridge_args.mapping.table import Table
 from bridge_args.mapping.translation import Assignment, Origin, Outcome
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import Given
 from bridge_args.megatron_lm.resolve import MegatronArgs, Setting
 from bridge_args.values import to_plain
+
+# What a finding of kind ``needs-drop-in`` ends with.
+_START: Final = "start it with `bridge-args launch` or the drop-in, which do as Megatron-LM does"
 
 
 class Applied:
@@ -62,6 +65,9 @@ def apply(
         for key, value in decided.items():
             if isinstance(value, Lost):
                 done.findings.append(_lost(key, value, args.settings.get(key), given))
+            elif isinstance(value, NeedsDropIn):
+                found = _about("needs-drop-in", value.reason, key, given)
+                done.findings.append(found._replace(remedy=_START, changes=value.changes))
             elif isinstance(value, Rejected):
                 done.findings.append(_about("bridge-rejects", value.reason, key, given))
             else:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bridge_args.launch import train
+from bridge_args.launch.added import Added
 from bridge_args.launch.for_cpu import stand_ins
 from bridge_args.launch.processes import RehearsalError, records
 from bridge_args.mapping.translation import Translation
@@ -68,6 +69,7 @@ class Setup(NamedTuple):
         emulate: on the CPU.
         folder: for what the two sides write.
         save, load: folder of a checkpoint, in place of what the command line says.
+        added: what Bridge's run needs beside its configuration.
     """
 
     translation: Translation
@@ -78,6 +80,7 @@ class Setup(NamedTuple):
     folder: Path
     save: str = ""
     load: str = ""
+    added: Added = Added()
 
 
 def run_megatron_lm(setup: Setup, stand_in_for: Mapping[str, Any]) -> Seen:
@@ -117,6 +120,7 @@ def run_bridge(setup: Setup, run_config: Mapping[str, Any], name: str = "bridge"
         transformer_engine=packages.transformer_engine,
         apex_layer_norm=packages.apex_layer_norm,
         observations=str(observations),
+        added=setup.added.plain(),
     )
     return _run("bridge_args.launch.train", plan, setup, observations)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bridge_args.emit.run_config import to_run_config
+from bridge_args.launch import added
+from bridge_args.launch.added import Added
 from bridge_args.launch.for_cpu import Change, adapt
 from bridge_args.launch.processes import Device, RehearsalError, on_cpu
 from bridge_args.launch.rehearse import SHRUNK_STEPS, processes_for
@@ -38,6 +40,7 @@ class Request(NamedTuple):
         steps, shrink, nproc, device: as for a rehearsal.
         changed: from the translated run config to the one Bridge is to run with, where that is not the same.
         hand_over_at: steps that Megatron-LM trains alone; both sides then go on from its checkpoint.
+        own: the run config is the user's own, which Bridge's own script would train with: nothing is added to it.
     """
 
     checkout: str
@@ -48,6 +51,7 @@ class Request(NamedTuple):
     device: Device = "auto"
     changed: Callable[[RunConfig], RunConfig] | None = None
     hand_over_at: int | None = None
+    own: bool = False
 
 
 class Verification(NamedTuple):
@@ -96,7 +100,15 @@ def verify(t: Translation, again: Retranslate, request: Request, tell: Tell) -> 
     if reduced.translation.errors:
         said = "\n".join(map(str, reduced.translation.errors))
         raise RehearsalError(f"the command line scaled down for this machine is refused: {said}")
-    setup = Setup(reduced.translation, str(program), nproc, steps, emulate, request.folder)
+    setup = Setup(
+        reduced.translation,
+        str(program),
+        nproc,
+        steps,
+        emulate,
+        request.folder,
+        added=Added() if request.own else added.of(reduced.translation),
+    )
     for change in reduced.changes:
         tell(f"changed on both sides: {change}")
 

@@ -7,6 +7,7 @@ of a file that the command line names, or raises OSError). It returns what it de
 * ``path -> value`` for settings, with values as in ``bridge_args.values``; a value equal to Bridge's default is
   not written;
 * ``argument -> Lost(reason)`` where the value of an argument cannot be said in Bridge and changes the run;
+* ``argument -> NeedsDropIn(reason)`` where no configuration of Bridge says it, and ``launch/added.py`` does it;
 * ``argument -> Rejected(reason)`` where Bridge's own validation would stop.
 
 It must not raise, whatever values the command line holds.
@@ -24,6 +25,13 @@ Builder = Callable[..., dict[str, Any]]
 
 class Lost(NamedTuple):
     """Bridge cannot do this; the run will differ. ``reason`` is a sentence a user can act on."""
+
+    reason: str
+    changes: Changes = "numbers"
+
+
+class NeedsDropIn(NamedTuple):
+    """Bridge's own script does not do this, a start of ours does. ``reason`` says what differs, with no full stop."""
 
     reason: str
     changes: Changes = "numbers"
@@ -62,5 +70,6 @@ from bridge_args.mapping.sections import (  # noqa: E402, I001
     observing as observing,
     precision as precision,
     run_length as run_length,
+    started as started,
     tokenizer as tokenizer,
 )

@@ -1,4 +1,4 @@
-"""Communication between ranks of the model, and weight decay where Bridge asks in a roundabout way."""
+"""Communication between ranks of the model."""
 
 from __future__ import annotations
 
@@ -29,12 +29,3 @@ def tensor_overlap(tp_comm_overlap: bool, tp_comm_overlap_cfg: str | None, progr
             }
         return {}
     return {"model.tp_comm_overlap_cfg": tp_comm_overlap_cfg}
-
-
-@builder
-def weight_decay_of_norms(apply_wd_to_qk_layernorm: bool) -> dict[str, Any]:
-    """Bridge decays the norms of queries and keys under the name of the model that introduced it.
-
-    See megatron/bridge/training/config.py OptimizerConfigOverrideProvider.build_config_overrides.
-    """
-    return {"scheduler.no_weight_decay_cond_type": "qwen3_next"} if apply_wd_to_qk_layernorm else {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from bridge_args.bridge.schema import Schema
-from bridge_args.mapping.sections import Lost, builder
+from bridge_args.mapping.sections import Lost, NeedsDropIn, builder
 
 
 @builder
@@ -24,14 +25,14 @@ def run_length(
     if not rampup_batch_size or train_iters_from_samples is None:
         return {"train.train_samples": train_samples}
     prepared = train_iters_from_samples * global_batch_size
-    return {
-        "train.train_iters": train_iters_from_samples,
-        "train_samples": Lost(
-            f"Bridge ramps the batch size only in runs counted in iterations; they are {train_iters_from_samples}, "
-            f"and the data sets are built for {prepared} samples, which changes their order where that takes another "
-            "epoch."
-        ),
-    }
+    decided: dict[str, Any] = {"train.train_iters": train_iters_from_samples}
+    if prepared != train_samples:
+        decided["train_samples"] = NeedsDropIn(
+            f"--train-samples {train_samples} becomes {train_iters_from_samples} iterations, because Bridge ramps the "
+            f"batch size only in runs counted so, and its own script makes the data set for {prepared} samples, which "
+            "changes their order where that takes another epoch"
+        )
+    return decided
 
 
 @builder
@@ -39,31 +40,49 @@ def schedule_length(
     train_samples: int | None,
     rampup_batch_size: list[int] | None,
     global_batch_size: int,
+    train_iters_from_samples: int | None,
     lr_decay_samples: int | None,
+    lr_warmup_fraction: float | None,
     lr_warmup_samples: int,
     lr_wsd_decay_iters: int | None,
     lr_wsd_decay_samples: int | None,
+    start_weight_decay: float | None,
+    end_weight_decay: float | None,
 ) -> dict[str, Any]:
     """The schedule of a run given in samples, and the last phase of either, which Megatron-LM takes in the run's unit.
 
     Bridge makes samples of iterations by the full batch size, also while the batch size is still ramping up, so
-    samples that are whole batches keep their value. See megatron/bridge/training/config.py _calculate_scheduler_steps.
+    a number of iterations that is no whole one gives any number of samples. The rise of weight decay has no setting:
+    it takes the whole run. See megatron/bridge/training/config.py _calculate_scheduler_steps.
     """
     if not train_samples:
         return {"scheduler.lr_wsd_decay_iters": lr_wsd_decay_iters}
     phases = {"lr_decay": lr_decay_samples, "lr_warmup": lr_warmup_samples, "lr_wsd_decay": lr_wsd_decay_samples}
     if not rampup_batch_size or not global_batch_size:
         return {f"scheduler.{phase}_samples": samples for phase, samples in phases.items()}
-    decided: dict[str, Any] = {}
-    for phase, samples in phases.items():
-        iterations = samples and max(1, round(samples / global_batch_size))
-        decided[f"scheduler.{phase}_iters"] = iterations
-        if samples and iterations and iterations * global_batch_size != samples:
-            decided[f"{phase}_samples"] = Lost(
-                f"It becomes {iterations} iterations x {global_batch_size} = {iterations * global_batch_size} samples, "
-                "because Bridge ramps the batch size only in runs counted in iterations."
-            )
+    phases["lr_decay"] = lr_decay_samples or train_samples
+    if lr_warmup_fraction is not None:
+        phases["lr_warmup"] = 0
+    decided: dict[str, Any] = {
+        f"scheduler.{phase}_iters": samples and iterations(samples, global_batch_size)
+        for phase, samples in phases.items()
+    }
+    rises = start_weight_decay != end_weight_decay
+    if rises and train_iters_from_samples and train_iters_from_samples * global_batch_size != train_samples:
+        decided["end_weight_decay"] = NeedsDropIn(
+            f"weight decay rises over --train-samples {train_samples}, and by Bridge's own script over "
+            f"{train_iters_from_samples * global_batch_size} samples"
+        )
     return decided
+
+
+def iterations(samples: int, batch: int) -> int | float:
+    """The number that, multiplied with the batch size, is the number of samples; not a whole one where none is."""
+    if samples % batch == 0:
+        return samples // batch
+    near = samples / batch
+    neighbours = (near, math.nextafter(near, math.inf), math.nextafter(near, 0))
+    return next((number for number in neighbours if number * batch == samples), near)
 
 
 @builder
