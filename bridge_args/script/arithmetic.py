@@ -65,7 +65,7 @@ def evaluate(text: str, variables: Variables, depth: int = 0) -> int:
     """
     if depth > _MAX_DEPTH or len(text) > 5000:
         raise NotANumber()
-    variables.charge(20 + 2 * len(text))  # references to other variables may double at each step
+    variables.charge(80 + 6 * len(text))  # references to other variables may double at each step
     if holes_of(text):
         raise NotANumber(variables.names_in(text))
     try:

@@ -1,7 +1,7 @@
 """What reading one source may take: one budget of steps and work for all readings of it, and bounds for single things.
 
 Nothing here looks at a clock: the same source always ends at the same place. A unit of work is about a character that
-is looked at or copied, a microsecond at most; what costs more than its characters is charged more.
+is looked at or copied, a part of a microsecond; what costs more than its characters is charged more.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Budget:
         self.steps += 1
         if self.steps > MAX_STEPS:
             raise LimitReached(f"more than {MAX_STEPS} steps", at)
-        self.work(20, at)
+        self.work(100, at)
 
     def work(self, size: int, at: int = -1) -> None:
         """So many characters are looked at. Raises LimitReached."""

@@ -113,7 +113,8 @@ _HANDED_OVER: Final = {
 _PYTHON: Final = re.compile(r"^(python|pypy)[\d.]*$")
 _ASSIGNMENT: Final = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.DOTALL)
 _TRAINING_SCRIPT: Final = re.compile(r"^(pretrain|train|finetune)\w*\.py$")
-_SHELL_TEXT_FOLLOWS: Final = re.compile(r"^-[a-z]*c[a-z]*$")
+_MAX_INSIDE: Final = 50
+_SHELL_TEXT_FOLLOWS: Final = re.compile(r"^-(?=[a-z]*c)[a-z]+$")
 
 
 class _Option(NamedTuple):
@@ -136,6 +137,7 @@ class _Reader:
         self.wrappers: list[str] = []
         self.program: str | None = None
         self.module = False
+        self.inside = 0  # how many programs start the next one
         self.findings: list[Finding] = []
 
     def read(self) -> Command:
@@ -178,6 +180,12 @@ class _Reader:
         """One program and what it starts; ``at`` ends behind the innermost."""
         self._assignments()
         if self.at >= len(self.words):
+            return
+        self.inside += 1
+        if self.inside > _MAX_INSIDE:
+            message = f"more than {_MAX_INSIDE} programs start each other"
+            self._say("unreadable-source", message, self.at, self.at, "put the command line of the last one here")
+            self.at = len(self.words)
             return
         text = self._text()
         name = _name(text)

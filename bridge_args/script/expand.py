@@ -106,6 +106,7 @@ class Expander:
 
     def text(self, word: ShellWord, assigned: bool = False, home: bool = True) -> Traced:
         """As one text, as in an assignment: nothing is split. ``home``: is ``~`` looked for?"""
+        self.state.shared.budget.work(40)
         word = self._with_home(word, "assigned" if assigned else "plain") if home else word
         self._mixed(word)
         return joined((joined(run.text for run in item) for item in self._one_text(word)), " ")

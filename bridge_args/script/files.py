@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os.path
 import stat
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -66,7 +67,7 @@ class Files:
         text = self.known(path)
         if folder is None or not text:
             return None
-        self.state.shared.budget.work(100 + 20 * len(text))  # each folder on the way is looked at
+        self.state.shared.budget.work(500 + 20 * len(text))  # each folder on the way is looked at
         root = _root(folder)
         for start in self._starts(folder, root):
             candidate = Path(os.path.realpath(start / text))
@@ -114,7 +115,7 @@ class Files:
         folder = self.state.shared.folder
         if not text or folder is None:
             return None
-        self.state.shared.budget.work(100 + 20 * len(text))
+        self.state.shared.budget.work(500 + 20 * len(text))
         root = _root(folder)
         for start in self._starts(folder, root):
             found = Path(os.path.realpath(start / text))
@@ -130,6 +131,7 @@ class Files:
             return str(path)
 
 
+@lru_cache(maxsize=8)
 def _root(folder: Path) -> Path:
     """The checkout a folder lies in, or the folder itself."""
     folder = Path(os.path.realpath(folder))

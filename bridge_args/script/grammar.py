@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bridge_args.script import syntax as s
+from bridge_args.script.budget import Budget
 from bridge_args.script.inside_words import MAX_DEPTH, META, NAME, SyntaxProblem, Words
 from bridge_args.script.traced import Traced, joined
 
@@ -25,9 +26,9 @@ _RESERVED: Final = re.compile(
 )
 
 
-def read(source: Traced) -> tuple[s.Program, SyntaxProblem | None]:
+def read(source: Traced, budget: Budget) -> tuple[s.Program, SyntaxProblem | None]:
     """The commands of a script, and what stopped the reading; bash too runs what stands before a mistake."""
-    parser = Parser(source)
+    parser = Parser(source, budget)
     lines: list[s.Sequence] = []
     try:
         while True:
@@ -44,8 +45,8 @@ def read(source: Traced) -> tuple[s.Program, SyntaxProblem | None]:
 class Parser(Words):
     """Commands and structures."""
 
-    def __init__(self, source: Traced, depth: int = 0, start: int = 0) -> None:
-        super().__init__(source, depth, start)
+    def __init__(self, source: Traced, budget: Budget, depth: int = 0, start: int = 0) -> None:
+        super().__init__(source, budget, depth, start)
         self.heredocs: list[s.Redirect] = []
         self.comment_at = -1
 
@@ -95,7 +96,7 @@ class Parser(Words):
         if quoted:
             redirect.body = s.ShellWord((s.Literal(body, True),), self.place(), body.text)
         else:
-            redirect.body = Words(body, self.depth + 1).text_word(heredoc=True)
+            redirect.body = Words(body, self.budget, self.depth + 1).text_word(heredoc=True)
 
     def _heredoc_line(self, joins: bool) -> Traced:
         """Up to the next newline; one behind a backslash ``joins`` the lines, before the end is looked for."""
@@ -195,6 +196,7 @@ class Parser(Words):
     # Commands -----------------------------------------------------------------------------------------------------
 
     def command(self) -> s.Command:
+        self.budget.work(60, self.place())
         self.blanks()
         word = self.reserved()
         start = self.i
@@ -263,6 +265,7 @@ class Parser(Words):
                 raise self.problem("`case` without its `esac`", start)
             if self.char() == "(":
                 self.i += 1
+            self.budget.work(60, self.place())
             patterns = []
             while True:
                 self.blanks()
@@ -320,7 +323,7 @@ class Parser(Words):
         self.i = end + 2
         clauses = []
         for text in inside.text.split(";"):
-            clauses.append(Words(inside[: len(text)], self.depth + 1).text_word())
+            clauses.append(Words(inside[: len(text)], self.budget, self.depth + 1).text_word())
             inside = inside[len(text) + 1 :]
         if len(clauses) != 3:
             raise self.problem("`for ((` without its three parts", start)
@@ -363,7 +366,7 @@ class Parser(Words):
             self.i -= 1
             end = self._arithmetic_end()
             if end >= 0:
-                expression = Words(self.source[self.i + 3 : end], self.depth + 1).text_word()
+                expression = Words(self.source[self.i + 3 : end], self.budget, self.depth + 1).text_word()
                 self.i = end + 2
                 return lambda written, to: s.ArithmeticCommand(at, expression, written=written, redirects=to)
             self.i += 1

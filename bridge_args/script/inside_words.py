@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from bridge_args.script import escapes
 from bridge_args.script import syntax as s
+from bridge_args.script.budget import Budget
 from bridge_args.script.traced import Traced
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ def _pairs(text: str, brackets: str) -> dict[int, int]:
 class Words:
     """A position in the text, and the words that start there."""
 
-    def __init__(self, source: Traced, depth: int = 0, start: int = 0) -> None:
+    def __init__(self, source: Traced, budget: Budget, depth: int = 0, start: int = 0) -> None:
         self.source = source
+        self.budget = budget
         self.text = source.text
         self.i = start
         self.depth = depth
@@ -83,6 +85,7 @@ class Words:
     def word(self, ends: Callable[[str], bool] | None = None) -> s.ShellWord:
         """One word; it ends before an unquoted character that ``ends``, by default one of bash's metacharacters."""
         start = self.i
+        self.budget.work(10)
         parts: list[s.Part] = []
         stop = ends or META.__contains__
         while not self.end:
@@ -195,17 +198,18 @@ class Words:
     def _expansion(self, parts: list[s.Part], quoted: bool) -> None:
         start = self.i
         at = self.place()
+        self.budget.work(30, at)
         if self.char() == "`":
             parts.append(self._backquoted(quoted))
         elif self.starts("$((") and (end := self._arithmetic_end()) >= 0:
-            expression = Words(self.source[start + 3 : end], self.depth + 1).text_word()
+            expression = Words(self.source[start + 3 : end], self.budget, self.depth + 1).text_word()
             self.i = end + 2
             parts.append(s.Arithmetic(expression, self.text[start : self.i], at, quoted))
         elif self.starts("$["):
             end = self.text.find("]", start)
             if end < 0:
                 raise self.problem("`$[` without its closing bracket")
-            expression = Words(self.source[start + 2 : end], self.depth + 1).text_word()
+            expression = Words(self.source[start + 2 : end], self.budget, self.depth + 1).text_word()
             self.i = end + 1
             parts.append(s.Arithmetic(expression, self.text[start : self.i], at, quoted))
         elif self.starts("$("):
@@ -323,7 +327,7 @@ class Words:
         self.i = end + 1
         if inside.text in ("@", "*"):
             return inside.text
-        return Words(inside, self.depth + 1).word(lambda char: False)
+        return Words(inside, self.budget, self.depth + 1).word(lambda char: False)
 
     def _subscript_end(self) -> int:
         """Where the bracket is closed that opens here; -1 when it is not, or far away."""
@@ -354,4 +358,4 @@ class Words:
         """For the commands inside a substitution."""
         from bridge_args.script.grammar import Parser
 
-        return Parser(source, depth, start)
+        return Parser(source, self.budget, depth, start)

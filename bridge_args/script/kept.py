@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from bridge_args.script import grammar
 from bridge_args.script import syntax as s
+from bridge_args.script.budget import Budget
 from bridge_args.script.programs import ELSEWHERE, SHELLS
 from bridge_args.script.started import Started, outermost
 from bridge_args.script.state import Frame, Hole, Spot
@@ -280,7 +281,7 @@ def _only_evaluates(spot: Spot) -> bool:
     words = [one for _, made in spot.made for one in made]
     if not words or words[0].text != "eval":
         return False
-    body, problem = grammar.read(joined(words[1:], " "))
+    body, problem = grammar.read(joined(words[1:], " "), Budget())
     items = [item for line in body.lines for item in line.items]
     only = items[0].first.commands if len(items) == 1 and not items[0].rest else ()
     return problem is None and len(only) == 1 and isinstance(only[0], s.Simple) and not only[0].redirects

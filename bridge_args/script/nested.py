@@ -28,7 +28,7 @@ NOT_READ: Final[Read] = (False, None)
 _STARTING: Final = frozenset((*WRAPPERS, *LAUNCHERS, *SAME_PROGRAM, "aprun", "enroot", "ibrun", "jsrun", "xargs"))
 _SCRIPT: Final = re.compile(r"[^\s:=]+\.(?:sh|bash|slurm|sbatch)$")
 _PYTHON: Final = re.compile(r"^(python|pypy)[\d.]*$")
-_TEXT_FOLLOWS: Final = re.compile(r"^-[a-z]*c[a-z]*$")
+_TEXT_FOLLOWS: Final = re.compile(r"^-(?=[a-z]*c)[a-z]+$")
 # Behind these an inner shell is in the same place as the outer one, once: what it does could be done outside.
 _SAME_PLACE: Final = frozenset(
     (*SHELLS, "command", "exec", "ncu", "nice", "nohup", "nsys", "numactl", "setsid", "stdbuf", "taskset", "time")

@@ -18,6 +18,7 @@ _CLASSES: Final = {
     "space": r"\s", "upper": "A-Z", "xdigit": "0-9A-Fa-f", "punct": r"!-/:-@\[-`{-~",
 }  # fmt: skip
 _MAX_WORK: Final = 2_000_000  # characters of a text times pieces of a pattern
+_MAX_OPEN: Final = 50  # brackets that are looked for in vain
 _RANGE: Final = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?$")
 _LETTERS: Final = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.(-?\d+))?$")
 
@@ -40,7 +41,7 @@ def _pieces(pattern: list[tuple[str, bool]], extended: bool = False) -> _Pieces 
     chars = [(char, quoted) for text, quoted in pattern for char in text]
     last_closing = max((index for index, one in enumerate(chars) if one == ("]", False)), default=-1)
     made: _Pieces = []
-    i = 0
+    i = left_open = 0
     while i < len(chars):
         char, quoted = chars[i]
         i += 1
@@ -56,6 +57,9 @@ def _pieces(pattern: list[tuple[str, bool]], extended: bool = False) -> _Pieces 
             i += 1
         elif not quoted and char == "[":
             end = _bracket_end(chars, i) if i <= last_closing else -1
+            left_open += end < 0
+            if left_open > _MAX_OPEN and i <= last_closing:
+                return None
             if end >= 0:
                 source = _bracket("".join(c if not q else "\\" + c for c, q in chars[i:end]))
                 i = end + 1
@@ -254,7 +258,7 @@ class _Braces:
             bounds = [start, *commas, end]
             parts = [atoms[a + 1 : b] for a, b in zip(bounds, bounds[1:], strict=False)]
             return [made for part in parts for made in self.expanded(part, depth + 1)]
-        series = _series(atoms[start + 1 : end], self.at)
+        series = _series(atoms[start + 1 : end], self.at) if end - start < 100 else None
         return None if series is None else [[text] for text in series]
 
 

@@ -273,9 +273,9 @@ class Shell:
     def _parsed(self, text: Traced) -> tuple[s.Program, SyntaxProblem | None]:
         shared = self.state.shared
         known = shared.sources.programs.get(text)
-        shared.budget.work(len(text) // 8 if known else len(text) * 4, text.first)
+        shared.budget.work(len(text) // 8 if known else len(text), text.first)
         if known is None:
-            known = shared.sources.programs[text] = grammar.read(text)
+            known = shared.sources.programs[text] = grammar.read(text, shared.budget)
         return known
 
     def called(self) -> Shell:
@@ -810,7 +810,7 @@ class Shell:
         shared = self.state.shared
         if len(shared.found) >= MAX_PROGRAMS:
             raise LimitReached(f"more than {MAX_PROGRAMS} programs are started", at)
-        shared.budget.work(8 * (len(self.prefix) + len(words) + len(state.variables)), at)
+        shared.budget.work(20 * (len(self.prefix) + len(words) + len(state.variables)), at)
         met = {choice: shared.choices[choice] for choice in shared.ways}
         in_container = not self.prefix and nested.is_in_container(words)
         folder = Traced() if in_container else state.folder

@@ -26,6 +26,7 @@ _SWITCHES: Final = frozenset(
         "propagate quiet reboot requeue spread-job test-only usage use-min-nodes verbose version wait"
     ).split()
 )
+_MAX_LINE: Final = 10_000  # characters
 _GPUS: Final = re.compile(r"^(?:[A-Za-z][\w.-]*:)*(\d+)$")
 
 
@@ -44,7 +45,7 @@ def _lines(text: str) -> list[str]:
     """What stands behind ``#SBATCH``, before the first command."""
     found = []
     for line in text.splitlines():
-        if line.startswith("#SBATCH"):
+        if line.startswith("#SBATCH") and len(line) < _MAX_LINE:
             found.append(line[len("#SBATCH") :])
         elif line.strip() and not line.lstrip().startswith("#"):
             break

@@ -211,8 +211,9 @@ def _unknown(found: Found, shared: Shared) -> Iterator[Finding]:
     for name, at in shared.overruled.items():
         message = f"the script sets {name} itself; --set {name}={shared.given[name]} has no effect there"
         yield Finding("unresolved-variable", message, place=shared.sources.place(at))
+    there = {word.text for word in found.words}
     for text, at in shared.patterns.items():
-        if any(word.text == text for word in found.words):
+        if text in there:
             message = (
                 f"bash fills in the file names that fit {rendered(plain(text), shared)}; it is kept as it is written"
             )

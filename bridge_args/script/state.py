@@ -378,7 +378,7 @@ class State:
         else:
             if len(value) > MAX_WORDS:
                 raise LimitReached(f"an array of more than {MAX_WORDS} elements", at)
-            self.shared.budget.work(len(value), at)
+            self.shared.budget.work(4 * len(value), at)
             self.shared.budget.value(sum(map(len, value.values())), at)
             value = _in_order(value)
         keep = (before.exported if before else False) or name in self.exported or self.export_all
