@@ -301,7 +301,7 @@ def _differing(words: Sequence[Word], started: Sequence[Started]) -> str:
 
 def _nothing_found(script: Script, name: str) -> str:
     message = f"{name} holds no command that starts pretrain_gpt.py; put the command line after -- instead"
-    return "\n".join([message, *_reasons(script)])
+    return "\n".join([*(script.ends or [message]), *_reasons(script)])
 
 
 def _reasons(script: Script) -> Iterable[str]:

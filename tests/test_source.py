@@ -88,7 +88,8 @@ def test_why_nothing_was_found() -> None:
     script = 'if [ -z "$MODEL" ]; then echo usage; exit 1; fi\n. /etc/profile\nbash /elsewhere/run.sh\n'
     with pytest.raises(SourceError) as error:
         read(script)
-    assert "train.sh:1: the script ends here with `exit`" in str(error.value)
+    because = '[ -z "$MODEL" ] holds: give it with --set MODEL=VALUE'
+    assert f"train.sh:1: the script ends here because {because}" in str(error.value)
     with pytest.raises(SourceError) as error:
         read(script, variables={"MODEL": "x"})
     assert "train.sh:2: /etc/profile is not read" in str(error.value)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from bridge_args.script import conditions, pattern, reading, utilities
+from bridge_args.script import conditions, guards, pattern, reading, utilities
 from bridge_args.script import syntax as s
 from bridge_args.script.arithmetic import NotANumber, Wrong, whole
 from bridge_args.script.grammar import DECLARING
@@ -375,7 +375,8 @@ def _leave(shell: Shell, words: list[Traced], at: int) -> int | None:
         given = whole(text.removeprefix("-"))
         value = (2 if words[1].known else None) if given is None else (-given if text[0] == "-" else given) & 0xFF
     if what == "exit":
-        state.shared.exits.append((at, value))
+        if not state.forked:
+            state.shared.exits.append(guards.end(state, at))
     raise Leave(what, value)
 
 

@@ -395,6 +395,8 @@ class Expander:
 
     def _unset(self, part: Parameter) -> Traced:
         """Nobody sets it: it stays as it is written."""
+        if "nounset" in self.state.options and not part.op and not self.state.always_set(part.name):
+            self.state.shared.required.setdefault(part.name, (part.at, "`set -u` wants a value"))
         if not part.op and not part.length and part.index is None:
             return self.state.unset_hole(part.name, part.written, part.at)
         return self._unknown(part.written, part.at, (part.name,))
@@ -442,6 +444,7 @@ class Expander:
         """``${NAME:?said}`` of a variable without a value."""
         if values is None:
             required = said or "is not set"
+            self.state.shared.required.setdefault(part.name, (part.at, required))
             written = f"${{{part.name}}}"
             return self.state.shared.hole(
                 Hole("variable", written, part.at, (part.name,), part.name, required=required)

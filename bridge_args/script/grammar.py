@@ -175,6 +175,7 @@ class Parser(Words):
 
     def pipeline(self) -> s.Pipeline:
         self.blanks()
+        start = self.i
         negated = False
         while self.reserved() in ("!", "time"):
             word = self.reserved()
@@ -188,7 +189,7 @@ class Parser(Words):
         while True:
             self.blanks()
             if self.char() != "|" or self.char(1) == "|":
-                return s.Pipeline(tuple(commands), negated)
+                return s.Pipeline(tuple(commands), negated, self.text[start : self.i].rstrip())
             self.i += 2 if self.char(1) == "&" else 1
             self.newlines()
             commands.append(self.command())

@@ -18,7 +18,7 @@ _CLASSES: Final = {
     "space": r"\s", "upper": "A-Z", "xdigit": "0-9A-Fa-f", "punct": r"!-/:-@\[-`{-~",
 }  # fmt: skip
 _MAX_WORK: Final = 2_000_000  # characters of a text times pieces of a pattern
-_MAX_OPEN: Final = 50  # brackets that are looked for in vain
+_MAX_OPEN: Final = 10  # brackets that are looked for in vain
 _RANGE: Final = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?$")
 _LETTERS: Final = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.(-?\d+))?$")
 

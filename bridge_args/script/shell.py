@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Final
 
 from bridge_args.findings import Finding
-from bridge_args.script import builtins, conditions, grammar, nested, pattern, slurm, syntax_walk
+from bridge_args.script import builtins, conditions, grammar, guards, nested, pattern, slurm, syntax_walk
 from bridge_args.script import syntax as s
 from bridge_args.script.arithmetic import NotANumber, Wrong
 from bridge_args.script.budget import MAX_PROGRAMS, MAX_WORDS, Budget, LimitReached
 from bridge_args.script.expand import Expander
 from bridge_args.script.files import Files
 from bridge_args.script.inside_words import SyntaxProblem
-from bridge_args.script.started import Started, commands, rendered, why_few
+from bridge_args.script.started import Started, commands, ends, rendered, why_few
 from bridge_args.script.state import (
     Choice,
     Found,
@@ -50,12 +50,14 @@ class Script:
         findings: what could not be read.
         slurm: variables that Slurm sets because of ``#SBATCH`` lines.
         reasons: why there may be fewer commands than one would think: where the script ends, what lies elsewhere.
+        ends: conditions that lead to an ``exit``, and what the user can give there.
     """
 
     commands: tuple[Started, ...]
     findings: tuple[Finding, ...] = ()
     slurm: Mapping[str, str] | None = None
     reasons: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
 
 
 def read_script(
@@ -102,7 +104,9 @@ def read_script(
             break
     findings = dict.fromkeys(finding for shared in readings for finding in shared.findings)
     reasons = dict.fromkeys(reason for shared in readings for reason in why_few(shared))
-    return Script(tuple(commands(readings)), tuple(findings), slurm.variables(text, job), tuple(reasons))
+    ended = dict.fromkeys(reason for shared in readings for reason in ends(shared))
+    found = tuple(commands(readings))
+    return Script(found, tuple(findings), slurm.variables(text, job), tuple(reasons), tuple(ended))
 
 
 _DECIDE: Final = "give the variables that decide them with --set NAME=VALUE"
@@ -334,12 +338,15 @@ class Shell:
                 pass
             return 0
         status = self._followed(item.first, bool(item.rest))
+        decided = item.first
         for index, (op, pipeline) in enumerate(item.rest):
             if status is None:
                 at = _place(pipeline)
-                status = self.choose(at, self.about, ("holds", "does not hold"))
+                status = self.choose(at, self.about, _HOLDS)
             if (status == 0) == (op == "&&"):
-                status = self._followed(pipeline, index + 1 < len(item.rest))
+                with guards.behind(self.state, decided.written, _HOLDS[status != 0]):
+                    status = self._followed(pipeline, index + 1 < len(item.rest))
+                decided = pipeline
             self.state.status = status
         return status
 
@@ -488,10 +495,12 @@ class Shell:
             self.about = written
             status = self.condition(condition)
             if status is None:
-                status = self.choose(_place(condition), self.about, ("holds", "does not hold"))
+                status = self.choose(_place(condition), self.about, _HOLDS)
             if status == 0:
-                return self.sequence(body)
-        return self.sequence(command.otherwise)
+                with guards.behind(self.state, written, _HOLDS[0]):
+                    return self.sequence(body)
+        with guards.behind(self.state, command.branches[-1][2], _HOLDS[1]):
+            return self.sequence(command.otherwise)
 
     def _case(self, command: s.Case) -> int | None:
         subject = self.expand.text(command.subject)
@@ -508,16 +517,15 @@ class Shell:
         if possible:
             ways = [*possible, certain]
             names = tuple(
-                "is " + " or ".join(word.written for word in command.branches[way][0])
-                if way < len(command.branches)
-                else "is something else"
+                _is_one_of(command.branches[way][0]) if way < len(command.branches) else "is something else"
                 for way in ways
             )
             chosen = ways[self.choose(command.at, f"case {command.subject.written}", names)]
         status: int | None = 0
         while chosen < len(command.branches):
-            _, body, terminator = command.branches[chosen]
-            status = self.sequence(body)
+            patterns, body, terminator = command.branches[chosen]
+            with guards.behind(self.state, command.subject.written, _came_out(patterns)):
+                status = self.sequence(body)
             if terminator == ";;":
                 break
             chosen += 1
@@ -582,6 +590,7 @@ class Shell:
         else:
             words = self.expand.words(command.words)
         self.state.status = 0
+        self.state.shared.origins[command.name] = command.words[0].written if command.words else "$@"
         for word in words:
             self.state.shared.budget.step(command.at)
             try:
@@ -724,6 +733,7 @@ class Shell:
         state.positional, state.may_have_positional, state.loops = list(words[1:]), False, 0
         state.locals.append({})
         state.returns += 1
+        state.shared.calls.append(words[0].first)
         try:
             return self.called().command(function.body)
         except Leave as leave:
@@ -733,6 +743,7 @@ class Shell:
         finally:
             state.positional, state.may_have_positional, state.loops = before
             state.returns -= 1
+            state.shared.calls.pop()
             for name, variable in state.locals.pop().items():
                 if variable is None:
                     state.variables.pop(name, None)
@@ -830,6 +841,7 @@ class Shell:
             self.state.set(name, self.array(assignment, before), at, exported=exported)
             return
         value = self.expand.text(assignment.value, assigned=True)
+        self.state.shared.origins[name] = assignment.value.written
         if before is None and not value.known:
             value = self._without_itself(name, value, at)
         if assignment.index is not None:
@@ -1038,7 +1050,16 @@ class Shell:
         return " ".join(self.rendered(word) for word in words)
 
 
+_HOLDS: Final = ("holds", "does not hold")
 _PASTE: Final = "put the command line after -- instead"
+
+
+def _came_out(patterns: Sequence[s.ShellWord]) -> str:
+    return "is something else" if [word.written for word in patterns] == ["*"] else _is_one_of(patterns)
+
+
+def _is_one_of(patterns: Sequence[s.ShellWord]) -> str:
+    return "is " + " or ".join(word.written for word in patterns)
 
 
 def _status(value: bool | None) -> int | None:

@@ -148,13 +148,35 @@ def commands(readings: Sequence[Shared]) -> Iterator[Started]:
         )
 
 
+def ends(shared: Shared) -> Iterator[str]:
+    """Where a condition leads to an ``exit``, and what the user can give."""
+    for end in shared.exits:
+        if end.because:
+            remedy = f": {end.remedy}" if end.remedy else ""
+            yield f"{shared.sources.place(end.at)}: the script ends here because {end.because}{remedy}"
+
+
 def why_few(shared: Shared) -> Iterator[str]:
-    for at, _ in shared.exits:
-        yield f"{shared.sources.place(at)}: the script ends here with `exit`"
+    for end in shared.exits:
+        if not end.because:
+            yield f"{shared.sources.place(end.at)}: the script ends here with `exit`"
     for name, at in shared.unread:
         yield f"{shared.sources.place(at)}: {name} is started and not read: it is not beside the script"
+    for name, (at, said) in shared.required.items():
+        yield f"{shared.sources.place(at)}: {_must(name, said)}; {_given(name)}"
+    named = {name for end in shared.exits for name in end.names}
     for name, at in shared.assumed.items():
+        if name in named:
+            continue
         yield f"{shared.sources.place(at)}: ${name} is not set and read as empty; give it with --set {name}=VALUE"
+
+
+def _must(name: str, said: str) -> str:
+    return f"${name} must be given: {said}"
+
+
+def _given(name: str) -> str:
+    return "give it behind the script's name" if name.isdigit() else f"give it with --set {name}=VALUE"
 
 
 def _unresolved(word: Traced, shared: Shared) -> tuple[str, ...]:
@@ -208,6 +230,9 @@ def _unknown(found: Found, shared: Shared) -> Iterator[Finding]:
             continue
         message = f"${name} is not set by the script and read as empty"
         yield Finding("environment", message, f"give it with --set {name}=VALUE", place=shared.sources.place(at))
+    for name, (at, said) in shared.required.items():
+        if not any(hole.variable == name for hole in holes):
+            yield Finding("unresolved-variable", _must(name, said), _given(name), place=shared.sources.place(at))
     for name, at in shared.overruled.items():
         message = f"the script sets {name} itself; --set {name}={shared.given[name]} has no effect there"
         yield Finding("unresolved-variable", message, place=shared.sources.place(at))

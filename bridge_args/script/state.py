@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from bridge_args.findings import Finding
 from bridge_args.script.budget import MAX_WORDS, Budget, LimitReached
+from bridge_args.script.guards import End, Guard
 from bridge_args.script.inside_words import SyntaxProblem
 from bridge_args.script.syntax import Function, Program, ShellWord
 from bridge_args.script.traced import FIRST_HOLE, LAST_HOLE, Traced, holes_of, is_hole, plain, without_holes
@@ -208,7 +209,11 @@ class Shared:
     slurm: bool = False
     budget: Budget = field(default_factory=Budget)  # of the source: all its readings have one
     reading: list[str] = field(default_factory=list)  # texts of the scripts that are being read, outermost first
-    exits: list[tuple[int, int | None]] = field(default_factory=list)  # where ``exit`` stands, and its status
+    exits: list[End] = field(default_factory=list)  # each ``exit`` that is reached
+    guards: list[Guard] = field(default_factory=list)  # conditions around what is read now, innermost last
+    calls: list[int] = field(default_factory=list)  # where the functions are called that are read now, innermost last
+    origins: dict[str, str] = field(default_factory=dict)  # variable -> what was assigned to it last, as it is written
+    required: dict[str, tuple[int, str]] = field(default_factory=dict)  # ${NAME:?text} of what nobody sets
     unread: list[tuple[str, int]] = field(default_factory=list)  # scripts started that are not beside this one
     alike: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Choice] = field(default_factory=dict)  # asked before
     functions: set[str] = field(default_factory=set)  # names of all that were defined
@@ -308,6 +313,7 @@ class State:
     may_have_positional: bool = False  # could $1 be something that nobody told us?
     exported: set[str] = field(default_factory=set)  # names exported before they had a value
     export_all: bool = False  # set -a
+    forked: bool = False  # a subshell of a script, whose end is not the script's
     option_inside: int = 0  # of getopts: the next letter inside a word
     options: frozenset[str] = frozenset()  # of ``set`` and ``shopt``, by their long names
     traps: dict[str, Traced] = field(default_factory=dict)  # of this shell: EXIT, ERR, ...
@@ -320,6 +326,7 @@ class State:
         self.shared.budget.work((len(self.variables) + len(self.positional)) // 8)
         return replace(
             self,
+            forked=True,
             variables=dict(self.variables),
             functions=dict(self.functions),
             positional=list(self.positional),

@@ -149,6 +149,7 @@ class Simple:
 class Pipeline:
     commands: tuple[Command, ...]
     negated: bool = False
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)
