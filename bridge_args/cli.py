@@ -593,7 +593,8 @@ def _refused(translation: Translation, options: argparse.Namespace) -> bool:
         return True
     lost = len(translation.number_losses)
     if options.strict and lost:
-        _say(f"--strict: {lost} {'loss changes' if lost == 1 else 'losses change'} the numbers")
+        what = "setting would be lost that changes" if lost == 1 else "settings would be lost that change"
+        _say(f"--strict: {lost} {what} the numbers")
         return True
     return False
 

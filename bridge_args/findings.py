@@ -37,8 +37,9 @@ LEVELS: Final[dict[str, Level]] = {
     "no-equivalent": "warning",
     "not-yet": "warning",
     "needs-drop-in": "warning",  # no configuration of Bridge says it; the drop-in does it
+    "ignored-by-megatron": "warning",  # a typed value that is not what the run has
     "no-row": "warning",  # an argument of a fork that our tables do not know
-    "ignored-by-megatron": "note",
+    "no-effect": "note",  # a typed value that no pretraining reads
     "assumed-world-size": "note",
     "assumed-version": "note",
     "launcher": "note",

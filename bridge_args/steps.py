@@ -18,6 +18,7 @@ from bridge_args.mapping import table as tables
 from bridge_args.mapping.apply import apply
 from bridge_args.mapping.hiding import hiding
 from bridge_args.mapping.translation import Translation
+from bridge_args.mapping.unread import told
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm import programs
 from bridge_args.megatron_lm.catalog import Catalog
@@ -68,7 +69,7 @@ def translate(
     if world_size is not None and (not isinstance(world_size, int) or isinstance(world_size, bool) or world_size < 1):
         raise ValueError(f"world_size is a number of ranks, at least 1, not {world_size!r}")
     command = argv if isinstance(argv, Command) else read_command(cast("Sequence[str | Word]", argv))
-    told = _about_program(command, program)
+    about = _about_program(command, program)
     program = program or programs.meaning_of(command.program or PROGRAMS[0], command.module).taken_for
     if program not in PROGRAMS:
         raise ValueError(f"program is one of {', '.join(PROGRAMS)}, not {program!r}")
@@ -79,7 +80,7 @@ def translate(
 
     unused = {row.argument for row in tables.load(versions).rows.values() if row.fate in ("launcher", "not_needed")}
     given = parse(command.argv, catalog, unused=unused)
-    findings = [*told, *command.findings]
+    findings = [*about, *command.findings]
     ranks = world_size or world_size_of(command) or _world_size_in(environment)
     if ranks is None:
         ranks, note = _smallest_world(given.values)
@@ -129,7 +130,7 @@ def translate_saved(
     ranks = ranks if isinstance(ranks, int) and ranks > 0 else _smallest_world(values)[0]
     given, args = saved.resolve_saved(values, catalog, world_size=ranks, program=program)
     findings += args.findings
-    return _mapped(given, args, catalog, versions, findings, program, {}, {}, mappings, read)
+    return _mapped(given, args, catalog, versions, findings, program, {}, {}, mappings, read, typed=False)
 
 
 def _mapped(
@@ -143,8 +144,10 @@ def _mapped(
     launcher: Mapping[str, str | int],
     mappings: str | None,
     read: Callable[[str], str] | None,
+    *,
+    typed: bool = True,
 ) -> Translation:
-    """The last of the steps: rows are applied to effective arguments."""
+    """The last of the steps: rows are applied to what somebody has ``typed``, or a run has saved."""
     schema = bridge_schema.load(versions.bridge)
     table = tables.load(versions)
     if mappings is not None:
@@ -152,7 +155,9 @@ def _mapped(
 
         table = own.with_own_rows(table, mappings, versions, catalog, schema)
     done = apply(args, given, table, schema, catalog, program, read or _read_nothing)
-    findings = [*findings, *done.findings]
+    ignored, unread = told(args, given, table.rows, catalog, program) if typed else ((), frozenset())
+    mapped = (finding for finding in done.findings if not finding.changes or not unread.issuperset(finding.arguments))
+    findings = [*findings, *mapped, *ignored]
     # What a fork has, and our tables do not.
     if any(argument.dest not in done.outcomes and not argument.requires for argument in catalog.arguments):
         from bridge_args.mapping import own

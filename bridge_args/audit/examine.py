@@ -69,7 +69,7 @@ def _translated(path: str, number: int | None, settings: Settings) -> Entry:
             "message": finding.message,
             "remedy": finding.remedy,
             "arguments": list(finding.arguments),
-            "lost": finding.changes is not None,
+            "lost": finding in t.losses,
             "changes": finding.changes,
             "flag": _flag_of(finding, t),
             "place": str(finding.place) if finding.place else None,

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
-from bridge_args.emit.layout import origin_of, words_of
+from bridge_args.emit.layout import origin_of
 from bridge_args.findings import Finding
 from bridge_args.mapping.convert import shown
 from bridge_args.mapping.rows import Fate
 from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.mapping.unread import replaced
 from bridge_args.secrets import masked, masked_values
 from bridge_args.seen import visible
 from bridge_args.values import to_plain
@@ -100,29 +101,25 @@ def _said(
 
 
 def _surprises(t: Translation) -> Iterator[dict[str, Any]]:
-    """Values that were typed, and that Megatron-LM replaces by others."""
-    for name, setting in t.args.settings.items():
-        if setting.source == "derived" and setting.typed is not None and not _as_typed(t, name):
-            inputs = ", ".join(f"{key}={shown(value)}" for key, value in setting.inputs.items())
-            because = f", because of {inputs}" if inputs else ""
-            message = f"{masked(words_of(t, name), t.secrets)} becomes {shown(setting.value)}{because}"
+    """Values that were typed, that Megatron-LM replaces by others, and of which no finding speaks."""
+    spoken_of = _spoken_of(t)
+    for name, message in replaced(t.args, t.words):
+        if name not in spoken_of:
+            message = masked(message, t.secrets)
             yield _said(t, "check", "derived", message, (name,))
 
 
-def _as_typed(t: Translation, name: str) -> bool:
-    """Is the value the very numbers that were typed? ``1e-2`` is, for 0.01 and for [0.01]."""
-    value = to_plain(t.args[name])
-    values = value if isinstance(value, (list, tuple)) else [value]
-    try:
-        return [float(t.words[index]) for index in indices(t, name)[1:]] == [float(str(item)) for item in values]
-    except (TypeError, ValueError):
-        return False
+def _spoken_of(t: Translation) -> set[str]:
+    """The arguments of which a finding says that they have no effect, or another one."""
+    kinds = ("ignored-by-megatron", "no-effect")
+    return {name for finding in t.findings if finding.kind in kinds for name in finding.arguments}
 
 
 def _remarks(t: Translation) -> Iterator[dict[str, Any]]:
     """Words for the launcher, words that are not needed, and what the tables say about the rest."""
+    spoken_of = _spoken_of(t)
     for name, outcome in t.outcomes.items():
-        if not outcome.given:
+        if not outcome.given or name in spoken_of:
             continue
         flag = _flag(t, name)
         if outcome.fate in ("launcher", "not_needed"):

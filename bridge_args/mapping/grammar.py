@@ -6,7 +6,7 @@ Every scalar is text here, a repeated key is refused, and nothing in a table is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import yaml
 
@@ -18,7 +18,8 @@ from bridge_args.versions import Versions, holds, is_condition
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _GROUPS: Final[tuple[Fate, ...]] = ("launcher", "not_needed", "no_equivalent", "not_yet")
 _TOP: Final = {"title", "about", "sections", "arguments", "derived", *_GROUPS}
-_ROW: Final = {*FATES, "as", "note", "see", "changes"}
+_ROW: Final = {*FATES, "as", "note", "see", "changes", "tell"}
+_GROUP: Final = {"because", "arguments", "see", "note", "changes", "tell"}
 _LOSSES: Final = ("no_equivalent", "not_yet")
 
 
@@ -110,6 +111,8 @@ def _row(argument: str, node: yaml.Node, versions: Versions, area: str, line: in
         changes["see"] = _texts(said["see"], area)
     if "changes" in said:
         changes["changes"] = _changes(said["changes"], changes.get("fate", base.fate), area)
+    if "tell" in said:
+        changes["tell"] = _tell(said["tell"], changes.get("fate", base.fate), area)
     return base._replace(**changes)
 
 
@@ -121,15 +124,18 @@ def _group(fate: str, node: yaml.Node, area: str) -> Iterator[Row]:
     for entry in node.value:
         said = {key: value for key, _, value in _items(entry, area)}
         line = entry.start_mark.line + 1
-        if not {"because", "arguments"} <= said.keys() <= {"because", "arguments", "see", "note", "changes"}:
-            raise TableError(f"{file_of(area)}:{line}: a group has because, arguments, and maybe see, note and changes")
+        if not {"because", "arguments"} <= said.keys() <= _GROUP:
+            raise TableError(
+                f"{file_of(area)}:{line}: a group has because, arguments, and maybe see, note, changes and tell"
+            )
         see = _texts(said["see"], area) if "see" in said else ()
         note = said["note"].value if "note" in said else ""
         changes = _changes(said["changes"], fate, area) if "changes" in said else "numbers"
+        tell = _tell(said["tell"], fate, area) if "tell" in said else ""
         for item in said["arguments"].value:
             yield Row(
                 item.value, fate, reason=said["because"].value, note=note, see=see, area=area,
-                line=item.start_mark.line + 1, changes=changes,
+                line=item.start_mark.line + 1, changes=changes, tell=tell,
             )  # fmt: skip
 
 
@@ -141,6 +147,16 @@ def _changes(node: yaml.Node, fate: str, area: str) -> Changes:
     if node.value not in CHANGES:
         raise TableError(f"{place}: changes is one of {', '.join(CHANGES)}, not {node.value!r}")
     return cast("Changes", node.value)
+
+
+def _tell(node: yaml.Node, fate: str, area: str) -> Literal["note", "warning"]:
+    """Is a typed value told that nothing reads: ``tell: note``."""
+    place = f"{file_of(area)}:{node.start_mark.line + 1}"
+    if fate != "not_needed":
+        raise TableError(f"{place}: tell is said of not_needed")
+    if node.value not in ("note", "warning"):
+        raise TableError(f"{place}: tell is note or warning, not {node.value!r}")
+    return cast("Literal['note', 'warning']", node.value)
 
 
 def _items(node: yaml.Node | None, area: str) -> Iterator[tuple[str, int, yaml.Node]]:

@@ -40,6 +40,8 @@ class Row(NamedTuple):
         derived: the row speaks of a derived value, not of an argument.
         changes: what is another in the run where the argument is lost: the numbers (what is computed, or how far the
             run goes), speed or memory, or logs and files (fates ``no_equivalent`` and ``not_yet``).
+        tell: whether a user is told that a typed value has no effect: as a note, or as a warning where it should have
+            had one (fate ``not_needed``).
         area: the table's file name without ``.yaml``; of a user's own table its path.
     """
 
@@ -56,6 +58,7 @@ class Row(NamedTuple):
     area: str = ""
     line: int = 0
     changes: Changes = "numbers"
+    tell: Literal["", "note", "warning"] = ""
 
     @property
     def place(self) -> str:

@@ -121,9 +121,9 @@ class Translation(NamedTuple):
     @property
     def losses(self) -> tuple[Finding, ...]:
         """What is lost in translation; ``Finding.changes`` says what that changes."""
-        return tuple(finding for finding in self.findings if finding.changes is not None)
+        return tuple(finding for finding in self.findings if finding.kind in ("no-equivalent", "not-yet", "no-row"))
 
     @property
     def number_losses(self) -> tuple[Finding, ...]:
         """The losses that change the numbers: errors under ``--strict``, and a run does not start with them."""
-        return tuple(finding for finding in self.losses if finding.changes == "numbers")
+        return tuple(finding for finding in self.losses if finding.changes in (None, "numbers"))

@@ -1,0 +1,177 @@
+"""A typed value that is not what the run has, or that nothing reads in this run, is told by every command."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import bridge_args
+from bridge_args.cli import main
+from bridge_args.findings import Finding
+from bridge_args.launch.accept import refused
+from bridge_args.mapping import grammar, table
+from bridge_args.megatron_lm import catalog, readers
+from bridge_args.megatron_lm.derive import CONTEXT
+from bridge_args.versions import Versions
+
+SMALL = (
+    "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 64 --max-position-embeddings 64 "
+    "--micro-batch-size 1 --train-iters 10 --lr 1e-3 --eval-interval 10 --mock-data --tokenizer-type NullTokenizer "
+    "--vocab-size 100"
+).split()
+MOE = "--num-experts 4"
+CHOICES: dict[str, set[object]] = {}
+for _version in catalog.versions():
+    for _argument in catalog.load(_version).arguments:
+        if _argument.choices:
+            CHOICES.setdefault(_argument.dest, set()).update(_argument.choices)
+
+
+def told(words: str, kind: str = "ignored-by-megatron", **given: object) -> list[Finding]:
+    made = bridge_args.translate([*SMALL, *words.split()], world_size=1, **given)  # type: ignore[arg-type]
+    return [finding for finding in made.findings if finding.kind == kind]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "--position-embedding-type rope --use-rope-scaling --rope-scaling-factor 32",
+            "--rope-scaling-factor 32 has no effect: Megatron-LM 0.16 does not hand it to its GPT model, which always",
+        ),
+        (
+            "--data-parallel-sharding-strategy optim_grads",
+            "--data-parallel-sharding-strategy optim_grads has no effect: Megatron-LM reads it only with "
+            "--use-megatron-fsdp",
+        ),
+        (
+            "--moe-z-loss-coeff 0.1 --lr-warmup-iters 2 --moe-router-topk 4",
+            "--moe-z-loss-coeff 0.1 and --moe-router-topk 4 have no effect: Megatron-LM reads them only with "
+            "--num-experts",
+        ),
+        (f"{MOE} --moe-token-drop-policy position", "only with --moe-expert-capacity-factor"),
+        (
+            f"{MOE} --moe-router-load-balancing-type sinkhorn --moe-router-topk 1 --moe-aux-loss-coeff 0",
+            "",
+        ),
+        (
+            f"{MOE} --moe-router-load-balancing-type none --moe-aux-loss-coeff 0.1",
+            "only with --moe-router-load-balancing-type aux_loss, seq_aux_loss or global_aux_loss",
+        ),
+        ("--fp16 --min-loss-scale 4", ""),
+        ("--bf16 --min-loss-scale 4", "--min-loss-scale 4 has no effect: Megatron-LM reads it only with --fp16"),
+        ("--rotary-base 20000", "only with --position-embedding-type rope or mrope or --multi-latent-attention"),
+        ("--rotary-base 20000 --position-embedding-type rope", ""),
+        ("--num-query-groups 2", "--num-query-groups 2 becomes None, because of group_query_attention=False"),
+        ("--group-query-attention --num-query-groups 2", ""),
+        ("--recompute-method uniform --recompute-num-layers 1", "only with --recompute-granularity full"),
+        ("--recompute-granularity full --recompute-method uniform --recompute-num-layers 1", ""),
+        ("--sequence-parallel", "--sequence-parallel becomes False, because of tensor_model_parallel_size=1"),
+        ("--optimizer sgd --adam-beta1 0.8", "--adam-beta1 0.8 has no effect: Megatron-LM reads it only with"),
+        ("--openai-gelu", "--openai-gelu has no effect: Only the legacy models read it"),
+        ("--hybrid-attention-ratio 0.5", "only with pretrain_mamba.py"),
+        (f"{MOE} --moe-router-load-balancing-type aux_loss --moe-aux-loss-coeff 1e-2", ""),
+        ("--lr-decay-style cosine --lr-wsd-decay-iters 4", "only with --lr-decay-style WSD"),
+        ("--num-experts 4 --save-interval 5", "--save-interval 5 has no effect: Megatron-LM reads it only with --save"),
+        ("--save /x --save-interval 5", ""),
+    ],
+)  # fmt: skip
+def test_what_is_told(words: str, said: str) -> None:
+    findings = told(words)
+    if not said:
+        assert findings == []
+    else:
+        (finding,) = findings
+        assert said in finding.message and finding.level == "warning"
+
+
+def test_a_default_that_is_typed_is_not_told() -> None:
+    assert told("--sgd-momentum 0.9 --moe-router-topk 2 --rotary-percent 1.0 --fp8-margin 0 --adam-eps 1e-08") == []
+
+
+def test_values_that_are_what_the_run_has_are_no_surprise() -> None:
+    """``aux_loss`` becomes a text where a list was typed; that is the same thing."""
+    assert told("--num-experts 4 --moe-router-load-balancing-type aux_loss --moe-aux-loss-coeff 0.01") == []
+
+
+def test_what_only_others_read_is_a_note() -> None:
+    words = "--inference-max-seq-length 4096 --max-tokens-to-oom 9 --img-h 3 --use-flash-attn"
+    findings = told(words, "no-effect")
+    assert [finding.level for finding in findings] == ["note"] * 3
+    assert findings[0].message.startswith(
+        "--inference-max-seq-length 4096 and --max-tokens-to-oom 9 have no effect: Only"
+    )
+    assert told(words) == []
+
+
+def test_every_command_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = tmp_path / "train.sh"
+    script.write_text(f"torchrun --nproc-per-node 1 pretrain_gpt.py {' '.join(SMALL)} \\\n  --num-query-groups 2\n")
+    said = f"{script}:2: --num-query-groups 2 becomes None"
+    for words in ("translate", "report", "launch --dry-run", "translate --format json", "report --format markdown"):
+        command, *options = words.split()
+        assert main([command, str(script), *options]) == 0
+        found = capsys.readouterr()
+        text = " ".join((found.out + found.err).replace("\\_", "_").split())
+        assert "--num-query-groups 2 becomes None" in text, words
+        assert said in text or "markdown" in words, words
+    assert main(["audit", str(script), "--format", "json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)["commands"]
+    assert [finding["kind"] for finding in entry["findings"]].count("ignored-by-megatron") == 1
+    assert main(["report", str(script), "--format", "json"]) == 0
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert ["num_query_groups"] == [name for f in findings for name in f["arguments"] if name == "num_query_groups"]
+
+
+def test_what_nothing_reads_is_not_lost() -> None:
+    """The interval of a hook that is not there stops no run."""
+    alone = bridge_args.translate([*SMALL, "--adlr-autoresume-interval", "4"], world_size=1)
+    assert alone.losses == () and refused(alone) == ()
+    together = bridge_args.translate([*SMALL, "--adlr-autoresume-interval", "4", "--adlr-autoresume"], world_size=1)
+    assert {name for finding in together.losses for name in finding.arguments} == {
+        "adlr_autoresume",
+        "adlr_autoresume_interval",
+    }
+
+
+def test_a_mistake_elsewhere_is_told_once() -> None:
+    """Whether there are experts is not known where their number cannot be read."""
+    made = bridge_args.translate([*SMALL, "--num-experts", "x", "--moe-router-topk", "4"], world_size=1)
+    assert [finding.kind for finding in made.findings] == ["bad-value"]
+
+
+def test_every_condition_is_about_arguments() -> None:
+    """Names and values are Megatron-LM's, in some version; no condition is about the argument itself."""
+    known = {name for each in catalog.versions() for name in catalog.load(each).defaults}
+    for name, condition in readers.all_conditions():
+        assert name in known, name
+        for part in readers.alternatives(condition):
+            assert part.argument in known or part.argument in CONTEXT, condition
+            assert part.argument != name
+            if part.argument in CHOICES:
+                assert set(part.values) <= CHOICES[part.argument], condition
+
+
+@pytest.mark.parametrize(("name", "condition"), list(readers.all_conditions()), ids=lambda text: str(text)[:40])
+def test_a_condition_can_be_met(name: str, condition: str) -> None:
+    """With each of the things that are said to be enough, the condition holds; with none of them it does not."""
+    for part in readers.alternatives(condition):
+        values: dict[str, object] = {part.argument: part.values[0] if part.values else True}
+        assert readers.unmet(name, values.get, lambda other: True) != condition
+    assert readers.unmet(name, lambda other: None, lambda other: True)
+    assert readers.unmet(name, lambda other: None, lambda other: False) == ""
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("arguments:\n  lr: {to: optimizer.lr, tell: note}\n", "mappings/x.yaml:2: tell is said of not_needed"),
+        ("arguments:\n  lr: {not_needed: No., tell: loudly}\n", "mappings/x.yaml:2: tell is note or warning, not"),
+    ],
+)  # fmt: skip
+def test_what_the_grammar_refuses(rows: str, said: str) -> None:
+    with pytest.raises(table.TableError, match=re.escape(said)):
+        grammar.read(rows, "x", Versions("0.16.1", "0.3.1"))
