@@ -212,6 +212,7 @@ def _verify(options: argparse.Namespace) -> int:
     import contextlib
     import tempfile
 
+    from bridge_args.files import read_file
     from bridge_args.launch.processes import RehearsalError
     from bridge_args.resolvers import is_checkout
     from bridge_args.verify import page
@@ -228,7 +229,7 @@ def _verify(options: argparse.Namespace) -> int:
     if translation is None:
         return 1
     try:
-        text = Path(options.run_config).read_text(encoding="utf-8") if options.run_config else None
+        text = read_file(options.run_config) if options.run_config else None
         changed = change(text, options.run_config or "", options.override)
         with contextlib.ExitStack() as stack:
             folder = options.workdir or stack.enter_context(tempfile.TemporaryDirectory(prefix="bridge-args-verify-"))

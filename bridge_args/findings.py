@@ -45,6 +45,7 @@ LEVELS: Final[dict[str, Level]] = {
     "launcher": "note",
     "overrides-cannot-say": "warning",
     "environment": "note",
+    "file-read": "note",
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bridge_args.files import remember
+from bridge_args.files import read_bytes, remember
 from bridge_args.findings import Finding
 from bridge_args.script import slurm
 from bridge_args.script.command import Command, read_command
@@ -114,16 +114,17 @@ def from_file(
     """
     file = Path(path)
     try:
-        if not file.is_file() and file.exists():
+        if "\0" not in path and file.exists() and not file.is_file():
             raise SourceError(f"{path} is not a file")
-        if file.is_file() and file.stat().st_size > _MAX_SCRIPT:
+        if "\0" not in path and file.is_file() and file.stat().st_size > _MAX_SCRIPT:
             raise SourceError(f"{path} has {file.stat().st_size} bytes; that is no launch script")
         remember(path)
-        text = file.read_text(encoding="utf-8")
+        text = read_bytes(path, _MAX_SCRIPT).decode("utf-8")
     except UnicodeDecodeError as error:
         raise SourceError(f"{path} is not a text file: byte {error.start} is not UTF-8") from error
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     return from_text(text, path, variables, positional, number, file.resolve().parent, inherited, job, first_task)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from bridge_args.files import read_file
+from bridge_args.files import reader
 from bridge_args.findings import Finding
 from bridge_args.secrets import found_in_variables
 from bridge_args.source import Source, SourceError, from_file, secrets_of
@@ -22,6 +22,7 @@ class Settings(NamedTuple):
 
     Attributes:
         variables: values for what a script or a YAML file uses and does not set.
+        within: folders outside of which nothing is read that a source names; none: anywhere.
     """
 
     megatron_lm: str | None = None
@@ -29,6 +30,7 @@ class Settings(NamedTuple):
     world_size: int | None = None
     mappings: str | None = None
     variables: Mapping[str, str] = MappingProxyType({})
+    within: tuple[str, ...] = ()
 
 
 def translated(source: Source, settings: Settings) -> Translation:
@@ -46,11 +48,21 @@ def translated(source: Source, settings: Settings) -> Translation:
         world_size=settings.world_size,
         megatron_lm=version,
         bridge=settings.bridge,
-        read=read_file,
+        read=_reader(source, settings),
         mappings=settings.mappings,
     )
     known = (*secrets_of(source), *found_in_variables(settings.variables))
     return hiding(translation._replace(findings=(*assumed, *source.findings, *translation.findings)), known)
+
+
+def _reader(source: Source, settings: Settings) -> Callable[[str], str]:
+    """Reads what a command line names: where the script starts it, beside the script, or in the current folder."""
+    if source.started is None and not source.text:
+        return reader((), settings.within)
+    beside = os.path.dirname(source.name)
+    folder = source.started.folder if source.started else ""
+    places = [os.path.join(beside, folder)] if folder and "$" not in folder else []
+    return reader((*places, beside or "."), settings.within)
 
 
 def _command(source: Source) -> Command:
@@ -93,7 +105,11 @@ def translated_path(path: str, settings: Settings, number: int | None = None) ->
     except saved_args.SavedArgsError as problem:
         raise SourceError(str(problem)) from problem
     return translate_saved(
-        values, settings.megatron_lm, bridge=settings.bridge, mappings=settings.mappings, read=read_file
+        values,
+        settings.megatron_lm,
+        bridge=settings.bridge,
+        mappings=settings.mappings,
+        read=reader((), settings.within),
     )
 
 
@@ -117,7 +133,7 @@ def compared(source: Source, settings: Settings) -> tuple[list[str], tuple[Findi
         megatron_lm=theirs.versions.megatron,
         bridge=settings.bridge,
         program=theirs.program,
-        read=read_file,
+        read=_reader(source, settings),
     )
     refused = [[str(finding) for finding in t.errors if finding.kind != "bridge-rejects"] for t in (ours, theirs)]
     if bool(refused[0]) != bool(refused[1]):

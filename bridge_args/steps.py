@@ -116,6 +116,20 @@ def translate_saved(
     Raises:
         TypeError, ValueError: as for ``translate``.
     """
+    try:
+        return _translated_saved(values, megatron_lm, bridge, mappings, read)
+    except (TypeError, AttributeError, LookupError, ArithmeticError, RecursionError, MemoryError) as error:
+        # Values that no parser and no validate_args has made; reading goes on in a hundred places that trust them.
+        raise ValueError(f"the saved arguments are not those of a run of Megatron-LM: {error}") from error
+
+
+def _translated_saved(
+    values: Mapping[str, object],
+    megatron_lm: str | None,
+    bridge: str | None,
+    mappings: str | None,
+    read: Callable[[str], str] | None,
+) -> Translation:
     from bridge_args.megatron_lm import detect, saved
 
     findings = []
@@ -128,6 +142,8 @@ def translate_saved(
     catalog = resolvers.catalog_of(checkout, program) if checkout else catalogs.load(versions.megatron)
     ranks = values.get("world_size")
     ranks = ranks if isinstance(ranks, int) and ranks > 0 else _smallest_world(values)[0]
+    if wrong := saved.wrong_values(values, catalog):
+        raise ValueError(f"the saved arguments are not those of a run of Megatron-LM: {'; '.join(wrong[:3])}")
     given, args = saved.resolve_saved(values, catalog, world_size=ranks, program=program)
     findings += args.findings
     return _mapped(given, args, catalog, versions, findings, program, {}, {}, mappings, read, typed=False)
@@ -154,10 +170,17 @@ def _mapped(
         from bridge_args.mapping import own
 
         table = own.with_own_rows(table, mappings, versions, catalog, schema)
-    done = apply(args, given, table, schema, catalog, program, read or _read_nothing)
+    files: dict[str, int] = {}
+
+    def reading(name: str) -> str:
+        text = (read or _read_nothing)(name)
+        files[name] = len(text)
+        return text
+
+    done = apply(args, given, table, schema, catalog, program, reading)
     ignored, unread = told(args, given, table.rows, catalog, program) if typed else ((), frozenset())
     mapped = (finding for finding in done.findings if not finding.changes or not unread.issuperset(finding.arguments))
-    findings = [*findings, *mapped, *ignored]
+    findings = [*findings, *mapped, *ignored, *map(_was_read, files.items())]
     # What a fork has, and our tables do not.
     if any(argument.dest not in done.outcomes and not argument.requires for argument in catalog.arguments):
         from bridge_args.mapping import own
@@ -188,6 +211,11 @@ def _mapped(
         unresolved=unknown,
     )
     return hiding(made)
+
+
+def _was_read(file: tuple[str, int]) -> Finding:
+    name, length = file
+    return Finding("file-read", f"{name} was read: {length} characters; the translation holds what stood in it")
 
 
 def _read_nothing(name: str) -> str:

@@ -52,6 +52,10 @@ def audit(
     Raises:
         OSError: a path does not exist.
     """
+    paths = list(paths)
+    # What an audited file names is read only where it may be looked at: below the folder, or beside the file.
+    within = [path if os.path.isdir(path) else os.path.dirname(path) or "." for path in paths]
+    settings = settings._replace(within=tuple(map(os.path.abspath, within)))
     sources = list(dict.fromkeys(source for path in paths for source in sources_in(path)))
     for source in sources:
         remember(source)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bridge_args.checkpoint.unpickle import Member, Named, Refused, load, plain
+from bridge_args.files import read_bytes
 from bridge_args.megatron_lm.live import Unread
 from bridge_args.values import Symbol
 
@@ -71,19 +72,23 @@ def read(path: str | Path) -> Saved:
     except Refused as refusal:
         raise SavedArgsError(str(refusal)) from None
     except OSError as error:
-        raise SavedArgsError(f"{file} cannot be read: {error.strerror}") from error
+        raise SavedArgsError(f"{file} cannot be read: {error.strerror or error}") from error
     state = content if isinstance(content, dict) else {}
-    values = plain(state.get("args"))
+    try:
+        values = plain(state.get("args"))
+    except Refused as refusal:
+        raise SavedArgsError(f"{file}: {refusal}") from None
     if not isinstance(values, dict) or not values:
-        held = f"; it holds {', '.join(map(str, list(state)[:6]))}" if state else ""
+        names = [key[:40] if isinstance(key, str) else type(key).__name__ for key in list(state)[:6]]
+        held = f"; it holds {', '.join(names)}" if state else ""
         raise SavedArgsError(f"{file} holds no arguments of Megatron-LM{held}")
     iteration, version = state.get("iteration"), state.get("checkpoint_version")
     return Saved(
         {str(name): _value(name, value) for name, value in values.items()},
-        iteration if isinstance(iteration, int) else None,
+        iteration if isinstance(iteration, int) and 0 <= iteration < 1 << 63 else None,
         "torch_dist" if file.name == "common.pt" else "legacy",
         file,
-        float(version) if isinstance(version, (int, float)) else None,
+        float(version) if isinstance(version, (int, float)) and abs(version) < 1 << 32 else None,
     )
 
 
@@ -98,7 +103,10 @@ def _file(path: Path) -> Path:
     tracker = path / TRACKER
     if not tracker.is_file():
         raise SavedArgsError(f"{path} is no checkpoint of Megatron-LM: it has no {TRACKER}, common.pt or mp_rank_00")
-    said = tracker.read_text(encoding="utf-8", errors="replace").strip()
+    try:
+        said = read_bytes(tracker, 1 << 20).decode("utf-8", "replace").strip()
+    except OSError as error:
+        raise SavedArgsError(f"{tracker} cannot be read: {error.strerror or error}") from error
     if said != "release" and not re.fullmatch(r"\d{1,12}", said):
         raise SavedArgsError(f'{tracker} names no iteration: "{said[:40]}"')
     folder = path / (said if said == "release" else f"iter_{int(said):07d}")

@@ -12,13 +12,18 @@ import pickle
 import re
 import zipfile
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import IO, Any, BinaryIO, Final, NamedTuple, cast
 
-from bridge_args.files import remember
+from bridge_args.files import open_regular, remember
 
 # The structure of a checkpoint, without its tensors; of a model with a million shards some 10 MB.
-LARGEST: Final = 256 << 20
+LARGEST: Final = 32 << 20
+_STEPS: Final = 2_000_000  # of one pickle; an entry of a tensor takes 25
+_DEEPEST: Final = 64  # containers within one another
+_MOST: Final = 200_000  # values in the arguments, those that are shared counted as often as they are met
+_WIDEST: Final = 4096  # bits of a whole number
 
 _CONTAINERS: Final[dict[tuple[str, str], Any]] = {
     ("collections", "OrderedDict"): OrderedDict,
@@ -118,28 +123,47 @@ def load(path: Path) -> Any:
         OSError: it cannot be read.
     """
     remember(path)
-    with open(path, "rb") as file:
-        start = file.read(4)
-        file.seek(0)
-        try:
+    try:
+        with open_regular(path) as file:
+            start = file.read(4)
+            file.seek(0)
             if start == b"PK\x03\x04":
-                return _Unpickler(io.BytesIO(_structure(path, file))).load()
-            for _ in range(3):  # before torch 1.6: a magic number, a version, and the machine, then the data
-                _Unpickler(file).load()
-            return _Unpickler(file).load()
-        except Refused as refusal:
-            raise Refused(f"{path}: {refusal}") from None
-        except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError) as error:
-            raise Refused(f"{path} is not a file of torch.save: {error}") from None
-        except (RecursionError, MemoryError) as error:
-            raise Refused(f"{path} is nested deeper than a checkpoint is") from error
-        except (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError) as error:
-            raise Refused(f"{path} is damaged: {error}") from error
+                return _Unpickler(io.BytesIO(_structure(file))).load()
+            content = io.BytesIO(file.read(LARGEST))  # the tensors behind may be cut off
+        for _ in range(3):  # before torch 1.6: a magic number, a version, and the machine, then the data
+            _Unpickler(content).load()
+        return _Unpickler(content).load()
+    except OSError:
+        raise
+    except Refused as refusal:
+        raise Refused(f"{path}: {refusal}") from None
+    except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError) as error:
+        raise Refused(f"{path} is not a file of torch.save: {error}") from None
+    except (RecursionError, MemoryError) as error:
+        raise Refused(f"{path} is nested deeper than a checkpoint is") from error
+    except Exception as error:  # whatever bytes of a stranger make zipfile, its decompressors and pickle raise
+        raise Refused(f"{path} is damaged: {str(error)[:200] or type(error).__name__}") from error
 
 
-def _structure(path: Path, file: Any) -> bytes:
+class _Archive:
+    """A file for ``zipfile``, which would read a directory of any size that the file names."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+        self.left = 4 * LARGEST
+
+    def read(self, size: int = -1) -> bytes:
+        if size > LARGEST or self.left <= 0:
+            raise Refused("its directory is larger than that of a checkpoint")
+        found = self.file.read(LARGEST if size < 0 else size)
+        self.left -= len(found)
+        return found
+
+
+def _structure(file: BinaryIO) -> bytes:
     """The one member of the archive that is not a tensor's bytes."""
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(cast("IO[bytes]", _Archive(file))) as archive:
         found = [entry for entry in archive.infolist() if entry.filename.rpartition("/")[2] == "data.pkl"]
         if len(found) != 1:
             raise Refused(f"it is an archive with {len(found)} data.pkl, where torch.save writes one")
@@ -152,10 +176,39 @@ def _structure(path: Path, file: Any) -> bytes:
     return content
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """The interpreter of the standard library that is written in Python: every step is counted.
+
+    The one in C makes a memo as long as its largest index, and hashes tuples to any depth.
+    """
+
     def __init__(self, file: Any) -> None:
         super().__init__(file, encoding="latin1")
         self.known: dict[tuple[str, str], Any] = {}
+        self.steps = 0
+        steps: dict[int, Any] = {code: self._counted(step) for code, step in pickle._Unpickler.dispatch.items()}
+        for code, keys in _HASHING.items():
+            steps[code] = self._checked(steps[code], keys)
+        steps |= dict.fromkeys(_NOT_WRITTEN, _not_written)
+        self.__dict__["dispatch"] = steps
+
+    def _checked(self, step: Any, keys: Callable[[Any], list[Any]]) -> Any:
+        def checked(unpickler: _Unpickler) -> None:
+            for key in keys(unpickler):
+                if not _can_be_key(key):
+                    raise Refused("a key in it is neither a text nor a number")
+            step(unpickler)
+
+        return checked
+
+    def _counted(self, step: Any) -> Any:
+        def counted(unpickler: _Unpickler) -> None:
+            unpickler.steps += 1
+            if unpickler.steps > _STEPS:
+                raise Refused(f"it takes more than {_STEPS} steps to read; that is no list of arguments")
+            step(unpickler)
+
+        return counted
 
     def find_class(self, module: str, name: str) -> Any:
         key = ("builtins" if module == "__builtin__" else module, name)
@@ -171,20 +224,97 @@ class _Unpickler(pickle.Unpickler):
         return self.known[key]
 
     def persistent_load(self, key: Any) -> Tensor:
-        return Tensor(str(key[2]) if isinstance(key, tuple) and len(key) > 2 else "")
+        return Tensor(key[2] if isinstance(key, tuple) and len(key) > 2 and isinstance(key[2], str) else "")
+
+
+# What puts things into mappings and sets, and which of the things on the stack are keys.
+_HASHING: Final[dict[int, Callable[[Any], list[Any]]]] = {
+    pickle.SETITEM[0]: lambda unpickler: unpickler.stack[-2:-1],
+    pickle.SETITEMS[0]: lambda unpickler: unpickler.stack[::2],
+    pickle.DICT[0]: lambda unpickler: unpickler.stack[::2],
+    pickle.ADDITEMS[0]: lambda unpickler: unpickler.stack,
+    pickle.FROZENSET[0]: lambda unpickler: unpickler.stack,
+    pickle.REDUCE[0]: lambda unpickler: _keys_of_a_call(unpickler.stack[-2:]),
+    pickle.NEWOBJ[0]: lambda unpickler: _keys_of_a_call(unpickler.stack[-2:]),
+}
+# Codes that torch.save does not write: extensions, buffers outside of the file, arrays of any size.
+_NOT_WRITTEN: Final = [
+    code[0]
+    for code in (
+        pickle.EXT1,
+        pickle.EXT2,
+        pickle.EXT4,
+        pickle.BYTEARRAY8,
+        pickle.NEXT_BUFFER,
+        pickle.READONLY_BUFFER,
+    )
+]
+
+
+def _keys_of_a_call(called: list[Any]) -> list[Any]:
+    """What ``set([…])`` or ``dict([(…, …)])`` puts into a set or takes as keys."""
+    function, arguments = (*called, None, None)[:2]
+    given = arguments[0] if isinstance(arguments, tuple) and arguments else ()
+    if not isinstance(given, (list, tuple)):
+        return []  # of a mapping or a set, whose keys were looked at
+    if function in (set, frozenset):
+        return list(given)
+    if function in (dict, OrderedDict):
+        return [pair[0] for pair in given if isinstance(pair, (list, tuple)) and pair]
+    return []
+
+
+def _not_written(unpickler: _Unpickler) -> None:
+    raise Refused("it uses a code of pickle that torch.save does not write")
+
+
+def _can_be_key(key: Any, depth: int = 3) -> bool:
+    """Hashing a tuple goes as deep as the tuple, on the stack of C."""
+    if isinstance(key, tuple):
+        return depth > 0 and len(key) <= 100 and all(_can_be_key(item, depth - 1) for item in key)
+    return isinstance(key, (str, bytes, int, float, bool, complex, type(None), type, Thing))
 
 
 def plain(value: Any) -> Any:
-    """Stand-ins as plain data: enum members, dtypes and functions as ``Named``, namespaces and the like as dicts."""
+    """Stand-ins as plain data: enum members, dtypes and functions as ``Named``, namespaces and the like as dicts.
+
+    Raises:
+        Refused: it is nested deeper, or has more values, than the arguments of a run; or a number is too large.
+    """
+    return _Plain().of(value)
+
+
+class _Plain:
+    """Makes plain data, and counts: what is met twice is there twice."""
+
+    def __init__(self) -> None:
+        self.met = 0
+        self.depth = 0
+
+    def of(self, value: Any) -> Any:
+        self.met += 1
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise Refused("it is nested deeper than a checkpoint is")
+        if self.met > _MOST:
+            raise Refused(f"it has more than {_MOST} values; that is no list of arguments")
+        if isinstance(value, int) and value.bit_length() > _WIDEST:
+            raise Refused("a number in it is larger than that of any argument")
+        made = _plain(value, self.of)
+        self.depth -= 1
+        return made
+
+
+def _plain(value: Any, plain: Callable[[Any], Any]) -> Any:
     if isinstance(value, type) and issubclass(value, Thing):
         return Named(value.path)
     if isinstance(value, Thing):
-        return _plain_thing(value)
+        return _plain_thing(value, plain)
     if isinstance(value, Tensor):
         return Named("torch.Tensor")
     if isinstance(value, dict):
         return {
-            key if isinstance(key, (str, int, float, bool, type(None))) else str(key): plain(item)
+            key if isinstance(key, (str, int, float, bool, type(None))) else repr(plain(key)): plain(item)
             for key, item in value.items()
         }
     if isinstance(value, list):
@@ -204,7 +334,7 @@ class Member(NamedTuple):
     name: str | None = None
 
 
-def _plain_thing(thing: Thing) -> Any:
+def _plain_thing(thing: Thing, plain: Callable[[Any], Any]) -> Any:
     if thing.path in ("argparse.Namespace", "types.SimpleNamespace"):
         return plain(thing.state or {})
     if thing.path == "builtins.getattr":  # how Python 3.11 and later pickle a member of an enum
@@ -213,7 +343,7 @@ def _plain_thing(thing: Thing) -> Any:
             Member(of.path, None, name) if isinstance(of, type) and issubclass(of, Thing) else Named("builtins.getattr")
         )
     if thing.path.startswith("pathlib."):
-        return "/".join(str(part) for part in thing.arguments).replace("//", "/")
+        return "/".join(str(plain(part)) for part in thing.arguments).replace("//", "/")
     if thing.path == "torch.Size" and len(thing.arguments) == 1:
         return plain(thing.arguments[0])
     if len(thing.arguments) == 1 and thing.state is None and isinstance(thing.arguments[0], (int, str)):

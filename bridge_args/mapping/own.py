@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from bridge_args.bridge.schema import Schema
-from bridge_args.files import remember
+from bridge_args.files import read_file
 from bridge_args.findings import Finding
 from bridge_args.mapping import check
 from bridge_args.mapping.convert import shown
@@ -30,14 +29,14 @@ def with_own_rows(table: Table, path: str, versions: Versions, catalog: Catalog,
             a line that starts with file and line.
     """
     name = path if path.endswith((".yaml", ".yml")) else f"{path}.yaml"
-    remember(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise TableError(f"{path} is not a text file: byte {error.start} is not UTF-8") from error
+        text = read_file(path)
     except OSError as error:
-        raise TableError(f"{path} cannot be read: {error.strerror}") from error
-    area, rows, sections = read(text, name, versions)
+        raise TableError(f"{path} cannot be read: {error.strerror or error}") from error
+    try:
+        area, rows, sections = read(text, name, versions)
+    except RecursionError as error:
+        raise TableError(f"{name}:1: it is nested deeper than any table") from error
     seen: dict[str, Row] = {}
     problems = []
     for row in rows:

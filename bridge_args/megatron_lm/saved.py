@@ -44,6 +44,36 @@ def resolve_saved(
     return given, args
 
 
+def wrong_values(values: Mapping[str, Any], catalog: Catalog) -> list[str]:
+    """What is said of values that the parser cannot have given an argument, nor ``validate_args`` made of it."""
+    wrong = []
+    derived = {step.name for step in plan_of(catalog) if isinstance(step, Derivation)}
+    for argument in catalog.arguments:
+        value = values.get(argument.dest)
+        if value is None or argument.dest in derived or argument.dest in _OF_THE_PROCESS:
+            continue
+        several = argument.nargs not in (None, "?") or argument.action == "append"
+        takes_lists = several or argument.type not in (None, "str", "int", "float") or argument.enum is not None
+        kind = type(value).__name__
+        if isinstance(value, (Mapping, bytes)) or (isinstance(value, (list, tuple)) and not takes_lists):
+            wrong.append(f"{argument.dest} is a {kind}")
+        elif argument.type in ("int", "float") and isinstance(value, str) and not several:
+            wrong.append(f"{argument.dest} is a text, {value[:40]!r}")
+        elif argument.type == "int" and isinstance(value, float) and not several:
+            wrong.append(f"{argument.dest} is {value}, no whole number")
+        elif argument.type in (None, "str") and argument.action == "store" and isinstance(value, (int, float)):
+            wrong.append(f"{argument.dest} is a {kind}")
+        elif any(isinstance(item, int) and item.bit_length() > 64 for item in _items(value)):
+            wrong.append(f"{argument.dest} is too large a number")
+    return wrong
+
+
+def _items(value: Any) -> Iterator[Any]:
+    yield value
+    if isinstance(value, (list, tuple)):
+        yield from value
+
+
 def words_for(values: Mapping[str, Any], catalog: Catalog, *, world_size: int, program: str) -> tuple[str, ...]:
     """A command line for these values, in the catalog's order: neither defaults nor what is derived from the others."""
     said: dict[str, tuple[str, ...]] = {}

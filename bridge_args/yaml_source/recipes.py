@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bridge_args.files import remember
+from bridge_args.files import read_bytes, remember
 from bridge_args.yaml_source.nodes import MAX_TEXT, Mapping, Node, Sequence, YamlProblem, item, read, text_of
 
 _SCRIPT: Final = re.compile(r"TRAINING_SCRIPT_PATH=([\w./-]+)")
@@ -58,7 +58,7 @@ def _folder(file: Path) -> Path | None:
 @lru_cache(maxsize=4)
 def _texts(folder: Path) -> tuple[tuple[Path, str], ...]:
     files = [path for path in sorted(folder.rglob("*.yaml")) if path.is_file() and path.stat().st_size <= MAX_TEXT]
-    return tuple((path, path.read_text(encoding="utf-8", errors="replace")) for path in files)
+    return tuple((path, read_bytes(path, MAX_TEXT).decode("utf-8", "replace")) for path in files)
 
 
 @lru_cache(maxsize=64)
@@ -66,7 +66,7 @@ def _entries(path: Path) -> tuple[_Entry, ...]:
     """Every product of a recipe; nothing of a file that is no recipe."""
     remember(path)
     try:
-        root = read(path.read_text(encoding="utf-8", errors="replace"), path.name)
+        root = read(read_bytes(path, MAX_TEXT).decode("utf-8", "replace"), path.name)
         return tuple(_products(root, f"{path.parent.name}/{path.name}"))
     except YamlProblem:
         return ()

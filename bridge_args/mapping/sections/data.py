@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
+from bridge_args.files import json_of
 from bridge_args.mapping.sections import Lost, builder
 
 FILL_IN_THE_MIDDLE: Final = "megatron.bridge.training.config.GPTFIMDatasetConfig"
@@ -58,7 +58,7 @@ def data_source(
 
 
 def _per_split(text: str) -> list[Blend | None]:
-    held = json.loads(text)
+    held = json_of(text)
     if not isinstance(held, dict) or not {"train", "valid", "test"} <= held.keys():
         raise ValueError("it is not a JSON mapping of train, valid and test")
     splits = []
@@ -71,7 +71,7 @@ def _per_split(text: str) -> list[Blend | None]:
 
 
 def _counts(text: str) -> dict[str, int]:
-    held = json.loads(text)
+    held = json_of(text)
     if not isinstance(held, dict) or not all(isinstance(count, int) for count in held.values()):
         raise ValueError("it is not a JSON mapping of prefixes to whole numbers")
     return held

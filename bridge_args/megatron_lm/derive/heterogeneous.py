@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from bridge_args.files import json_of
 from bridge_args.megatron_lm.derive import Invalid, Problems, checks, flag
 
 
@@ -34,7 +33,7 @@ def heterogeneous_layers(
         return
     concerned = ("heterogeneous_layers_config_encoded_json",)
     try:
-        layers = json.loads(heterogeneous_layers_config_encoded_json)
+        layers = json_of(heterogeneous_layers_config_encoded_json)
         groups = {block["attention"]["n_heads_in_group"] for block in layers["block_configs"]} - {None}
         expected = {
             "num_layers": (num_layers, layers["num_hidden_layers"]),
@@ -56,8 +55,11 @@ def heterogeneous_layers(
             "use_rotary_position_embeddings": (use_rotary_position_embeddings, True),
         }
         activation = layers["hidden_act"]
-    except (ValueError, KeyError, TypeError) as problem:
-        yield Invalid(f"the description of heterogeneous layers cannot be read: {problem!r}", arguments=concerned)
+    except (ValueError, KeyError, TypeError, ArithmeticError) as problem:
+        why = (
+            str(problem)[:200] if isinstance(problem, ValueError) else f"{type(problem).__name__}: {str(problem)[:100]}"
+        )
+        yield Invalid(f"the description of heterogeneous layers cannot be read: {why}", arguments=concerned)
         return
     if activation != "silu":
         yield Invalid(f"heterogeneous layers have the activation silu, not {activation}", arguments=concerned)
