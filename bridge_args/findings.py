@@ -107,6 +107,14 @@ def without_secrets(finding: Finding, known: Iterable[Secret] = ()) -> Finding:
     )
 
 
+LONGEST: Final = 2000  # characters of one word, or of a message, that are told; a machine made longer ones
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """The text; of a longer one the beginning and the end."""
+    return text if len(text) <= longest else f"{text[: longest - 100]} ... {text[-90:]}"
+
+
 def excerpt_of(words: Sequence[Word], first: int, last: int | None = None, *, around: int = 2) -> Excerpt:
     """The words ``first..last`` of a command line, marked, with a few neighbours."""
     last = first if last is None else last
@@ -117,7 +125,7 @@ def excerpt_of(words: Sequence[Word], first: int, last: int | None = None, *, ar
             text += " "
         if index == first:
             start = len(text)
-        text += words[index].text
+        text += cut(words[index].text)
         if index == last:
             stop = len(text)
     return Excerpt(text, start, stop)

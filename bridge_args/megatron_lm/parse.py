@@ -15,7 +15,7 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Any, Final, NamedTuple
 
-from bridge_args.findings import Excerpt, Finding, excerpt_of
+from bridge_args.findings import Excerpt, Finding, cut, excerpt_of
 from bridge_args.megatron_lm import unknown
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.converters import converter_of, expectation, words_of
@@ -24,6 +24,8 @@ from bridge_args.words import OF_A_TASK, Place, Word, as_words
 # Optional packages whose arguments count as there: pretrain_gpt.py adds modelopt's when it is installed, as it is in
 # NVIDIA's containers.
 PRESENT: Final = frozenset({"nvidia-modelopt"})
+_LOOKED_UP: Final = 50  # unknown flags for which near ones are looked for
+_LONGEST_FLAG: Final = 200  # characters; the longest there is has 60
 
 _NEGATIVE_NUMBER: Final = re.compile(r"^-\d+$|^-\d*\.\d+$")
 _DASHES: Final = "\u2010\u2011\u2012\u2013\u2014\u2212"  # what word processors make of "--" and "-"
@@ -125,6 +127,7 @@ class _Parser:
         self.exclusive: dict[int, Typed] = {}
         self.unused = unused
         self.open: set[int] = set()
+        self.unknown = 0
 
     def run(self) -> Given:
         previous: Typed | None = None
@@ -271,7 +274,7 @@ class _Parser:
         self.findings.append(
             Finding(
                 kind=kind,
-                message=message,
+                message=cut(message),
                 remedy=remedy,
                 arguments=(typed.dest,) if typed else (),
                 place=self.words[index].place,
@@ -297,7 +300,7 @@ class _Parser:
             return
         words = words_of(typed.argument)
         if words is not None:
-            near = unknown.near_flags(text, tuple(str(word) for word in words))
+            near = unknown.near_flags(text, tuple(str(word) for word in words)) if len(text) <= _LONGEST_FLAG else ()
             remedy = f"did you mean {' or '.join(near)}?" if near else ""
         message = f'{typed.flag} expects {expectation(typed.argument)}, not "{text}"'
         self._say("bad-value", message, index, typed, remedy)
@@ -326,9 +329,10 @@ class _Parser:
         self.at += 1
         self.at += self._values_ahead()  # most likely its values
         message = f"{flag} is not an argument of Megatron-LM {self.catalog.version}"
-        self._say(
-            "unknown-argument", message, index, None, unknown.remedy(flag, self.catalog, self.versions_with, PRESENT)
-        )
+        self.unknown += 1
+        few = self.unknown <= _LOOKED_UP and len(flag) <= _LONGEST_FLAG  # looking for near names takes its time
+        remedy = unknown.remedy(flag, self.catalog, self.versions_with, PRESENT) if few else "leave it out"
+        self._say("unknown-argument", message, index, None, remedy)
 
     def _asks_for_help(self) -> None:
         self._say(

@@ -12,7 +12,7 @@ from graphlib import TopologicalSorter
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from bridge_args.findings import Finding
+from bridge_args.findings import Finding, cut
 from bridge_args.megatron_lm.catalog import Catalog, load
 from bridge_args.megatron_lm.derive import CONTEXT, REGISTERED, Check, Derivation, Invalid
 from bridge_args.megatron_lm.parse import Given, Typed
@@ -84,18 +84,29 @@ def resolve(
     values |= {"given": given.values, "world_size": world_size, "env": env or {}, "program": program}
     environment_known = whole_env and env is not None
     refused = {name for finding in given.findings if finding.level == "error" for name in finding.arguments}
-    findings: list[Finding] = []
+    findings: list[Finding] = [*_too_large(given)]
+    refused.update(name for finding in findings for name in finding.arguments)
+    for name in refused & given.values.keys():
+        if findings and isinstance(settings[name].value, int) and settings[name].value.bit_length() > _WIDEST:
+            del values[name]
+            settings[name] = settings[name]._replace(value=None)
     for step in plan_of(catalog):
         if refused and not refused.isdisjoint(step.reads):
             refused.update(step.sets)
             continue
         inputs = [values.get(name) for name in step.reads]
         if isinstance(step, Check):
-            for problem in step.function(*inputs):
-                findings.append(finding_of(problem, step, given, environment_known))
+            try:
+                for problem in step.function(*inputs):
+                    findings.append(finding_of(problem, step, given, environment_known))
+            except _TOO_MUCH as error:
+                findings.append(finding_of(_too_much(error), step, given, environment_known))
             continue
         try:
-            result = step.function(*inputs)
+            try:
+                result = step.function(*inputs)
+            except _TOO_MUCH as error:
+                raise _too_much(error) from error
         except Invalid as problem:
             findings.append(finding_of(problem, step, given, environment_known))
             refused.add(step.name)
@@ -111,6 +122,26 @@ def resolve(
         )
         values[step.name] = result
     return MegatronArgs(settings, tuple(findings), world_size)
+
+
+# Numbers that are too large for what is computed with them, texts that are too long.
+_TOO_MUCH = (ArithmeticError, ValueError, MemoryError, RecursionError)
+_WIDEST = 1000  # bits of a number; larger ones are no float any more
+
+
+def _too_much(error: Exception) -> Invalid:
+    return Invalid(f"nothing can be computed with such values ({type(error).__name__}: {str(error)[:200]})")
+
+
+def _too_large(given: Given) -> Iterator[Finding]:
+    """Whole numbers that nobody can compute with."""
+    for name, value in given.values.items():
+        numbers = value if isinstance(value, (list, tuple)) else (value,)
+        if any(isinstance(number, int) and number.bit_length() > _WIDEST for number in numbers):
+            message = (
+                f"{given.typed[name].flag if name in given.typed else name} is a larger number than anything holds"
+            )
+            yield Finding("invalid-command-line", message, "", (name,), given.place(name), given.excerpt(name))
 
 
 def plan(version: str) -> tuple[Derivation | Check, ...]:
@@ -161,7 +192,7 @@ def finding_of(problem: Invalid, step: Derivation | Check, given: Given, environ
     stops = problem.stops and (environment_known or not problem.variable)
     return Finding(
         "stops-later" if problem.late else "invalid-command-line" if stops else "environment",
-        str(problem),
+        cut(str(problem)),
         remedy=problem.remedy,
         arguments=concerned,
         place=given.place(shown),

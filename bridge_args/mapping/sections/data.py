@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
 from bridge_args.files import json_of
-from bridge_args.mapping.sections import Lost, builder
+from bridge_args.mapping.sections import Lost, Rejected, builder
 
 FILL_IN_THE_MIDDLE: Final = "megatron.bridge.training.config.GPTFIMDatasetConfig"
 
@@ -44,7 +45,8 @@ def data_source(
             decided["dataset.blend_per_split"] = _per_split(read(per_split_data_args_path))
     except (OSError, ValueError) as error:
         name = "data_args_path" if data_args_path is not None else "per_split_data_args_path"
-        decided[name] = Lost(_unread(error, "write what it holds after --data-path, or --train-data-path and fellows."))
+        remedy = "write what it holds after --data-path, or --train-data-path and fellows."
+        decided[name] = _unusable(error) or Lost(_unread(error, remedy))
     if mock_data:
         decided.pop("dataset.blend", None)
         decided.pop("dataset.blend_per_split", None)
@@ -53,8 +55,16 @@ def data_source(
             decided["dataset.sequences_per_dataset"] = _counts(read(per_dataset_sequences_path))
         except (OSError, ValueError) as error:
             remedy = "set dataset.sequences_per_dataset to the mapping it holds."
-            decided["per_dataset_sequences_path"] = Lost(_unread(error, remedy))
+            decided["per_dataset_sequences_path"] = _unusable(error) or Lost(_unread(error, remedy))
     return decided
+
+
+def _unusable(error: Exception) -> Rejected | None:
+    """What is there and is no such file; one that is not here may be where the run is."""
+    if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.EFBIG, errno.EILSEQ, errno.EISDIR):
+        return None
+    why = error.strerror if isinstance(error, OSError) else str(error)[:200]
+    return Rejected(f"the file cannot be used: {why}")
 
 
 def _per_split(text: str) -> list[Blend | None]:

@@ -10,6 +10,8 @@ from bridge_args.megatron_lm.derive.hybrid import virtual_stages_of
 _GROUP = re.compile(r"\(([^)]+)\)\*(\d+)")  # (tt|)*3
 _LETTER = re.compile(r"(.)\*(\d+)")  # t*3
 
+_LONGEST = 20_000  # stages and layers together; the deepest models have some hundreds
+
 
 def stages_of(layout: str) -> list[str]:
     """The stages of ``--pipeline-model-parallel-layout``, a letter a layer, in the order data passes through them.
@@ -17,8 +19,22 @@ def stages_of(layout: str) -> list[str]:
     ``Et*2|(t|)*2L`` is ``["Ett", "t", "t", "L"]``. See PipelineParallelLayerLayout.parse_str_to_list.
     """
     text = layout.replace(",", "")
+    left = _LONGEST - len(text)
+
+    def repeated(match: re.Match[str]) -> str:
+        nonlocal left
+        count = int(match.group(2)) if len(match.group(2)) < 9 else _LONGEST
+        left -= len(match.group(1)) * count
+        return match.group(1) * count if left >= 0 else ""
+
     for pattern in (_GROUP, _LETTER):
-        text = pattern.sub(lambda match: match.group(1) * int(match.group(2)), text)
+        text = pattern.sub(repeated, text) if left >= 0 else ""
+    if left < 0:
+        raise Invalid(
+            f"--pipeline-model-parallel-layout has more than {_LONGEST} stages and layers",
+            "write the layers that the model has",
+            ("pipeline_model_parallel_layout",),
+        )
     stages = text.split("|")
     unknown = sorted(set("".join(stages)) - set("EtmL"))
     if unknown:
