@@ -6,8 +6,9 @@ words -> Command -> Given -> MegatronArgs -> Translation
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final, cast
 
@@ -89,10 +90,22 @@ def translate(
     given, args = resolvers.effective(
         given, catalog, checkout, world_size=ranks, env=environment, whole_env=env is not None, program=program
     )
-    findings += [*given.findings, *args.findings]
+    findings += [*given.findings, *args.findings, *_homes(given)]
     return _mapped(
         given, args, catalog, versions, findings, program, environment or {}, command.launcher_options, mappings, read
     )
+
+
+def _homes(given: Given) -> Iterator[Finding]:
+    """A ``~`` that the shell has left: no program puts the home in its place."""
+    for dest, value in given.values.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and re.match(r"~(?:/|$)", text):
+                message = (
+                    f"{text} is a path in a folder named ~: no shell, Megatron-LM or Bridge makes the home of it here"
+                )
+                remedy = f"write $HOME{text[1:]}, outside single quotes"
+                yield Finding("unresolved-variable", message, remedy, (dest,), given.place(dest), given.excerpt(dest))
 
 
 def translate_saved(

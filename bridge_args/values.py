@@ -7,23 +7,9 @@ way to be written, the one Bridge itself writes and reads back (``megatron/bridg
 
 from __future__ import annotations
 
-import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-
-
-def is_dotted(path: object) -> bool:
-    """Is this a name of Python with the modules it is in, ``torch.bfloat16``, and so nothing else in source?"""
-    return isinstance(path, str) and all(
-        step.isascii() and step.isidentifier() and not keyword.iskeyword(step) for step in path.split(".")
-    )
-
-
-def _named(path: str) -> str:
-    if not is_dotted(path):
-        raise ValueError(f"{path!r} is no name of Python with the modules it is in")
-    return path
 
 
 class _Value:
@@ -51,7 +37,7 @@ class Symbol(_Value):
     __match_args__ = ("path",)
 
     def __init__(self, path: str) -> None:
-        self.path = _named(path)
+        self.path = path
 
     def __str__(self) -> str:
         return self.path
@@ -64,7 +50,7 @@ class Member(_Value):
     __match_args__ = ("enum", "name", "value")
 
     def __init__(self, enum: str, name: str, value: object) -> None:
-        self.enum = _named(enum)
+        self.enum = enum
         self.name = name
         self.value = value
 
@@ -79,7 +65,7 @@ class Partial(_Value):
     __match_args__ = ("path", "kwargs")
 
     def __init__(self, path: str, kwargs: Mapping[str, object] | None = None) -> None:
-        self.path = _named(path)
+        self.path = path
         self.kwargs: Mapping[str, object] = kwargs or {}
 
     def __str__(self) -> str:
@@ -94,7 +80,7 @@ class Built(_Value):
     __match_args__ = ("path", "kwargs")
 
     def __init__(self, path: str, kwargs: Mapping[str, object] | None = None) -> None:
-        self.path = _named(path)
+        self.path = path
         self.kwargs: Mapping[str, object] = kwargs or {}
 
     def __str__(self) -> str:

@@ -155,8 +155,8 @@ class Script:
                         "{{a,b}",
                     ),
                 ),  # fmt: skip
-                (1.5, lambda: f"${self.name()}{{1,A}}"),
-                (1, lambda: f"{{${self.name()},x}}{self.one('1', 'A', '.', '-')}"),
+                (1.5, lambda: f"${self.name()}{{1,A}}{self.one('.', '-', '/', '+')}"),
+                (1, lambda: f"{{${self.name()},x}}{self.one('1.', 'A-', '.', '-')}"),
             ]
         )
 
@@ -333,7 +333,7 @@ class Script:
                 (9, self.assignment),
                 (3, self.declaration),
                 (6, lambda: f"torchrun {self.words(5)}"),
-                (1, lambda: f"{self.one('A', 'B', 'IFS')}={self.word()} {self.one('torchrun', 'g', 'eval torchrun')} {self.words(2)}"),
+                (1, lambda: f"{self.one('A', 'B', 'IFS')}={self.word()} {self.one('torchrun', 'g')} {self.words(2)}"),
                 (1, lambda: f"g {self.words(3)}"),
                 (1.5, lambda: f"(( {self.expression()} ))"),
                 (0.5, lambda: f"let {quoted(self.expression())}"),

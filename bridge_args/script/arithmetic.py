@@ -102,8 +102,13 @@ class _Reader:
             return 0
         value = self.comma()
         if self.i < len(self.tokens):
-            raise NotANumber() if self.tokens[self.i][1] in (*_ASSIGNING, *_QUOTES) else Wrong("a syntax error")
+            raise self.wrong()
         return value
+
+    def wrong(self) -> NotANumber:
+        """What stands here is no arithmetic; an assignment where none may be, and quotes, are not judged."""
+        text = self.tokens[self.i][1] if self.i < len(self.tokens) else ""
+        return NotANumber() if text in (*_ASSIGNING, *_QUOTES) else Wrong("a syntax error")
 
     def op(self, *ops: str) -> str:
         if self.i < len(self.tokens):
@@ -146,7 +151,7 @@ class _Reader:
         if self.op("["):
             index = self.comma()
             if not self.op("]"):
-                raise Wrong("a syntax error")
+                raise self.wrong()
         return name, index
 
     def value_of(self, target: tuple[str, int | None]) -> int:
@@ -163,7 +168,7 @@ class _Reader:
             return condition
         first = self.aside(not condition, self.assignment)
         if not self.op(":"):
-            raise Wrong("a syntax error")
+            raise self.wrong()
         second = self.aside(bool(condition), self.ternary)
         return first if condition else second
 
@@ -222,19 +227,17 @@ class _Reader:
         if self.op("("):
             value = self.comma()
             if not self.op(")"):
-                raise Wrong("a syntax error")
+                raise self.wrong()
             return value
         if self.i >= len(self.tokens):
-            raise Wrong("a syntax error")
+            raise self.wrong()
         kind, text = self.tokens[self.i]
-        if kind == "bad" and text in _QUOTES:
-            raise NotANumber()
         if kind == "number":
             self.i += 1
             return number(text)
         target = self.target()
         if target is None:
-            raise Wrong("a syntax error")
+            raise self.wrong()
         value = self.value_of(target)
         if op := self.op("++", "--"):
             self.store(target, _wrap(value + (1 if op == "++" else -1)))

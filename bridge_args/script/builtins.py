@@ -220,6 +220,7 @@ def _unset(shell: Shell, words: list[Traced], at: int) -> int:
             status = 1
         elif "f" in options or (variable is None and text in state.functions and "v" not in options):
             state.functions.pop(text, None)
+            state.shared.functions.discard(text)
         elif variable is not None and variable.value is None and text in state.functions and "v" not in options:
             state.functions.pop(text, None)
         else:
@@ -328,6 +329,8 @@ def _give_positional(state: State, words: Sequence[Traced]) -> None:
 
 def _shift(shell: Shell, words: list[Traced], at: int) -> int:
     state = shell.state
+    if len(words) > 2 and whole(words[1].text) is not None:
+        raise shell.expand.mistake("shift takes one number", at)
     text = words[1].text if len(words) > 1 else "1"
     count = whole(text.removeprefix("+"))
     if count is None:
@@ -359,6 +362,8 @@ def _let(shell: Shell, words: list[Traced], at: int) -> int | None:
 
 def _leave(shell: Shell, words: list[Traced], at: int) -> int | None:
     what, state = words[0].text, shell.state
+    if len(words) > 2 and whole(words[1].text) is not None and (state.loops or what in ("exit", "return")):
+        raise shell.expand.mistake(f"{what} takes one number", at)
     if what == "return" and not state.returns:
         return 2  # bash complains, and goes on
     if what in ("break", "continue"):

@@ -76,10 +76,11 @@ class Expander:
         made: list[Traced] = []
         budget = self.state.shared.budget
         for word in words:
-            for one in pattern.braces(word, budget):
+            several = pattern.braces(word, budget)
+            for one in several:
                 self._mixed(one)
                 self._ends_in_dollar(one)
-                items = self._items(self._with_home(one, "plain" if elements else "word").parts)
+                items = self._items(self._with_home(one, "plain" if elements or one is not word else "word").parts)
                 for field in self._split(items):
                     self._note_pattern(field, word)
                     made.append(joined(run.text for run in field))
@@ -297,7 +298,7 @@ class Expander:
             return self._indirect(part)
         values, many = self._values(part)
         if part.length:
-            if not values and not many and values is not None:
+            if values is not None and not values and (not many or self._is_unset(part)):
                 self._must_be_set(part)
             return self._runs([self._length(part, values, many)], part.quoted)
         operator = part.op.lstrip(":")
@@ -329,6 +330,10 @@ class Expander:
         """Changed elements as one text: what bash puts between them depends on where they stand, and on quotes."""
         message = f"{part.written} as one text, while IFS does not begin with a blank, is not read"
         self.state.shared.say("not-read", message, part.at)
+
+    def _is_unset(self, part: Parameter) -> bool:
+        variable = self.state.get(part.name)
+        return variable is not None and variable.value is None
 
     def _must_be_set(self, part: Parameter) -> None:
         if "nounset" in self.state.options:
@@ -405,6 +410,9 @@ class Expander:
         if values is None:
             return self._unset(part)
         if many:
+            nothing = [value.text for value in values if value and not self.state.as_unset(value)]
+            if nothing:  # maybe no word at all
+                return self._unknown(part.written, part.at, self.state.shared.names_in("".join(nothing)))
             return plain(str(len(values)), part.at)
         text = values[0] if values else Traced()
         if not text.known:
@@ -592,6 +600,8 @@ class Expander:
             return 0
         if variable.keyed:
             raise NotANumber()
+        if variable.value is None and "nounset" in self.state.options:
+            self._must_be_set(Parameter(name, f"${name}", -1))
         self.state.shared.budget.work(variable.size() // 4)
         elements = variable.numbered()
         if index is not None and index < 0:

@@ -20,6 +20,7 @@ DECLARING: Final = frozenset(("export", "declare", "local", "readonly", "typeset
 _BLANKS: Final = re.compile(r"[ \t]+")
 _ASSIGNED: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\[|\+?=)")
 _REDIRECT: Final = re.compile(r"(\d+|\{[A-Za-z_]\w*\})?(<<<|<<-|<<|&>>|&>|<>|<&|>>|>&|>\||>(?!\()|<(?!\())")
+_ESCAPED_QUOTE: Final = re.compile(r"\\[`\"']")
 _FUNCTION: Final = re.compile(r"([^\s|&;()<>$`'\"\\=#]+)[ \t]*\([ \t]*\)")
 _RESERVED: Final = re.compile(
     r"(?:if|then|elif|else|fi|for|while|until|do|done|case|esac|function|select|coproc|time|\{|\}|!|\[\[)(?=[\s;&|()<>]|$)"
@@ -49,6 +50,7 @@ class Parser(Words):
         super().__init__(source, budget, depth, start)
         self.heredocs: list[s.Redirect] = []
         self.comment_at = -1
+        self.substituted = False  # is it the text of a $(...)?
 
     # Between words ------------------------------------------------------------------------------------------------
 
@@ -565,6 +567,8 @@ class Parser(Words):
                 raise self.problem("an array without its closing parenthesis", start)
             if self.char() == ")":
                 self.i += 1
+                if self.substituted and _ESCAPED_QUOTE.search(self.text, start, self.i):  # bash 5.2 takes it for one
+                    raise self.problem("an escaped quote in an array inside `$(`", start)
                 return s.Array(tuple(items))
             if self.char() in "(|&;<>" and not self.starts("<("):
                 raise self.problem(f"`{self.char()}` in an array")

@@ -358,4 +358,6 @@ class Words:
         """For the commands inside a substitution."""
         from bridge_args.script.grammar import Parser
 
-        return Parser(source, self.budget, depth, start)
+        made = Parser(source, self.budget, depth, start)
+        made.substituted = True
+        return made

@@ -267,6 +267,9 @@ class Shell:
                     if leave.what != "line":
                         raise
                     self.state.status = status = leave.value
+                except (NotANumber, Refused):  # nobody on the way knew better
+                    self.state.shared.say("not-read", "a part of this line is not read", _place(line))
+                    self.state.status = status = None
         finally:
             reading.pop()
         if problem:
@@ -392,12 +395,13 @@ class Shell:
         if not status or self.unchecked:
             return status
         state.status = status
-        if trap and (not state.locals or "errtrace" in state.options):
+        if trap:
             with self._unchecked():
                 self.called().program(trap)
             state.status = status
         if "errexit" in state.options:
-            state.shared.say("not-read", "bash ends the script here: this fails, and `set -e` is on", at)
+            if not state.forked:  # of a subshell its status is told, where that matters
+                state.shared.say("not-read", "bash ends the script here: this fails, and `set -e` is on", at)
             raise Leave("exit", status)
         return status
 
@@ -734,6 +738,7 @@ class Shell:
         state.locals.append({})
         state.returns += 1
         state.shared.calls.append(words[0].first)
+        trap = None if "errtrace" in state.options else state.traps.pop("ERR", None)
         try:
             return self.called().command(function.body)
         except Leave as leave:
@@ -744,6 +749,8 @@ class Shell:
             state.positional, state.may_have_positional, state.loops = before
             state.returns -= 1
             state.shared.calls.pop()
+            if trap is not None:
+                state.traps["ERR"] = trap
             for name, variable in state.locals.pop().items():
                 if variable is None:
                     state.variables.pop(name, None)
@@ -898,7 +905,8 @@ class Shell:
                     value.first,
                 )
             )
-        return plain(str(self.expand.calculated(old + plain("+") + value, value.first)), value.first)
+        written = f"{rendered(old, self.state.shared)}+{rendered(value, self.state.shared)}"
+        return self._number(old + plain("+") + value, written, value.first)
 
     def array(self, assignment: s.Assignment, before: Variable | None) -> Mapping[int | str, Traced]:
         """The elements of ``NAME=(...)``; what is expanded may change the variable itself, so that comes first."""

@@ -203,13 +203,16 @@ def _outer_exports(same: Sequence[tuple[Shared, Found]]) -> dict[str, Traced]:
 
 
 def _when(same: Sequence[tuple[Shared, Found]], readings: Sequence[Shared]) -> Iterator[str]:
-    """The choices all these readings share, unless other choices lead to the same command."""
-    common = set(same[0][1].choices.items())
+    """The choices all these readings share, unless other choices lead to the same command.
+
+    A condition is the same where it stands at the same place; its words may differ, with what was known there.
+    """
+    common = {(at, way) for (at, _), way in same[0][1].choices.items()}
     for _, found in same[1:]:
-        common &= set(found.choices.items())
+        common &= {(at, way) for (at, _), way in found.choices.items()}
     shared = same[0][0]
-    for (at, about), way in sorted(common):
-        if (at, about) in shared.of_tasks:
+    for (at, about), way in sorted(same[0][1].choices.items()):
+        if (at, way) not in common or (at, about) in shared.of_tasks:
             continue
         ways = shared.ways.get((at, about)) or next(r.ways[at, about] for r in readings if (at, about) in r.ways)
         place = shared.sources.place(at)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
-from bridge_args.mapping.sections import Lost, Rejected, builder
+from bridge_args.mapping.sections import Lost, builder
 from bridge_args.megatron_lm.derive import Invalid
 from bridge_args.megatron_lm.derive.pipeline import stages_of
-from bridge_args.values import Partial, Symbol, is_dotted
+from bridge_args.values import Partial, Symbol
 
 SPECS: Final = "megatron.core.models.gpt"
 LOCAL: Final = Symbol("megatron.bridge.models.gpt_provider.local_layer_spec")
@@ -48,7 +48,7 @@ def layer_spec(
     if transformer_impl == "inference_optimized":
         decided["transformer_impl"] = Lost("Bridge trains with Transformer Engine or local layers; choose one of them.")
     if spec:
-        decided |= named_by(spec, "model.transformer_layer_spec")
+        decided["model.transformer_layer_spec"] = Symbol(".".join(spec))
     elif experimental_attention_variant is not None:
         decided["model.transformer_layer_spec"] = VARIANT
     elif (
@@ -72,14 +72,6 @@ def layer_spec(
         if reason:
             decided["mtp_num_layers"] = Lost(reason)
     return decided
-
-
-def named_by(spec: list[str], path: str) -> dict[str, Any]:
-    """The setting of what --spec names, if that is a name; a checkpoint may hold anything under it."""
-    name = ".".join(map(str, spec))
-    if not is_dotted(name):
-        return {"spec": Rejected("--spec takes names of Python, with dots between.")}
-    return {path: Symbol(name)}
 
 
 def _lost_in_prediction(local: bool, spec: bool, own_layers: bool, layout: str | None) -> str:

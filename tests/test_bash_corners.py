@@ -1,0 +1,155 @@
+"""Corners of bash that change what is passed: bash itself is the judge, and what it refuses is told with its line."""
+
+# ruff: noqa: E501  a script on one line can be compared with its neighbours
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import by_bash
+import pytest
+
+from bridge_args.script.shell import Script, read_script
+
+pytestmark = pytest.mark.skipif(not by_bash.available, reason="bash is not installed")
+
+HOME = {"HOME": "/home/somebody", "LC_ALL": "C.UTF-8"}
+
+# Read wholly: word for word, and nothing is said.
+READ = {
+    # declarations
+    "words of export are expanded before one is set": "TP=1\nexport TP=4 PP=$TP\nf() { local A=7 B=$A; torchrun $B; }\nA=0\nf\ndeclare A=2 C=$A\ntorchrun $TP $PP $C\n",
+    "braces in what is declared": "export A={1,2} B=x{3..4}\ntorchrun $A $B\n",
+    "capital and small letters": "declare -u A=abc\nA+=d\ndeclare -l B=ABC\nB=Xy\ndeclare -c C=word\ndeclare -u D=(ab cd)\nD+=(ef)\ntorchrun $A $B $C ${D[@]}\n",
+    "whole numbers": "declare -i A=2*3\nA+=4\nA=A*2\ndeclare -ai B=(1+1 2)\nB[0]+=5\ntorchrun $A ${B[@]}\n",
+    "a reference": "add() { local -n to=$1; shift; to+=(\"$@\"); }\nARGS=(a)\nadd ARGS b 'c d'\ndeclare -n R=N\nR=5\ntorchrun \"${ARGS[@]}\" $N ${!R}\n",
+    "a local variable hides another": "A=1\ng() { A=3; }\nf() { local A=2; g; torchrun $A; unset A; torchrun ${A-none}; }\nf\ntorchrun $A\n",
+    "unset in a function further in": "A=x\nf() { local A=y; g; torchrun $A; }\ng() { unset A; }\nf\n",
+    "a function for an inner shell": "f() { torchrun --in $1; }\nexport -f f\nbash -c 'f 1'\nbash -c \"$(declare -f f); f 2\"\n",
+    # status
+    "status of an assignment": "false\nrc=$?\nA=$(exit 3)\nB=$?\nC=1 D=$?\nif [ $rc -ne 0 ]; then X=2; else X=4; fi\ntorchrun $X $B $D\n",
+    "status of what is negated": "! true\nA=$?\n! false\ntorchrun $A $?\n",
+    "status of a failed test": "[ abc -gt 1 ]\nA=$?\n[ 1 = 2 ]\nB=$?\n[ a b ]\ntorchrun $A $B $?\n",
+    "set -e and what it does not look at": "set -e\nif false; then :; fi\nfalse || true\n! true\nfalse && true\nf() { false; torchrun in; }\nif f; then torchrun yes; fi\nwhile false; do :; done\nA=$(false; echo a)\ntorchrun $A\n",
+    "pipefail": "set -o pipefail\nfalse | true || A=1\ntrue | true && B=2\ntorchrun $A $B\n",
+    "traps": "trap 'torchrun --bye $?' EXIT\ntrap 'torchrun --err $?' ERR\nfalse\n(trap 'torchrun --sub' EXIT; true)\nexit 4\n",
+    # leaving
+    "return where there is nothing to return from": "{ return; } 2>/dev/null\nbreak\ncontinue 2\n(return 3; torchrun $?)\ntorchrun 1\n",
+    "break of more loops than there are": "for i in 1 2; do for j in a b; do break 9; done; done\ntorchrun $i$j\nf() { break; }\nfor i in 1 2; do f; done 2>/dev/null\ntorchrun $i\n",
+    "return leaves a subshell only": "f() { (return 3; torchrun no); torchrun $?; eval 'return 7'; }\nf\ntorchrun $?\n",
+    "a sourced file returns": "cat > .s <<'E'\nA=1\nreturn 3\nA=2\nE\n. ./.s\ntorchrun $A $?\n",
+    # elements
+    "elements that are not there": 'A=()\ntorchrun "${A[0]-ckpt}" "${A[0]+x}" "${A[@]-none}"\nB=([2]=c [5]="f g")\ntorchrun ${!B[@]} "${B[@]:3}" "${B[@]:0:1}" ${B[3]:-d} ${#B[5]} "${B[-1]}" ${B-unset}\n',
+    "elements are set and added to": "A=(a b)\nA+=x\nA[3]+=d\nA+=([0]+=y [6]=g h)\nA=(\"${A[@]}\" z)\nunset 'A[1]'\ntorchrun ${!A[@]} \"${A[@]}\"\n",
+    "what changes its own array": "A=(1 2)\nA+=($((A[3] = 4)) $((A[1]++)))\ntorchrun ${!A[@]} ${A[@]}\n",
+    # expansion
+    "braces come before variables": 'DATA1=/x DATA2=/y DATA=/z A1=one\ntorchrun $DATA{1,2} ${DATA}{1,2} "$DATA"{1,2} {$A,x}1\nset -- p\ntorchrun $1{0,1}\n',
+    "all elements as one text": 'A=(a "b c" d)\nIFS==\nB=${A[*]}\nC=$*\nD=${A[@]}\ntorchrun --data-path $B "$D" "${A[*]}"\nIFS=\nE=${A[*]}\ntorchrun $E\n',
+    "empty elements between separators": "A=('' b '' c '')\nIFS=,\ntorchrun ${A[*]} ${A[@]} x${A[*]}y\n",
+    "letters and quotes": "A=abC\ntorchrun ${A@U} ${A@L} ${A@u} ${A@Q}\n",
+    "nothing in quotes is a word": 'A=1\ntorchrun "${A:+}" ${A:+} "${NO-}" end\n',
+    "the home": 'A=~/a:~/b\nB=x:~\nexport C=~\nD=(~/d e=~/f)\ntorchrun ~/x a=~/y:~ --a=~/z "~/q" \\~ ~ $A $B $C "${D[@]}" ${NO:-~/n} "${NO:-~/n}" x~\ncase ~/x in $HOME/*) torchrun same;; esac\n',
+    "escapes": "torchrun $'\\x41\\101\\u00e9\\303\\251\\cA\\q' $'a\\0b' \"$(echo -e '\\0101 \\101 a\\cb')\" \"$(printf '\\101\\t%b' '\\0101')\"\n",
+    "numbers in every base": "torchrun $((64#_)) $((36#zZ)) $((-7 ** 3)) $((2 ** 63)) $((1 ? 2 : 1/0))\nN=1\ntorchrun $((N += 2 + (N = 5))) $((N++ + ++N)) $N\n",
+    # reading
+    "backslashes in what is read": "echo '\\' | while read A; do torchrun never; done\nread A B <<< 'a\\ b c\\d'\nread -r C <<< 'a\\b'\nprintf 'x\\\\\\ny z\\n' | { read D E; torchrun $D $E; }\ntorchrun \"$A\" \"$B\" \"$C\"\n",
+    "separators in what is read": "IFS=: read A B <<< '1:2:3:'\nIFS=: read C D <<< '1:2:'\nIFS=, read -ra E <<< 'a,,b,'\nread -d , F <<< 'x,y'\nread -n 2 G <<< abc\ntorchrun \"$A\" \"$B\" \"$D\" ${#E[@]} $F $G\n",
+    "lines": "mapfile -t -s 1 -n 2 A <<< $'a\\nb\\nc\\nd'\nmapfile -t -O 4 A <<< z\nmapfile -t B < <(echo x; echo 'y z')\ntorchrun ${!A[@]} \"${A[@]}\" \"${B[@]}\"\n",
+    "a here-document joins lines": "cat <<E1 > .f\na\\\nE1\nb \\\\\nE1\ntorchrun \"$(cat .f)\"\n",
+    "options one after the other": 'f() { while getopts "ab:c" o; do case $o in b) B=$OPTARG;; a) A=1;; \\?) Q=1;; esac; done; }\nf -ab x --lr 2>/dev/null\ntorchrun "$A" "$B" "$Q" $OPTIND\nOPTIND=1\nwhile getopts :b: o -b; do torchrun "$o" "$OPTARG"; done\n',
+    # others
+    "printf into variables": "printf -v A '%03d|%-4s|%x' 7 ab 255\nprintf -v 'B[2]' z\nprintf -v C '%d' 12abc 2>/dev/null\ntorchrun \"$A\" ${!B[@]} $C $?\n",
+    "case goes on": "case ab in\na*) A=1 ;;&\nx) A=2 ;;&\n*b) B=1 ;&\ny) C=1 ;;\n*) D=1 ;;\nesac\ntorchrun \"$A$B$C${D-no}\"\n",
+    "arguments of a sourced file": "echo 'torchrun \"$@\"; set -- new' > .s\nset -- old\n. ./.s in\ntorchrun \"$@\"\n",
+    "the last of a pipeline in this shell": "shopt -s lastpipe\necho q | read A\ntorchrun $A\n",
+    "numbers of a prefix": "N=3\nM=$((N++)) torchrun $N\ntorchrun $N\nA=1 B=$A bash -c 'torchrun $A $B'\n",
+    "builtin and command": "f() { torchrun f; }\ncommand eval 'torchrun c'\nbuiltin eval 'torchrun b'\nf\n",
+    "clashing separators of a loop": "N=0\nwhile getopts ab o -ab; do ((N++)); done\ntorchrun $N\n",
+}  # fmt: skip
+
+# bash refuses something: the words are the same, and the line is told.
+REFUSED = {
+    "readonly": ("readonly TP=2\nTP=4; torchrun never\ntorchrun $TP\n", 2, "TP is readonly"),
+    "readonly in a declaration": ("readonly TP=2\nexport TP=4 PP=1\ntorchrun $TP $PP $?\n", 2, "it is readonly"),
+    "readonly in a loop": ("readonly i=2\nfor i in 3; do torchrun never; done\ntorchrun $i $?\n", 2, "it is readonly"),
+    "readonly in a function": ("readonly A=1\nf() { A=2; torchrun never; }\nf; torchrun never\ntorchrun $A\n", 2, "A is readonly"),
+    "set -e": ("set -e\ntorchrun 1\nfalse\ntorchrun 2\n", 3, "`set -e` is on"),
+    "set -e in a function": ("set -e\nf() { false && true; }\ntorchrun 1\nf\ntorchrun 2\n", 4, "`set -e` is on"),
+    "set -e and a pipe": ("set -eo pipefail\ntorchrun 1\nfalse | true\ntorchrun 2\n", 3, "`set -e` is on"),
+    "set -e and a count": ("set -e\ni=0\ntorchrun $i\n((i++))\ntorchrun 2\n", 4, "`set -e` is on"),
+    "set -u": ("set -u\nunset A\ntorchrun 1\ntorchrun $A\ntorchrun 2\n", 4, "A has no value"),
+    "a required value": ("A=\ntorchrun 1\ntorchrun ${A:?give it}\ntorchrun 2\n", 3, "give it"),
+    "a length below 0": ("PP=4\ntorchrun --save ${PP:1:-1}; torchrun never\ntorchrun 2\n", 2, "less than 0"),
+    "division by 0": ("N=0 A=\nif true; then A=$((8 / N)); torchrun never; fi\ntorchrun x$A\n", 2, "division by 0"),
+    "no arithmetic": ("A=$((1 +)); torchrun never\ntorchrun $?\n", 1, "syntax error"),
+    "no such element": ("A=()\nA[-1]=x; torchrun never\ntorchrun ${#A[@]}\n", 2, "no such element"),
+}  # fmt: skip
+
+# Not read: it is told, with its line.
+TOLD = {
+    "extended patterns": ("shopt -s extglob\nA=aaab\ntorchrun \"${A##+(a)}\" ${A//@(a|b)/x}\n", 3),
+    "extended patterns in a variable": ("P='@(a|b)'\nif [[ a == $P ]]; then A=1; fi\ntorchrun x$A\n", 2),
+    "bytes that are no text": ("torchrun $'\\777'\n", 1),
+    "bytes that echo prints": ("A=$(echo -e '\\0777')\ntorchrun \"$A\"\n", 1),
+    "DEBUG": ("trap 'A=1' DEBUG\ntorchrun $A\n", 1),
+    "aliases": ("shopt -s expand_aliases\nalias t='torchrun 1'\nt\n", 1),
+    "letters do not matter": ("shopt -s nocasematch\n[[ A == a ]] && torchrun 1\n", 1),
+    "posix": ("set -o posix\ntorchrun 1\n", 1),
+    "select": ("select A in 1 2; do torchrun $A; done\n", 1),
+    "coproc": ("coproc torchrun 1\n", 1),
+    "names that begin with": ("AB=1\ntorchrun ${!A@}\n", 2),
+    "somebody's home": ("torchrun ~somebody/x\n", 1),
+    "two homes in a word": ("torchrun ~:~\n", 1),
+    "a random number": ("RANDOM=5\ntorchrun $RANDOM\n", 2),
+    "two statuses that nobody knows": ("which srun\nA=$?\nwhich sbatch\nB=$?\n[ $A = $B ] && torchrun same\n", 5),
+    "a function where it is not known": ("f() { torchrun 1; }\nbash -c f\n", 2),
+    "set -e and what nobody knows": ("set -e\n[ -d /data ]\ntorchrun 1\n", 2),
+    "a circle of references": ("declare -n A=B\ndeclare -n B=A\nA=1\ntorchrun 1\n", 3),
+    "a $ at the end": ("C='a b'\ntorchrun $C$\n", 2),
+}  # fmt: skip
+
+
+def started(read: Script) -> list[list[str]]:
+    found = [[word.text for word in one.words] for one in read.commands]
+    return [words[words.index("torchrun") :] for words in found if "torchrun" in words]
+
+
+@pytest.mark.parametrize("script", READ.values(), ids=READ.keys())
+def test_what_bash_reads_is_read(script: str, tmp_path: Path) -> None:
+    expected = by_bash.passed(script, tmp_path, HOME)
+    read = read_script(script, "train.sh", inherited=HOME)
+    assert started(read) == expected
+    assert expected, "the judge says nothing"
+    assert not read.findings
+
+
+@pytest.mark.parametrize(("script", "line", "says"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_bash_refuses_is_read_and_told(script: str, line: int, says: str, tmp_path: Path) -> None:
+    expected = by_bash.passed(script, tmp_path, HOME)
+    read = read_script(script, "train.sh", inherited=HOME)
+    assert started(read) == expected
+    assert expected and ["torchrun", "never"] not in expected
+    told = [finding for finding in read.findings if says in finding.message]
+    assert [(finding.level, str(finding.place)) for finding in told] == [("warning", f"train.sh:{line}")]
+
+
+@pytest.mark.parametrize(("script", "line"), TOLD.values(), ids=TOLD.keys())
+def test_what_is_not_read_is_told(script: str, line: int) -> None:
+    read = read_script(script, "train.sh", inherited=HOME)
+    findings = [*read.findings, *(finding for one in read.commands for finding in one.findings)]
+    places = {str(finding.place) for finding in findings}
+    when = " ".join(way for one in read.commands for way in one.when)
+    assert f"train.sh:{line}" in places or f"(line {line})" in when
+
+
+def test_nothing_is_passed_when_a_here_document_has_no_end(tmp_path: Path) -> None:
+    script = "cat <<E1\na\\\nE1\ntorchrun 1\n"
+    assert by_bash.passed(script, tmp_path) == []
+    assert started(read_script(script, "train.sh")) == []
+
+
+def test_the_same_question_has_the_same_answer() -> None:
+    script = 'which srun\nIN_JOB=$?\nif [[ $IN_JOB -eq 0 ]]; then A=1; else A=2; fi\nif [[ $IN_JOB -eq 0 ]]; then B=1; else B=2; fi\ntorchrun $A $B\n'
+    assert sorted(started(read_script(script, "train.sh"))) == [["torchrun", "1", "1"], ["torchrun", "2", "2"]]
+    changed = script.replace("fi\nif", "fi\nIN_JOB=$(nproc)\nif")
+    assert len(started(read_script(changed, "train.sh"))) == 4
