@@ -149,7 +149,10 @@ def test_nothing_is_passed_when_a_here_document_has_no_end(tmp_path: Path) -> No
 
 
 def test_the_same_question_has_the_same_answer() -> None:
-    script = 'which srun\nIN_JOB=$?\nif [[ $IN_JOB -eq 0 ]]; then A=1; else A=2; fi\nif [[ $IN_JOB -eq 0 ]]; then B=1; else B=2; fi\ntorchrun $A $B\n'
+    script = (
+        "which srun\nIN_JOB=$?\nif [[ $IN_JOB -eq 0 ]]; then A=1; else A=2; fi\n"
+        "if [[ $IN_JOB -eq 0 ]]; then B=1; else B=2; fi\ntorchrun $A $B\n"
+    )
     assert sorted(started(read_script(script, "train.sh"))) == [["torchrun", "1", "1"], ["torchrun", "2", "2"]]
     changed = script.replace("fi\nif", "fi\nIN_JOB=$(nproc)\nif")
     assert len(started(read_script(changed, "train.sh"))) == 4

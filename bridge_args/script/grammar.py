@@ -20,7 +20,8 @@ DECLARING: Final = frozenset(("export", "declare", "local", "readonly", "typeset
 _BLANKS: Final = re.compile(r"[ \t]+")
 _ASSIGNED: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\[|\+?=)")
 _REDIRECT: Final = re.compile(r"(\d+|\{[A-Za-z_]\w*\})?(<<<|<<-|<<|&>>|&>|<>|<&|>>|>&|>\||>(?!\()|<(?!\())")
-_ESCAPED_QUOTE: Final = re.compile(r"\\[`\"']")
+_ESCAPED: Final = re.compile(r"\\[^A-Za-z0-9\n]")
+_QUOTED: Final = re.compile(r"\"(?:\\.|[^\"\\])*\"|'[^']*'", re.DOTALL)
 _FUNCTION: Final = re.compile(r"([^\s|&;()<>$`'\"\\=#]+)[ \t]*\([ \t]*\)")
 _RESERVED: Final = re.compile(
     r"(?:if|then|elif|else|fi|for|while|until|do|done|case|esac|function|select|coproc|time|\{|\}|!|\[\[)(?=[\s;&|()<>]|$)"
@@ -567,8 +568,8 @@ class Parser(Words):
                 raise self.problem("an array without its closing parenthesis", start)
             if self.char() == ")":
                 self.i += 1
-                if self.substituted and _ESCAPED_QUOTE.search(self.text, start, self.i):  # bash 5.2 takes it for one
-                    raise self.problem("an escaped quote in an array inside `$(`", start)
+                if self.substituted and _ESCAPED.search(_QUOTED.sub("", self.text[start : self.i])):
+                    raise self.problem("a backslash in an array inside `$(`", start)  # bash 5.2 loses it
                 return s.Array(tuple(items))
             if self.char() in "(|&;<>" and not self.starts("<("):
                 raise self.problem(f"`{self.char()}` in an array")

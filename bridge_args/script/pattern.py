@@ -10,7 +10,7 @@ from typing import Final
 
 from bridge_args.script.budget import MAX_VALUE, MAX_WORDS, Budget, LimitReached
 from bridge_args.script.inside_words import MAX_DEPTH
-from bridge_args.script.syntax import Literal, Parameter, Part, ShellWord
+from bridge_args.script.syntax import Bytes, Literal, Parameter, Part, ShellWord
 from bridge_args.script.traced import Traced, joined, plain
 
 _CLASSES: Final = {
@@ -329,7 +329,7 @@ def _behind_dollar(atom: Traced | Part, at: int) -> list[Part]:
     if isinstance(atom, Traced):
         if _NAME_START.match(atom.text) or atom.text in "0123456789@*#?$!-":
             return [Parameter(atom.text, f"${atom.text}", at, index=atom.text if atom.text in "@*" else None)]
-        return [Literal(plain("$", at) + atom)]
+        return [Bytes("$" + atom.text, at) if atom.text in "{(" else Literal(plain("$", at) + atom)]
     if isinstance(atom, Literal) or getattr(atom, "quoted", False):
         return [Literal(plain("$", at), True), atom]
     return [Parameter("$", "$$", at), Literal(plain(atom.written[1:], at))]

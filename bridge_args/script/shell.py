@@ -924,6 +924,7 @@ class Shell:
         if assignment.append and before is not None:
             made = (self.state.get(assignment.name) or before).numbered()
         following = max((key for key in made if isinstance(key, int)), default=-1) + 1
+        now = self.state.get(assignment.name)
         for index, item in enumerate(assignment.value.items):
             if item.key is not None and len(pattern.braces(item.word, self.state.shared.budget)) > 1:
                 message = f"[{item.key.written}]={item.word.written} is not read: bash takes braces in it for words"
@@ -953,6 +954,9 @@ class Shell:
             if before and before.integer:
                 value = self._number(value, item.word.written, assignment.at)
             made[key] = self._sum(before, made.get(key, Traced()), value) if item.append else value
+        if self.state.get(assignment.name) is not now:
+            message = f"{assignment.name}=(...), which changes {assignment.name} itself, is not read"
+            self.state.shared.say("not-read", message, assignment.at)
         return made
 
     def _key(self, assignment: s.Assignment, index: s.ShellWord) -> str:
