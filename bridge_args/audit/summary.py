@@ -88,7 +88,8 @@ def _line(entry: Entry) -> str:
     lost = [finding for finding in findings if finding["lost"]]
     match entry["status"]:
         case "ok":
-            return f"ok          {name}"
+            taken = next((found["message"] for found in findings if found["kind"] == "other-program"), "")
+            return f"ok          {name}" + (f": {taken.partition(';')[0]}" if taken else "")
         case "losses":
             flags = dict.fromkeys(finding["flag"] or finding["message"] for finding in lost)
             return f"losses {len(lost):<4} {name}: {', '.join(flags)}"
