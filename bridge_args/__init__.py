@@ -8,6 +8,8 @@ if sys.argv[:1] == ["-m"] and not (sys.flags.isolated or getattr(sys.flags, "saf
     _here = sys.path.pop(0)
     if __file__.startswith(_here) or any(word.startswith("bridge_args.pretrain_") for word in sys.orig_argv):
         sys.path.append(_here)
+elif sys.argv[:1] == ["-m"] and any(word.startswith("bridge_args.pretrain_") for word in sys.orig_argv):
+    sys.path.append("")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

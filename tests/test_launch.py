@@ -127,7 +127,7 @@ def test_words_with_a_shell_in_them(machine: Path, capsys: pytest.CaptureFixture
     inner = f"cd /tmp; torchrun --nproc-per-node 2 pretrain_gpt.py {' '.join(SMALL)}"
     code, out, err = launched(["--dry-run", "--", "numactl", "-l", "bash", "-c", inner], capsys)
     assert code == 0, err
-    assert out.startswith("cd /tmp\nnumactl \\\n    -l \\\n") and "--nproc-per-node 2" in out
+    assert out.startswith("cd /tmp\nexport PYTHONSAFEPATH=1\nnumactl \\\n    -l \\\n") and "--nproc-per-node 2" in out
 
 
 def test_a_yaml_file_and_its_variables(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:

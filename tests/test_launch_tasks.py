@@ -105,6 +105,8 @@ srun bash run_$SLURM_JOB_ID.sh""",
     "docker": "srun docker run --gpus all -e SLURM_PROCID -e MASTER_ADDR image:1 bash -c 'export RANK=$SLURM_PROCID; python pretrain_gpt.py %%'",
     "enroot": "srun enroot start --env X=1 image bash -c 'RANK=$SLURM_PROCID python pretrain_gpt.py %%'",
     "pyxis": "srun --container-image=/i.sqsh --container-mounts=/a:/b bash -c 'export RANK=$SLURM_PROCID; python pretrain_gpt.py %%'",
+    "worked out before": 'export MASTER_PORT=$((10000 + SLURM_JOB_ID % 50000)) STAMP=$(date +%Y); LOCAL=$(date +%m)\nsrun bash -c "RANK=\\$SLURM_PROCID python pretrain_gpt.py %% --tensorboard-dir tb-$STAMP-$LOCAL"',
+    "a list of nodes": "NODES=($(scontrol show hostnames $SLURM_JOB_NODELIST))\nHEAD=${NODES[0]}\nIP=$(srun --nodes=1 --ntasks=1 -w \"$HEAD\" hostname --ip-address)\nexport MASTER_ADDR=$IP\nsrun bash -c 'RANK=$SLURM_PROCID python pretrain_gpt.py %%'",
     "quotes in the text": "srun bash -c 'export NOTE=\"it'\"'\"'s $SLURM_PROCID\"; python pretrain_gpt.py %%'",
     "a comment and a pipe": """srun bash -c '
 # every task

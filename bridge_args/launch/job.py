@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -142,7 +141,7 @@ def launch(
             return 0
         return slurm.submit(batch, env, write, say)
     if start.launcher is None and not start.front:
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        launcher = [*local.of_this_python([Word("torchrun")])[0], "--standalone"]
         launcher += ["--nproc-per-node", str(translation.world_size)]
         start = replaced.bare(start, launcher, translation.program)
     try:

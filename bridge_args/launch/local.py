@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from bridge_args.emit.hydra import shell_word
@@ -32,6 +31,7 @@ _MODULES: Final = {
     "torchrun": "torch.distributed.run",
     "ft_launcher": "nvidia_resiliency_ext.fault_tolerance.launcher",
 }
+_SAFELY: Final = () if sys.version_info >= (3, 11) else ("-I",)  # which knows no PYTHONSAFEPATH
 _FORWARDED: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCONT")
 # What torchrun tells every rank itself, whatever was exported before.
 _TOLD_BY_TORCHRUN: Final = frozenset(
@@ -74,8 +74,7 @@ def on_this_machine(start: Start) -> Local:
         raise not_known(missing.values())
     words = tuple(filled(word, paths) for word in start.words)
     folder = os.path.expanduser(filled(start.folder, paths))
-    if Path(folder, "megatron", "core").is_dir():  # a checkout's must not hide the installed one
-        environment.setdefault("PYTHONSAFEPATH", "1")
+    environment.setdefault("PYTHONSAFEPATH", "1")  # nothing of this folder stands in for what is installed
     return Local(words, environment, folder)
 
 
@@ -183,7 +182,7 @@ def of_this_python(words: Sequence[Word], python: str = sys.executable) -> Edits
         if name in ELSEWHERE or word.text.startswith("--container-image"):
             break
         if word.text in _MODULES:
-            edits[index] = (python, "-m", _MODULES[word.text])
+            edits[index] = (python, *_SAFELY, "-m", _MODULES[word.text])
         elif word.text in ("python", "python3"):
             edits[index] = (python,)
     return edits

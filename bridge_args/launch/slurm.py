@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from bridge_args.mapping.translation import Translation
 from bridge_args.script import slurm
 from bridge_args.script.command import TORCHRUN_FAMILY, options_in_front, options_of_srun, read_command
 from bridge_args.script.state import Hole
+from bridge_args.secrets import Secret, found_in_variables, holds_secret, is_secret
 from bridge_args.source import Source
 from bridge_args.words import Word
 
@@ -51,21 +53,27 @@ _LISTS: Final = frozenset(
         "CMAKE_PREFIX_PATH MODULEPATH PKG_CONFIG_PATH"
     ).split()
 )
-_SECRET: Final = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
 _VARIABLE: Final = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 
 
 class Batch(NamedTuple):
-    """A batch file, and what has to be said about it."""
+    """A batch file, and what has to be said about it.
+
+    Attributes:
+        environment: secrets that it takes from the environment it is submitted from.
+        private: is it for its owner only?
+    """
 
     name: str
     text: str
     findings: tuple[Finding, ...]
+    environment: Mapping[str, str] = MappingProxyType({})
+    private: bool = False
 
 
 def is_left_to_the_job(name: str) -> bool:
     """A variable that stays one in the batch file: Slurm sets it, or it is a list of folders, or may be a secret."""
-    return name.startswith(_SLURMS) or name in _LISTS or _SECRET.search(name) is not None
+    return name.startswith(_SLURMS) or name in _LISTS or is_secret(name)
 
 
 def sbatch_words(source: Source | None, given: argparse.Namespace) -> list[str]:
@@ -139,7 +147,8 @@ def batch(
     image, mounts, workdir = (getattr(given, option) or _value(srun.get(option, ())) for option in flags.CONTAINER)
     if not image and (mounts or workdir):
         raise NotStarted("a container's mounts or folder are given, and no --container-image")
-    known = _Known(start, env, of_tasks=not starts_tasks)
+    passed = asked.get("export", "ALL").split(",")[0] == "ALL"
+    known = _Known(start, env, not starts_tasks, translation.secrets if passed else ())
     setup = [_QUIET, *given.setup, *known.made, _SAFE_PATH, *known.exports]
     # In a container nemo-run mounts the folder the job is submitted from as /nemo_run.
     folder = known.word(start.folder) if start.folder else '"$PWD"'
@@ -163,7 +172,31 @@ def batch(
         setup=tuple(setup),
         command=command,
     )
-    return Batch(name, batch_file(job), (*findings, *known.findings))
+    text = batch_file(job)
+    findings += _about_secrets(known.secrets, text)
+    private = holds_secret(text) or _is_private(given)
+    return Batch(name, text, (*findings, *known.findings), known.secrets, private)
+
+
+def _about_secrets(passed: Mapping[str, str], text: str) -> list[Finding]:
+    """What becomes of the secrets of a script."""
+    findings = []
+    if passed:
+        names = ", ".join(passed)
+        message = f"the batch file takes {names} from the environment it is submitted from, and does not hold the value"
+        findings.append(Finding("launcher", message, f"where you submit it yourself, export {names} before sbatch"))
+    if holds_secret(text):
+        message = "the batch file holds a secret, and is for its owner only"
+        findings.append(Finding("launcher", message, "say it with a variable of your environment"))
+    return findings
+
+
+def _is_private(given: argparse.Namespace) -> bool:
+    """May nobody but its owner read the script?"""
+    try:
+        return bool(given.source) and not stat.S_IMODE(os.stat(given.source).st_mode) & 0o077
+    except OSError:  # standard input
+        return False
 
 
 def on_nodes(source: Source, given: argparse.Namespace) -> Source:
@@ -225,16 +258,34 @@ def submit(made: Batch, env: Mapping[str, str], write: Callable[[str], None], sa
     """
     if shutil.which("sbatch", path=env.get("PATH")) is None:
         raise NotStarted("sbatch is not on this machine; --dry-run prints the batch file, to be submitted where it is")
-    path = Path(f"{re.sub(r'[^A-Za-z0-9._-]+', '_', made.name)}.bridge.sbatch")  # never the user's own
-    try:
-        path.write_text(made.text, encoding="utf-8")
-    except OSError as error:
-        raise NotStarted(f"{path} cannot be written: {error.strerror}") from error
-    done = subprocess.run(["sbatch", "--parsable", str(path)], env=dict(env), stdout=subprocess.PIPE, text=True)
+    path = _written(made)
+    environment = {**env, **made.environment}
+    done = subprocess.run(["sbatch", "--parsable", str(path)], env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode == 0:
         say(f"submitted {path}; follow it with squeue --job {done.stdout.strip().partition(';')[0]}")
     write(done.stdout)
     return done.returncode
+
+
+def _written(made: Batch) -> Path:
+    """The batch file as a new file: what is there already stays as it is, and the name gets a number.
+
+    Raises:
+        NotStarted: it cannot be written.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", made.name)
+    number, path = 1, Path(f"{name}.bridge.sbatch")  # never the user's own
+    while True:
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL  # which follow no link
+            with open(os.open(path, flags, 0o600 if made.private else 0o666), "w", encoding="utf-8") as file:
+                file.write(made.text)
+            return path
+        except FileExistsError:
+            number += 1
+            path = Path(f"{name}.bridge.{number}.sbatch")
+        except OSError as error:
+            raise NotStarted(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _options(words: Sequence[str]) -> tuple[dict[str, str], list[Finding]]:
@@ -327,9 +378,10 @@ class _Known:
 
     Args:
         of_tasks: does the batch file start tasks where the script started none? Then what a task is told is left to it.
+        secrets: what is not to stand in the file; the environment it is submitted from has it.
     """
 
-    def __init__(self, start: Start, env: Mapping[str, str], of_tasks: bool) -> None:
+    def __init__(self, start: Start, env: Mapping[str, str], of_tasks: bool, secrets: Sequence[Secret]) -> None:
         self.environment = start.environment
         self.holes = met_in((*start.words, *start.environment.values(), start.folder), start.holes)
         self.paths = {char: hole.path for char, hole in self.holes.items() if hole.path}
@@ -347,11 +399,30 @@ class _Known:
         for char, hole in sorted(self.holes.items(), key=lambda item: item[1].at):  # what one needs stands before it
             if not hole.path and char not in self.inside:
                 self._add(char, hole, start, rendezvous)
+        self.secrets: dict[str, str] = {}  # variable -> value
+        self.hidden: dict[str, str] = {}  # value -> the character that stands for it
+        if secrets:
+            self._hide((*secrets, *found_in_variables(start.environment)), start)
         exports = {name: value for name, value in start.environment.items() if self.names.get(value) != name}
         self.in_tasks = {name: value for name, value in exports.items() if set(value) & set(self.inside)}
         self.exports = [
-            f"export {name}={self.word(value)}" for name, value in exports.items() if name not in self.in_tasks
+            f"export {name}={self.word(value)}"
+            for name, value in exports.items()
+            if name not in self.in_tasks and self.secrets.get(name) != value
         ]
+        self.made[:0] = [f': "${{{name}:?}}"' for name in self.secrets]
+
+    def _hide(self, secrets: Sequence[Secret], start: Start) -> None:
+        """Secrets become variables; one that a word holds is put there as it is, wherever in the word it stands."""
+        texts = (*start.words, *start.environment.values())
+        for name, value in sorted(dict.fromkeys(secrets), key=lambda secret: -len(secret.value)):
+            if not value or value in self.hidden or not any(value in text for text in texts):
+                continue
+            taken = {*self.secrets, *self.names.values()}
+            free = name and name not in taken and start.environment.get(name, value) == value
+            self.hidden[value] = chr(ord(_JOB_HERE) - 1 - len(self.hidden))
+            self.names[self.hidden[value]] = name if free else f"BRIDGE_ARGS_SECRET_{len(self.hidden)}"
+            self.secrets[self.names[self.hidden[value]]] = value
 
     def _add(self, char: str, hole: Hole, start: Start, rendezvous: str) -> None:
         written = _first(hole)
@@ -368,11 +439,13 @@ class _Known:
             if any(char in word for word in start.words) and not self._is_there(name):
                 self.missing.append(hole)
         elif name != HEAD and all(self._is_there(other) for other in used):
-            self.made.append(f'{self._export(char)}{name}="{written}"')  # the file runs where the script would have
+            self.made.append(
+                f'{self._export(char, name)}{name}="{written}"'
+            )  # the file runs where the script would have
         elif _ADDRESS.search(written) or char in rendezvous:
             if name != HEAD:
-                self.made.append(f"{self._export(char)}{name}=${HEAD}")
-            elif self._export(char):
+                self.made.append(f"{self._export(char, name)}{name}=${HEAD}")
+            elif self._export(char, name):
                 self.made.append(f"export {name}")
             message = f"{written} becomes the address of the job's first node, as nemo-run finds it"
             self.findings.append(Finding("launcher", message))
@@ -381,10 +454,9 @@ class _Known:
         if not hole.variable:
             self.there.add(name)
 
-    def _export(self, char: str) -> str:
+    def _export(self, char: str, name: str) -> str:
         """A variable of the shell stays one, unless a task is to know it."""
-        hole = self.holes[char]
-        exported = any(value == char and name == (hole.names or ("",))[0] for name, value in self.environment.items())
+        exported = self.environment.get(name) == char
         return "export " if exported or self.inside else ""
 
     def _is_there(self, name: str) -> bool:
@@ -394,6 +466,8 @@ class _Known:
     def word(self, text: str) -> str:
         """A word for bash, with what is not known as variables."""
         text = filled(text, self.paths)
+        for value, char in self.hidden.items():
+            text = text.replace(value, char)
         if not (set(text) & (set(self.names) | set(self.inside))):
             return shlex.quote(text)
         made = ""
