@@ -20,7 +20,7 @@ def activation(
     if squared_relu:
         decided["model.activation_func"] = Symbol("megatron.core.activations.squared_relu")
     elif quick_geglu:
-        decided["model.activation_func"] = Symbol("megatron.core.activations.quick_gelu")
+        decided["model.activation_func"] = Symbol("megatron.core.fusions.fused_bias_geglu.quick_gelu")
         decided["model.gated_linear_unit"] = True
     elif swiglu:
         decided["model.activation_func"] = Symbol("torch.nn.functional.silu")
