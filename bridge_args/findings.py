@@ -29,7 +29,7 @@ LEVELS: Final[dict[str, Level]] = {
     "bridge-rejects": "error",  # Bridge's own validation stops with the translated values
     "unreadable-source": "error",
     "other-model": "error",  # a program that trains what we do not translate
-    "stops-later": "warning",  # Megatron-LM accepts the arguments and stops in its set-up
+    "stops-later": "warning",  # Megatron-LM accepts the arguments and stops in its set-up, or at the first step
     "other-program": "warning",  # it may do more than the one it is taken for
     "unresolved-variable": "warning",
     "not-read": "warning",  # a part of a script, which may have set something

@@ -46,7 +46,9 @@ def told(words: str, kind: str, program: str = "pretrain_gpt.py") -> list[str]:
             None,
             id="ReLU squared",
         ),
-        pytest.param("--quick-geglu", "megatron.core.fusions.fused_bias_geglu.quick_gelu", True, True, id="gated quick GELU"),
+        pytest.param(
+            "--quick-geglu", "megatron.core.fusions.fused_bias_geglu.quick_gelu", True, True, id="gated quick GELU"
+        ),
     ],
 )
 def test_activation(words: str, function: str | None, gated: bool | None, fused: bool | None) -> None:

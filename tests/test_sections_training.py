@@ -173,6 +173,13 @@ def test_special_tokens_under_their_old_name() -> None:
     assert both["tokenizer.special_tokens"] == ["<t>"]
 
 
+@pytest.mark.parametrize("kind", ["GPT2BPETokenizer", "BertWordPieceLowerCase", "BertWordPieceCase"])
+def test_an_old_tokenizer_that_bridge_cannot_build(kind: str) -> None:
+    refused = tokens(tokenizer_type=kind, legacy_tokenizer=True)["legacy_tokenizer"]
+    assert isinstance(refused, Rejected) and "leave out --legacy-tokenizer" in refused.reason
+    assert "legacy_tokenizer" not in tokens(tokenizer_type=kind)
+
+
 def test_a_tokenizer_bridge_does_not_have() -> None:
     assert lost(tokens(tokenizer_type="SFTTokenizer")) == {"tokenizer_type"}
 

@@ -191,7 +191,7 @@ def finding_of(problem: Invalid, step: Derivation | Check, given: Given, environ
     shown = next((name for name in concerned if name in given.typed), "")
     stops = problem.stops and (environment_known or not problem.variable)
     return Finding(
-        "stops-later" if problem.late else "invalid-command-line" if stops else "environment",
+        "environment" if not stops else "stops-later" if problem.late else "invalid-command-line",
         cut(str(problem)),
         remedy=problem.remedy,
         arguments=concerned,

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
-from bridge_args.mapping.sections import Lost, builder
+from bridge_args.mapping.sections import Lost, Rejected, builder
 
 # megatron/bridge/training/tokenizers/utils.py: which keyword arguments reach which tokenizer
 HUGGING_FACE: Final = ("HuggingFaceTokenizer", "BertWordPieceLowerCase", "BertWordPieceCase", "GPT2BPETokenizer")
 SENTENCE_PIECE: Final = ("SentencePieceTokenizer", "GPTSentencePieceTokenizer", "Llama2Tokenizer")
 NOT_IN_BRIDGE: Final = ("SFTTokenizer", "NullMultimodalTokenizer")
+
+# Old tokenizers that set a property without a setter when they are made
+READ_ONLY: Final = {
+    "GPT2BPETokenizer": "eod_id",
+    "BertWordPieceLowerCase": "mask_id",
+    "BertWordPieceCase": "mask_id",
+}
 
 
 @builder
@@ -48,6 +55,11 @@ def tokenizer(
             switches["use_fast"] = tokenizer_hf_use_fast
             switches["include_special_tokens"] = tokenizer_hf_include_special_tokens
         decided["tokenizer.hf_tokenizer_kwargs"] = {name: True for name, on in switches.items() if on}
+    if tokenizer_type in READ_ONLY and legacy_tokenizer and schema.find("tokenizer.legacy_tokenizer"):
+        decided["legacy_tokenizer"] = Rejected(
+            f"Bridge cannot build its old {tokenizer_type}: the class sets {READ_ONLY[tokenizer_type]}, which its base "
+            "class makes read-only; leave out --legacy-tokenizer (megatron/bridge/training/tokenizers/tokenizer.py)."
+        )
     if tokenizer_type in SENTENCE_PIECE and tokenizer_sentencepiece_legacy:
         if schema.find("tokenizer.sp_tokenizer_kwargs"):
             decided["tokenizer.sp_tokenizer_kwargs"] = {"legacy": True}

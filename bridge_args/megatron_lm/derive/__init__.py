@@ -36,7 +36,7 @@ class Invalid(Exception):
         variable: the environment variable that is missing. Where the run's environment is not known in full, the
             user is told so, and it is no error.
         stops: False where it depends on the machine whether Megatron-LM stops; the user is told, and it is no error.
-        late: Megatron-LM accepts the arguments and stops when it sets up data or evaluation; a warning.
+        late: Megatron-LM accepts the arguments and stops when it sets up, or at the first step; a warning.
     """
 
     def __init__(
@@ -58,6 +58,15 @@ class Invalid(Exception):
 
 
 Problems = Iterator[Invalid]
+
+
+def later(message: str, remedy: str, arguments: tuple[str, ...], see: str, *, variable: str = "") -> Invalid:
+    """What Megatron-LM's ``validate_args`` lets pass, and Megatron Core stops at when it builds or first runs.
+
+    Args:
+        see: file below ``megatron/core`` and function that stops, with which the message ends.
+    """
+    return Invalid(f"{message} (megatron/core/{see})", remedy, arguments, variable=variable, late=True)
 
 
 class _Step:
@@ -138,13 +147,16 @@ def flag(name: str) -> str:
 # The areas register themselves; at the end, because they import the decorators above.
 from bridge_args.megatron_lm.derive import (  # noqa: E402
     attention,
+    attention_layers,
     batch,
     checkpointing,
     cuda_graphs,
     data,
+    expert_layers,
     fsdp,
     heterogeneous,
     hybrid,
+    hybrid_layers,
     inference,
     model,
     moe,
@@ -157,6 +169,7 @@ from bridge_args.megatron_lm.derive import (  # noqa: E402
     reinforcement,
     retired,
     scheduler,
+    set_up,
 )
 
 __all__ = [
@@ -167,6 +180,7 @@ __all__ = [
     "Invalid",
     "Problems",
     "attention",
+    "attention_layers",
     "batch",
     "checkpointing",
     "checks",
@@ -174,11 +188,14 @@ __all__ = [
     "cuda_graphs",
     "data",
     "derives",
+    "expert_layers",
     "flag",
     "fsdp",
     "heterogeneous",
     "hybrid",
+    "hybrid_layers",
     "inference",
+    "later",
     "model",
     "moe",
     "optimizer",
@@ -190,4 +207,5 @@ __all__ = [
     "reinforcement",
     "retired",
     "scheduler",
+    "set_up",
 ]

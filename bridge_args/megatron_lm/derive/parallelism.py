@@ -199,11 +199,21 @@ def hybrid_context_parallelism(
 
 @checks()
 def distributed_optimizer_instances(
-    num_distributed_optimizer_instances: int | None, data_parallel_size: int, context_parallel_size: int
+    num_distributed_optimizer_instances: int | None,
+    data_parallel_size: int,
+    context_parallel_size: int,
+    expert_data_parallel_size: int,
 ) -> Problems:
     """Data-parallel ranks per instance. See initialize_model_parallel in megatron/core/parallel_state.py."""
     instances = num_distributed_optimizer_instances or 1
     ranks = data_parallel_size * context_parallel_size
+    if instances > 0 and ranks % instances == 0 and expert_data_parallel_size % instances:
+        yield Invalid(
+            f"{expert_data_parallel_size} copies of the experts cannot be divided among "
+            f"--num-distributed-optimizer-instances {instances}",
+            "use more GPUs, or a smaller --expert-model-parallel-size",
+            ("num_distributed_optimizer_instances", "expert_model_parallel_size"),
+        )
     if instances < 1 or ranks % instances:
         yield Invalid(
             f"{ranks} data-parallel ranks cannot be divided among --num-distributed-optimizer-instances {instances}",
