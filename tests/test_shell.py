@@ -450,9 +450,9 @@ ENDLESS = {
 @pytest.mark.parametrize("script", ENDLESS.values(), ids=ENDLESS.keys())
 def test_reading_ends(script: str, tmp_path: Path) -> None:
     (tmp_path / "self.sh").write_text(script)
-    start = time.monotonic()
+    start = time.process_time()
     read_script(script, "self.sh", folder=tmp_path)
-    assert time.monotonic() - start < 10  # seconds; each takes less than one where nothing else runs
+    assert time.process_time() - start < 10  # seconds; each takes less than one where nothing else runs
 
 
 def test_what_stands_before_an_endless_loop_is_kept() -> None:

@@ -225,3 +225,33 @@ def test_texts_with_variables_are_told_apart() -> None:
     ]
     again = pickle.loads(pickle.dumps(Referring("$A", ("A",))))
     assert (again, again.names) == ("$A", ("A",))
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ("--profile-ranks 0 $MORE", {"profile_ranks": [0]}),
+        ("--profile-ranks 0 $MORE 3", {"profile_ranks": [0, 3]}),
+        ("--data-path $DATA ${EXTRA_ARGS}", {"data_path": ["$DATA"]}),
+        ("--data-path 0.3 $A 0.7 $B", {"data_path": ["0.3", "$A", "0.7", "$B"]}),
+    ],
+)
+def test_an_unset_variable_behind_many_values_is_no_word(words: str, values: dict[str, object]) -> None:
+    from bridge_args.megatron_lm import catalog
+    from bridge_args.megatron_lm.parse import parse
+
+    source = read(f"torchrun pretrain_gpt.py {words} --seed 3\n")
+    given = parse(source.command.argv, catalog.load("0.16.1"))
+    assert not [finding for finding in given.findings if finding.level == "error"]
+    assert {name: given.values[name] for name in values} == values and given.values["seed"] == 3
+    dropped = [finding.message for finding in given.findings if "taken as no word at all" in finding.message]
+    assert len(dropped) == sum("MORE" in word or "EXTRA" in word for word in words.split())
+
+
+def test_a_first_number_that_nobody_sets_is_asked_for() -> None:
+    from bridge_args.megatron_lm import catalog
+    from bridge_args.megatron_lm.parse import parse
+
+    source = read("torchrun pretrain_gpt.py --profile-ranks $MORE --seed 3\n")
+    (problem,) = [f for f in parse(source.command.argv, catalog.load("0.16.1")).findings if f.level == "error"]
+    assert "--profile-ranks needs a whole number, and $MORE is not known" in problem.message

@@ -109,6 +109,10 @@ def parse(
     return _Parser(as_words(words), catalog, versions_with, unused).run()
 
 
+_ALONE: Final = re.compile(r"\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})")
+_OPTIONS_IN_IT: Final = re.compile(r"ARGS|OPTS|OPTIONS|FLAGS|EXTRA", re.IGNORECASE)  # in the name of a variable
+
+
 class _Parser:
     """One walk over the words; ``at`` is the next word to read."""
 
@@ -190,6 +194,8 @@ class _Parser:
             count = _count(argument.nargs, self._values_ahead())
             indices = tuple(range(self.at, self.at + count)) if count is not None else ()
             self.at += len(indices)
+            if argument.nargs in ("*", "+"):
+                indices = tuple(i for i in indices if not self._is_no_word(argument, i, first=i == indices[0]))
         else:
             count = _count(argument.nargs, 1)
             indices = (index,) if count == 1 else ()
@@ -218,6 +224,20 @@ class _Parser:
             before: Any = self.values.get(argument.dest, self.catalog.defaults[argument.dest])
             value = [*(before or ()), value]
         return self._take(typed, value)
+
+    def _is_no_word(self, argument: Argument, index: int, first: bool) -> bool:
+        """Among many values: a variable nobody sets that is none of them, as where an option could be."""
+        word = self.words[index]
+        if not word.unresolved or not _ALONE.fullmatch(word.text) or argument.dest in self.unused:
+            return False
+        if first and argument.nargs == "+":
+            return False
+        if argument.type in (None, "str") and (first or not _OPTIONS_IN_IT.search(word.text)):
+            return False
+        message = f"{word.text} stands behind the values of {argument.flags[0]}, and nobody sets it"
+        remedy = _given_with(word.unresolved)
+        self._say("unresolved-variable", f"{message}; it is taken as no word at all", index, None, remedy)
+        return True
 
     def _switch(self, argument: Argument, flag: str, index: int, attached: str | None) -> Typed | None:
         typed = Typed(argument.dest, flag, index, (), argument)

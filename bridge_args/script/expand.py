@@ -168,7 +168,7 @@ class Expander:
                 made[-1].append(Run(part.text, part.quoted, splits and not part.quoted))
                 continue
             items = self._expanded(part)
-            budget.work(20 + sum(1 + len(run.text) for item in items for run in item), part.at)
+            budget.work(20 + sum(4 + len(run.text) for item in items for run in item), part.at)
             if items:
                 made[-1] += items[0]
                 made += items[1:]

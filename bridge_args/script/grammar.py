@@ -200,7 +200,7 @@ class Parser(Words):
     # Commands -----------------------------------------------------------------------------------------------------
 
     def command(self) -> s.Command:
-        self.budget.work(60, self.place())
+        self.budget.work(100, self.place())
         self.blanks()
         word = self.reserved()
         start = self.i

@@ -376,13 +376,34 @@ def head(shell: Shell, words: list[Traced], at: int) -> int:
     if text_in is None:
         shell.write(None)
         return 0
-    lines = _lines(text_in, shell)
-    shell.write(joined(lines[:count] if words[0].text == "head" else lines[max(0, len(lines) - count) :]))
+    shell.state.shared.budget.work(2 * min(count, text_in.text.count("\n")) + len(text_in) // 16)
+    if words[0].text == "head":
+        shell.write(text_in[: _after(text_in.text, count)])
+    else:
+        shell.write(text_in[_before_last(text_in.text, count) :])
     return 0
 
 
+def _after(text: str, count: int) -> int:
+    """Where that many lines end."""
+    end = 0
+    while count > 0 and end < len(text):
+        end = text.find("\n", end) + 1 or len(text)
+        count -= 1
+    return end
+
+
+def _before_last(text: str, count: int) -> int:
+    """Where the last lines begin, that many."""
+    start = len(text)
+    while count > 0 and start > 0:
+        start = text.rfind("\n", 0, start - 1) + 1
+        count -= 1
+    return start
+
+
 def _lines(text: Traced, shell: Shell) -> list[Traced]:
-    shell.state.shared.budget.work(8 * text.text.count("\n"))
+    shell.state.shared.budget.work(20 * text.text.count("\n"))
     lines, start = [], 0
     while start < len(text):
         end = text.text.find("\n", start) + 1 or len(text)
