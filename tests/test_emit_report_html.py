@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -16,6 +17,8 @@ from report_cases import HOSTILE, example, hostile, in_a_script
 from bridge_args import translate
 from bridge_args.emit.report import report
 from bridge_args.mapping.translation import Translation
+from bridge_args.source import from_text
+from bridge_args.start import Settings, translated
 from bridge_args.words import Place
 
 VOID = ("meta", "input", "br")
@@ -278,3 +281,25 @@ def test_without_javascript_a_link_leads_across(page: Any, tmp_path: Path) -> No
     page.find_element("id", "flag-num_layers").click()
     assert page.current_url.endswith("#set-model.num_layers")
     assert page.find_element("css selector", ":target").text.strip().startswith("num_layers: 4")
+
+
+def test_flags_with_a_finding_are_marked_in_the_script() -> None:
+    text = "torchrun pretrain_gpt.py --num-layers 2 --lr fast \\\n  --num-layerz 4 --seq-length 64\n"
+    script = from_text(text, "train.sh")
+    t = translate(script.command)
+    page = report(t, "html", sources={"train.sh": text})
+    left = page[page.index('id="left"') : page.index('id="right"')]
+    marked = dict(re.findall(r'<mark class="about-(?:mend|decide|check)" title="([^"]*)">([^<]*)</mark>', left))
+    by_text = {text: title for title, text in marked.items()}
+    assert set(by_text) >= {"fast", "--num-layerz"} and "--seq-length" not in by_text
+    assert "expects a number" in by_text["fast"] and "is not an argument" in by_text["--num-layerz"]
+    words_only = report(t, "html")
+    assert ">--num-layerz</mark>" in words_only and ">fast</mark>" in words_only
+
+
+def test_secrets_are_masked_and_the_rest_of_the_line_keeps_its_marks() -> None:
+    text = "A_KEY=planted00 torchrun pretrain_gpt.py --num-layers 2 --wandb-exp-name planted00 --lr 1\n"
+    t = translated(from_text(text, "train.sh"), Settings())
+    page = report(t, "html", sources={"train.sh": text})
+    assert "planted00" not in page and "A_KEY=***" in page
+    assert 'id="flag-lr"' in page and 'id="flag-wandb_exp_name"' in page

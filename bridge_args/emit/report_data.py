@@ -87,7 +87,7 @@ def _finding(t: Translation, finding: Finding) -> dict[str, Any]:
 def _said(
     t: Translation, group: Group, kind: str, message: str, arguments: tuple[str, ...], place: Place | None = None
 ) -> dict[str, Any]:
-    own = next((place for name in arguments if (place := place_of(t, name))), None)
+    own = next((found for name in arguments if (found := place_of(t, name))), None)
     return {
         "group": group,
         "kind": kind,

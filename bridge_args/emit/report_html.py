@@ -208,10 +208,11 @@ def _marks(t: Translation, arguments: Mapping[str, Any], source: str, lines: lis
 def _about(data: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """Argument, or unknown word, to the gravest finding about it: its group and its message; notes are left out."""
     found: dict[str, tuple[str, str]] = {}
+    typed = {argument["argument"] for argument in data["arguments"]}
     for group in reversed([group for group in GROUPS if group != "note"]):
         for finding in data["findings"]:
             if finding["group"] == group:
-                names = finding["arguments"] or [_marked_in(finding).partition("=")[0], _marked_in(finding)]
+                names = typed.intersection(finding["arguments"]) or [_marked_in(finding)]
                 found.update((name, (group, message_of(finding))) for name in names if name)
     return found
 
@@ -230,13 +231,14 @@ def _findings_in(
 ) -> dict[int, list[_Found]]:
     """Which parts of which lines of a file findings are about: flags, and words that are no flag of Megatron-LM's."""
     found: dict[int, list[_Found]] = {}
+    typed = {argument["argument"] for argument in data["arguments"]}
     for number, here in marks.items():
         for mark in here:
             if mark.is_flag and mark.argument in about:
                 found.setdefault(number, []).append(_Found(mark.start, mark.end, *about[mark.argument]))
     for finding in data["findings"]:
         place, word = finding["place"], _marked_in(finding)
-        if finding["group"] == "note" or finding["arguments"] or not word or place is None:
+        if finding["group"] == "note" or typed.intersection(finding["arguments"]) or not word or place is None:
             continue
         if place["source"] != source or not 1 <= place["line"] <= len(lines):
             continue
