@@ -81,7 +81,11 @@ EXPERTS = "--num-experts 4 --moe-token-dispatcher-type alltoall"
         ),
         pytest.param(MLA, block(True), id="latent attention, which Bridge's default does not know"),
         pytest.param("--qk-l2-norm", block(True, qk_l2_norm=True), id="L2 norm, which Bridge's default does not know"),
-        pytest.param("--spec mine.layers own_spec", Symbol("mine.layers.own_spec"), id="the user's own"),
+        pytest.param(
+            "--spec mine.layers own_spec",
+            Built("megatron.core.transformer.spec_utils.import_module", {"module_path": ["mine.layers", "own_spec"]}),
+            id="the user's own",
+        ),
     ],
 )
 def test_layer_spec(words: str, spec: object) -> None:
@@ -168,6 +172,33 @@ def test_pipeline_communication(words: str, overlapped: bool | None, batched: bo
 def test_scaled_positions_have_the_factor_that_megatron_uses() -> None:
     said = settings("--position-embedding-type rope --use-rope-scaling --rope-scaling-factor 4")
     assert (said["model.rope_scaling"], said["model.rope_scaling_factor"]) == (True, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "program"),
+    [
+        pytest.param("--spec mine layer", "model.transformer_layer_spec", "pretrain_gpt.py", id="GPT"),
+        pytest.param("--spec mine layer", "model.mamba_stack_spec", "pretrain_mamba.py", id="hybrid"),
+    ],
+)
+def test_a_specification_is_fetched_by_megatron_core(words: str, path: str, program: str) -> None:
+    fetched = Built("megatron.core.transformer.spec_utils.import_module", {"module_path": ["mine", "layer"]})
+    assert settings(words, program)[path] == fetched
+
+
+@pytest.mark.parametrize("words", ["--spec mine", "--spec mine layer more"])
+def test_a_specification_is_a_module_and_an_object(words: str) -> None:
+    t = translate(f"{BASE} {words}".split(), 8, env=ENVIRONMENT)
+    assert [error.remedy for error in t.errors] == ["write --spec module object"]
+
+
+def test_interpolation_of_positions_is_not_handed_on() -> None:
+    words = f"{BASE} --position-embedding-type rope --rotary-seq-len-interpolation-factor 4".split()
+    t = translate(words, 8, env=ENVIRONMENT)
+    assert t.outcomes["rotary_seq_len_interpolation_factor"].fate == "not_needed"
+    assert not [one for one in t.assignments if one.path == "model.seq_len_interpolation_factor"]
+    newer = translate(words, 8, megatron_lm="0.19.0", env=ENVIRONMENT)
+    assert [one.value for one in newer.assignments if one.path == "model.seq_len_interpolation_factor"] == [4]
 
 
 def test_weight_decay_of_norms() -> None:

@@ -71,6 +71,7 @@ def to(config: Any, added: Added) -> None:
 
     Only this object is changed, and nothing that Bridge writes of it; the number of samples is asked of a module.
     """
+    _specification(config)
     if added.core_weight_decay:
         _core_weight_decay(config)
     if added.buckets is not None:
@@ -114,6 +115,14 @@ def forward_step(added: Added) -> Callable[..., Any]:
 
     module.get_batch = remembered
     return with_mask
+
+
+def _specification(config: Any) -> None:
+    """Bridge takes the specification of one layer, or a function that makes one; of a whole block only the function."""
+    submodules = importlib.import_module("megatron.core.transformer.transformer_block").TransformerBlockSubmodules
+    block = getattr(config.model, "transformer_layer_spec", None)
+    if isinstance(block, submodules):
+        config.model.transformer_layer_spec = lambda config: block
 
 
 def _core_weight_decay(config: Any) -> None:

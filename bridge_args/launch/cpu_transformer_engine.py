@@ -21,6 +21,7 @@ import torch
 from bridge_args.bridge.placeholders import is_missing
 from bridge_args.launch import cpu_te_layers as layers
 from bridge_args.launch.cpu import Replacement
+from bridge_args.launch.cpu_fused_adam import FusedAdam
 from bridge_args.launch.cpu_kernels import add_module
 from bridge_args.launch.cpu_te_layers import NotEmulated
 
@@ -171,61 +172,3 @@ def multi_tensor_l2norm(chunk_size: int, noop_flag: Any, tensors: Any, per_tenso
 def multi_tensor_scale(chunk_size: int, noop_flag: Any, tensors: Any, scale: Any) -> None:
     for source, target in zip(*tensors, strict=True):
         target.copy_(source * scale if source.dtype == target.dtype else source.float() * scale)
-
-
-# -------------------------------------------------------------------------------- optimizer
-
-
-class FusedAdam(torch.optim.Optimizer):
-    """Adam with moments in fp32 and the step count in the parameter group, as Transformer Engine keeps it."""
-
-    def __init__(
-        self,
-        params: Any,
-        lr: float = 1e-3,
-        bias_correction: bool = True,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        adam_w_mode: bool = True,
-        weight_decay: float = 0.0,
-        amsgrad: bool = False,
-        *,
-        master_weights: bool = False,
-        use_decoupled_grad: bool = False,
-        **ignored: object,
-    ) -> None:
-        if master_weights or use_decoupled_grad:
-            raise NotEmulated("FusedAdam's precision-aware state")
-        defaults = dict(lr=lr, bias_correction=bias_correction, betas=betas, eps=eps, weight_decay=weight_decay)
-        super().__init__(params, defaults)
-        self.adam_w_mode = adam_w_mode
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
-        for group in self.param_groups:
-            if group["params"]:
-                group["step"] = group.get("step", 0) + 1
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group)
-
-    def _update(self, parameter: Any, group: dict[str, Any]) -> None:
-        """The operations of ``torch.optim.AdamW`` in its order, so that both give the same bits."""
-        state = self.state[parameter]
-        if not state:
-            state["exp_avg"] = torch.zeros_like(parameter, dtype=torch.float32)
-            state["exp_avg_sq"] = torch.zeros_like(parameter, dtype=torch.float32)
-        beta1, beta2 = group["betas"]
-        correction1 = 1 - beta1 ** group["step"] if group["bias_correction"] else 1.0
-        correction2 = 1 - beta2 ** group["step"] if group["bias_correction"] else 1.0
-        value, gradient = parameter.float(), parameter.grad.float()  # the parameter itself, where it is fp32
-        if group["weight_decay"] and self.adam_w_mode:
-            value.mul_(1 - group["lr"] * group["weight_decay"])
-        elif group["weight_decay"]:
-            gradient = gradient.add(value, alpha=group["weight_decay"])
-        state["exp_avg"].lerp_(gradient, 1 - beta1)
-        state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        denominator = (state["exp_avg_sq"].sqrt() / correction2**0.5).add_(group["eps"])
-        value.addcdiv_(state["exp_avg"], denominator, value=-group["lr"] / correction1)
-        if value is not parameter:
-            parameter.copy_(value)

@@ -83,7 +83,6 @@ _OFF: Final[tuple[tuple[str, Any, str], ...]] = (
     ("model.cpu_offloading", False, "everything is on the CPU already"),
     ("model.fine_grained_activation_offloading", False, "everything is on the CPU already"),
     ("optimizer.optimizer_cpu_offload", False, "everything is on the CPU already"),
-    ("optimizer.use_precision_aware_optimizer", False, "needs Transformer Engine's fused kernel"),
     ("ddp.use_megatron_fsdp", False, "sharding by FSDP is not emulated"),
     ("dist.use_megatron_fsdp", False, "sharding by FSDP is not emulated"),
     ("dist.use_torch_fsdp2", False, "sharding by FSDP is not emulated"),
@@ -142,11 +141,11 @@ def _fusions(edit: Editor) -> None:
 def stand_ins(run_config: Mapping[str, Any]) -> StandIns:
     """Which packages a run of this configuration uses on a GPU machine, of those that can be stood in for.
 
-    Transformer Engine: unless the layers are Megatron Core's local ones. Apex: its layer norm, for what PyTorch's
-    is refused by Megatron Core (``WrappedTorchNorm``): persistent kernels, sequence parallelism, zero-centred
-    weights. Apex has no RMSNorm, and Megatron Core refuses these for RMSNorm there as well.
+    Transformer Engine: unless the layers are Megatron Core's local ones, and for the precision-aware optimizer. Apex:
+    its layer norm, for what PyTorch's is refused by Megatron Core (``WrappedTorchNorm``): persistent kernels, sequence
+    parallelism, zero-centred weights. Apex has no RMSNorm, and Megatron Core refuses these for RMSNorm there as well.
     """
-    model = run_config["model"]
+    model, optimizer = run_config["model"], run_config.get("optimizer") or {}
     spec = model.get("transformer_layer_spec")
     said = spec if isinstance(spec, dict) else {"_target_": str(spec or "")}
     local = said.get("_target_", "").endswith("local_layer_spec") or said.get("use_transformer_engine") is False
@@ -154,6 +153,6 @@ def stand_ins(run_config: Mapping[str, Any]) -> StandIns:
     special = ("persist_layer_norm", "sequence_parallel", "layernorm_zero_centered_gamma")
     layer_norm = model.get("normalization", "LayerNorm") == "LayerNorm"
     return StandIns(
-        transformer_engine=not local,
+        transformer_engine=not local or optimizer.get("use_precision_aware_optimizer") is True,
         apex_layer_norm=local and layer_norm and any(model.get(option) for option in special),
     )

@@ -50,6 +50,7 @@ def watch(folder: Path) -> Watcher:
     watcher = Watcher(folder / f"rank{int(os.environ['RANK'])}.jsonl")
     _watch_batches(watcher)
     _watch_datasets(watcher)
+    _watch_parameters(watcher)
     return watcher
 
 
@@ -76,6 +77,17 @@ class Watcher:
     def program(self, settings: Mapping[str, Any]) -> None:
         """Settings of the loop that no object of Megatron Core has."""
         self.write({"settings": {"loop": {name: described(value) for name, value in settings.items()}}})
+
+    def parameters(self, chunks: Any, groups: Any) -> None:
+        """What the optimizer is told of each parameter, as all groups are made: whether it decays, its rates."""
+        found = [pair for chunk in chunks for pair in chunk.named_parameters()]
+        names = {id(parameter): _bare_name(name) for name, parameter in found}
+        told = {
+            names.get(id(parameter), "?"): {key: described(value) for key, value in group.items() if key != "params"}
+            for group in groups
+            for parameter in group["params"]
+        }
+        self.write({"settings": {"parameters": told}})
 
     def dataset(self, config: Any, sizes: Any) -> None:
         """A data set's configuration, and the samples asked for of training, validation and test."""
@@ -127,6 +139,21 @@ def _watch_datasets(watcher: Watcher) -> None:
         make(self, cls, sizes, is_built_on_rank, config, *rest, **more)
 
     builder.__init__ = init
+
+
+def _watch_parameters(watcher: Watcher) -> None:
+    optimizers: Any = importlib.import_module("megatron.core.optimizer")
+    divide = getattr(optimizers, "_get_param_groups", None)
+    if divide is None:
+        return
+
+    @functools.wraps(divide)
+    def divided(chunks: Any, *rest: Any, **more: Any) -> Any:
+        groups = divide(chunks, *rest, **more)
+        watcher.parameters(chunks, groups)
+        return groups
+
+    optimizers._get_param_groups = divided
 
 
 # ---------------------------------------------------------------------------------- settings

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from bridge_args.mapping.translation import Translation
-from bridge_args.verify.compare import Comparison, shown
+from bridge_args.verify.compare import Comparison, Difference, shown
 
 RunConfig = dict[str, Any]
 Mends = Callable[[RunConfig], bool]  # is Bridge's run with this run config the same, as far as needed?
@@ -153,6 +153,35 @@ def differing(right: Any, wrong: Any, path: str = "") -> Iterator[tuple[str, Any
     for key in [*right, *(key for key in wrong if key not in right)]:
         below = f"{path}.{key}" if path else key
         yield from differing(right.get(key, ABSENT), wrong.get(key, ABSENT), below)
+
+
+# What the two programs have built and no setting says, by what differs first; the likeliest first.
+_BUILT: Final = {
+    "weights": ("layers", "model", "parallel"),
+    "batches": ("dataset", "samples", "batch"),
+    "figures": ("layers", "parameters", "parameter groups", "optimizer", "scheduler", "ddp", "batch", "model"),
+}
+
+
+def built_otherwise(comparison: Comparison) -> str:
+    """What the two programs have built, or started from, that is not the same, in words; empty where all is."""
+    kind = "weights" if comparison.weights else "batches" if comparison.batches else "figures"
+    for section in _BUILT[kind]:
+        found = [difference for difference in comparison.settings if difference.name.startswith(f"{section}.")]
+        if found:
+            more = f", and {len(found) - 1} more of {section}" if len(found) > 1 else ""
+            return f"{parted(found[0])}{more}"
+    started = comparison.weights or comparison.batches
+    return f"{kind}: {started[0].name}" if started else ""
+
+
+def parted(difference: Difference) -> str:
+    """A difference; of two mappings only the keys that are not the same."""
+    mine, yours = difference.megatron_lm, difference.bridge
+    if isinstance(mine, Mapping) and isinstance(yours, Mapping):
+        keys = [key for key in {**mine, **yours} if mine.get(key) != yours.get(key)]
+        mine, yours = ({key: side.get(key) for key in keys} for side in (mine, yours))
+    return str(difference._replace(megatron_lm=mine, bridge=yours))
 
 
 def _arguments(t: Translation) -> dict[str, str]:

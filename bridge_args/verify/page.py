@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bridge_args.launch.curve import plotting, write_png
-from bridge_args.verify.cause import ABSENT, Cause, Suspect
+from bridge_args.verify.cause import ABSENT, Cause, Suspect, built_otherwise, parted
 from bridge_args.verify.compare import EXACT, Comparison, Difference, relative_difference
 from bridge_args.verify.sides import Record, Seen
 from bridge_args.verify.verify import Verification
@@ -51,7 +51,8 @@ def _cause_in_words(v: Verification) -> str:
         return "; ".join(_suspect(suspect, v) for suspect in cause.settings)
     if v.bridge.error and not v.bridge.steps:
         return f"Bridge: {v.bridge.error}"
-    return "not found among the settings"
+    built = built_otherwise(v.comparison)
+    return f"no setting of Bridge, but what is built: {built}" if built else "not found among the settings"
 
 
 def _suspect(suspect: Suspect, v: Verification) -> str:
@@ -100,7 +101,9 @@ def _grounds(v: Verification) -> Iterator[str]:
     yield f"settings in use: {c.settings_compared} compared, {len(c.settings) or 'none'} different" + (
         effect if c.settings else ""
     )
-    yield from (f"  {difference}" for difference in c.settings[: None if c.verdict == "differs" else LISTED * 2])
+    yield from (
+        f"  {parted(difference)}" for difference in c.settings[: None if c.verdict == "differs" else LISTED * 2]
+    )
     if (speeds := tokens_per_second(v)) is not None:
         yield "speed: {:.0f} tokens/s in Megatron-LM, {:.0f} in Bridge, ratio {:.3f}".format(
             *speeds, speeds[1] / speeds[0]

@@ -187,6 +187,15 @@ def initialisation(init_method_xavier_uniform: bool | None) -> Problems:
 
 
 @checks()
+def specification(spec: list[str] | None) -> Problems:
+    """A module and the name of an object in it. See megatron/core/transformer/spec_utils.py import_module."""
+    if spec and spec != ["local"] and len(spec) != 2:  # see attention.py backend for local
+        words = " ".join(spec)
+        remedy = "write --spec module object"
+        yield Invalid(f"--spec takes a module and an object of it, not {words}", remedy, ("spec",))
+
+
+@checks()
 def programs(
     program: str,
     spec: list[str] | None,
