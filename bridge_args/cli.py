@@ -19,7 +19,7 @@ from bridge_args.files import remember
 from bridge_args.findings import Finding, without_secrets
 from bridge_args.secrets import Secret, masked
 from bridge_args.seen import visible_lines
-from bridge_args.source import Source, SourceError, from_argv, from_file, from_text
+from bridge_args.source import MAX_SCRIPT, Source, SourceError, from_argv, from_file, from_text
 from bridge_args.values import references_in
 from bridge_args.words import OF_A_TASK
 
@@ -479,10 +479,23 @@ def _source(
     variables, words = _variables(options), _words_of_script(options)
     if options.source == "-":
         remember("/dev/stdin")
-        options.typed = getattr(options, "typed", None) or sys.stdin.read()
+        options.typed = getattr(options, "typed", None) or _typed()
         text, number = options.typed, options.number
         return from_text(text, STDIN, variables, words, number, None, inherited, job, first_task)
     return from_file(options.source, variables, words, options.number, inherited, job, first_task)
+
+
+def _typed() -> str:
+    """What stands on standard input."""
+    if sys.stdin is None:
+        raise Problem("standard input is closed; name a launch script")
+    try:
+        text = sys.stdin.read(MAX_SCRIPT + 1)
+    except UnicodeDecodeError as error:
+        raise Problem(f"{STDIN} is no text: byte {error.start} is not UTF-8") from error
+    if len(text) > MAX_SCRIPT:
+        raise Problem(f"{STDIN} has more than {MAX_SCRIPT} characters; that is no launch script")
+    return text
 
 
 def _none_of_ours_among(words: Sequence[str], options: argparse.Namespace) -> None:

@@ -31,7 +31,7 @@ _NAMES_FILES: Final = frozenset(
 )
 # What a script has in it that starts Megatron-LM in a way that is not read; ``--pretrained-model`` is nothing of ours.
 _MENTIONED: Final = re.compile(r"\bpretrain_\w*\.py\b|\bpretrain_(gpt|mamba|hybrid)\b|[Mm]egatron-LM\b")
-_MAX_SCRIPT: Final = 500_000  # bytes; the largest public launch script met has 40 kB
+MAX_SCRIPT: Final = 500_000  # bytes; the largest public launch script met has 40 kB
 _MANIFEST: Final = re.compile(
     r"(\s*(#.*|---)?\n)*(apiVersion|kind):\s*[\w./]+\s*\n"
 )  # of Kubernetes, by its first line
@@ -116,10 +116,10 @@ def from_file(
     try:
         if "\0" not in path and file.exists() and not file.is_file():
             raise SourceError(f"{path} is not a file")
-        if "\0" not in path and file.is_file() and file.stat().st_size > _MAX_SCRIPT:
+        if "\0" not in path and file.is_file() and file.stat().st_size > MAX_SCRIPT:
             raise SourceError(f"{path} has {file.stat().st_size} bytes; that is no launch script")
         remember(path)
-        text = read_bytes(path, _MAX_SCRIPT).decode("utf-8")
+        text = read_bytes(path, MAX_SCRIPT).decode("utf-8")
     except UnicodeDecodeError as error:
         raise SourceError(f"{path} is not a text file: byte {error.start} is not UTF-8") from error
     except OSError as error:

@@ -373,3 +373,14 @@ def test_every_option_of_ours_is_told_or_megatrons_own(capsys: pytest.CaptureFix
             if command in commands and not is_known(option):
                 assert main([command, "--", *SMALL, option]) == 1
                 assert f"{option} is an option of bridge-args: put it before --" in capsys.readouterr().err
+
+
+def test_standard_input_has_bounds(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream, says in (
+        (io.StringIO("x\n" * 500_000), "<stdin> has more than 500000 characters; that is no launch script"),
+        (io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), "utf-8"), "<stdin> is no text: byte 0 is not UTF-8"),
+        (None, "standard input is closed; name a launch script"),
+    ):
+        monkeypatch.setattr("sys.stdin", stream)
+        code, out, err = run(capsys, "translate", "-")
+        assert (code, out, err) == (1, "", says + "\n")

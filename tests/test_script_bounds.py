@@ -193,6 +193,12 @@ def test_no_text_raises(script: str, tmp_path: Path) -> None:
     assert any("pretrain_gpt.py" in map(str, started.words) for started in read.commands)
 
 
+def test_a_nul_is_told_with_its_line() -> None:
+    (finding,) = read_script("A=1\nsource x\0y" + RUN, "train.sh").findings[:1]
+    assert str(finding).startswith("train.sh:2: a NUL character")
+    assert read_script("\0", "train.sh").findings
+
+
 def test_what_looks_like_something_unknown_is_text() -> None:
     """The characters that stand for unknown values cannot be typed, or come in from outside."""
     read = read_script('torchrun "$A" "$1" \ud800', "\ud800.sh", {"A": "\ud800"}, ["\ud801"], inherited={"B": "\ud802"})

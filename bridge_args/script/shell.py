@@ -120,6 +120,9 @@ def _read_once(shared: Shared, text: str, source: str, positional: Sequence[str]
     """One reading of the whole script, with ``shared.choices`` for unknown conditions."""
     traced = shared.sources.add(text, source)
     given = {name: Variable(plain(value), exported=True) for name, value in shared.given.items()}
+    if "\0" in text:
+        message = "a NUL character: bash leaves it out, and does not run a file that has one in its first line"
+        shared.say("lost-words", message, traced.first + min(text.index("\0"), len(traced) - 1), "delete it")
     set_by_slurm = slurm.variables(text, shared.job)
     shared.slurm = set_by_slurm is not None
     outside = {**(set_by_slurm or {}), **inherited}
