@@ -210,6 +210,21 @@ CASES: Final[dict[str, Late]] = {
         env="NVTE_APPLY_QK_LAYER_SCALING=1",
         remedied_env="NVTE_APPLY_QK_LAYER_SCALING=0",
     ),
+    "a variable against the backend": Late(
+        "--attention-backend flash",
+        ("attention_backend",),
+        "core/models/common/language_module/language_module.py",
+        "--attention-backend flash",
+        env="NVTE_FUSED_ATTN=1",
+        remedied_env="NVTE_FLASH_ATTN=1",
+    ),
+    "a variable against every backend": Late(
+        "",
+        ("attention_backend",),
+        "core/models/common/language_module/language_module.py",
+        "--attention-backend fused",
+        env="NVTE_FLASH_ATTN=0",
+    ),
     "determinism without the variable": Late(
         "--deterministic-mode",
         ("deterministic_mode",),

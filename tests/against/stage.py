@@ -157,11 +157,12 @@ def answer(program: str, checkout: str, job: dict[str, Any], folder: Path) -> di
     for rank in range(job["nproc"]):
         child = os.fork()
         if child == 0:
+            failed = True
             try:
                 os.setsid()
-                work(program, checkout, job, folder, rank, port)
+                failed = work(program, checkout, job, folder, rank, port)
             finally:
-                os._exit(0)
+                os._exit(int(failed))
         children.append(child)
     _wait(children)
     told = [json.loads(path.read_text()) for path in sorted(folder.glob("rank*.json"))]
@@ -177,14 +178,15 @@ def answer(program: str, checkout: str, job: dict[str, Any], folder: Path) -> di
 
 
 def _wait(children: list[int]) -> None:
-    """Until all have ended; the others are given a moment after the first error."""
+    """Until all have ended; after the first error the others are given a moment."""
     until = time.monotonic() + PATIENCE
     left = set(children)
     while left and time.monotonic() < until:
         for child in list(left):
-            if os.waitpid(child, os.WNOHANG)[0]:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
                 left.discard(child)
-                if len(left) < len(children):
+                if status:
                     until = min(until, time.monotonic() + 20)
         select.select([], [], [], 0.02)
     for child in left:
@@ -192,8 +194,8 @@ def _wait(children: list[int]) -> None:
         os.waitpid(child, 0)
 
 
-def work(program: str, checkout: str, job: dict[str, Any], folder: Path, rank: int, port: str) -> None:
-    """One process of a run; what came of it is left in a file."""
+def work(program: str, checkout: str, job: dict[str, Any], folder: Path, rank: int, port: str) -> bool:
+    """One process of a run; what came of it is left in a file. Says whether it failed."""
     entry: dict[str, Any] = {"rank": rank, "steps": 0, "loss": None, "error": "", "where": "", "time": 0.0}
 
     def receive(record: Mapping[str, Any]) -> None:
@@ -213,6 +215,7 @@ def work(program: str, checkout: str, job: dict[str, Any], folder: Path, rank: i
             importlib.import_module("traceback").print_exc()
     entry["time"] = time.time()
     (folder / f"rank{rank}.json").write_text(json.dumps(entry))
+    return bool(entry["error"])
 
 
 def train_bridge(checkout: str, job: dict[str, Any], receive: Any) -> None:

@@ -137,6 +137,33 @@ def variables_of_attention(
         )
 
 
+# What --attention-backend sets NVTE_FLASH_ATTN, NVTE_FUSED_ATTN and NVTE_UNFUSED_ATTN to
+_KERNELS = {"auto": "111", "flash": "100", "fused": "010", "unfused": "001", "local": "000"}
+
+
+@checks(">=0.11")
+def variables_of_backends(attention_backend: str | None, env: Mapping[str, str]) -> Problems:
+    """The old variables for kernels of attention may not say another thing. See LanguageModule."""
+    names = ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN")
+    wanted = dict(zip(names, _KERNELS.get(attention_backend or "", ""), strict=False))
+    other = [f"{name}={env[name]}" for name, value in wanted.items() if env.get(name, value) != value]
+    if other:
+        kernel = next((kind for kind, kernels in _KERNELS.items() if kernels == _asked(env, names)), "")
+        remedy = f", and say --attention-backend {kernel}" if kernel not in ("", "auto", "local") else ""
+        yield later(
+            f"{' and '.join(other)} in the environment contradicts --attention-backend {attention_backend}: "
+            "the model cannot be built",
+            f"unset {', '.join(names)}{remedy}",
+            ("attention_backend",),
+            "models/common/language_module/language_module.py LanguageModule._set_attention_backend",
+        )
+
+
+def _asked(env: Mapping[str, str], names: tuple[str, ...]) -> str:
+    """What the variables ask for; a kernel that none is said about may be used."""
+    return "".join(env.get(name, "1") for name in names)
+
+
 @checks()
 def positions_of_layers(
     position_embedding_type: str,
