@@ -194,7 +194,8 @@ def _example(argument: Argument, catalog: Catalog, translate: Callable[[Sequence
             told = {finding.message for finding in before.findings}
             findings = tuple(finding.message for finding in made.findings if finding.message not in told)
             example = Example(words, beside, becomes, findings)
-            if becomes:
+            ignored = {name for one in made.findings if one.kind == "ignored-by-megatron" for name in one.arguments}
+            if becomes and argument.dest not in ignored:
                 return example
             best = best or example
     return best
