@@ -34,6 +34,8 @@ _AROUND: Final = (
     ("--use-distributed-optimizer", "--overlap-grad-reduce"),
     ("--save", "/checkpoints", "--save-interval", "10"),
     ("--group-query-attention",),
+    ("--position-embedding-type", "rope"),
+    ("--fp8-format", "hybrid"),
 )
 _RANKS: Final = 8
 
