@@ -185,6 +185,7 @@ def test_indices_inside_each_other_are_read_once() -> None:
         f"shift {NINES}; head -n {NINES} self.sh; read -n {NINES} x <<< a; mapfile -n {NINES} x <<< a; [ {NINES} -gt 1 ]",
         f"OPTIND={NINES}; getopts a x; X=${{{NINES}}}; for i in 1; do break {NINES}; done; OPTIND=²; getopts a x",
         "#SBATCH --nodes=² --ntasks=٣",
+        "#SBATCH --partition=a\ud800b\nX=$SLURM_JOB_PARTITION; [ $X = y ] && Y=1; sbatch <<E\n#SBATCH -J \ud801\necho\nE",
         "source x\0y; cat \"a\0b\"; cd $'c\\0d'; X=$(printf 'a\\0b')",
     ],
 )  # fmt: skip

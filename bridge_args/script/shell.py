@@ -91,7 +91,7 @@ def read_script(
     sources, budget = Sources(), Budget()
     while True:
         shared = Shared(sources, given, source, folder, choices=dict(choices), budget=budget)
-        shared.job, shared.first_task = tuple(job), first_task
+        shared.job, shared.first_task = tuple(map(without_holes, job)), first_task
         _read_once(shared, text, source, positional, outside)
         readings.append(shared)
         following = _next_choices(shared)
@@ -106,7 +106,7 @@ def read_script(
     reasons = dict.fromkeys(reason for shared in readings for reason in why_few(shared))
     ended = dict.fromkeys(reason for shared in readings for reason in ends(shared))
     found = tuple(commands(readings))
-    return Script(found, tuple(findings), slurm.variables(text, job), tuple(reasons), tuple(ended))
+    return Script(found, tuple(findings), slurm.variables(without_holes(text), job), tuple(reasons), tuple(ended))
 
 
 _DECIDE: Final = "give the variables that decide them with --set NAME=VALUE"
@@ -123,7 +123,7 @@ def _read_once(shared: Shared, text: str, source: str, positional: Sequence[str]
     if "\0" in text:
         message = "a NUL character: bash leaves it out, and does not run a file that has one in its first line"
         shared.say("lost-words", message, traced.first + min(text.index("\0"), len(traced) - 1), "delete it")
-    set_by_slurm = slurm.variables(text, shared.job)
+    set_by_slurm = slurm.variables(traced.text, shared.job)
     shared.slurm = set_by_slurm is not None
     outside = {**(set_by_slurm or {}), **inherited}
     state = State(
