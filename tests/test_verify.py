@@ -287,6 +287,26 @@ def test_words_are_replaced_and_the_others_stay() -> None:
     assert words == (*WORDS, "--save", "c", "--moe-layer-freq", "[0, 1]", "--swiglu")
 
 
+@pytest.mark.parametrize("source", ["--load ckpt --ckpt-step 5", "--pretrained-checkpoint ckpt"])
+def test_a_small_model_takes_no_arguments_from_the_checkpoint_of_a_large_one(source: str) -> None:
+    t = translation([*WORDS, *source.split(), "--use-checkpoint-args"])
+    assert not t.errors
+    result = reduce(t, translation, nproc=1, small=True, emulate=True)
+    assert not result.translation.errors
+    assert "checkpoint.load" in {change.path for change in result.changes} or "--load" not in source
+    assert not {"--use-checkpoint-args", "--load", "--pretrained-checkpoint", "--ckpt-step"} & set(result.words)
+
+
+def test_what_is_built_otherwise_is_named_where_no_setting_says_it() -> None:
+    norm = "decoder.layers.0.self_attention.q_layernorm.bias"
+    a = seen([step(1)], settings={"parameters": {norm: {"wd_mult": 1.0, "lr": 1}}, "parallel": {"size": 1}})
+    b = seen([step(1, 7.5)], settings={"parameters": {norm: {"wd_mult": 0.0, "lr": 1}}, "parallel": {"size": 2}})
+    said = cause.built_otherwise(compare(a, b, rounding=False))
+    assert said == f"parameters.{norm}: {{'wd_mult': 1.0}} in Megatron-LM, {{'wd_mult': 0.0}} in Bridge"
+    same = compare(a, seen([step(1, 7.5)]), rounding=False)
+    assert cause.built_otherwise(same) == ""
+
+
 def test_a_command_line_for_many_gpus_is_reduced_in_its_own_words() -> None:
     words = (
         "--num-layers 64 --hidden-size 7168 --num-attention-heads 128 --seq-length 4096 --max-position-embeddings 4096 "

@@ -153,6 +153,8 @@ _PADDED: Final = frozenset({"model.vocab_size", "model.should_pad_vocab"})
 # Arguments that Megatron-LM refuses without the one that is dropped.
 _GO_WITH: Final = {
     "save": ("save_interval", "async_save", "non_persistent_save_interval", "replication"),
+    "load": ("use_checkpoint_args", "ckpt_step"),
+    "pretrained_checkpoint": ("use_checkpoint_args",),
     "use_megatron_fsdp": ("data_parallel_sharding_strategy", "ckpt_format", "fsdp_double_buffer"),
 }
 
