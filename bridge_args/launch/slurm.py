@@ -202,9 +202,19 @@ def _is_private(given: argparse.Namespace) -> bool:
 def on_nodes(source: Source, given: argparse.Namespace) -> Source:
     """The source as it is with another number of nodes, where ``launch`` is told one."""
     command = source.command
-    if given.nodes is None or command.launcher not in TORCHRUN_FAMILY or not given.nodes.isdigit():
+    if given.nodes is None or not given.nodes.isdigit():
         return source
-    options = {**command.launcher_options, "nnodes": int(given.nodes)}
+    options = dict(command.launcher_options)
+    if command.launcher in TORCHRUN_FAMILY:
+        options["nnodes"] = int(given.nodes)
+    elif command.launcher == "srun":
+        of_script = slurm.options_of(source.job[: len(source.job) - len(flags.of_sbatch(given))])
+        nodes, tasks = options.get("nodes"), options.get("ntasks")  # srun's own, or the job's where it has none
+        before = nodes if isinstance(nodes, int) else slurm.size_of(of_script).nodes
+        if isinstance(tasks, int) and before and (nodes or "ntasks" in of_script):
+            options["ntasks"] = tasks * int(given.nodes) // before
+        if "nodes" in options:
+            options["nodes"] = int(given.nodes)
     return source._replace(command=command._replace(launcher_options=options))
 
 

@@ -337,7 +337,8 @@ def _interpreter(text: str) -> list[str]:
 
 def _quoted(word: Traced, shell: int, holes: Sequence[Hole]) -> Traced:
     """A word for an inner shell, which fills in what it meets itself; what outer shells do stays to be filled in."""
-    own = [char for char in word.text if is_hole(char) and holes[ord(char) - FIRST_HOLE].shell == shell]
+    met = {char: ord(char) - FIRST_HOLE for char in word.text if is_hole(char)}
+    own = [char for char, index in met.items() if index < len(holes) and holes[index].shell == shell]
     if not own:
         text = word.text if word.known else _HOLES.sub("x", word.text)
         if shlex.quote(text) == text:

@@ -19,6 +19,7 @@ _SHORT: Final = {
     "k": "no-kill", "m": "distribution", "n": "ntasks", "o": "output", "p": "partition", "q": "qos",
     "s": "oversubscribe", "t": "time", "v": "verbose", "w": "nodelist", "x": "exclude",
 }  # fmt: skip
+_SAME: Final = {"tasks-per-node": "ntasks-per-node"}
 # Options without a value, or with one that is written behind "=".
 _SWITCHES: Final = frozenset(
     (
@@ -151,7 +152,7 @@ def options_of(words: Sequence[str]) -> dict[str, str]:
         if not equals and name not in _SWITCHES and index < len(words) and not words[index].startswith("-"):
             value = words[index]
             index += 1
-        options[name] = value
+        options[_SAME.get(name, name)] = value
     return options
 
 
