@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bridge_args.bridge import installed
 from bridge_args.launch import errors, kept, own_options, preflight, ranks
-from bridge_args.steps import BRIDGE
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
@@ -106,8 +105,6 @@ def _run(words: Sequence[str], env: MutableMapping[str, str], program: str) -> N
         own = own_options.take(words)
     except own_options.OwnOptionError as error:
         raise WrongUse(str(error)) from error
-    if missing := installed.missing(own.bridge or BRIDGE):
-        raise Missing(missing)
     translation = _translated(own, env, program)
     run_config = _checked(translation, env)
     if first:
@@ -200,6 +197,8 @@ def _container(translation: Translation, run_config: dict[str, Any], env: Mutabl
     """The container to train with; ``pretrain`` has Bridge validate it."""
     from bridge_args.bridge.container import BridgeMissing, BridgeRejects, in_terms_of, load
 
+    if missing := installed.missing(translation.versions.bridge):
+        raise Missing(missing)
     if env.get("BRIDGE_ARGS_CPU", "") not in ("", "0"):
         run_config = _emulate(run_config)
     elif not importlib.import_module("torch").cuda.is_available():

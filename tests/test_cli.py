@@ -237,6 +237,7 @@ def test_what_is_not_known_is_asked_for_before_anything_runs(
     command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CKPT", raising=False)
+    monkeypatch.setattr("bridge_args.bridge.installed.missing", lambda version: None)  # that would come first
     script = tmp_path / "train.sh"
     script.write_text(f"python pretrain_gpt.py {' '.join(SMALL)} --save $CKPT --save-interval 5\n")
     code, out, err = run(capsys, command, str(script))
@@ -248,6 +249,7 @@ def test_what_the_script_leaves_open_is_what_the_shell_has(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAYERS", "two")
+    monkeypatch.setattr("bridge_args.bridge.installed.missing", lambda version: None)
     script = tmp_path / "train.sh"
     script.write_text(f"python pretrain_gpt.py {' '.join(SMALL)} --save $LAYERS --num-layers $LAYERS\n")
     code, _, err = run(capsys, "validate", str(script))

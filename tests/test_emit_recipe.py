@@ -10,7 +10,7 @@ import pytest
 from by_hand import NEEDED, assignment, translation
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_emit_hydra import CASES, FAULT_TOLERANCE, FLASH, _raw, comparable, loaded
+from test_emit_hydra import CASES, FAULT_TOLERANCE, FLASH, comparable, loaded
 from test_emit_yaml import SCALARS, TEXTS, same
 
 from bridge_args.emit.recipe import _expression, _Names, to_recipe
@@ -141,5 +141,5 @@ def test_executed_it_is_the_container_of_the_run_config(name: str) -> None:
         pytest.skip(str(missing))
     module: dict[str, Any] = {}
     exec(to_recipe(translation({**NEEDED, **said}, classes=classes)), module)
-    wanted = loaded(translation({**NEEDED, **_raw(said)}, classes=classes))
+    wanted = loaded(translation({**NEEDED, **said}, classes=classes))
     assert comparable(module["pretrain_config"]()) == comparable(wanted)

@@ -16,6 +16,9 @@ from bridge_args.steps import BRIDGE
 ROOT = Path(__file__).resolve().parents[1]
 TINY = "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 64 --max-position-embeddings 64".split()
 
+TRAINED = "--micro-batch-size 1 --train-iters 5 --lr 1e-3 --mock-data --eval-interval 5".split()
+TRAINED += "--tokenizer-type NullTokenizer --vocab-size 100".split()
+
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -53,17 +56,15 @@ def test_the_version_that_was_asked_for_is_named(python: Path, tmp_path: Path) -
 
 
 def test_the_drop_in_says_it_too(python: Path, tmp_path: Path) -> None:
-    done = run(python, "-m", "bridge_args.pretrain_gpt", *TINY, cwd=tmp_path)
+    done = run(python, "-m", "bridge_args.pretrain_gpt", *TINY, *TRAINED, cwd=tmp_path)
     assert done.returncode != 0
     assert f"Megatron Bridge {BRIDGE} is not installed" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_translating_needs_none_of_it(python: Path, tmp_path: Path) -> None:
-    words = [*TINY, *"--micro-batch-size 1 --train-iters 5 --lr 1e-3 --mock-data --eval-interval 5".split()]
-    words += "--tokenizer-type NullTokenizer --vocab-size 100".split()
     for command in ("translate", "report"):
-        done = run(python, "-m", "bridge_args", command, "--world-size", "1", "--", *words, cwd=tmp_path)
+        done = run(python, "-m", "bridge_args", command, "--world-size", "1", "--", *TINY, *TRAINED, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "num_layers" in done.stdout or "--num-layers" in done.stdout
 
