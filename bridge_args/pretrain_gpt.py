@@ -197,8 +197,8 @@ def _container(translation: Translation, run_config: dict[str, Any], env: Mutabl
     """The container to train with; ``pretrain`` has Bridge validate it."""
     from bridge_args.bridge.container import BridgeMissing, BridgeRejects, in_terms_of, load
 
-    if missing := installed.missing(translation.versions.bridge):
-        raise Missing(missing)
+    if absent := installed.missing(translation.versions.bridge):
+        raise Missing(absent)
     if env.get("BRIDGE_ARGS_CPU", "") not in ("", "0"):
         run_config = _emulate(run_config)
     elif not importlib.import_module("torch").cuda.is_available():
