@@ -173,17 +173,34 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    translation = _runnable(options)
-    if translation is None:
-        return 1
+    """With ``--format json`` the answer is written whatever it is."""
     from bridge_args.bridge.container import BridgeMissing, BridgeRejects, to_container
+    from bridge_args.emit import validation
 
+    translation, more, message = None, [], ""
+    status: validation.Status = "errors"
     try:
-        to_container(translation)
-    except (BridgeRejects, BridgeMissing) as problem:
-        raise Problem(str(problem)) from problem
-    _say(f"Megatron Bridge {translation.versions.bridge} accepts the configuration")
-    return 0
+        translation = _to_run(options)
+        if not _is_stopped(translation, options):
+            to_container(translation)
+            status = "ok"
+        elif not translation.errors:
+            status = "losses"
+    except SourceError as problem:
+        more = [Finding("unreadable-source", str(problem))]
+    except BridgeRejects as problem:
+        more = [Finding("bridge-rejects", str(problem))]
+    except (Problem, BridgeMissing) as problem:
+        status, message = "not-validated", str(problem)
+    for said in [message, *(finding.message for finding in more)]:
+        if said:
+            _say(said)
+    if status == "ok" and translation is not None:
+        _say(f"Megatron Bridge {translation.versions.bridge} accepts the configuration")
+    if options.format == "json":
+        answer = validation.validation(status, translation, more, message)
+        _write(validation.text_of(answer), options.output)
+    return 0 if status == "ok" else 1
 
 
 def _rehearse(options: argparse.Namespace) -> int:
@@ -427,7 +444,13 @@ def _is_checkpoint(options: argparse.Namespace) -> bool:
 
 
 def _runnable(options: argparse.Namespace) -> Translation | None:
-    """The translation, where it can run on this machine: no errors, and a value for every variable; else None.
+    """The translation, where it can run on this machine: no errors, and a value for every variable; else None."""
+    translation = _to_run(options)
+    return None if _is_stopped(translation, options) else translation
+
+
+def _to_run(options: argparse.Namespace) -> Translation:
+    """The translation for a command that runs it, with its findings said.
 
     A variable that the source leaves open has the value that this process has for it, as in the user's shell. What the
     run needs beside its configuration is there, unless the configuration is one of the user's own.
@@ -451,13 +474,22 @@ def _runnable(options: argparse.Namespace) -> Translation | None:
     if not getattr(options, "run_config", None):
         translation = added.settled(translation)
     _say_findings(translation)
+    return translation
+
+
+def _is_stopped(translation: Translation, options: argparse.Namespace) -> bool:
+    """Has it errors, or losses under ``--strict``?
+
+    Raises:
+        Problem: the value of a variable is not known.
+    """
     if _refused(translation, options):
-        return None
+        return True
     if translation.unresolved and not getattr(options, "shrink", False):  # scaled down, the run's files are left alone
         names = translation.unresolved
         given = " ".join(f"--set {name}=VALUE" for name in names)
         raise Problem(f"the value of {', '.join(f'${name}' for name in names)} is not known; give it with {given}")
-    return translation
+    return False
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -614,7 +646,9 @@ def _refused(translation: Translation, options: argparse.Namespace) -> bool:
 
 
 def _say_findings(translation: Translation) -> None:
-    for finding in translation.findings:
+    """Errors first: they are what must be mended, however much else there is to say."""
+    levels = ("error", "warning", "note")
+    for finding in sorted(translation.findings, key=lambda finding: levels.index(finding.level)):
         _say_finding(finding)
 
 
@@ -676,7 +710,7 @@ _COMMANDS: Final[
     # name: (summary, what it does, does it start from a command line, its own options)
     "translate": ("translate a command line or a script", _translate, True, cli_options.translate),
     "report": ("say what becomes of every flag", _report, True, cli_options.report),
-    "validate": ("build the real ConfigContainer and let Bridge validate it", _validate, True, cli_options.none),
+    "validate": ("build the real ConfigContainer and let Bridge validate it", _validate, True, cli_options.validate),
     "rehearse": ("train with the real Bridge loop, on a CPU if need be", _rehearse, True, cli_options.rehearse),
     "verify": ("run Megatron-LM and Bridge, and say whether they are the same run", _verify, True, cli_options.verify),
     "launch": ("start what the script would have started, on Bridge", _launch, True, cli_options.launch),

@@ -52,6 +52,11 @@ def report(command: argparse.ArgumentParser) -> None:
     command.add_argument("-o", "--output", metavar="FILE", help="write the report here")
 
 
+def validate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    command.add_argument("-o", "--output", metavar="FILE", help="write the answer here, with --format json")
+
+
 def rehearse(command: argparse.ArgumentParser) -> None:
     command.add_argument("--steps", type=_positive, metavar="N", help="stop after N iterations; the schedule stays")
     command.add_argument("--shrink", action="store_true", help="scale the model down, keep every other choice")

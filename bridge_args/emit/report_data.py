@@ -46,7 +46,7 @@ FATES_IN_SHORT: Final[dict[Fate | None, str]] = {
 
 def data_of(t: Translation) -> dict[str, Any]:
     """The report; ``report.report`` says what its keys mean."""
-    findings = [*(_finding(t, finding) for finding in t.findings), *_surprises(t), *_remarks(t)]
+    findings = [*(finding_data(finding, t) for finding in t.findings), *_surprises(t), *_remarks(t)]
     arguments = _arguments(t)
     count = {group: sum(finding["group"] == group for finding in findings) for group in GROUPS}
     data: dict[str, Any] = {
@@ -74,7 +74,12 @@ def _group(finding: Finding) -> Group:
     return groups[finding.level]
 
 
-def _finding(t: Translation, finding: Finding) -> dict[str, Any]:
+def finding_data(finding: Finding, t: Translation | None) -> dict[str, Any]:
+    """A finding as JSON has it.
+
+    Args:
+        t: the translation it is about; None where there is none.
+    """
     excerpt = finding.excerpt
     return {
         **_said(t, _group(finding), finding.kind, finding.message, finding.arguments, finding.place),
@@ -85,9 +90,9 @@ def _finding(t: Translation, finding: Finding) -> dict[str, Any]:
 
 
 def _said(
-    t: Translation, group: Group, kind: str, message: str, arguments: tuple[str, ...], place: Place | None = None
+    t: Translation | None, group: Group, kind: str, message: str, arguments: tuple[str, ...], place: Place | None = None
 ) -> dict[str, Any]:
-    own = next((found for name in arguments if (found := place_of(t, name))), None)
+    own = next((found for name in arguments if t and (found := place_of(t, name))), None)
     return {
         "group": group,
         "kind": kind,
