@@ -221,6 +221,8 @@ def _rehearse(options: argparse.Namespace) -> int:
         device=options.device,
         format=options.format,
         plot=options.plot,
+        folder=options.workdir,
+        real_folders=options.real_folders,
     )
 
 

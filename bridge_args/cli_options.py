@@ -64,6 +64,11 @@ def rehearse(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", choices=DEVICES, default="auto", help="default: the GPU if there is one")
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     command.add_argument("--plot", metavar="FILE", help="also draw the loss curve as a PNG")
+    written = command.add_mutually_exclusive_group()
+    written.add_argument("--workdir", metavar="DIR", help="keep what it writes there; default: a folder that goes")
+    written.add_argument(
+        "--real-folders", action="store_true", help="save, log and cache where the command line says, as the run would"
+    )
 
 
 def verify(command: argparse.ArgumentParser) -> None:

@@ -6,19 +6,18 @@ import importlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
+from bridge_args import children
+from bridge_args.launch import variables
+
 Device = Literal["auto", "cpu", "cuda"]
 
-# What a launcher tells its processes; a rehearsal started from inside one must not inherit it.
-_LAUNCHER_VARIABLES: Final = (
-    "RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE GROUP_RANK MASTER_ADDR MASTER_PORT "
-    "SLURM_NTASKS SLURM_PROCID SLURM_LOCALID"
-).split()
+
+_GRACE: Final = 30.0  # seconds
 
 
 class RehearsalError(Exception):
@@ -47,14 +46,16 @@ def records(
     *,
     emulate: bool,
     log: Path | None = None,
+    own_folder: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Starts ``nproc`` processes of a module in the working directory and yields what they report, as it comes.
 
     Args:
         module: takes the plan's file as its argument (``bridge_args.launch.train``).
-        of_the_run: environment variables of the run, from the user's script.
+        of_the_run: environment variables of the run, from the user's script; some do not get there (``variables.py``).
         emulate: the processes see no GPU.
         log: file for what the training code prints; None: a temporary one.
+        own_folder: where libraries write; None: where they do in a run.
 
     Raises:
         RehearsalError: the training stopped with an error; with its own message and where it was raised.
@@ -71,7 +72,7 @@ def records(
                 stdout=subprocess.PIPE,
                 stderr=printed,
                 text=True,
-                env=_environment(of_the_run, emulate),
+                env=_environment(of_the_run, emulate, own_folder),
             )
             assert process.stdout is not None
             try:
@@ -84,14 +85,23 @@ def records(
                 code = process.wait()
             finally:
                 if process.poll() is None:
-                    process.terminate()
-                    process.wait()
+                    _end(process)
                 process.stdout.close()
         if failure is not None:
             where = f" (at {failure['where']})" if failure["where"] else ""
             raise RehearsalError(f"training stopped: {failure['error']}{where}", code or 1)
         if code:
             raise RehearsalError(f"training stopped with exit code {code}; its last words:\n{_tail(log_file)}", code)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """A launcher is given time to end its ranks; they end with it, whatever it does."""
+    process.terminate()
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def on_cpu(device: Device, nproc: int) -> bool:
@@ -120,22 +130,21 @@ def _gpus() -> int:
 
 
 def _command(module: str, plan_file: Path, nproc: int, emulate: bool) -> list[str]:
-    program = ["-m", module, str(plan_file)]
+    program = children.command(module, str(plan_file))
     if nproc == 1 and emulate:  # which says itself what a launcher would
-        return [sys.executable, *program]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(nproc)]
-    return [sys.executable, *launcher, *program]
+        return program
+    # A rank is a whole command: torchrun's own way to start Python would look for modules in the current folder.
+    launcher = ["--standalone", "--nproc-per-node", str(nproc), "--no-python"]
+    return [*children.command("torch.distributed.run", *launcher), *program]
 
 
-def _environment(of_the_run: Mapping[str, str], emulate: bool) -> dict[str, str]:
-    """This process's environment without a launcher's variables, with those of the run, and this package in reach."""
-    environment = {name: value for name, value in os.environ.items() if name not in _LAUNCHER_VARIABLES}
-    environment.update((name, value) for name, value in of_the_run.items() if name not in _LAUNCHER_VARIABLES)
+def _environment(of_the_run: Mapping[str, str], emulate: bool, own_folder: Path | None = None) -> dict[str, str]:
+    """This process's environment without a launcher's variables, with those of the run that may be passed on."""
+    folder = None if own_folder is None else str(own_folder.resolve() / "libraries")
+    environment = variables.of_this_session(os.environ, folder) | variables.passed_on(of_the_run)
     if emulate:
         environment["CUDA_VISIBLE_DEVICES"] = ""
-    package = str(Path(sys.modules["bridge_args"].__file__ or "").resolve().parents[1])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-    return environment
+    return children.environment(environment)
 
 
 def _entry(line: str) -> dict[str, Any] | None:

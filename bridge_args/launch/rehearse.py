@@ -1,18 +1,22 @@
 """Rehearse: Bridge's real training loop for a translation, on the GPUs of this machine, or on its CPU if it has none.
 
 ``plan`` decides what runs; ``run`` starts fresh processes (the emulation must be there before torch) and yields
-their records as they come; ``rehearse`` does both and writes them for people or for programs.
+their records as they come; ``rehearse`` does both and writes them for people or for programs. What the processes write
+goes to a folder of the rehearsal's own (``folders.py``), so that the files of the real run stay as they are.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from bridge_args.launch import added, curve
+from bridge_args import children
+from bridge_args.launch import added, curve, folders, variables
 from bridge_args.launch.for_cpu import Change, adapt, stand_ins
 from bridge_args.launch.processes import Device, RehearsalError, on_cpu, records
 from bridge_args.launch.shrink import shrink as shrunk
@@ -36,6 +40,8 @@ class Rehearsal:
         nproc: number of processes.
         shrunk, adapted: settings changed to make the model small, and because a CPU cannot.
         environment: variables of the run, from the user's script.
+        folder: for what the processes write; None: one that goes when they have ended.
+        real_folders: the processes write where the command line says, as the run would.
     """
 
     plan: Plan
@@ -43,6 +49,8 @@ class Rehearsal:
     shrunk: tuple[Change, ...] = ()
     adapted: tuple[Change, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+    real_folders: bool = False
 
 
 def plan(
@@ -111,7 +119,7 @@ def processes_for(t: Translation, *, shrink: bool, nproc: int | None) -> int:
     return t.world_size
 
 
-def run(rehearsal: Rehearsal, log: Path | None = None) -> Iterator[dict[str, Any]]:
+def run(rehearsal: Rehearsal, log: Path | None = None) -> Generator[dict[str, Any], None, None]:
     """Starts the processes in the working directory and yields what they report, as it comes.
 
     Under the emulation the first record is ``{"replaced": [...]}``, its list. Then one record per training iteration
@@ -123,14 +131,23 @@ def run(rehearsal: Rehearsal, log: Path | None = None) -> Iterator[dict[str, Any
     Raises:
         RehearsalError: the training stopped with an error; with Bridge's own message and where it was raised.
     """
-    return records(
-        "bridge_args.launch.train",
-        rehearsal.plan,
-        rehearsal.nproc,
-        rehearsal.environment,
-        emulate=rehearsal.plan.emulate,
-        log=log,
-    )
+    with contextlib.ExitStack() as stack:
+        plan, folder = rehearsal.plan, rehearsal.folder
+        if rehearsal.real_folders:
+            folder = None
+        else:
+            folder = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bridge-args-rehearsal-")))
+            folder.mkdir(parents=True, exist_ok=True)
+            plan = replace(plan, run_config=folders.own(plan.run_config, folder))
+        yield from records(
+            "bridge_args.launch.train",
+            plan,
+            rehearsal.nproc,
+            rehearsal.environment,
+            emulate=plan.emulate,
+            log=log,
+            own_folder=folder,
+        )
 
 
 # ------------------------------------------------------------------------- for people and programs
@@ -148,6 +165,8 @@ def rehearse(
     format: str = "text",
     plot: str | None = None,
     log: str | None = None,
+    folder: str | None = None,
+    real_folders: bool = False,
 ) -> int:
     """Runs a rehearsal and writes its records to ``out`` as they come, everything else to ``err``.
 
@@ -155,6 +174,7 @@ def rehearse(
         format: ``text``: a line per step, then the curve. ``json``: a JSON object per iteration and evaluation.
         plot: file for the curve as a PNG.
         log: file for the log of the training code.
+        folder, real_folders: see ``Rehearsal``.
 
     Returns:
         Exit code: that of the training process.
@@ -164,16 +184,18 @@ def rehearse(
     code = 0
     try:
         rehearsal = plan(t, steps=steps, shrink=shrink, nproc=nproc, device=device)
+        rehearsal = replace(rehearsal, folder=Path(folder) if folder else None, real_folders=real_folders)
         for text in _introduction(rehearsal):
             _tell(err, visible_lines(masked(text, t.secrets)))
-        for entry in run(rehearsal, Path(log) if log else None):
-            if "replaced" in entry:
-                for text in entry["replaced"]:
-                    _tell(err, f"replaced: {text}")
-                continue
-            _tell(out, json.dumps(entry) if format == "json" else _line(entry))
-            if isinstance(entry["lm_loss"], float):
-                (evaluations if "split" in entry else losses).append((entry["iteration"], entry["lm_loss"]))
+        with children.ended_by_signals(), contextlib.closing(run(rehearsal, Path(log) if log else None)) as entries:
+            for entry in entries:
+                if "replaced" in entry:
+                    for text in entry["replaced"]:
+                        _tell(err, f"replaced: {text}")
+                    continue
+                _tell(out, json.dumps(entry) if format == "json" else _line(entry))
+                if isinstance(entry["lm_loss"], float):
+                    (evaluations if "split" in entry else losses).append((entry["iteration"], entry["lm_loss"]))
     except RehearsalError as error:
         _tell(err, visible_lines(masked(str(error), t.secrets)))
         code = error.code
@@ -195,6 +217,14 @@ def _introduction(rehearsal: Rehearsal) -> Iterator[str]:
     where = "CPU" if rehearsal.plan.emulate else "GPU"
     processes = "1 process" if rehearsal.nproc == 1 else f"{rehearsal.nproc} processes"
     yield f"rehearsing {steps} of Bridge's training loop on the {where}, {processes}"
+    places = folders.replaced(rehearsal.plan.run_config)
+    if rehearsal.real_folders:
+        yield "it writes where the command line says, as the run itself would"
+    elif places:
+        own = "a folder of its own, which goes at its end" if rehearsal.folder is None else rehearsal.folder
+        yield f"what it writes is in {own}, not in {', '.join(map(str, places))}; --real-folders writes there"
+    if away := variables.said(variables.kept_away(rehearsal.environment)):
+        yield away
     for change in rehearsal.shrunk:
         yield f"shrunk: {change}"
     for change in rehearsal.adapted:

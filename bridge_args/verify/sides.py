@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from bridge_args.launch import train
+from bridge_args.launch import folders, train
 from bridge_args.launch.added import Added
 from bridge_args.launch.for_cpu import stand_ins
 from bridge_args.launch.processes import RehearsalError, records
@@ -111,6 +111,7 @@ def run_bridge(setup: Setup, run_config: Mapping[str, Any], name: str = "bridge"
         name: of its folder.
         steps: iterations, where they are not those of the setup.
     """
+    run_config = folders.own(run_config, setup.folder / name, setup.folder)
     packages = stand_ins(run_config)
     observations = _fresh(setup.folder / name / "observations")
     plan = train.Plan(
@@ -132,11 +133,13 @@ def _run(module: str, plan: Any, setup: Setup, observations: Path) -> Seen:
     replaced: tuple[str, ...] = ()
     error = ""
     started = time.monotonic()
-    log = observations.parent / "log"
+    folder = observations.parent
+    environment = setup.translation.run_environment
+    entries = records(
+        module, plan, setup.nproc, environment, emulate=setup.emulate, log=folder / "log", own_folder=folder
+    )
     try:
-        for entry in records(
-            module, plan, setup.nproc, setup.translation.run_environment, emulate=setup.emulate, log=log
-        ):
+        for entry in entries:
             if "replaced" in entry:
                 replaced = tuple(entry["replaced"])
             elif "split" in entry:
@@ -175,9 +178,6 @@ def _fresh(folder: Path) -> Path:
 
 # ---------------------------------------------------------------------------- files of the run
 
-# Arguments that name places where a run writes for people; both sides leave those alone.
-_FOR_PEOPLE: Final = ("tensorboard_dir", "wandb_project", "wandb_exp_name", "wandb_save_dir", "wandb_entity")
-
 
 def words_for(side: str, setup: Setup) -> tuple[str, ...]:
     """The command line, with every place that is written to inside the side's own folder.
@@ -187,8 +187,10 @@ def words_for(side: str, setup: Setup) -> tuple[str, ...]:
     """
     t = setup.translation
     folder = (setup.folder / side).resolve()
-    edits: dict[str, Any] = {name: DROP for name in _FOR_PEOPLE if name in t.args}
-    edits["data_cache_path"] = str(folder / "index")
+    edits: dict[str, Any] = {}
+    for name, instead in folders.ARGUMENTS.items():
+        if name in t.args and (t.args[name] or (isinstance(instead, folders.Own) and instead.always)):
+            edits[name] = str(folder / instead.leaf) if isinstance(instead, folders.Own) else DROP
     if save := t.args["save"]:
         edits["save"] = str(_saved(folder, save))
     if load := t.args["load"]:

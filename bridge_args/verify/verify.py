@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bridge_args.emit.run_config import to_run_config
-from bridge_args.launch import added
+from bridge_args.launch import added, folders, variables
 from bridge_args.launch.added import Added
 from bridge_args.launch.for_cpu import Change, adapt
 from bridge_args.launch.processes import Device, RehearsalError, on_cpu
@@ -109,6 +109,10 @@ def verify(t: Translation, again: Retranslate, request: Request, tell: Tell) -> 
         request.folder,
         added=Added() if request.own else added.of(reduced.translation),
     )
+    if places := folders.replaced_arguments(t.args):
+        tell(f"what both sides write is in folders of their own, not in {', '.join(map(str, places))}")
+    if away := variables.said(variables.kept_away(t.run_environment)):
+        tell(away)
     for change in reduced.changes:
         tell(f"changed on both sides: {change}")
 
