@@ -53,7 +53,12 @@ def catalog_of(checkout: str, program: str) -> Catalog:
     from bridge_args.megatron_lm import live
 
     version = version_of(checkout)
-    return live.catalog_from(ask.catalog_of(checkout, program, ask.cache_folder()), version)
+    try:
+        return live.catalog_from(ask.catalog_of(checkout, program, ask.cache_folder()), version)
+    except (ask.CheckoutError, OSError):
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # what was kept is no catalog
+        return live.catalog_from(ask.catalog_of(checkout, program), version)
 
 
 def effective(
@@ -90,6 +95,9 @@ def effective(
     given, args = live.resolve_answer(
         answer, given, catalog, world_size=world_size, env=env, whole_env=whole_env, program=program
     )
+    if could := ask.not_isolated():
+        message = f"this system isolates less than it could: the checkout's own code might {could}"
+        notes.append(Finding("environment", message, "name only checkouts whose code you would run"))
     told = {(finding.kind, finding.arguments) for finding in args.findings}
     notes = [note for note in notes if (note.kind, note.arguments) not in told]
     return given, MegatronArgs(args.settings, (*args.findings, *notes), world_size)

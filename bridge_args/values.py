@@ -7,9 +7,23 @@ way to be written, the one Bridge itself writes and reads back (``megatron/bridg
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+
+def is_dotted(path: object) -> bool:
+    """Is this a name of Python with the modules it is in, ``torch.bfloat16``, and so nothing else in source?"""
+    return isinstance(path, str) and all(
+        step.isascii() and step.isidentifier() and not keyword.iskeyword(step) for step in path.split(".")
+    )
+
+
+def _named(path: str) -> str:
+    if not is_dotted(path):
+        raise ValueError(f"{path!r} is no name of Python with the modules it is in")
+    return path
 
 
 class _Value:
@@ -37,7 +51,7 @@ class Symbol(_Value):
     __match_args__ = ("path",)
 
     def __init__(self, path: str) -> None:
-        self.path = path
+        self.path = _named(path)
 
     def __str__(self) -> str:
         return self.path
@@ -50,7 +64,7 @@ class Member(_Value):
     __match_args__ = ("enum", "name", "value")
 
     def __init__(self, enum: str, name: str, value: object) -> None:
-        self.enum = enum
+        self.enum = _named(enum)
         self.name = name
         self.value = value
 
@@ -65,7 +79,7 @@ class Partial(_Value):
     __match_args__ = ("path", "kwargs")
 
     def __init__(self, path: str, kwargs: Mapping[str, object] | None = None) -> None:
-        self.path = path
+        self.path = _named(path)
         self.kwargs: Mapping[str, object] = kwargs or {}
 
     def __str__(self) -> str:
@@ -80,7 +94,7 @@ class Built(_Value):
     __match_args__ = ("path", "kwargs")
 
     def __init__(self, path: str, kwargs: Mapping[str, object] | None = None) -> None:
-        self.path = path
+        self.path = _named(path)
         self.kwargs: Mapping[str, object] = kwargs or {}
 
     def __str__(self) -> str:

@@ -28,6 +28,7 @@ LAYERS = [
 CORE = range(5)  # the layers that know neither torch nor the machine they run on
 TALKING = {0, 5, 6}
 STARTING = {"launch", "checkout", "verify", "audit", "begin"}  # have programs that run in processes of their own
+INSIDE = {"checkout.child"}  # what such a program does, in a process of its own
 # Islands, and not the core: what asks a program in a process of its own, and how such a process begins.
 OUTSIDE = {"checkout", "begin"}
 
@@ -126,7 +127,7 @@ def is_entry_point(path: Path) -> bool:
     member = member_of(name_of(path))[1]
     is_run = any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in tree_of(path).body)
     always = {"cli", "__main__", "__init__", "children", "pretrain_gpt", "pretrain_mamba", "dev"}
-    return member in always or (member in STARTING and is_run)
+    return member in always or (member in STARTING and (is_run or name_of(path) in INSIDE))
 
 
 def spoken(tree: ast.Module) -> Iterator[tuple[int, str]]:

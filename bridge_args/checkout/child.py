@@ -1,6 +1,6 @@
-"""Run in a process of its own: a checkout's program answers what its parser and its ``validate_args`` say.
+"""Run in a process of its own (``sandbox.py``): a checkout's program says what its parser and ``validate_args`` make.
 
-``python child.py PACKAGE_FOLDER PROGRAM REQUEST ANSWERS``: REQUEST is a JSON file, ``{"catalog": bool, "timeout":
+The words are ``PACKAGE_FOLDER PROGRAM REQUEST ANSWERS``: REQUEST is a JSON file, ``{"catalog": bool, "timeout":
 seconds, "cases": [{"argv", "world_size", "env", "capability"}, ...]}``. ANSWERS receives one JSON line for the catalog,
 if it is wanted, and one for each case, in order. Everything that the checkout prints goes to standard error.
 
@@ -78,7 +78,7 @@ def main(words: list[str]) -> None:
 
 
 def _prepare(program: str, package: str) -> None:
-    sys.path[0] = str(Path(program).parent)
+    sys.path.insert(0, str(Path(program).parent))
     sys.path.append(package)
     for name in list(os.environ):
         if name in LAUNCHER or name.startswith(DECIDING):
@@ -338,7 +338,3 @@ def written(value: Any) -> Any:
     if callable(value) and hasattr(value, "__qualname__"):
         return {"$symbol": f"{value.__module__}.{value.__qualname__}"}
     return {"$object": f"{type(value).__module__}.{type(value).__qualname__}"}
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

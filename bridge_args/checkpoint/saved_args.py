@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from bridge_args.checkpoint.unpickle import Member, Named, Refused, load, plain
 from bridge_args.files import read_bytes
 from bridge_args.megatron_lm.live import Unread
-from bridge_args.values import Symbol
+from bridge_args.values import Symbol, is_dotted
 
 TRACKER: Final = "latest_checkpointed_iteration.txt"
 
@@ -131,7 +131,7 @@ def _value(name: str, value: Any) -> Any:
     if isinstance(value, Member):
         return _member(name, value)
     if isinstance(value, Named):
-        known = value.path.startswith("torch.") and value.path != "torch.Tensor"
+        known = value.path.startswith("torch.") and value.path != "torch.Tensor" and is_dotted(value.path)
         return Symbol(value.path) if known else Unread(value.path)
     if isinstance(value, list):
         return [_value(name, item) for item in value]

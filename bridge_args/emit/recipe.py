@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -11,7 +10,7 @@ from typing import Any, Final
 from bridge_args.emit.layout import Part, class_of, field_of, leaf, on_one_line, origin_of, parts
 from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.secrets import masked
-from bridge_args.values import Built, Member, Partial, Referring, Symbol
+from bridge_args.values import Built, Member, Partial, Referring, Symbol, is_dotted
 
 _WIDTH: Final = 119
 _STANDARD: Final = frozenset({"functools", "signal", "pathlib", "enum"})  # modules of Python our values come from
@@ -50,7 +49,13 @@ class _Names:
         self._torch = False
 
     def of(self, path: str) -> str:
-        """The expression for a qualified name."""
+        """The expression for a qualified name; the one place where a name gets into the source.
+
+        Raises:
+            ValueError: it is none.
+        """
+        if not is_dotted(path):
+            raise ValueError(f"{path!r} is no name that Python source can have")
         steps = path.split(".")
         if steps[0] == "torch":  # dtypes and functions are attributes all the way down
             self._torch = True
@@ -105,6 +110,7 @@ def _body(t: Translation, container: str, names: _Names) -> Iterator[str]:
             yield from _section(t, part, [a for a in part.settings if a not in later], names)
     yield "    )"
     for assignment in later:  # settings the constructor does not take
+        assert is_dotted(assignment.path)
         yield from _line(4, f"config.{assignment.path} = ", assignment.value, "", _comment(t, assignment), names)
     if later:
         yield "    return config"
@@ -126,6 +132,7 @@ def _section(t: Translation, part: Part, settings: Sequence[Assignment], names: 
     yield f"        {opening}{comment}"
     for assignment in settings:
         key = leaf(assignment)
+        assert part.class_name is None or _is_name(key)
         start = f"{key}=" if part.class_name is not None else f"{_expression(key, names)}: "
         yield from _line(12, start, assignment.value, ",", _comment(t, assignment), names)
     yield f"        {closing}"
@@ -200,4 +207,4 @@ def _runs(values: Sequence[Any]) -> list[tuple[Any, int]]:
 
 
 def _is_name(text: str) -> bool:
-    return text.isidentifier() and not keyword.iskeyword(text)
+    return is_dotted(text) and "." not in text

@@ -17,7 +17,7 @@ from bridge_args.megatron_lm.converters import converts
 from bridge_args.megatron_lm.derive import Check, Derivation, Invalid
 from bridge_args.megatron_lm.parse import Given
 from bridge_args.megatron_lm.resolve import MegatronArgs, Setting, finding_of, plan_of, resolve
-from bridge_args.values import Symbol
+from bridge_args.values import Symbol, is_dotted
 
 # Arguments that Megatron-LM settles behind validate_args, when it builds the model and the schedule.
 BEHIND: Final = frozenset({"num_query_groups", "padded_vocab_size", "lr_decay_iters"})
@@ -75,8 +75,10 @@ def decoded(value: Any) -> Any:
         ((kind, inside),) = value.items()
         if kind == "$member":
             return inside
+        if kind in ("$symbol", "$object") and not isinstance(inside, str):
+            raise TypeError(f"a name, not {inside!r}")
         if kind == "$symbol":
-            return Symbol(inside)
+            return Symbol(inside) if is_dotted(inside) else Unread(inside)  # a lambda has no name
         if kind == "$tuple":
             return tuple(decoded(item) for item in inside)
         if kind == "$set":

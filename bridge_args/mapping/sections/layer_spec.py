@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
-from bridge_args.mapping.sections import Lost, builder
+from bridge_args.mapping.sections import Lost, Rejected, builder
 from bridge_args.megatron_lm.derive import Invalid
 from bridge_args.megatron_lm.derive.pipeline import stages_of
-from bridge_args.values import Built, Partial, Symbol
+from bridge_args.values import Built, Partial, Symbol, is_dotted
 
 SPECS: Final = "megatron.core.models.gpt"
 LOCAL: Final = Symbol("megatron.bridge.models.gpt_provider.local_layer_spec")
@@ -48,7 +48,7 @@ def layer_spec(
     if transformer_impl == "inference_optimized":
         decided["transformer_impl"] = Lost("Bridge trains with Transformer Engine or local layers; choose one of them.")
     if spec:
-        decided["model.transformer_layer_spec"] = named(spec)
+        decided |= named_by(spec, "model.transformer_layer_spec")
     elif experimental_attention_variant is not None:
         decided["model.transformer_layer_spec"] = VARIANT
     elif (
@@ -74,13 +74,15 @@ def layer_spec(
     return decided
 
 
-def named(spec: list[str]) -> Built:
-    """The object that ``--spec module object`` names, fetched as Megatron-LM fetches it: by Megatron Core's function.
+def named_by(spec: list[str], path: str) -> dict[str, Any]:
+    """The setting of what ``--spec module object`` names, if these are names; a checkpoint may hold anything under it.
 
-    Bridge would call what it finds at a path; a specification is no function. See
-    megatron/core/transformer/spec_utils.py import_module.
+    It is fetched as Megatron-LM fetches it, by Megatron Core's function: Bridge would call what it finds at a path, and a
+    specification is no function. See megatron/core/transformer/spec_utils.py import_module.
     """
-    return Built("megatron.core.transformer.spec_utils.import_module", {"module_path": list(spec)})
+    if not all(map(is_dotted, spec)):
+        return {"spec": Rejected("--spec takes names of Python, with dots between.")}
+    return {path: Built("megatron.core.transformer.spec_utils.import_module", {"module_path": list(spec)})}
 
 
 def _lost_in_prediction(local: bool, spec: bool, own_layers: bool, layout: str | None) -> str:

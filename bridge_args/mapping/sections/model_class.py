@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
 from bridge_args.mapping.sections import Lost, Rejected, builder
-from bridge_args.mapping.sections.layer_spec import named
+from bridge_args.mapping.sections.layer_spec import named_by
 
 GPT: Final = "megatron.bridge.models.gpt_provider.GPTModelProvider"
 LATENT: Final = "megatron.bridge.models.mla_provider.MLAModelProvider"
@@ -93,8 +93,8 @@ def hybrid(
         "model.hybrid_mlp_ratio": hybrid_mlp_ratio,
         "model.hybrid_override_pattern": hybrid_override_pattern,
     }
-    if spec and ".".join(spec) != STACK:
-        decided["model.mamba_stack_spec"] = named(spec)
+    if spec and ".".join(map(str, spec)) != STACK:
+        decided |= named_by(spec, "model.mamba_stack_spec")
     return decided
 
 
