@@ -18,7 +18,8 @@ BEGIN: Final = Path(__file__).with_name("begin.py")
 
 def command(module: str, *words: str) -> list[str]:
     """The command of a fresh interpreter that runs a module; ``environment`` has to go with it."""
-    return [sys.executable, "-I", str(BEGIN), module, *words]
+    options = ["-I", "-B"] if sys.dont_write_bytecode else ["-I"]
+    return [sys.executable, *options, str(BEGIN), module, *words]
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:

@@ -8,9 +8,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -286,3 +288,64 @@ def test_a_rehearsal_leaves_the_folders_of_the_run_as_they_are(
     assert "step     2" in done.stdout and str(kept) in done.stderr
     assert (kept / "checkpoints" / tracker.name).read_text().strip() == "2"
     assert {"checkpoints", "index", "tensorboard"} <= {path.name for path in kept.iterdir()}
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None or sys.platform != "linux", reason="needs a compiler")
+def test_a_library_that_a_script_preloads_is_not_loaded(production: Path) -> None:
+    source = production / "pre.c"
+    source.write_text(
+        '#include <stdio.h>\n__attribute__((constructor)) void f(){FILE*o=fopen("LOADED","a");if(o)fclose(o);}\n'
+    )
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", "pre.so", "pre.c"], cwd=production, check=True, timeout=120)
+    for name in ("json", "queue", "torch"):
+        (production / f"{name}.py").write_text("open('LOADED', 'w').close()\n")
+    exports = f"export LD_PRELOAD={production}/pre.so NCCL_ALGO=Ring\n"
+    done = rehearsed(
+        production, exports + " ".join(ARGV) + " --mock-data\n", "--shrink", "--steps", "1", "--nproc", "2"
+    )
+    assert "LD_PRELOAD" in done.stderr and "NCCL_ALGO" not in done.stderr
+    assert not (production / "LOADED").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_ranks_of_a_rehearsal_end_with_it(production: Path, number: signal.Signals) -> None:
+    (production / "train.sh").write_text(" ".join(ARGV) + " --mock-data\n")
+    mark = f"MARK_OF_TEST={production}".encode()
+
+    def marked() -> list[int]:
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (folder / "environ").read_bytes():
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+        return found
+
+    root, log = str(Path(__file__).resolve().parents[1]), production / "log"
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bridge_args", "rehearse", "train.sh", "--device", "cpu", "--shrink", "--nproc", "2"]
+            + ["--steps", "2000"],
+            cwd=production,
+            env={**os.environ, "PYTHONPATH": root, "MARK_OF_TEST": str(production)},
+            stdout=stream,
+            stderr=subprocess.DEVNULL,
+        )
+    try:
+        end = time.monotonic() + 400
+        while "step" not in log.read_text():
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.2)
+        assert len(marked()) >= 4  # this program, torchrun, two ranks
+        process.send_signal(number)
+        process.wait(120)
+        end = time.monotonic() + 60
+        while marked() and time.monotonic() < end:
+            time.sleep(0.1)
+        assert marked() == []
+    finally:
+        process.kill()
+        for one in marked():
+            os.kill(one, signal.SIGKILL)

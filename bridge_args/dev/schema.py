@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import bridge_args
+from bridge_args import children
 
 
 def from_installed() -> dict[str, Any]:
@@ -21,13 +20,12 @@ def from_installed() -> dict[str, Any]:
     Raises:
         ValueError: when Bridge is not installed or cannot be imported.
     """
-    package = Path(bridge_args.__file__).resolve().parents[1]
     variables = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "RANK", "WORLD_SIZE")}
-    variables |= {"PYTHONPATH": str(package), "CUDA_VISIBLE_DEVICES": ""}
+    variables["CUDA_VISIBLE_DEVICES"] = ""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "schema.json"
-        command = [sys.executable, "-m", "bridge_args.dev.schema_probe", str(output)]
-        done = subprocess.run(command, env=variables, capture_output=True, text=True)
+        command = children.command("bridge_args.dev.schema_probe", str(output))
+        done = subprocess.run(command, env=children.environment(variables), capture_output=True, text=True)
         if done.returncode != 0:
             raise ValueError(f"Megatron Bridge could not be read:\n{done.stderr[-3000:]}")
         found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))

@@ -23,7 +23,7 @@ from typing import Any, Final, TextIO
 
 from bridge_args.bridge import container, placeholders
 from bridge_args.launch import added as additions
-from bridge_args.launch import cpu
+from bridge_args.launch import cpu, ranks
 
 Record = dict[str, Any]
 
@@ -311,3 +311,6 @@ if __name__ == "__main__":
     code = main(sys.argv[1:])
     sys.stderr.flush()
     sys.exit(code)
+if __name__ == "__mp_main__":
+    # A process that a rank has spawned, as for saving: it would outlive a rank that is killed.
+    ranks.end_with_parent()
