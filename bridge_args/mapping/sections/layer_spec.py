@@ -77,8 +77,8 @@ def layer_spec(
 def named_by(spec: list[str], path: str) -> dict[str, Any]:
     """The setting of what ``--spec module object`` names, if these are names; a checkpoint may hold anything under it.
 
-    It is fetched as Megatron-LM fetches it, by Megatron Core's function: Bridge would call what it finds at a path, and a
-    specification is no function. See megatron/core/transformer/spec_utils.py import_module.
+    It is fetched as Megatron-LM fetches it, by Megatron Core's function: Bridge would call what it finds at a path, and
+    a specification is no function. See megatron/core/transformer/spec_utils.py import_module.
     """
     if not all(map(is_dotted, spec)):
         return {"spec": Rejected("--spec takes names of Python, with dots between.")}

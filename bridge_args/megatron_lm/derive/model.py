@@ -223,14 +223,6 @@ def programs(
 
 
 @checks()
-def layers_by_name(spec: list[str] | None) -> Problems:
-    """--spec is imported. See megatron/core/transformer/spec_utils.py import_module."""
-    if spec and len(spec) != 2:
-        message = f"--spec takes two names, of a module and of what is in it, not {len(spec)}"
-        yield Invalid(message, "write --spec megatron.core.models.gpt.gpt_layer_specs NAME", ("spec",))
-
-
-@checks()
 def legacy_models(
     use_legacy_models: bool | None,
     ckpt_format: str,
