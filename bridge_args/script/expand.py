@@ -27,6 +27,7 @@ from bridge_args.script.syntax import (
     ShellWord,
     Substitution,
 )
+from bridge_args.script.syntax_walk import assigned_in_arithmetic
 from bridge_args.script.traced import Traced, is_hole, joined, plain
 
 
@@ -141,6 +142,8 @@ class Expander:
             if not problem.names and not isinstance(problem, Wrong) and text.known:
                 message = f"{text.text[:60].strip()} is not read: no arithmetic that is understood"
                 self.state.shared.say("not-read", message, at)
+            for name in assigned_in_arithmetic(text.text):
+                self.state.set(name, self._unknown(f"${name}", at, (name,)), at)
             raise
 
     def number_in_condition(self, text: Traced, at: int = -1) -> int:
@@ -298,7 +301,7 @@ class Expander:
             return self._indirect(part)
         values, many = self._values(part)
         if part.length:
-            if values is not None and not values and (not many or self._is_unset(part)):
+            if values is not None and not values and (part.index is None or self._is_unset(part)):
                 self._must_be_set(part)
             return self._runs([self._length(part, values, many)], part.quoted)
         operator = part.op.lstrip(":")
@@ -430,7 +433,9 @@ class Expander:
                 [self._unknown(part.written, part.at, self.state.shared.names_in(text.text))], part.quoted
             )
         if operator == "+":
-            return self._argument(part, argument) if there else self._runs([Traced()], part.quoted)
+            if not there:
+                return [] if "@" in (part.name, part.index) else self._runs([Traced()], part.quoted)
+            return self._argument(part, argument)
         if there and values is None:
             return self._runs([self.state.unset_hole(part.name, f"${{{part.name}}}", part.at)], part.quoted)
         if there:
