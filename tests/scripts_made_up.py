@@ -127,7 +127,7 @@ class Script:
         )
 
     def braces(self) -> str:
-        inner = lambda: self.one("a", "b", "", "$A", "1", "$N", "'x y'", "{c,d}", "{", "$", '"$C"')  # noqa: E731
+        inner = lambda: self.one("a", "b", "", "$A", "1", "$N", "'x y'", "{c,d}", "{", '"$C"')  # noqa: E731
         return self.among(
             [
                 (4, lambda: "{" + ",".join(inner() for _ in range(self.random.randint(2, 3))) + "}"),

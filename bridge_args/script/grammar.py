@@ -13,7 +13,7 @@ from typing import Final
 from bridge_args.script import syntax as s
 from bridge_args.script.budget import Budget
 from bridge_args.script.inside_words import MAX_DEPTH, META, NAME, SyntaxProblem, Words
-from bridge_args.script.traced import Traced, joined
+from bridge_args.script.traced import Traced, joined, plain
 
 DECLARING: Final = frozenset(("export", "declare", "local", "readonly", "typeset"))
 
@@ -108,6 +108,8 @@ class Parser(Words):
             end = self.text.find("\n", self.i) + 1 or len(self.text)
             piece = self.source[self.i : end]
             self.i = end
+            if not piece.text.endswith("\n"):  # the end of the text ends a line too
+                piece += plain("\n", piece.first)
             body = piece.text.rstrip("\n")
             if not joins or self.end or (len(body) - len(body.rstrip("\\"))) % 2 == 0:
                 return line + piece

@@ -375,19 +375,23 @@ class Shell:
 
     def pipeline(self, pipeline: s.Pipeline) -> int | None:
         if pipeline.negated:
-            with self._unchecked():
-                status = self._commands(pipeline.commands)
+            if "errexit" in self.state.options:
+                with self._unchecked():
+                    status = self._commands(pipeline.commands)
+            else:  # what is inside may turn `set -e` on, and means it
+                status = self._commands(pipeline.commands, checked=False)
             status = None if status is None else int(status == 0)
         else:
             status = self._commands(pipeline.commands)
         self.state.status = status
         return status
 
-    def _commands(self, commands: Sequence[s.Command]) -> int | None:
+    def _commands(self, commands: Sequence[s.Command], checked: bool = True) -> int | None:
         if len(commands) == 1:
-            return self.command(commands[0])
+            return self.command(commands[0], checked)
         trap = self.state.traps.get("ERR")
-        return self._checked(self._piped(commands), _place(commands[-1]), trap)
+        status = self._piped(commands)
+        return self._checked(status, _place(commands[-1]), trap) if checked else status
 
     def _checked(self, status: int | None, at: int, trap: Traced | None) -> int | None:
         """What `set -e` and the ``trap ... ERR`` that was set before do about a command that is known to fail."""
@@ -439,13 +443,15 @@ class Shell:
 
     # Commands -----------------------------------------------------------------------------------------------------
 
-    def command(self, command: s.Command) -> int | None:
+    def command(self, command: s.Command, checked: bool = True) -> int | None:
+        """``checked``: does `set -e` look at its status?"""
         trap = self.state.traps.get("ERR")
         if isinstance(command, s.Simple):
-            return self._checked(self._simple(command), command.at, trap)
+            status = self._simple(command)
+            return self._checked(status, command.at, trap) if checked else status
         with self.redirected(command.redirects):
             status = self._structure(command)
-        checked = isinstance(command, (s.Subshell, s.ArithmeticCommand, s.Condition))
+        checked &= isinstance(command, (s.Subshell, s.ArithmeticCommand, s.Condition))
         return self._checked(status, command.at, trap) if checked else status
 
     def _structure(self, command: s.Command) -> int | None:
@@ -577,9 +583,13 @@ class Shell:
 
     def _loop_body(self, body: s.Sequence) -> bool:
         """One round; False when the loop is left."""
+        return self._in_loop(lambda: self.sequence(body)) is not False
+
+    def _in_loop(self, part: Callable[[], int | None]) -> bool | None:
+        """A part of a loop: False when the loop is left there, True when its next round begins, None at its end."""
         self.state.loops += 1
         try:
-            self.state.status = self.sequence(body)
+            self.state.status = part()
         except Leave as leave:
             if leave.what not in ("break", "continue"):
                 raise
@@ -589,7 +599,7 @@ class Shell:
             return leave.what == "continue"
         finally:
             self.state.loops -= 1
-        return True
+        return None
 
     def _for(self, command: s.For) -> int | None:
         if command.words is None:
@@ -649,7 +659,13 @@ class Shell:
         result: int | None = 0
         for _ in self._rounds(command.at):
             self.about = command.written.partition("\n")[0]
-            status = self.condition(command.condition)
+            left = self._in_loop(lambda: self.condition(command.condition))
+            if left is False:
+                result = self.state.status
+                break
+            if left:
+                continue
+            status = self.state.status
             unknown = status is None
             if status is None:
                 status = self.choose(command.at, self.about, ("ends at once", "goes one round")) ^ 1 ^ command.until
