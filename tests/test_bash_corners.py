@@ -9,6 +9,7 @@ from pathlib import Path
 import by_bash
 import pytest
 
+from bridge_args.cli import main
 from bridge_args.script.shell import Script, read_script
 
 pytestmark = pytest.mark.skipif(not by_bash.available, reason="bash is not installed")
@@ -64,7 +65,7 @@ READ = {
     "the last of a pipeline in this shell": "shopt -s lastpipe\necho q | read A\ntorchrun $A\n",
     "numbers of a prefix": "N=3\nM=$((N++)) torchrun $N\ntorchrun $N\nA=1 B=$A bash -c 'torchrun $A $B'\n",
     "builtin and command": "f() { torchrun f; }\ncommand eval 'torchrun c'\nbuiltin eval 'torchrun b'\nf\n",
-    "clashing separators of a loop": "N=0\nwhile getopts ab o -ab; do ((N++)); done\ntorchrun $N\n",
+    "a loop that only goes on inside a word": "N=0\nwhile getopts ab o -ab; do ((N++)); done\ntorchrun $N\n",
 }  # fmt: skip
 
 # bash refuses something: the words are the same, and the line is told.
@@ -156,3 +157,35 @@ def test_the_same_question_has_the_same_answer() -> None:
     assert sorted(started(read_script(script, "train.sh"))) == [["torchrun", "1", "1"], ["torchrun", "2", "2"]]
     changed = script.replace("fi\nif", "fi\nIN_JOB=$(nproc)\nif")
     assert len(started(read_script(changed, "train.sh"))) == 4
+
+
+SMALL = (
+    "torchrun --nproc-per-node 1 pretrain_gpt.py --num-layers 2 --hidden-size 64 --num-attention-heads 4 "
+    "--seq-length 64 --max-position-embeddings 64 --micro-batch-size 1 --train-iters 10 --lr 1e-3 --eval-interval 10 "
+    "--mock-data --tokenizer-type NullTokenizer --vocab-size 100 --save-interval 5"
+)
+
+
+def test_the_home_of_whoever_runs_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = tmp_path / "train.sh"
+    script.write_text(f'CK=~/run1\n{SMALL} --save $CK --load ~/base --tensorboard-dir "$HOME/tb"\n')
+    assert main(["translate", str(script)]) == 0
+    said = capsys.readouterr()
+    for line in ('save: "${oc.env:HOME}/run1"', 'load: "${oc.env:HOME}/base"', 'tensorboard_dir: "${oc.env:HOME}/tb"'):
+        assert line in said.out
+    assert "folder named ~" not in said.err
+    assert main(["translate", str(script), "--format", "argv"]) == 0
+    argv = capsys.readouterr().out
+    assert "~" not in argv and "'$HOME" not in argv
+    assert '--save "$HOME/run1"' in argv
+
+
+def test_a_home_that_nobody_fills_in_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = tmp_path / "train.sh"
+    script.write_text(f"{SMALL} --save '~/run1' --load=~/base\n")
+    for words in ([str(script)], ["--", *SMALL.split(), "--save", "~/run1", "--load=~/base"]):
+        assert main(["translate", *words]) == 0
+        said = capsys.readouterr()
+        assert "~/run1" in said.out
+        assert said.err.count("is a path in a folder named ~") == 2
+        assert "write $HOME/base" in said.err
