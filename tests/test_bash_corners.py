@@ -48,7 +48,7 @@ READ = {
     "all elements as one text": 'A=(a "b c" d)\nIFS==\nB=${A[*]}\nC=$*\nD=${A[@]}\ntorchrun --data-path $B "$D" "${A[*]}"\nIFS=\nE=${A[*]}\ntorchrun $E\n',
     "empty elements between separators": "A=('' b '' c '')\nIFS=,\ntorchrun ${A[*]} ${A[@]} x${A[*]}y\n",
     "letters and quotes": "A=abC\ntorchrun ${A@U} ${A@L} ${A@u} ${A@Q}\n",
-    "nothing in quotes is a word": 'A=1\ntorchrun "${A:+}" ${A:+} "${NO-}" end\n',
+    "nothing in quotes is a word": 'A=1 E=()\ntorchrun "${A:+}" ${A:+} "${NO-}" "${A+${E[@]}}" ${A+"${E[@]}"} "${E[@]}" end\n',
     "the home": 'A=~/a:~/b\nB=x:~\nexport C=~\nD=(~/d e=~/f)\ntorchrun ~/x a=~/y:~ --a=~/z "~/q" \\~ ~ $A $B $C "${D[@]}" ${NO:-~/n} "${NO:-~/n}" x~\ncase ~/x in $HOME/*) torchrun same;; esac\n',
     "escapes": "torchrun $'\\x41\\101\\u00e9\\303\\251\\cA\\q' $'a\\0b' \"$(echo -e '\\0101 \\101 a\\cb')\" \"$(printf '\\101\\t%b' '\\0101')\"\n",
     "numbers in every base": "torchrun $((64#_)) $((36#zZ)) $((-7 ** 3)) $((2 ** 63)) $((1 ? 2 : 1/0))\nN=1\ntorchrun $((N += 2 + (N = 5))) $((N++ + ++N)) $N\n",

@@ -449,9 +449,10 @@ class Expander:
     def _argument(self, part: Parameter, argument: ShellWord) -> _Items:
         if not part.quoted:
             argument = self._with_home(argument, "plain")
-        if part.quoted and not argument.parts:
-            return self._runs([Traced()], True)
-        return self._items(argument.parts, splits=not part.quoted)
+        items = self._items(argument.parts, splits=not part.quoted)
+        if part.quoted:  # one word at least
+            items[0].insert(0, Run(Traced(), True))
+        return items
 
     def _missing(self, part: Parameter, values: list[Traced] | None, said: str) -> Traced:
         """``${NAME:?said}`` of a variable without a value."""
