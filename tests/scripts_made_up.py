@@ -167,7 +167,7 @@ class Script:
         try:
             return self.among(
                 [
-                    (6, lambda: self.one("${}", "${{{}}}").format(self.name())),
+                    (6, lambda: f"${{{self.name()}}}"),
                     (7, self.parameter),
                     (5, self.of_array),
                     (3, lambda: f"$(({self.expression()}))"),

@@ -377,7 +377,7 @@ def _leave(shell: Shell, words: list[Traced], at: int) -> int | None:
     value: int | None = state.status
     if len(words) > 1:
         text = words[1].text
-        given = whole(text.removeprefix("-"))
+        given = whole(text[text[:1] in ("-", "+") :])
         value = (2 if words[1].known else None) if given is None else (-given if text[0] == "-" else given) & 0xFF
     if what == "exit":
         if not state.forked:

@@ -607,7 +607,8 @@ class Expander:
         if variable.keyed:
             raise NotANumber()
         if variable.value is None and "nounset" in self.state.options:
-            self._must_be_set(Parameter(name, f"${name}", -1))
+            self.state.shared.say("not-read", f"{name} has no value, which `set -u` wants: bash ends the script", -1)
+            raise Leave("exit", 1)
         self.state.shared.budget.work(variable.size() // 4)
         elements = variable.numbered()
         if index is not None and index < 0:

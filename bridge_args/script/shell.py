@@ -610,6 +610,11 @@ class Shell:
         self.state.shared.origins[command.name] = command.words[0].written if command.words else "$@"
         for word in words:
             self.state.shared.budget.step(command.at)
+            if word and not word.known and not self.state.as_unset(word):  # none, if nobody sets it
+                names = ", ".join(self.state.shared.names_in(word.text))
+                self.state.shared.say(
+                    "not-read", f"the loop's rounds are not known without {names}", command.at, _DECIDE
+                )
             try:
                 self.state.set(command.name, word, command.at)
             except Refused as refused:
@@ -934,11 +939,12 @@ class Shell:
         if keyed and any(item.key is None for item in assignment.value.items):
             message = f"{assignment.name}=(...) without [key]= is not read: bash takes the words for keys and values"
             self.state.shared.say("not-read", message, assignment.at)
-        plain_items = {
-            index: self.expand.words([item.word], elements=True)
-            for index, item in enumerate(assignment.value.items)
+        values_of = [
+            self.expand.words([item.word], elements=True)
             if item.key is None
-        }
+            else [self.expand.text(item.word, assigned=not keyed, home=not keyed)]
+            for item in assignment.value.items
+        ]
         made: dict[int | str, Traced] = {}
         if assignment.append and before is not None:
             made = (self.state.get(assignment.name) or before).numbered()
@@ -949,7 +955,7 @@ class Shell:
                 message = f"[{item.key.written}]={item.word.written} is not read: bash takes braces in it for words"
                 self.state.shared.say("not-read", message, assignment.at)
             if item.key is None:
-                for value in plain_items[index]:
+                for value in values_of[index]:
                     made[following] = (
                         self._number(value, value.text, assignment.at) if before and before.integer else value
                     )
@@ -969,7 +975,7 @@ class Shell:
                     continue
                 key += max((key for key in made if isinstance(key, int)), default=-1) + 1 if key < 0 else 0
                 following = key + 1
-            value = self.expand.text(item.word, assigned=not keyed, home=not keyed)
+            value = values_of[index][0]
             if before and before.integer:
                 value = self._number(value, item.word.written, assignment.at)
             made[key] = self._sum(before, made.get(key, Traced()), value) if item.append else value

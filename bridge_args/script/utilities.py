@@ -152,7 +152,7 @@ class _Printed:
             raise _NotPrinted
         text = argument.text.strip()
         value: float
-        if text[:1] in ("'", '"'):
+        if argument.text[:1] in ("'", '"'):
             value = ord(text[1]) if len(text) > 1 else 0
         elif letter in "feEgG":
             if len(text) > 60 or not re.fullmatch(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?", text or "0"):
