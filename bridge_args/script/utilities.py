@@ -135,12 +135,12 @@ class _Printed:
                 text, ended = stop.text, True
         if text is None or ((precision or width or letter == "c") and not text.known):
             raise _NotPrinted
+        if (width or precision) and not text.text.isascii():
+            raise _NotPrinted  # bash counts bytes
         if letter == "c":
             text = text[:1]
         elif precision:
             text = text[: int(precision[1:] or 0)]
-        if width and not text.text.isascii():
-            raise _NotPrinted  # bash counts bytes
         blanks = plain(" " * max(0, int(width or 0) - len(text)), text.first)
         self.made.append(text + blanks if "-" in flags else blanks + text)
         if ended:
