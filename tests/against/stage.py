@@ -220,11 +220,11 @@ def work(program: str, checkout: str, job: dict[str, Any], folder: Path, rank: i
 
 def train_bridge(checkout: str, job: dict[str, Any], receive: Any) -> None:
     from bridge_args.bridge import container
-    from bridge_args.launch import train
+    from bridge_args.launch import added, train
 
     config = container.load(job["config"])
     train.record(receive)
-    train.pretrain(config, [train.stop_after(job["steps"])])
+    train.pretrain(config, added.Added(), [train.stop_after(job["steps"])])
 
 
 def train_megatron_lm(checkout: str, job: dict[str, Any], receive: Any) -> None:
