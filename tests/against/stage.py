@@ -157,12 +157,12 @@ def answer(program: str, checkout: str, job: dict[str, Any], folder: Path) -> di
     for rank in range(job["nproc"]):
         child = os.fork()
         if child == 0:
-            failed = True
+            broken = True
             try:
                 os.setsid()
-                failed = work(program, checkout, job, folder, rank, port)
+                broken = work(program, checkout, job, folder, rank, port)
             finally:
-                os._exit(int(failed))
+                os._exit(int(broken))
         children.append(child)
     _wait(children)
     told = [json.loads(path.read_text()) for path in sorted(folder.glob("rank*.json"))]
