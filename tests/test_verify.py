@@ -303,7 +303,9 @@ def test_what_is_built_otherwise_is_named_where_no_setting_says_it() -> None:
     b = seen([step(1, 7.5)], settings={"parameters": {norm: {"wd_mult": 0.0, "lr": 1}}, "parallel": {"size": 2}})
     said = cause.built_otherwise(compare(a, b, rounding=False))
     assert said == f"parameters.{norm}: {{'wd_mult': 1.0}} in Megatron-LM, {{'wd_mult': 0.0}} in Bridge"
-    same = compare(a, seen([step(1, 7.5)]), rounding=False)
+    unsaid, off = ({"model": {"use_cpu_initialization": value}} for value in (None, False))
+    same = compare(seen([step(1)], settings=unsaid), seen([step(1, 7.5)], settings=off), rounding=False)
+    assert len(same.settings) == 1
     assert cause.built_otherwise(same) == ""
 
 

@@ -167,7 +167,12 @@ def built_otherwise(comparison: Comparison) -> str:
     """What the two programs have built, or started from, that is not the same, in words; empty where all is."""
     kind = "weights" if comparison.weights else "batches" if comparison.batches else "figures"
     for section in _BUILT[kind]:
-        found = [difference for difference in comparison.settings if difference.name.startswith(f"{section}.")]
+        found = [
+            difference
+            for difference in comparison.settings
+            if difference.name.startswith(f"{section}.")
+            and (difference.megatron_lm or difference.bridge)  # None, False
+        ]
         if found:
             more = f", and {len(found) - 1} more of {section}" if len(found) > 1 else ""
             return f"{parted(found[0])}{more}"
