@@ -3,7 +3,7 @@
 A translation of every case says so, and names the arguments; where Bridge is installed, some cases are trained on the
 emulated CPU: the command line stops where the case says, and trains once the remedy is followed. Where there is a
 checkout (``MEGATRON_LM_CHECKOUT``), Megatron-LM's own program does the same. ``BRIDGE_ARGS_STOPS=all`` trains all of
-them, ``BRIDGE_ARGS_STOPS=N`` N random command lines as well.
+them.
 """
 
 from __future__ import annotations
