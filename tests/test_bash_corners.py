@@ -50,6 +50,7 @@ READ = {
     "letters and quotes": "A=abC\ntorchrun ${A@U} ${A@L} ${A@u} ${A@Q}\n",
     "nothing in quotes is a word": 'A=1 E=()\ntorchrun "${A:+}" ${A:+} "${NO-}" "${A+${E[@]}}" ${A+"${E[@]}"} "${E[@]}" end\n',
     "the home": 'A=~/a:~/b\nB=x:~\nexport C=~\nD=(~/d e=~/f)\ntorchrun ~/x a=~/y:~ --a=~/z "~/q" \\~ ~ $A $B $C "${D[@]}" ${NO:-~/n} "${NO:-~/n}" x~\ncase ~/x in $HOME/*) torchrun same;; esac\n',
+    "elements that cannot be": "A=(1 2)\nS=abc\ndeclare -A K=([p]=1 [q]={a,b})\nE=\ntorchrun \"${A[-3]-none}\" \"${S[-1]}\" \"${S[-1]:-x}\" $((A[-9] + A[-1] + S[-1])) \"${K[$E]:+x}\" \"${K[$E]-y}\" ${K[q]}\nunset 'A[-7]' || torchrun $?\n",
     "escapes": "torchrun $'\\x41\\101\\u00e9\\303\\251\\cA\\q' $'a\\0b' \"$(echo -e '\\0101 \\101 a\\cb')\" \"$(printf '\\101\\t%b' '\\0101')\"\n",
     "numbers in every base": "torchrun $((64#_)) $((36#zZ)) $((-7 ** 3)) $((2 ** 63)) $((1 ? 2 : 1/0))\nN=1\ntorchrun $((N += 2 + (N = 5))) $((N++ + ++N)) $N\n",
     # reading
@@ -78,6 +79,12 @@ REFUSED = {
     "set -e in a function": ("set -e\nf() { false && true; }\ntorchrun 1\nf\ntorchrun 2\n", 4, "`set -e` is on"),
     "set -e and a pipe": ("set -eo pipefail\ntorchrun 1\nfalse | true\ntorchrun 2\n", 3, "`set -e` is on"),
     "set -e and a count": ("set -e\ni=0\ntorchrun $i\n((i++))\ntorchrun 2\n", 4, "`set -e` is on"),
+    "set -e and a key that is empty": ("set -e\ndeclare -A K=([p]=1) E=\ntorchrun 1\nif [ \"${K[$E]:+x}\" ]; then torchrun never; fi\ntorchrun 2\n", 4, "names no element"),
+    "set -e and an element that cannot be": ("set -e\nS=abc\ntorchrun 1\nA=$((S[-1] + 1)) || torchrun never\ntorchrun 2\n", 4, "no such element"),
+    "set -e and readonly in a condition": ("set -e\nreadonly A=1\ntorchrun 1\nif A=2; then torchrun never; fi\ntorchrun 2\n", 4, "A is readonly"),
+    "set -e and readonly behind ||": ("set -e\nreadonly A=1\ntorchrun 1\nexport A=2 || torchrun never\ntorchrun 2\n", 4, "it is readonly"),
+    "set -e and readonly in arithmetic": ("set -e\nreadonly A=1\ntorchrun 1\n((A = 2)) || torchrun never\ntorchrun 2\n", 4, "A is readonly"),
+    "the length of no element": ("A=(1)\ntorchrun ${#A[-2]}; torchrun never\ntorchrun 2\n", 2, "names no element"),
     "set -u": ("set -u\nunset A\ntorchrun 1\ntorchrun $A\ntorchrun 2\n", 4, "A has no value"),
     "a required value": ("A=\ntorchrun 1\ntorchrun ${A:?give it}\ntorchrun 2\n", 3, "give it"),
     "a length below 0": ("PP=4\ntorchrun --save ${PP:1:-1}; torchrun never\ntorchrun 2\n", 2, "less than 0"),
@@ -106,6 +113,9 @@ TOLD = {
     "a function where it is not known": ("f() { torchrun 1; }\nbash -c f\n", 2),
     "set -e and what nobody knows": ("set -e\n[ -d /data ]\ntorchrun 1\n", 2),
     "a circle of references": ("declare -n A=B\ndeclare -n B=A\nA=1\ntorchrun 1\n", 3),
+    "braces behind an index": ("A=(a b)\nA=([0]+={4..4} c)\ntorchrun ${A[@]}\n", 2),
+    "several in braces behind an index": ("A=([0]={4,5}c)\ntorchrun ${A[@]}\n", 1),
+    "an empty index in arithmetic": ("declare -A K=([p]=1) E=\ntorchrun $((K[$E]))\n", 2),
     "a $ at the end": ("C='a b'\ntorchrun $C$\n", 2),
 }  # fmt: skip
 

@@ -149,6 +149,8 @@ class _Reader:
         self.i += 1
         index: int | None = None
         if self.op("["):
+            if self.op("]"):
+                raise NotANumber()
             index = self.comma()
             if not self.op("]"):
                 raise self.wrong()

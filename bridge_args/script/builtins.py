@@ -103,6 +103,8 @@ def declare(shell: Shell, words: Sequence[Traced | Declared], at: int) -> int | 
             _declare_one(shell, kind, (options, plus), name, at)
         except Refused as refused:
             state.shared.say("not-read", f"bash does not set {refused.name} here: it is readonly", at)
+            if kind in ("export", "readonly") and "errexit" in state.options:
+                raise Leave("exit", 1) from refused  # even in a condition
             status = 1
     return status
 
@@ -265,7 +267,7 @@ def _unset_element(shell: Shell, name: str, index: str, at: int) -> int:
             return 1
         if key < 0:
             key += max((k for k in elements if isinstance(k, int)), default=-1) + 1
-        if key != 0 and isinstance(variable.value, Traced):
+        if key < 0 or (key != 0 and isinstance(variable.value, Traced)):
             return 1
     state.shared.budget.work(len(elements), at)
     left = {k: v for k, v in elements.items() if k != key}

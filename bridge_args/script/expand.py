@@ -68,6 +68,7 @@ class Expander:
         self.state = state
         self.capture = capture
         self.unset_is_zero = False  # in a condition
+        self._at = -1  # where the expression is that is calculated
         self._joining = False  # is what is expanded one text, as in an assignment?
 
     # What is asked for --------------------------------------------------------------------------------------------
@@ -134,9 +135,14 @@ class Expander:
 
     def calculated(self, text: Traced, at: int) -> int:
         """The value of an expression; what has none that reading tells is said. Raises NotANumber."""
+        self._at = at
         try:
             return evaluate(text.text, self)
         except Refused as refused:
+            if "errexit" in self.state.options:
+                message = f"bash ends the script here: {refused.name} is readonly, and `set -e` is on"
+                self.state.shared.say("not-read", message, at)
+                raise Leave("exit", 1) from refused
             raise Wrong(f"{refused.name} is readonly") from refused
         except NotANumber as problem:
             if not problem.names and not isinstance(problem, Wrong) and text.known:
@@ -386,6 +392,8 @@ class Expander:
             key = self.text(index)
             if not key.known:
                 return [self._unknown(part.written, part.at, self.state.shared.names_in(key.text))]
+            if not key.text:
+                return self._no_element(part)
             value = (variable.value or {}).get(key.text)
             return [] if value is None else [value]
         try:
@@ -397,9 +405,23 @@ class Expander:
         self.state.shared.budget.work(variable.size() // 4, part.at)
         elements = variable.numbered()
         if number < 0:
-            number += max((key for key in elements if isinstance(key, int)), default=-1) + 1
+            several = isinstance(variable.value, dict)
+            number += max((key for key in elements if isinstance(key, int)), default=-1) + 1 if several else 0
+            if number < 0:
+                return self._no_element(part)
         value = elements.get(number)
         return [] if value is None else [value]
+
+    def _no_element(self, part: Parameter) -> list[Traced]:
+        """No array has an element there: bash complains and takes it as unset; with `set -e` the script ends."""
+        if "errexit" in self.state.options:
+            if not self.state.forked:
+                message = f"bash ends the script here: {part.written} names no element, and `set -e` is on"
+                self.state.shared.say("not-read", message, part.at)
+            raise Leave("exit", 1)
+        if part.length or part.op in ("=", ":="):
+            raise self.mistake(f"{part.written} names no element", part.at)
+        return []
 
     def _unset(self, part: Parameter) -> Traced:
         """Nobody sets it: it stays as it is written."""
@@ -607,12 +629,20 @@ class Expander:
         if variable.keyed:
             raise NotANumber()
         if variable.value is None and "nounset" in self.state.options:
-            self.state.shared.say("not-read", f"{name} has no value, which `set -u` wants: bash ends the script", -1)
+            self.state.shared.say(
+                "not-read", f"{name} has no value, which `set -u` wants: bash ends the script", self._at
+            )
             raise Leave("exit", 1)
         self.state.shared.budget.work(variable.size() // 4)
         elements = variable.numbered()
         if index is not None and index < 0:
-            index += max((key for key in elements if isinstance(key, int)), default=-1) + 1
+            several = isinstance(variable.value, dict)
+            index += max((key for key in elements if isinstance(key, int)), default=-1) + 1 if several else 0
+            if index < 0 and "errexit" in self.state.options:
+                if not self.state.forked:
+                    message = f"bash ends the script here: {name} has no such element, and `set -e` is on"
+                    self.state.shared.say("not-read", message, self._at)
+                raise Leave("exit", 1)
         value = elements.get(index or 0, Traced())
         if self.unset_is_zero:
             value = self.state.taken_as_unset(value)

@@ -644,6 +644,8 @@ class Shell:
 
     def _refused(self, refused: Refused, at: int) -> None:
         self.state.shared.say("not-read", f"bash does not set {refused.name} here: it is readonly", at)
+        if "errexit" in self.state.options:
+            raise Leave("exit", 1)  # even in a condition
 
     def _unknown_rounds(self, command: s.ForArithmetic, names: tuple[str, ...]) -> None:
         """How often the loop goes round is not known: its programs are read once, what it sets is unknown."""
@@ -719,9 +721,9 @@ class Shell:
                 raise self._not_set(f"{refused.name} is readonly", assignment.at) from refused
 
     def _not_set(self, what: str, at: int) -> Leave:
-        """A variable cannot be set: the rest of the line is dropped, with `set -e` all of the script."""
+        """A variable cannot be set: the rest of the line is dropped, with `set -e` the script ends, even in a test."""
         leave = self.expand.mistake(what, at)
-        return Leave("exit", 1) if "errexit" in self.state.options and not self.unchecked else leave
+        return Leave("exit", 1) if "errexit" in self.state.options else leave
 
     def run(
         self,
@@ -949,9 +951,9 @@ class Shell:
         if assignment.append and before is not None:
             made = (self.state.get(assignment.name) or before).numbered()
         following = max((key for key in made if isinstance(key, int)), default=-1) + 1
-        now = self.state.get(assignment.name)
+        now, budget = self.state.get(assignment.name), self.state.shared.budget
         for index, item in enumerate(assignment.value.items):
-            if item.key is not None and len(pattern.braces(item.word, self.state.shared.budget)) > 1:
+            if item.key is not None and not keyed and pattern.braces(item.word, budget) != [item.word]:
                 message = f"[{item.key.written}]={item.word.written} is not read: bash takes braces in it for words"
                 self.state.shared.say("not-read", message, assignment.at)
             if item.key is None:
