@@ -167,7 +167,7 @@ class Script:
         try:
             return self.among(
                 [
-                    (6, lambda: f"${{{self.name()}}}"),
+                    (6, lambda: self.one("${{{}}}", "${{{}}}", "${{{}}}", "${}").format(self.name())),
                     (7, self.parameter),
                     (5, self.of_array),
                     (3, lambda: f"$(({self.expression()}))"),
@@ -230,6 +230,7 @@ class Script:
         return self.among(
             [
                 (4, lambda: f"${{{name}[{self.one('@', '*')}]}}"),
+                (0.2, lambda: f"${{{self.one('A', 'N', name)}[{self.one('-1', '-3', '0')}]{self.one('', '-none', ':+set')}}}"),
                 (3, lambda: f"${{{name}[{self.one('0', '1', '-1', 'N % 2', 'N-3', '4', '$N', '-2')}]}}"),
                 (1, lambda: f"${{#{name}[{self.one('@', '*', '0', '1')}]}}"),
                 (1, lambda: f"${{!{name}[{self.one('@', '*')}]}}"),
@@ -237,7 +238,7 @@ class Script:
                 (1, lambda: f"${{{name}[@]:{self.number(4)}:{self.number(3)}}}"),
                 (1.5, lambda: f"${{{name}[{self.one('@', '*')}]{self.one('%a', '#b', '/a/c', '^^', ':-none', '-none', '+some', '//b')}}}"),
                 (1.5, lambda: f"${{{name}[{self.number(4)}]{self.one('-', ':-', '+', ':+')}{self.plain()}}}"),
-                (1, lambda: f"${{K[{self.one('p', 'q', 'r', '$A', 'a b')}]{self.one('', '', '-none', ':+set')}}}"),
+                (1, lambda: f"${{K[{self.one('p', 'q', 'r', '$A', '$B', 'a b')}]{self.one('', '', '-none', ':+set', '%a')}}}"),
                 (0.3, lambda: "${#K[@]}"),
             ]
         )  # fmt: skip
@@ -355,6 +356,8 @@ class Script:
                 (0.5, self.heredoc),
                 (0.3, lambda: f"torchrun {self.words(1)} & wait"),
                 (0.4, lambda: f"f() {{ {self.statement()}\n}}"),
+                (0.2, lambda: f"{self.one('f', 'g', 'h', 'set --', 'shift;')} {self.words(1)} {self.one('$V', '$V', '$A0', '$V$W')} {self.words(2)}"),
+                (0.2, lambda: f"{self.one('torchrun i', 'read A', 'cat', 'g 0', '{ A=in; }', 'mapfile X', ':')} < {self.one('.none', '.h', '/dev/null')}"),
                 (0.3, lambda: f"export -f g; bash -c 'g {self.number()} a'"),
                 (0.2, self.seldom),
                 (0.5, lambda: f"echo {self.words(2)} > .f{self.files}; torchrun $(cat .f{self.files})"),
@@ -375,7 +378,7 @@ class Script:
 
     def assignment(self) -> str:
         array = self.one(*_ARRAYS)
-        element = lambda: self.among([(4, self.word), (1, lambda: f"[{self.number(5)}]={self.word()}"), (0.5, lambda: f"[{self.number(3)}]+={self.word()}")])  # noqa: E731 # fmt: skip
+        element = lambda: self.among([(4, self.word), (1, lambda: f"[{self.number(5)}]={self.word()}"), (0.5, lambda: f"[{self.number(3)}]+={self.word()}"), (0.1, lambda: f"[{self.number(3)}]{self.one('=', '+=')}{self.braces()}")])  # noqa: E731 # fmt: skip
         return self.among(
             [
                 (6, lambda: f"{self.one(*_SCALARS)}={self.word()}"),
@@ -538,7 +541,7 @@ class Script:
     def sourced(self) -> str:
         self.files += 1
         name = f".s{self.files}"
-        return f"cat > {name} <<'EOS'\n{self.statement()}\n{self.one('', 'return 3', 'A=from')}\nEOS\n{self.one('.', 'source')} ./{name} {self.words(1)}"
+        return f"cat > {name} <<'EOS'\n{self.statement()}\n{self.one('', 'return 3', 'A=from')}\nEOS\n{self.one('.', 'source')} ./{name} {self.words(1)}{self.one('', '', '', ' $V', ' $V b')}"
 
 
 def script(seed: int) -> str:

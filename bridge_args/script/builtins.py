@@ -329,7 +329,7 @@ def _give_positional(state: State, words: Sequence[Traced]) -> None:
     state.may_have_positional = False
 
 
-def _shift(shell: Shell, words: list[Traced], at: int) -> int:
+def _shift(shell: Shell, words: list[Traced], at: int) -> int | None:
     state = shell.state
     if len(words) > 2 and whole(words[1].text) is not None:
         raise shell.expand.mistake("shift takes one number", at)
@@ -341,9 +341,14 @@ def _shift(shell: Shell, words: list[Traced], at: int) -> int:
         return 1
     if count > len(state.positional):
         return 1
+    uncertain = "".join(word.text for word in state.positional[:count] if word.vanishes)
+    if uncertain and state.positional[count:]:
+        names = ", ".join(state.shared.names_in(uncertain))
+        message = f"what {shell.rendered_all(words)} leaves is not known without {names}, which may be no word at all"
+        state.shared.say("not-read", message, at, "give it with --set NAME=VALUE, or put it in quotes")
     state.positional = state.positional[count:]
     state.may_have_positional = False
-    return 0
+    return None if uncertain else 0
 
 
 def _let(shell: Shell, words: list[Traced], at: int) -> int | None:
@@ -427,6 +432,9 @@ def _source(shell: Shell, words: list[Traced], at: int) -> int | None:
     before = (state.positional, state.variables.get("BASH_SOURCE"))
     given = state.positional_given
     if len(words) > 2:
+        if state.positional and all(word.vanishes for word in words[2:]):
+            message = f"the words of {shell.rendered_all(words)} are those of the script when they are empty"
+            state.shared.say("not-read", message, at, "put them in quotes")
         state.positional = list(words[2:])
     state.variables["BASH_SOURCE"] = Variable({0: words[1]})
     state.returns += 1

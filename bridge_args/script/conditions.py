@@ -237,6 +237,8 @@ def _search(left: Traced, right: list[tuple[str, bool]], expander: Expander) -> 
     state = expander.state
     left = state.as_unset(left)
     made = "".join(re.escape(text) if quoted else text for text, quoted in right)
+    if pattern.depends_on_language(made, left.text):
+        return None
     made = re.sub(r"\[:(alpha|digit|alnum|space|upper|lower):\]", lambda m: _POSIX[m.group(1)], made)
     if any(map(is_hole, made)) or not left.known or len(left) > _REGEX_SIZE or len(made) > _REGEX_SIZE:
         return None

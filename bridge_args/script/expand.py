@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -85,11 +85,24 @@ class Expander:
                 items = self._items(self._with_home(one, "plain" if elements or one is not word else "word").parts)
                 for field in self._split(items):
                     self._note_pattern(field, word)
-                    made.append(joined(run.text for run in field))
+                    made.append(self._word(field))
                     if len(made) > MAX_WORDS:
                         raise LimitReached(f"more than {MAX_WORDS} words", word.at)
         budget.work(8 * len(made))
         return made
+
+    def _word(self, field: list[Run]) -> Traced:
+        text = joined(run.text for run in field)
+        vanishes = (
+            not text.known
+            and all(run.text.vanishes if run.quoted else True for run in field)
+            and not self.state.as_unset(text)
+        )
+        return replace(text, vanishes=True) if vanishes else text
+
+    def _uncertain(self, values: Iterable[Traced]) -> str:
+        """What of some words may be none, as one text; empty when it is certain how many they are."""
+        return "".join(value.text for value in values if value.vanishes)
 
     def _ends_in_dollar(self, word: ShellWord) -> None:
         """bash does not split ``$A$``, whatever is in it."""
@@ -354,15 +367,20 @@ class Expander:
         """The values of a parameter, and whether it may have many; None: nobody sets it, []: it is unset."""
         state, name, at = self.state, part.name, part.at
         if name in ("@", "*"):
-            return (list(state.positional), True) if not part.length else ([plain("x")] * len(state.positional), True)
+            return list(state.positional), True
         number = whole(name)
         if number is not None:
             if number == 0:
                 return [state.name], False
             if number <= len(state.positional):
+                moved = state.positional[: number - (number == len(state.positional))]
+                if uncertain := self._uncertain(moved):
+                    return [self._unknown(part.written, at, state.shared.names_in(uncertain))], False
                 return [state.positional[number - 1]], False
             return (None if state.may_have_positional else []), False
         if name == "#":
+            if uncertain := self._uncertain(state.positional):
+                return [self._unknown(part.written, at, state.shared.names_in(uncertain))], False
             return [plain(str(len(state.positional)), at)], False
         if name == "?":
             return (None if state.status is None else [plain(str(state.status), at)]), False
@@ -409,6 +427,8 @@ class Expander:
             number += max((key for key in elements if isinstance(key, int)), default=-1) + 1 if several else 0
             if number < 0:
                 return self._no_element(part)
+        if len(elements) > 1 and (uncertain := self._uncertain(elements.values())):
+            return [self._unknown(part.written, part.at, self.state.shared.names_in(uncertain))]
         value = elements.get(number)
         return [] if value is None else [value]
 
@@ -425,19 +445,21 @@ class Expander:
 
     def _unset(self, part: Parameter) -> Traced:
         """Nobody sets it: it stays as it is written."""
-        if "nounset" in self.state.options and not part.op and not self.state.always_set(part.name):
-            self.state.shared.required.setdefault(part.name, (part.at, "`set -u` wants a value"))
+        self._wanted(part.name, part.at)
         if not part.op and not part.length and part.index is None:
             return self.state.unset_hole(part.name, part.written, part.at)
         return self._unknown(part.written, part.at, (part.name,))
+
+    def _wanted(self, name: str, at: int) -> None:
+        if "nounset" in self.state.options and not self.state.always_set(name):
+            self.state.shared.required.setdefault(name, (at, "`set -u` wants a value"))
 
     def _length(self, part: Parameter, values: list[Traced] | None, many: bool) -> Traced:
         if values is None:
             return self._unset(part)
         if many:
-            nothing = [value.text for value in values if value and not self.state.as_unset(value)]
-            if nothing:  # maybe no word at all
-                return self._unknown(part.written, part.at, self.state.shared.names_in("".join(nothing)))
+            if uncertain := self._uncertain(values):
+                return self._unknown(part.written, part.at, self.state.shared.names_in(uncertain))
             return plain(str(len(values)), part.at)
         text = values[0] if values else Traced()
         if not text.known:
@@ -511,7 +533,7 @@ class Expander:
         if not values:
             return False
         if not colon:
-            return True
+            return None if all(value.vanishes for value in values) else True
         text = joined(values, " " if many else "")
         if any(not is_hole(char) for char in text.text):
             return True
@@ -544,7 +566,7 @@ class Expander:
 
     def _slice_of_many(self, part: Parameter, values: list[Traced], start: int) -> list[Traced]:
         """Positional parameters begin with ``$0``; of an array the first number is an index. Raises NotANumber."""
-        variable = self.state.get(part.name)
+        variable, from_end = self.state.get(part.name), start < 0
         if part.name in ("@", "*"):
             numbered = dict(enumerate([self.state.name, *values]))
             start = start + len(numbered) if start < 0 else start
@@ -561,6 +583,10 @@ class Expander:
         if size is not None and size < 0:
             raise self.mistake(f"{part.written}: the length is less than 0", part.at)
         found = [value for key, value in numbered.items() if key >= start]
+        moving = [value for key, value in numbered.items() if key < start] if found and not from_end else []
+        moving += found if from_end else found[:size] if size is not None and size < len(found) else []
+        if uncertain := self._uncertain(moving):
+            return [self._unknown(part.written, part.at, self.state.shared.names_in(uncertain))]
         return found if size is None else found[:size]
 
     def _changed(self, part: Parameter, value: Traced) -> Traced:
@@ -596,6 +622,8 @@ class Expander:
             variable = self.state.get(part.name)
             self.state.shared.budget.work(variable.size() if variable else 0, part.at)
             keys = list(variable.value) if variable and isinstance(variable.value, dict) else []
+            if variable and (uncertain := self._uncertain(variable.elements())):
+                return self._runs([self._unknown(part.written, part.at, self.state.shared.names_in(uncertain))], True)
             if variable and isinstance(variable.value, Traced):
                 keys = [0]
             return self._many(part, [plain(str(key), part.at) for key in keys])
@@ -622,6 +650,7 @@ class Expander:
     def number_of(self, name: str, index: int | None, depth: int) -> int:
         variable = self.state.get(name)
         if variable is None:
+            self._wanted(name, self._at)
             if not self.unset_is_zero or self.state.always_set(name):
                 raise NotANumber((name,))
             self.state.shared.assumed.setdefault(name, -1)
@@ -643,6 +672,8 @@ class Expander:
                     message = f"bash ends the script here: {name} has no such element, and `set -e` is on"
                     self.state.shared.say("not-read", message, self._at)
                 raise Leave("exit", 1)
+        if len(elements) > 1 and (uncertain := self._uncertain(elements.values())):
+            raise NotANumber(self.state.shared.names_in(uncertain))
         value = elements.get(index or 0, Traced())
         if self.unset_is_zero:
             value = self.state.taken_as_unset(value)

@@ -39,6 +39,10 @@ class Files:
                 content = before + content
         self.state.files[key] = content
 
+    def is_written(self, path: Traced) -> bool:
+        """Does the script write the file, whatever is in it?"""
+        return key_of(path) in self.state.files
+
     def content(self, path: Traced) -> Traced | None:
         """The text of a file; None when it is not known."""
         key = key_of(path)

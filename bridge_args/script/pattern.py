@@ -17,6 +17,8 @@ _CLASSES: Final = {
     "alnum": "a-zA-Z0-9", "alpha": "a-zA-Z", "blank": r" \t", "digit": "0-9", "lower": "a-z",
     "space": r"\s", "upper": "A-Z", "xdigit": "0-9A-Fa-f", "punct": r"!-/:-@\[-`{-~",
 }  # fmt: skip
+_CLASS: Final = re.compile(r"\[:(\w+):\]")
+_ALIKE: Final = frozenset(("digit", "xdigit", "space"))  # the same characters in every language
 _MAX_WORK: Final = 2_000_000  # characters of a text times pieces of a pattern
 _MAX_OPEN: Final = 10  # brackets that are looked for in vain
 _RANGE: Final = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?$")
@@ -32,6 +34,12 @@ def is_extended(pattern: list[tuple[str, bool]]) -> bool:
     """Is there a ``@(a|b)`` or one of its relatives in it, which ``shopt -s extglob`` allows?"""
     chars = "".join("x" if quoted and char in "?*+@!(" else char for text, quoted in pattern for char in text)
     return _EXTENDED.search(chars) is not None
+
+
+def depends_on_language(pattern: str, text: str) -> bool:
+    """Has the pattern a class (``[[:alpha:]]``) that has other characters of the text from language to language?"""
+    names = set(_CLASS.findall(pattern))
+    return not names <= _CLASSES.keys() or (not text.isascii() and not names <= _ALIKE)
 
 
 def _pieces(pattern: list[tuple[str, bool]], extended: bool = False) -> _Pieces | None:
@@ -134,16 +142,23 @@ def _bracket(inside: str) -> str:
     return f"[{'^' if negated else ''}{safe}]"
 
 
+def _read(pattern: list[tuple[str, bool]], text: str, extended: bool) -> _Pieces | None:
+    """A pattern for that text; None where it cannot be told what fits."""
+    if depends_on_language("".join(piece for piece, quoted in pattern if not quoted), text):
+        return None
+    return _pieces(pattern, extended)
+
+
 def matches(pattern: list[tuple[str, bool]], text: str, extended: bool = False) -> bool | None:
     """Does the pattern fit the whole text? None when that cannot be told."""
-    pieces = _pieces(pattern, extended)
+    pieces = _read(pattern, text, extended)
     ends = None if pieces is None else _ends(pieces, text)
     return None if ends is None else bool(ends) and ends[-1] == len(text)
 
 
 def without(pattern: list[tuple[str, bool]], text: Traced, op: str, extended: bool = False) -> Traced | None:
     """``${NAME#pattern}`` and its relatives ``##``, ``%``, ``%%``."""
-    pieces = _pieces(pattern, extended)
+    pieces = _read(pattern, text.text, extended)
     if pieces is None:
         return None
     if op[0] == "#":
@@ -161,7 +176,7 @@ def replaced(
     pattern: list[tuple[str, bool]], by: Traced, text: Traced, op: str, extended: bool = False
 ) -> Traced | None:
     """``${NAME/pattern/by}``: ``//`` all of them, ``/#`` at the beginning, ``/%`` at the end."""
-    pieces = _pieces(pattern, extended)
+    pieces = _read(pattern, text.text, extended)
     if pieces is None:
         return None
     if not pieces:

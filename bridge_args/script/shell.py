@@ -310,7 +310,9 @@ class Shell:
         shell = self.inner(state, output)
         only = part.body.items[0].first.commands if len(part.body.items) == 1 else ()
         if len(only) == 1 and isinstance(only[0], s.Simple) and not only[0].words and len(only[0].redirects) == 1:
-            shell.write(self.files.content(self.expand.text(only[0].redirects[0].target)))  # $(<file)
+            content = self.files.content(self.expand.text(only[0].redirects[0].target))  # $(<file)
+            shell.write(content)
+            state.status = None if content is None else 0
         else:
             state.status = shell.process(lambda: shell.sequence(part.body))
         self.state.status = self.captured = state.status
@@ -449,8 +451,12 @@ class Shell:
         if isinstance(command, s.Simple):
             status = self._simple(command)
             return self._checked(status, command.at, trap) if checked else status
-        with self.redirected(command.redirects):
+        with self.redirected(command.redirects) as missing:
             status = self._structure(command)
+        if missing:
+            if not isinstance(command, s.While):  # whether it goes round is not known either
+                self._perhaps_not_run(missing, "these commands")
+            status = None
         checked &= isinstance(command, (s.Subshell, s.ArithmeticCommand, s.Condition))
         return self._checked(status, command.at, trap) if checked else status
 
@@ -694,9 +700,9 @@ class Shell:
         self.state.shared.budget.step(command.at)
         self.captured, self.asking = 0, False
         if not command.words:
-            with self.redirected(command.redirects):
+            with self.redirected(command.redirects) as missing:
                 self._assign_all(command.assignments)
-            return self.captured
+            return None if missing else self.captured
         first = command.words[0]
         if isinstance(first, s.ShellWord) and first.literal in grammar.DECLARING:
             words = builtins.declared_words(self, command.words)
@@ -707,8 +713,13 @@ class Shell:
                 raise LimitReached(f"more than {MAX_WORDS} words", command.at)
             self.spot = Spot(tuple(made))
             self._placeholder(command)
-        with self.redirected(command.redirects):
+        with self.redirected(command.redirects) as missing:
             status = self.run(words, command.assignments, command.at)
+        if missing:
+            name = words[0].text if words and isinstance(words[0], Traced) else "this command"
+            if name not in _READING and (name != "exec" or len(words) > 1):
+                self._perhaps_not_run(missing, name)
+            self.asking, status = False, None
         self.comment_at = command.comment_at
         return status
 
@@ -1014,6 +1025,9 @@ class Shell:
             index += max((key for key in elements if isinstance(key, int)), default=-1) + 1
             if index < 0:
                 raise self._not_set(f"{assignment.name} has no such element", assignment.at)
+        if any(element.vanishes for element in elements.values()):
+            message = f"which element {assignment.name}[{index}] is depends on variables that nobody sets"
+            self.state.shared.say("not-read", message, assignment.at, _DECIDE)
         if assignment.append:
             value = self._sum(before, elements.get(index, Traced()), value)
         self.state.set(assignment.name, {**elements, index: value}, assignment.at)
@@ -1021,25 +1035,35 @@ class Shell:
     # Redirections -------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def redirected(self, redirects: Sequence[s.Redirect]) -> Iterator[None]:
-        """Input and output as the redirections say; files are only remembered, never written."""
+    def redirected(self, redirects: Sequence[s.Redirect]) -> Iterator[list[Traced]]:
+        """Input and output as the redirections say; files are only remembered, never written.
+
+        Gives the files for input that may not be there: then bash does not run the command, whose status is 1.
+        """
+        missing: list[Traced] = []
         if not redirects:
-            yield
+            yield missing
             return
         before = (self.stdin, self.output)
         targets: list[tuple[Traced, bool]] = []
         for redirect in redirects:
-            self._redirect(redirect, targets)
+            self._redirect(redirect, targets, missing)
         output = self.output
         try:
-            yield
+            yield missing
         finally:
             self.stdin, self.output = before
             for target, append in targets:
                 assert output is not None
                 self.files.store(target, self._printed(output), append)
 
-    def _redirect(self, redirect: s.Redirect, targets: list[tuple[Traced, bool]]) -> None:
+    def _perhaps_not_run(self, missing: Sequence[Traced], what: str) -> None:
+        for name in missing:
+            written = self.rendered(name)
+            message = f"{written} is not beside the script: if it is nowhere else, bash does not run {what}"
+            self.state.shared.say("not-read", message, name.first)
+
+    def _redirect(self, redirect: s.Redirect, targets: list[tuple[Traced, bool]], missing: list[Traced]) -> None:
         op, fd = redirect.op, redirect.fd
         only = redirect.target.parts[0] if len(redirect.target.parts) == 1 else None
         if op == "<" and fd in ("", "0") and isinstance(only, s.Process) and only.written.startswith("<"):
@@ -1051,8 +1075,12 @@ class Shell:
         target = self.expand.text(redirect.target)
         if op == "<<<" and fd in ("", "0"):
             self.stdin = Input(target + plain("\n", target.first))
-        elif op == "<" and fd in ("", "0"):
-            self.stdin = Input(self.files.content(target))
+        elif op == "<":
+            content = self.files.content(target)
+            if content is None and not target.text.startswith(_ALWAYS_THERE) and not self.files.is_written(target):
+                missing.append(target)
+            if fd in ("", "0"):
+                self.stdin = Input(content)
         elif op in (">", ">>", ">|", "&>", "&>>") and fd in ("", "1"):
             if target.text == "/dev/stdout":
                 return
@@ -1089,6 +1117,9 @@ class Shell:
         return " ".join(self.rendered(word) for word in words)
 
 
+_ALWAYS_THERE: Final = ("/dev/", "/proc/", "/sys/")
+# What these read from a file that is not known is not known either, and told where it is used.
+_READING: Final = frozenset("read mapfile readarray cat cut head sort tail tr wc : true".split())
 _HOLDS: Final = ("holds", "does not hold")
 _PASTE: Final = "put the command line after -- instead"
 

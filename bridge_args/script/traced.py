@@ -19,10 +19,15 @@ _HOLE: Final = re.compile("[\ud800-\udbff]")
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """Text, and for each character a position (``state.Sources``); -1 for what no file says."""
+    """Text, and for each character a position (``state.Sources``); -1 for what no file says.
+
+    ``vanishes``: a word of nothing but variables that nobody sets, without quotes; bash makes no word of it when they
+    are empty, and several when they have blanks in them.
+    """
 
     text: str = ""
     at: tuple[int, ...] = ()
+    vanishes: bool = False
 
     def __add__(self, other: Traced) -> Traced:
         if not other.text:
