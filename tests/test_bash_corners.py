@@ -53,6 +53,7 @@ READ = {
     "elements that cannot be": "A=(1 2)\nS=abc\ndeclare -A K=([p]=1 [q]={a,b})\nE=\ntorchrun \"${A[-3]-none}\" \"${S[-1]}\" \"${S[-1]:-x}\" $((A[-9] + A[-1] + S[-1])) \"${K[$E]:+x}\" \"${K[$E]-y}\" ${K[q]}\nunset 'A[-7]' || torchrun $?\n",
     "words that may be none change nothing before them": "f() { local a=$1; shift; torchrun $a $# \"$1\"; }\nE=\nf x \"$E\" $E b\n",
     "escapes": "torchrun $'\\x41\\101\\u00e9\\303\\251\\cA\\q' $'a\\0b' \"$(echo -e '\\0101 \\101 a\\cb')\" \"$(printf '\\101\\t%b' '\\0101')\"\n",
+    "commas between ? and :": "N=2 M=4\ntorchrun $((N ? M = 5, N + 1 : 7)) $M $((0 ? 1, 2 : 3))\n",
     "numbers in every base": "torchrun $((64#_)) $((36#zZ)) $((-7 ** 3)) $((2 ** 63)) $((1 ? 2 : 1/0))\nN=1\ntorchrun $((N += 2 + (N = 5))) $((N++ + ++N)) $N\n",
     # reading
     "backslashes in what is read": "echo '\\' | while read A; do torchrun never; done\nread A B <<< 'a\\ b c\\d'\nread -r C <<< 'a\\b'\nprintf 'x\\\\\\ny z\\n' | { read D E; torchrun $D $E; }\ntorchrun \"$A\" \"$B\" \"$C\"\n",

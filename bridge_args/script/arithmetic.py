@@ -168,7 +168,7 @@ class _Reader:
         condition = self.level(0)
         if not self.op("?"):
             return condition
-        first = self.aside(not condition, self.assignment)
+        first = self.aside(not condition, self.comma)
         if not self.op(":"):
             raise self.wrong()
         second = self.aside(bool(condition), self.ternary)
