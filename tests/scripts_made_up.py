@@ -356,7 +356,7 @@ class Script:
                 (0.5, self.heredoc),
                 (0.3, lambda: f"torchrun {self.words(1)} & wait"),
                 (0.4, lambda: f"f() {{ {self.statement()}\n}}"),
-                (0.2, lambda: f"{self.one('f', 'g', 'h', 'set --', 'shift;')} {self.words(1)} {self.one('$V', '$V', '$A0', '$V$W')} {self.words(2)}"),
+                (0.2, lambda: f"{self.one('f', 'g', 'set --', 'command g')} {self.words(1)} {self.one('$V', '$V', '$A0', '$V$W')} {self.words(2)}"),
                 (0.2, lambda: f"{self.one('torchrun i', 'read A', 'cat', 'g 0', '{ A=in; }', 'mapfile X', ':')} < {self.one('.none', '.h', '/dev/null')}"),
                 (0.3, lambda: f"export -f g; bash -c 'g {self.number()} a'"),
                 (0.2, self.seldom),
