@@ -176,6 +176,14 @@ def test_nothing_is_passed_when_a_here_document_has_no_end(tmp_path: Path) -> No
     assert started(read_script(script, "train.sh")) == []
 
 
+def test_a_word_that_is_none_is_no_operand(tmp_path: Path) -> None:
+    script = '[ -n $U ] && torchrun 1\n[ $U != a ]\ntorchrun $?\n[ -z $U ] && torchrun 3\n[ -n "$U" ]\ntorchrun $?\n'
+    read = read_script(script, "train.sh", inherited=HOME)
+    assert started(read) == by_bash.passed(script, tmp_path, HOME)
+    said = [finding.message for one in read.commands for finding in one.findings]
+    assert "$U is not set by the script and read as empty" in said
+
+
 def test_the_same_question_has_the_same_answer() -> None:
     script = (
         "which srun\nIN_JOB=$?\nif [[ $IN_JOB -eq 0 ]]; then A=1; else A=2; fi\n"

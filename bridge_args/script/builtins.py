@@ -534,6 +534,10 @@ def _test(shell: Shell, words: list[Traced], at: int) -> int | None:
         if not rest or rest[-1].text != "]":
             return 2
         rest = rest[:-1]
+    for word in rest:
+        if word.vanishes:
+            shell.state.taken_as_unset(word)
+    rest = [word for word in rest if not word.vanishes]  # ``[ -n $A ]`` holds where A is empty
     try:
         value = conditions.test(rest, shell.state)
     except conditions.NotATest:
