@@ -133,6 +133,7 @@ TOLD = {
     "set -e and a file for input": ("set -e\nmapfile -t A < missing\ntorchrun 1\n", 2),
     "set -u and arithmetic": ("set -u\nA=$((lrx + 1))\ntorchrun 1\n", 2),
     "set -u and a part of a value": ("set -u\nA=${lrx%.*}\ntorchrun 1\n", 2),
+    "a backslash in a list inside a substitution": ("if false; then\nA=$(X=(a \\\"))\nfi\ntorchrun 1\n", 2),
     "a $ at the end": ("C='a b'\ntorchrun $C$\n", 2),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ read both ways, one reading after the other. Reading has bounds (``budget.py``),
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -261,6 +262,7 @@ class Shell:
         body, problem = self._parsed(text)
         reading = self.state.shared.reading
         reading.append(text.text)
+        self._list_in_a_substitution(text)
         status: int | None = 0
         try:
             for line in body.lines:
@@ -279,6 +281,12 @@ class Shell:
             place = problem.at
             self.state.shared.say("unreadable-source", f"{problem.what} is not read", place, _PASTE)
         return status
+
+    def _list_in_a_substitution(self, text: Traced) -> None:
+        """bash 5.2 drops a backslash in ``$(NAME=(...))`` and reads what is left, which may be no script at all."""
+        for found in _LIST_INSIDE.finditer(text.text):
+            message = "a backslash in a list inside $(...) is not read: versions of bash read it differently"
+            self.state.shared.say("not-read", message, text.at[found.end() - 1], "use quotes instead")
 
     def _parsed(self, text: Traced) -> tuple[s.Program, SyntaxProblem | None]:
         shared = self.state.shared
@@ -1117,6 +1125,7 @@ class Shell:
         return " ".join(self.rendered(word) for word in words)
 
 
+_LIST_INSIDE: Final = re.compile(r"\$\([^()]*\w\+?=\([^()\\]*\\(?!\n)")
 _ALWAYS_THERE: Final = ("/dev/", "/proc/", "/sys/")
 # What these read from a file that is not known is not known either, and told where it is used.
 _READING: Final = frozenset("read mapfile readarray cat cut head sort tail tr wc : true".split())
