@@ -97,6 +97,9 @@ REFUSED = {
 
 # Not read: it is told, with its line.
 TOLD = {
+    "how much a program prints": ("A=($(nvidia-smi -L))\ntorchrun ${#A[@]}\n", 2),
+    "words that a program prints": ("set -- a $(hostname -I) b\ntorchrun $3\n", 2),
+    "a piece of what a program prints": ("A=(x $(lscpu) y)\ntorchrun \"${A[2]}\"\n", 2),
     "extended patterns": ("shopt -s extglob\nA=aaab\ntorchrun \"${A##+(a)}\" ${A//@(a|b)/x}\n", 3),
     "extended patterns in a variable": ("P='@(a|b)'\nif [[ a == $P ]]; then A=1; fi\ntorchrun x$A\n", 2),
     "bytes that are no text": ("torchrun $'\\777'\n", 1),

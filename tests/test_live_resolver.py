@@ -87,7 +87,7 @@ def test_its_own_flags_have_no_row(capsys: pytest.CaptureFixture[str]) -> None:
         ".1",
     ]
     assert main(words) == 1
-    assert "--strict: 1 loss" in capsys.readouterr().err
+    assert "--strict: 1 setting" in capsys.readouterr().err
 
 
 def test_rows_of_the_users_own(tmp_path: Path) -> None:

@@ -98,11 +98,14 @@ class Expander:
             and all(run.text.vanishes if run.quoted else True for run in field)
             and not self.state.as_unset(text)
         )
-        return replace(text, vanishes=True) if vanishes else text
+        if vanishes:
+            return replace(text, vanishes=True)
+        splits = any(not run.quoted and not run.text.known and self.state.prints(run.text) for run in field)
+        return replace(text, splits=True) if splits else text
 
     def _uncertain(self, values: Iterable[Traced]) -> str:
-        """What of some words may be none, as one text; empty when it is certain how many they are."""
-        return "".join(value.text for value in values if value.vanishes)
+        """What of some words may be none or several, as one text; empty when it is certain how many they are."""
+        return "".join(value.text for value in values if value.vanishes or value.splits)
 
     def _ends_in_dollar(self, word: ShellWord) -> None:
         """bash does not split ``$A$``, whatever is in it."""

@@ -455,6 +455,10 @@ class State:
             tuple(at for char, at in zip(text.text, text.at, strict=True) if not self._is_unset(char)),
         )
 
+    def prints(self, text: Traced) -> bool:
+        """Is the output of a program in it, of which nobody knows how many words it is?"""
+        return any(hole.kind == "command" for hole in self.shared.holes_in(text.text))
+
     def taken_as_unset(self, text: Traced) -> Traced:
         """The same, remembering which variables were taken so."""
         for hole in self.shared.holes_in(text.text):

@@ -23,11 +23,13 @@ class Traced:
 
     ``vanishes``: a word of nothing but variables that nobody sets, without quotes; bash makes no word of it when they
     are empty, and several when they have blanks in them.
+    ``splits``: a word with the output of a program in it, without quotes: bash makes as many words of it as it has.
     """
 
     text: str = ""
     at: tuple[int, ...] = ()
     vanishes: bool = False
+    splits: bool = False
 
     def __add__(self, other: Traced) -> Traced:
         if not other.text:

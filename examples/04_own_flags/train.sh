@@ -13,6 +13,7 @@ ARGS=(
     --moe-router-topk 2
     --router-noise 0.05              # ours
     --run-owner "speech team"        # ours
+    --disable-bias-linear
     --micro-batch-size 4
     --global-batch-size 64
     --train-iters 1000
