@@ -274,6 +274,8 @@ def _patch_cuda_module(torch: Any) -> None:
     answers["set_stream"] = _nothing
     for name, answer in answers.items():
         setattr(cuda, name, answer)
+    if hasattr(torch, "accelerator"):  # a DataLoader of a CUDA build would pin memory, which wants a driver
+        torch.accelerator.is_available = _always(False)
     cuda.nvtx.range_push = cuda.nvtx.range_pop = cuda.nvtx.mark = _nothing
     torch.Tensor.record_stream = _nothing  # its C++ parser wants a real stream
 
