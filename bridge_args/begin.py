@@ -18,7 +18,7 @@ def main() -> None:
     """See the module's text."""
     end_with(int(os.environ.get("BRIDGE_ARGS_PARENT", os.getppid())))
     os.environ["BRIDGE_ARGS_PARENT"] = str(os.getpid())
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(before=_forking, after_in_child=_forked)
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     _import_from(os.environ.get("BRIDGE_ARGS_PATH", "").split(os.pathsep), package)
     _take_package(package)
@@ -55,6 +55,13 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
+_forker = [0]  # the process that forks, for the one that is forked
+
+
+def _forking() -> None:
+    _forker[0] = os.getpid()
+
+
 def _forked() -> None:
     """A process that this one has forked, for reading data or writing a checkpoint, ends with it."""
     import threading
@@ -63,6 +70,8 @@ def _forked() -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(_SET_SIGNAL_AT_PARENTS_DEATH, 9)
+        if os.getppid() != _forker[0]:  # it has ended before
+            os._exit(1)
 
 
 def importable(named: list[str]) -> list[str]:
