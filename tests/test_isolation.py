@@ -224,8 +224,7 @@ def test_a_worker_ends_with_its_audit(tmp_path: Path, number: signal.Signals) ->
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_what_a_process_of_ours_forks_ends_with_it(tmp_path: Path) -> None:
     (tmp_path / "forking.py").write_text(
-        "import os, sys, time\n"
-        "if os.fork() == 0:\n    open(sys.argv[0] + '.ran', 'w').close()\ntime.sleep(600)\n"
+        "import os, sys, time\nif os.fork() == 0:\n    open(sys.argv[0] + '.ran', 'w').close()\ntime.sleep(600)\n"
     )
     mark = f"MARK_OF_TEST={tmp_path}"
     env = {**children.environment(environment()), "BRIDGE_ARGS_PATH": str(tmp_path)}
