@@ -53,23 +53,17 @@ def read(given: argparse.Namespace, read_source: Read, env: Mapping[str, str]) -
         SourceError: as ``read_source`` does.
         ValueError: an option for Slurm that is not right.
     """
-    if kubernetes.is_manifest(read_source(env).text):
-        module = replaced.DROP_IN[PROGRAMS[0]]
-        raise ValueError(
-            f"{given.source} is a manifest of Kubernetes, which launch does not start; put -m {module} into it "
-            f"in place of the program, in an image that has bridge_args and Megatron Bridge, and apply it"
-        )
     if given.executor == "local":
         if flags := options.for_slurm(given):
             raise ValueError(f"{flags[0]} is about a job of Slurm; say --executor slurm as well")
-        source = _opened(read_source(env), env)
+        source = _opened(_no_manifest(read_source(env), given), env)
         return Job(source, source, env)
     of_tasks = sbatch.OF_A_TASK
     inherited = {
         name: value for name, value in env.items() if not slurm.is_left_to_the_job(name) and name not in of_tasks
     }
     asked = options.of_sbatch(given)
-    source = read_source(inherited, asked)
+    source = _no_manifest(read_source(inherited, asked), given)
     words = slurm.sbatch_words(source, given)
     if sbatch.options_of(words).get("export", "").startswith("NONE"):
         inherited = {}
@@ -82,6 +76,17 @@ def read(given: argparse.Namespace, read_source: Read, env: Mapping[str, str]) -
     translated = _opened(read_source(examples, asked, first_task=True), examples, first_task=True)
     translated = slurm.on_nodes(translated, given)._replace(findings=slurm.unanswered(translated))
     return Job(source, translated, inherited)
+
+
+def _no_manifest(source: Source, given: argparse.Namespace) -> Source:
+    """The source, unless it is what only Kubernetes starts."""
+    if kubernetes.is_manifest(source.text):
+        module = replaced.DROP_IN[PROGRAMS[0]]
+        raise ValueError(
+            f"{given.source} is a manifest of Kubernetes, which launch does not start; put -m {module} into it "
+            f"in place of the program, in an image that has bridge_args and Megatron Bridge, and apply it"
+        )
+    return source
 
 
 def _opened(source: Source, inherited: Mapping[str, str], first_task: bool = False) -> Source:
