@@ -70,7 +70,8 @@ def _forked() -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(_SET_SIGNAL_AT_PARENTS_DEATH, 9)
-        if os.getppid() != _forker[0]:  # it has ended before
+        # It has ended before. 0 is no process: the first one of a name space of processes has its parent outside.
+        if os.getppid() not in (_forker[0], 0):
             os._exit(1)
 
 
