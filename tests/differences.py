@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 import by_bash
 import scripts_made_up
@@ -23,6 +24,15 @@ class Comparison:
     expected: list[list[str]]
     ours: list[list[str]]
     why: str = ""  # what was told
+
+
+def judge(folder: Path) -> by_bash.Judge:
+    """bash for such scripts; where a function is no longer there, a program of its name is."""
+    made = by_bash.Judge(folder)
+    for name in scripts_made_up.FUNCTIONS:
+        made.stubs.joinpath(name).write_text("#!/bin/sh\n")
+        made.stubs.joinpath(name).chmod(0o755)
+    return made
 
 
 def compare(seed: int, judge: by_bash.Judge) -> Comparison:

@@ -26,9 +26,11 @@ unset U a b k s u x X1 B1 C1 N1 M1 BA CA NA MA Nx Ax
 A1=one AA='t u'
 export A B C N M
 """
+PROLOGUE_LINES = _PROLOGUE.count("\n")
 _EPILOGUE = """\
 torchrun end $? "$A" $B "$C" "$N" $M "${X[@]}" "${#Y[@]}" "$@" ${Z[*]} "${K[p]}"
 """
+FUNCTIONS = ("f", "h", "k", "g2")  # those that may be unset
 _SCALARS = ("A", "B", "C")
 _NUMBERS = ("N", "M")
 _ARRAYS = ("X", "Y", "Z")
@@ -523,7 +525,7 @@ class Script:
         return f"{name}=0\n{test}; do\n(({name}++))\n{self.statement()}\n{self.leaving()}done"
 
     def function(self) -> str:
-        name = self.one("h", "k", "g2")
+        name = self.one(*FUNCTIONS[1:])
         locals_ = self.among(
             [
                 (3, lambda: ""),

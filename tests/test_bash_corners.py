@@ -62,6 +62,7 @@ READ = {
     "a here-document joins lines": "cat <<E1 > .f\na\\\nE1\nb \\\\\nE1\ntorchrun \"$(cat .f)\"\n",
     "options one after the other": 'f() { while getopts "ab:c" o; do case $o in b) B=$OPTARG;; a) A=1;; \\?) Q=1;; esac; done; }\nf -ab x --lr 2>/dev/null\ntorchrun "$A" "$B" "$Q" $OPTIND\nOPTIND=1\nwhile getopts :b: o -b; do torchrun "$o" "$OPTARG"; done\n',
     # others
+    "letters and digits of other languages": "A=1\ntorchrun $A\u00e9 ${A}\u00e9 a\uff12>b {\u0661..\u0663} $((A)) x\u00a0y\nA=\"a b\u2003c\u00a0d\"\ntorchrun $A\n",
     "printf into variables": "printf -v A '%03d|%-4s|%x' 7 ab 255\nprintf -v 'B[2]' z\nprintf -v C '%d' 12abc 2>/dev/null\ntorchrun \"$A\" ${!B[@]} $C $?\n",
     "case goes on": "case ab in\na*) A=1 ;;&\nx) A=2 ;;&\n*b) B=1 ;&\ny) C=1 ;;\n*) D=1 ;;\nesac\ntorchrun \"$A$B$C${D-no}\"\n",
     "arguments of a sourced file": "echo 'torchrun \"$@\"; set -- new' > .s\nset -- old\n. ./.s in\ntorchrun \"$@\"\n",
@@ -97,6 +98,11 @@ REFUSED = {
 
 # Not read: it is told, with its line.
 TOLD = {
+    "a name with letters of other languages": ("A=b\u00e9\nexport $A\ntorchrun $?\n", 2),
+    "a list of keys with a mistake in it": ("declare -A K=([p]=1)\nK+=([p]=2 [q]=$((1+)))\ntorchrun ${K[p]}\n", 2),
+    "a list with a mistake in an index": ("A=(1 2)\nA=([0]=5 [1+]=4)\ntorchrun ${A[0]}\n", 2),
+    "a list with an index that cannot be": ("A=(1 2)\nA=([0]=5 [-9]=4 [3]=8)\ntorchrun ${A[3]}\n", 2),
+    "a list with an empty key": ("declare -A K=([p]=3 []=4 [w]=2)\ntorchrun ${K[w]}\n", 1),
     "how much a program prints": ("A=($(nvidia-smi -L))\ntorchrun ${#A[@]}\n", 2),
     "words that a program prints": ("set -- a $(hostname -I) b\ntorchrun $3\n", 2),
     "a piece of what a program prints": ("A=(x $(lscpu) y)\ntorchrun \"${A[2]}\"\n", 2),

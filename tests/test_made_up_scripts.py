@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not by_bash.available, reason="bash is not insta
 
 
 def test_no_silent_difference(tmp_path: Path) -> None:
-    judge = by_bash.Judge(tmp_path)
+    judge = differences.judge(tmp_path)
     outcomes: Counter[str] = Counter()
     for seed in range(FIRST, FIRST + COUNT):
         found = differences.compare(seed, judge)

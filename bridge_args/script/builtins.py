@@ -28,8 +28,8 @@ ASKING: Final = frozenset(
     "cmp command curl diff egrep fgrep git grep hash mountpoint nc nvidia-smi pgrep ping python python3 type wget "
     "which".split()
 )
-_NAME: Final = re.compile(r"[A-Za-z_]\w*")
-_ASSIGNED: Final = re.compile(r"([A-Za-z_]\w*)(\+?)=")
+_NAME: Final = re.compile(r"(?a)[A-Za-z_]\w*")
+_ASSIGNED: Final = re.compile(r"(?a)([A-Za-z_]\w*)(\+?)=")
 
 
 # ---------------------------------------------------------------- variables
@@ -209,13 +209,13 @@ def _unset(shell: Shell, words: list[Traced], at: int) -> int:
     status = 0
     for word in words[1:]:
         text = word.text
-        element = re.fullmatch(r"([A-Za-z_]\w*)\[(.+)\]", text)
+        element = re.fullmatch(r"(?a)([A-Za-z_]\w*)\[(.+)\]", text)
         if text.startswith("-"):
             continue
         if element:
             status |= _unset_element(shell, element.group(1), element.group(2), at)
             continue
-        name = text if "n" in options or not text.isidentifier() else state.target(text)
+        name = text if "n" in options or not s.is_name(text) else state.target(text)
         variable = state.variables.get(name)
         if variable is not None and variable.readonly:
             state.shared.say("not-read", f"bash does not unset {name}: it is readonly", at)

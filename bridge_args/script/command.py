@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from bridge_args.findings import Finding, excerpt_of
 from bridge_args.script.programs import LAUNCHERS, MODULES, SAME_PROGRAM, SHELLS, WRAPPERS, Program
+from bridge_args.script.syntax import is_name
 from bridge_args.words import Place, Word, as_words
 
 
@@ -388,7 +389,7 @@ class _Reader:
             message = f'{name} "{option.value}" does not say how many processes {self.launcher} starts'
             remedy = "give their number with --world-size"
             unknown = [name for word in self.words[option.first : option.last + 1] for name in word.unresolved]
-            if unknown and all(name.isidentifier() for name in unknown):
+            if unknown and all(is_name(name) for name in unknown):
                 remedy = f"give it with {' '.join(f'--set {name}=NUMBER' for name in unknown)}"
             self._say("launcher", message, option.first, option.last, remedy)
 

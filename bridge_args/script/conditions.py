@@ -145,7 +145,7 @@ def unary(op: str, word: Traced, state: State) -> bool | None:
     if letter == "n":
         return negated(empty(word, state))
     if letter == "v":
-        element = re.fullmatch(r"([A-Za-z_]\w*)\[(.+)\]", word.text)
+        element = re.fullmatch(r"(?a)([A-Za-z_]\w*)\[(.+)\]", word.text)
         if element:
             variable = state.get(element.group(1))
             if variable is None or not element.group(2).isdigit() or variable.keyed:

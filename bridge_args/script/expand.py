@@ -43,10 +43,10 @@ class Run:
 _Home = typing.Literal["word", "assigned", "plain"]  # where in a word ~ is looked for
 _Items = list[list[Run]]  # between two of them bash begins a new word, as between the elements of "${A[@]}"
 _DEFAULT_IFS: Final = " \t\n"
-_NAME: Final = re.compile(r"[A-Za-z_]\w*$")
+_NAME: Final = re.compile(r"(?a)[A-Za-z_]\w*$")
 _AS_THEY_ARE: Final = frozenset(("", *"-=?+", ":-", ":=", ":?", ":+"))  # operators that change no element
 _HOME: Final = re.compile(r"~[^/:]*")
-_LOOKS_ASSIGNED: Final = re.compile(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=")
+_LOOKS_ASSIGNED: Final = re.compile(r"(?a)[A-Za-z_]\w*(?:\[[^]]*\])?\+?=")
 
 
 @lru_cache(maxsize=64)

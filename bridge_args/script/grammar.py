@@ -12,19 +12,22 @@ from typing import Final
 
 from bridge_args.script import syntax as s
 from bridge_args.script.budget import Budget
-from bridge_args.script.inside_words import MAX_DEPTH, META, NAME, SyntaxProblem, Words
+from bridge_args.script.inside_words import MAX_DEPTH, META, SyntaxProblem, Words
+from bridge_args.script.syntax import NAME
 from bridge_args.script.traced import Traced, joined, plain
 
 DECLARING: Final = frozenset(("export", "declare", "local", "readonly", "typeset"))
 
 _BLANKS: Final = re.compile(r"[ \t]+")
 _ASSIGNED: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\[|\+?=)")
-_REDIRECT: Final = re.compile(r"(\d+|\{[A-Za-z_]\w*\})?(<<<|<<-|<<|&>>|&>|<>|<&|>>|>&|>\||>(?!\()|<(?!\())")
+_REDIRECT: Final = re.compile(r"(?a)(\d+|\{[A-Za-z_]\w*\})?(<<<|<<-|<<|&>>|&>|<>|<&|>>|>&|>\||>(?!\()|<(?!\())")
 _ESCAPED: Final = re.compile(r"\\[^A-Za-z0-9\n]")
 _QUOTED: Final = re.compile(r"\"(?:\\.|[^\"\\])*\"|'[^']*'", re.DOTALL)
-_FUNCTION: Final = re.compile(r"([^\s|&;()<>$`'\"\\=#]+)[ \t]*\([ \t]*\)")
+_FUNCTION: Final = re.compile(r"(?a)([^\s|&;()<>$`'\"\\=#]+)[ \t]*\([ \t]*\)")
+_COMPARES: Final = re.compile(r"(==|!=|=~|=|<|>|-(?:eq|ne|lt|le|gt|ge|nt|ot|ef)(?=[ \t\n]))[ \t]*")
+_SIGN: Final = re.compile(r"\n|;;&|;;|;&|&&|\|\||\S[\w-]{0,20}")
 _RESERVED: Final = re.compile(
-    r"(?:if|then|elif|else|fi|for|while|until|do|done|case|esac|function|select|coproc|time|\{|\}|!|\[\[)(?=[\s;&|()<>]|$)"
+    r"(?a)(?:if|then|elif|else|fi|for|while|until|do|done|case|esac|function|select|coproc|time|in|\{|\}|!|\[\[|\]\])(?=[\s;&|()<>]|$)"
 )
 
 
@@ -137,11 +140,8 @@ class Parser(Words):
             if self.char() == "\n":
                 self._newline()
                 return items
-            before = self.i
             items.append(self.and_or())
             self._separator()
-            if self.i == before:
-                raise self.problem(f"`{self.char()}` where a command should be")
 
     def sequence(self, stop: Callable[[], bool]) -> s.Sequence:
         """Commands until ``stop`` says so at the beginning of one, or the text ends."""
@@ -150,19 +150,35 @@ class Parser(Words):
             self.newlines()
             if self.end or stop():
                 return s.Sequence(tuple(items))
-            before = self.i
             items.append(self.and_or())
             self._separator()
-            if self.i == before:
-                raise self.problem(f"`{self.char()}` where a command should be")
 
     def _separator(self) -> None:
+        """What stands between two commands; one that is not there is a mistake, unless a structure ends."""
         self.blanks()
-        if self.char() in ";&" and not self.starts(";;") and not self.starts(";&") and not self.starts("&&"):
+        if self.starts(";;") or self.starts(";&"):
+            return
+        if self.char() in (";", "&"):
             self.i += 1
+        elif self.char() not in ("\n", ")", ""):
+            raise self.problem(f"`{self._here()}` where a command should end")
 
     def body(self, *stops: str) -> s.Sequence:
-        return self.sequence(lambda: self.reserved() in stops)
+        """What stands in a structure: one command at least."""
+        return self._something(self.sequence(lambda: self.reserved() in stops))
+
+    def _something(self, body: s.Sequence) -> s.Sequence:
+        if not body.items and not self.end:
+            raise self._no_command()
+        return body
+
+    def _no_command(self) -> SyntaxProblem:
+        return self.problem(f"{f'`{here}`' if (here := self._here()) else 'the end'} where a command should be")
+
+    def _here(self) -> str:
+        """The word or sign that stands here, for messages."""
+        match = _SIGN.match(self.text, self.i)
+        return "" if match is None else match.group() if match.group() != "\n" else "the end of the line"
 
     def and_or(self) -> s.AndOr:
         first = self.pipeline()
@@ -182,22 +198,32 @@ class Parser(Words):
         self.blanks()
         start = self.i
         negated = False
-        while self.reserved() in ("!", "time"):
-            word = self.reserved()
-            negated ^= word == "!"
-            self.i += len(word)
+        while self._timed() or self.reserved() == "!":
+            if self.reserved() == "!":
+                negated = not negated
+                self.i += 1
             self.blanks()
-            if word == "time" and self.starts("-p "):
-                self.i += 2
-                self.blanks()
-        commands = [self.command()]
+        alone = self.i > start and self.char() in ("", "\n", ";")  # `!`, `time`: of nothing
+        commands: list[s.Command] = [s.Simple((), (), (), self.place()) if alone else self.command()]
         while True:
             self.blanks()
             if self.char() != "|" or self.char(1) == "|":
                 return s.Pipeline(tuple(commands), negated, self.text[start : self.i].rstrip())
             self.i += 2 if self.char(1) == "&" else 1
             self.newlines()
+            self._timed()
             commands.append(self.command())
+
+    def _timed(self) -> bool:
+        """Skips ``time`` and its option."""
+        if self.reserved() != "time":
+            return False
+        self.i += len("time")
+        self.blanks()
+        if self.starts("-p "):
+            self.i += 2
+        self.blanks()
+        return True
 
     # Commands -----------------------------------------------------------------------------------------------------
 
@@ -216,10 +242,10 @@ class Parser(Words):
             if word in ("if", "case", "for", "while", "until", "{", "[[") or self.char() == "(":
                 made = self._structure(word, start, at)
                 return made
+            if word in ("select", "coproc"):
+                raise self.problem(f"the construct `{word}`")
             if word:
-                if word in ("select", "coproc"):
-                    raise self.problem(f"the construct `{word}`")
-                raise self.problem(f"`{word}` where a command should be")
+                raise self._no_command()
             return self._simple()
         finally:
             self.depth -= 1
@@ -276,6 +302,8 @@ class Parser(Words):
             while True:
                 self.blanks()
                 patterns.append(self.word())
+                if not patterns[-1].written:
+                    raise self.problem(f"`{self._here()}` where a pattern should be")
                 self.blanks()
                 if self.char() != "|":
                     break
@@ -292,7 +320,7 @@ class Parser(Words):
 
     def _in(self) -> bool:
         self.newlines()
-        if re.compile(r"in(?=\s)").match(self.text, self.i):
+        if re.compile(r"(?a)in(?=[\s;]|$)").match(self.text, self.i):
             self.i += 2
             return True
         return False
@@ -377,7 +405,7 @@ class Parser(Words):
                 return lambda written, to: s.ArithmeticCommand(at, expression, written=written, redirects=to)
             self.i += 1
         self.i += 1
-        body = self.sequence(lambda: self.char() == ")")
+        body = self._something(self.sequence(lambda: self.char() == ")"))
         if self.end:
             raise self.problem("`(` without its closing parenthesis", start)
         self.i += 1
@@ -399,6 +427,8 @@ class Parser(Words):
             self.i = match.end()
         self.newlines()
         body = self.command()
+        if isinstance(body, (s.Simple, s.Function)):
+            raise self.problem(f"the function {name} without `{{`", start)
         return s.Function(at, name, body, source=self.source[start : self.i])
 
     # [[ ]] --------------------------------------------------------------------------------------------------------
@@ -460,7 +490,9 @@ class Parser(Words):
             word = self.word()
             if word.written:
                 return ("unary", first.literal, word)
-        match = re.compile(r"(==|!=|=~|=|<|>|-(?:eq|ne|lt|le|gt|ge|nt|ot|ef)(?=\s))[ \t]*").match(self.text, self.i)
+        match = re.compile(r"(==|!=|=~|=|<|>|-(?:eq|ne|lt|le|gt|ge|nt|ot|ef)(?=[ \t\n]))[ \t]*").match(
+            self.text, self.i
+        )
         if not match:
             return ("test", first)
         self.i = match.end()
@@ -515,6 +547,8 @@ class Parser(Words):
             if char == "(":
                 raise self.problem("`(` where a word should be")
             words.append(self.word())
+        if not (assignments or words or redirects):
+            raise self._no_command()
         comment_at = self.comment_at if self.char() == "\n" else -1
         return s.Simple(tuple(assignments), tuple(words), tuple(redirects), at, comment_at)
 
@@ -532,6 +566,8 @@ class Parser(Words):
             placeholder = re.search(r"<[^<>]*>$", line)
             if placeholder:
                 raise self.problem(f"the placeholder {placeholder.group()}", start)
+            raise self.problem(f"`{redirect.op}` without a file", start)
+        if redirect.target.written.isdecimal() and self.char() in ("<", ">"):  # `> 2>&1`: a number of the next one
             raise self.problem(f"`{redirect.op}` without a file", start)
         redirects.append(redirect)
         if redirect.op in ("<<", "<<-"):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from bridge_args.script.syntax import is_name
 from bridge_args.script.traced import Traced
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _wanted(state: State, written: str, seen: set[str]) -> tuple[bool, list[str]
         if name.startswith("!"):  # the variable whose name is in this one
             variable = state.get(name[1:])
             value = variable.scalar() if variable else None
-            name = value.text if value is not None and value.text.isidentifier() else name[1:]
+            name = value.text if value is not None and is_name(value.text) else name[1:]
         if name in ("#", "@", "*") or name.isdigit():
             words |= name != "0"
         elif name not in seen and not state.always_set(name):

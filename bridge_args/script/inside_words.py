@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from bridge_args.script import escapes
 from bridge_args.script import syntax as s
 from bridge_args.script.budget import Budget
+from bridge_args.script.syntax import NAME
 from bridge_args.script.traced import Traced
 
 if TYPE_CHECKING:
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 MAX_DEPTH: Final = 60
 MAX_EXPRESSION: Final = 5_000  # characters of one arithmetic expression or index
 META: Final = frozenset(" \t\n|&;()<>")
-NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PLAIN: Final = re.compile(r"[^\s|&;()<>\\'\"$`]+|[^\S \t\n]+")
+_PLAIN: Final = re.compile(r"[^ \t\n|&;()<>\\'\"$`]+")
 _NOT_SPECIAL: Final = re.compile(r"[^\"\\$`]+")  # in double quotes
 _OPERATORS: Final = re.compile(r":[-=?+]|##|%%|//|/#|/%|\^\^|,,|[-=?+#%/^,@:]")
+_CLOSED_QUOTES: Final = re.compile(r"\\.|\"(?:\\.|[^\"\\])*\"|'[^']*'", re.DOTALL)
+_OPEN_QUOTE: Final = re.compile(r"[\"']")
 
 
 class SyntaxProblem(Exception):
@@ -242,7 +244,11 @@ class Words:
         end = _pairs(self.text, "()").get(self.i + 2, -1)
         if not 0 <= end <= self.i + MAX_EXPRESSION:
             return -1
-        return end if self.text.startswith("))", end) else -1
+        if not self.text.startswith("))", end):
+            return -1
+        if open_quote := _OPEN_QUOTE.search(_CLOSED_QUOTES.sub("", self.text[self.i + 3 : end])):
+            raise self.problem(f"{open_quote.group()} that is not closed")
+        return end
 
     def _backquoted(self, quoted: bool) -> s.Substitution:
         start = self.i
@@ -313,7 +319,7 @@ class Words:
         )  # fmt: skip
 
     def _parameter_name(self, start: int) -> str:
-        match = NAME.match(self.text, self.i) or re.compile(r"\d+|[@*#?$!-]").match(self.text, self.i)
+        match = NAME.match(self.text, self.i) or re.compile(r"[0-9]+|[@*#?$!-]").match(self.text, self.i)
         if not match:
             raise self.problem("an expansion with `${`", start)
         self.i = match.end()

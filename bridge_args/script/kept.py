@@ -22,7 +22,7 @@ from bridge_args.words import Place
 
 Edits = Mapping[int, Sequence[str]]  # which of a command's words -> what stands there instead
 
-_ASSIGNED: Final = re.compile(r"[A-Za-z_]\w*=")
+_ASSIGNED: Final = re.compile(r"(?a)[A-Za-z_]\w*=")
 _HOLES: Final = re.compile("[\ud800-\udbff]")
 
 
@@ -348,7 +348,7 @@ def _quoted(word: Traced, shell: int, holes: Sequence[Hole]) -> Traced:
     for char in word.text:
         if char in own:
             written = holes[ord(char) - FIRST_HOLE].written
-            made += "${" + written[1:] + "}" if written[1:].isidentifier() else written
+            made += "${" + written[1:] + "}" if s.is_name(written[1:]) else written
         else:
             made += "\\" + char if char in '"$`\\' else char
     return plain(made + '"')

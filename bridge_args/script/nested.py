@@ -14,6 +14,7 @@ from bridge_args.script import slurm
 from bridge_args.script.files import key_of
 from bridge_args.script.programs import LAUNCHERS, SAME_PROGRAM, SHELLS, WRAPPERS
 from bridge_args.script.state import Frame, Leave, State, Variable
+from bridge_args.script.syntax import is_name
 from bridge_args.script.traced import Traced, joined, plain
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _sbatch(shell: Shell, state: State, words: Sequence[Traced]) -> Read:
     made = slurm.from_options([*inner.sbatch, *state.shared.job])
     for pair in slurm.options_of(inner.sbatch).get("export", "").split(","):
         key, equals, value = pair.partition("=")
-        if equals and key.isidentifier():
+        if equals and is_name(key):
             made[key] = value
     shell.state.shared.slurm = True
     for key, value in made.items():
@@ -260,7 +261,7 @@ def _in_the_same_place(words: Sequence[Traced]) -> bool:
 
 
 def _is_assignment(text: str) -> bool:
-    return text.partition("=")[0].isidentifier() and "=" in text
+    return is_name(text.partition("=")[0]) and "=" in text
 
 
 def _starts_any_program(words: Sequence[Traced]) -> bool:
@@ -289,6 +290,6 @@ def _handed_over(words: Sequence[Traced]) -> dict[str, Traced | None]:
         elif before not in ("-e", "--env", "-x") and (word.text.startswith("-") or index and before.startswith("-")):
             continue
         name, equals, _ = text.text.partition("=")
-        if name.isidentifier() and (equals or before in ("-e", "--env", "-x")):
+        if is_name(name) and (equals or before in ("-e", "--env", "-x")):
             made[name] = text[len(name) + 1 :] if equals else None
     return made

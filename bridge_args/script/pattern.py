@@ -21,7 +21,7 @@ _CLASS: Final = re.compile(r"\[:(\w+):\]")
 _ALIKE: Final = frozenset(("digit", "xdigit", "space"))  # the same characters in every language
 _MAX_WORK: Final = 2_000_000  # characters of a text times pieces of a pattern
 _MAX_OPEN: Final = 10  # brackets that are looked for in vain
-_RANGE: Final = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?$")
+_RANGE: Final = re.compile(r"(?a)(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?$")
 _LETTERS: Final = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.(-?\d+))?$")
 
 
@@ -350,6 +350,6 @@ def _behind_dollar(atom: Traced | Part, at: int) -> list[Part]:
     return [Parameter("$", "$$", at), Literal(plain(atom.written[1:], at))]
 
 
-_UNBRACED: Final = re.compile(r"\$[A-Za-z_]\w*$")
+_UNBRACED: Final = re.compile(r"(?a)\$[A-Za-z_]\w*$")
 _IN_NAME: Final = re.compile(r"[A-Za-z0-9_]")
 _NAME_START: Final = re.compile(r"[A-Za-z_]")

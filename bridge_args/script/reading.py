@@ -6,7 +6,6 @@ when that is not known.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from bridge_args.script.arithmetic import whole
 from bridge_args.script.budget import MAX_WORDS, Budget, LimitReached
 from bridge_args.script.state import Hole, State, Variable
+from bridge_args.script.syntax import is_name
 from bridge_args.script.traced import Traced, joined, plain
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def read(shell: Shell, words: list[Traced], at: int) -> int | None:
 
 def _give(shell: Shell, names: Sequence[str], values: Sequence[Traced], at: int) -> None:
     for index, name in enumerate(names):
-        if not re.fullmatch(r"[A-Za-z_]\w*", name):
+        if not is_name(name):
             shell.state.shared.say("not-read", f"read {name} is not read", at)
             continue
         shell.give(name, values[index] if index < len(values) else Traced(), False, at)

@@ -960,31 +960,55 @@ class Shell:
         if keyed and any(item.key is None for item in assignment.value.items):
             message = f"{assignment.name}=(...) without [key]= is not read: bash takes the words for keys and values"
             self.state.shared.say("not-read", message, assignment.at)
-        values_of = [
-            self.expand.words([item.word], elements=True)
-            if item.key is None
-            else [self.expand.text(item.word, assigned=not keyed, home=not keyed)]
-            for item in assignment.value.items
-        ]
+        try:
+            values_of = [
+                self.expand.words([item.word], elements=True)
+                if item.key is None
+                else [self.expand.text(item.word, assigned=not keyed, home=not keyed)]
+                for item in assignment.value.items
+            ]
+        except Leave:
+            if keyed and assignment.append:
+                self._say_partly_set(assignment)
+            raise
         made: dict[int | str, Traced] = {}
         if assignment.append and before is not None:
             made = (self.state.get(assignment.name) or before).numbered()
-        following = max((key for key in made if isinstance(key, int)), default=-1) + 1
-        now, budget = self.state.get(assignment.name), self.state.shared.budget
-        for index, item in enumerate(assignment.value.items):
-            if item.key is not None and not keyed and pattern.braces(item.word, budget) != [item.word]:
-                message = f"[{item.key.written}]={item.word.written} is not read: bash takes braces in it for words"
-                self.state.shared.say("not-read", message, assignment.at)
+        now = self.state.get(assignment.name)
+        try:
+            self._fill(made, assignment, values_of, before)
+        except Leave:  # element by element, if it can be done at all
+            self._say_partly_set(assignment)
+            raise
+        if self.state.get(assignment.name) is not now:
+            message = f"{assignment.name}=(...), which changes {assignment.name} itself, is not read"
+            self.state.shared.say("not-read", message, assignment.at)
+        return made
+
+    def _fill(
+        self,
+        made: dict[int | str, Traced],
+        assignment: s.Assignment,
+        values_of: Sequence[Sequence[Traced]],
+        before: Variable | None,
+    ) -> None:
+        """Puts the elements of ``NAME=(...)`` into ``made``; ``values_of``: for each of them what it holds."""
+        assert isinstance(assignment.value, s.Array)
+        keyed, integer = before is not None and before.keyed, before is not None and before.integer
+        budget = self.state.shared.budget
+        following = _behind(made)
+        for item, values in zip(assignment.value.items, values_of, strict=True):
             if item.key is None:
-                for value in values_of[index]:
-                    made[following] = (
-                        self._number(value, value.text, assignment.at) if before and before.integer else value
-                    )
+                for value in values:
+                    made[following] = self._number(value, value.text, assignment.at) if integer else value
                     following += 1
                 continue
+            if not keyed and pattern.braces(item.word, budget) != [item.word]:
+                message = f"[{item.key.written}]={item.word.written} is not read: bash takes braces in it for words"
+                self.state.shared.say("not-read", message, assignment.at)
             key: int | str
             if keyed:
-                key = self._key(assignment, item.key)
+                key = self.expand.text(item.key).text
             else:
                 try:
                     key = self.expand.number(item.key)
@@ -994,16 +1018,18 @@ class Shell:
                     message = f"the index {item.key.written} is not known"
                     self.state.shared.say("not-read", message, assignment.at, _DECIDE)
                     continue
-                key += max((key for key in made if isinstance(key, int)), default=-1) + 1 if key < 0 else 0
-                following = key + 1
-            value = values_of[index][0]
-            if before and before.integer:
-                value = self._number(value, item.word.written, assignment.at)
+                key += _behind(made) if key < 0 else 0
+            if key == "" or (isinstance(key, int) and key < 0):  # bash leaves this element out, and goes on
+                message = f"bash leaves out [{item.key.written}]={item.word.written}: there is no such element"
+                self.state.shared.say("not-read", message, assignment.at)
+                continue
+            following = key + 1 if isinstance(key, int) else following
+            value = self._number(values[0], item.word.written, assignment.at) if integer else values[0]
             made[key] = self._sum(before, made.get(key, Traced()), value) if item.append else value
-        if self.state.get(assignment.name) is not now:
-            message = f"{assignment.name}=(...), which changes {assignment.name} itself, is not read"
-            self.state.shared.say("not-read", message, assignment.at)
-        return made
+
+    def _say_partly_set(self, assignment: s.Assignment) -> None:
+        message = f"what is set of {assignment.name}=(...) before bash stops there is not read"
+        self.state.shared.say("not-read", message, assignment.at)
 
     def _key(self, assignment: s.Assignment, index: s.ShellWord) -> str:
         key = self.expand.text(index).text
@@ -1030,7 +1056,7 @@ class Shell:
         now = self.state.get(assignment.name)
         elements = now.numbered() if now else {}
         if isinstance(index, int) and index < 0:
-            index += max((key for key in elements if isinstance(key, int)), default=-1) + 1
+            index += _behind(elements)
             if index < 0:
                 raise self._not_set(f"{assignment.name} has no such element", assignment.at)
         if any(element.vanishes for element in elements.values()):
@@ -1131,6 +1157,11 @@ _ALWAYS_THERE: Final = ("/dev/", "/proc/", "/sys/")
 _READING: Final = frozenset("read mapfile readarray cat cut head sort tail tr wc : true".split())
 _HOLDS: Final = ("holds", "does not hold")
 _PASTE: Final = "put the command line after -- instead"
+
+
+def _behind(elements: Mapping[int | str, Traced]) -> int:
+    """The index behind the last one of an array."""
+    return max((key for key in elements if isinstance(key, int)), default=-1) + 1
 
 
 def _came_out(patterns: Sequence[s.ShellWord]) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 from bridge_args.findings import Finding
 from bridge_args.script.slurm import OF_A_TASK
 from bridge_args.script.state import Choice, Found, Frame, Hole, Shared
+from bridge_args.script.syntax import is_name
 from bridge_args.script.traced import FIRST_HOLE, Traced, is_hole, plain
 from bridge_args.words import Word
 
@@ -112,7 +113,7 @@ def rendered(text: Traced, shared: Shared) -> str:
             continue
         written = shared.holes[ord(char) - FIRST_HOLE].written
         following = text.text[index + 1 : index + 2]
-        if written[1:].isidentifier() and (following.isalnum() or following in ("_", "[")) and following:
+        if is_name(written[1:]) and (following.isalnum() or following in ("_", "[")) and following:
             written = "${" + written[1:] + "}"
         made.append(written)
     return "".join(made)

@@ -13,7 +13,7 @@ from bridge_args.findings import Finding
 from bridge_args.script.budget import MAX_WORDS, Budget, LimitReached
 from bridge_args.script.guards import End, Guard
 from bridge_args.script.inside_words import SyntaxProblem
-from bridge_args.script.syntax import Function, Program, ShellWord
+from bridge_args.script.syntax import Function, Program, ShellWord, is_name
 from bridge_args.script.traced import FIRST_HOLE, LAST_HOLE, Traced, holes_of, is_hole, plain, without_holes
 from bridge_args.words import Place
 
@@ -289,7 +289,7 @@ _OF_BASH: Final = frozenset(
 _ONLY_VALUES: Final = re.compile(
     r"(?:\[|\[\[|\(\(|test )(?!.*(?:\$\(|`| -[a-uw-y] |=~|\+\+|--|[^=!<>]=[^=])).*$", re.DOTALL
 )
-_WHOLE: Final = re.compile(r"-?\d+")
+_WHOLE: Final = re.compile(r"(?a)-?\d+")
 _NEVER_SET: Final = frozenset("BASHOPTS BASH_VERSINFO EUID PPID SHELLOPTS UID".split())
 
 
@@ -344,7 +344,7 @@ class State:
             if variable is None or not variable.reference or not isinstance(variable.value, Traced):
                 return name
             name = variable.value.text
-            if "[" in name or not name.isidentifier():
+            if "[" in name or not is_name(name):
                 raise LimitReached(f"a reference to {name}", variable.value.first)
         raise LimitReached(f"references that go round in a circle ({name})", -1)
 
@@ -438,7 +438,7 @@ class State:
     def unset_hole(self, name: str, written: str, at: int) -> Traced:
         """``$NAME`` of a variable that the script does not set."""
         if name in _OF_BASH or name in "?$!":  # another value each time
-            return self.shared.hole(Hole("command", written, at, (name,) if name.isidentifier() else ()))
+            return self.shared.hole(Hole("command", written, at, (name,) if is_name(name) else ()))
         kind: HoleKind = "variable"
         path = str(self.cwd) if name == "PWD" and self.cwd else ""
         return self.shared.hole(Hole(kind, written, at, (name,), name, path))
@@ -482,7 +482,7 @@ class State:
         shared = self.shared
         choice = (at, about)
         if _ONLY_VALUES.match(about):
-            names = re.findall(r"\$\{?(\w+)", about)
+            names = re.findall(r"(?a)\$\{?(\w+)", about)
             values = tuple(_identity(self.variables.get(name)) for name in names)
             self.shared.budget.work(sum(map(len, values)), at)
             choice = shared.alike.setdefault((about, values, ways), choice)

@@ -15,7 +15,7 @@ def assigned(node: object) -> list[str]:
 
 def assigned_in_arithmetic(text: str) -> list[str]:
     """Names of the variables that an arithmetic expression sets."""
-    found = re.findall(r"([A-Za-z_]\w*)\s*(?:[-+*/%]?=(?!=)|\+\+|--)|(?:\+\+|--)([A-Za-z_]\w*)", text)
+    found = re.findall(r"(?a)([A-Za-z_]\w*)\s*(?:[-+*/%]?=(?!=)|\+\+|--)|(?:\+\+|--)([A-Za-z_]\w*)", text)
     return [first or second for first, second in found]
 
 
@@ -32,7 +32,7 @@ def _assigned(node: object) -> Iterator[str]:
         case s.Simple() if node.words and isinstance(node.words[0], s.ShellWord):
             if node.words[0].literal in ("read", "mapfile", "readarray", "getopts", "unset"):
                 texts = [word.literal or "" for word in node.words[1:] if isinstance(word, s.ShellWord)]
-                yield from (text for text in texts if text.isidentifier())
+                yield from (text for text in texts if s.is_name(text))
     if isinstance(node, tuple):
         for item in node:
             yield from _assigned(item)

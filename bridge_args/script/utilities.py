@@ -15,6 +15,7 @@ from bridge_args.script import escapes
 from bridge_args.script.arithmetic import NotANumber, evaluate, whole
 from bridge_args.script.budget import MAX_VALUE, MAX_WORDS, Budget
 from bridge_args.script.state import Hole, Variable
+from bridge_args.script.syntax import is_name
 from bridge_args.script.traced import FIRST_HOLE, Traced, is_hole, joined, plain
 
 if TYPE_CHECKING:
@@ -67,13 +68,13 @@ def printf(shell: Shell, words: list[Traced], at: int) -> int | None:
     if not name:
         shell.write(text)
         return printed.status if text is not None else None
-    element = re.fullmatch(r"([A-Za-z_]\w*)\[([0-9]{1,18})\]", name)
+    element = re.fullmatch(r"(?a)([A-Za-z_]\w*)\[([0-9]{1,18})\]", name)
     value = shell.state.shared.hole(Hole("command", shell.rendered_all(words), at)) if text is None else text
     before = shell.state.get(element.group(1)) if element else None
     if element and not (before and before.keyed):
         name = element.group(1)
         shell.state.set(name, {**(before.numbered() if before else {}), int(element.group(2)): value}, at)
-    elif name.isidentifier():
+    elif is_name(name):
         shell.give(name, value, False, at)
     else:
         shell.state.shared.say("not-read", f"printf -v {name} is not read", at)
@@ -155,7 +156,7 @@ class _Printed:
         if argument.text[:1] in ("'", '"'):
             value = ord(text[1]) if len(text) > 1 else 0
         elif letter in "feEgG":
-            if len(text) > 60 or not re.fullmatch(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?", text or "0"):
+            if len(text) > 60 or not re.fullmatch(r"(?a)[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?", text or "0"):
                 raise _NotPrinted
             value = float(text or "0")
         else:
@@ -312,7 +313,7 @@ def seq(shell: Shell, words: list[Traced], at: int) -> int:
     if texts[:1] == ["-s"] and len(texts) > 1:
         separator = texts[1]
         texts = texts[2:]
-    if not texts or len(texts) > 3 or not all(re.fullmatch(r"-?\d{1,9}", text) for text in texts):
+    if not texts or len(texts) > 3 or not all(re.fullmatch(r"(?a)-?\d{1,9}", text) for text in texts):
         shell.write(None)
         return 0
     numbers = [int(text) for text in texts]
