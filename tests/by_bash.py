@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,10 +71,16 @@ class Judge:
             (work / name).write_text(text, newline="")
             (work / name).chmod(0o755)
         environment = {"PATH": str(self.stubs), **(variables or {})}
-        subprocess.run(
-            [self.bash, "train.sh", *positional], cwd=work, env=environment, timeout=timeout, check=False,
+        started = subprocess.Popen(
+            [self.bash, "train.sh", *positional], cwd=work, env=environment, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
+        try:
+            started.wait(timeout)
+        except subprocess.TimeoutExpired:  # and what it has started, which would go on recording
+            os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
+            raise
         fields = os.fsdecode(self.record.read_bytes()).split("\0")[:-1] if self.record.exists() else []
         commands = []
         while fields:
