@@ -61,6 +61,10 @@ READ = {
     "lines": "mapfile -t -s 1 -n 2 A <<< $'a\\nb\\nc\\nd'\nmapfile -t -O 4 A <<< z\nmapfile -t B < <(echo x; echo 'y z')\ntorchrun ${!A[@]} \"${A[@]}\" \"${B[@]}\"\n",
     "a here-document joins lines": "cat <<E1 > .f\na\\\nE1\nb \\\\\nE1\ntorchrun \"$(cat .f)\"\n",
     "options one after the other": 'f() { while getopts "ab:c" o; do case $o in b) B=$OPTARG;; a) A=1;; \\?) Q=1;; esac; done; }\nf -ab x --lr 2>/dev/null\ntorchrun "$A" "$B" "$Q" $OPTIND\nOPTIND=1\nwhile getopts :b: o -b; do torchrun "$o" "$OPTARG"; done\n',
+    "nothing at all in quotes with $@": "Y=() B=\nset -- \"${Y[@]}$B\" \"$B${Y[@]}\" \"${Y[@]}${B:+x}\"\ntorchrun $#\nset --\nset -- \"$@$B\" \"$@\"$B\ntorchrun $#\nset -- '' \"$@\"\nset -- \"$@$B\"\ntorchrun $#\n",
+    "braces that are text and braces that are not": "torchrun {a},b} {a..},c} {{a,b} {}{a,b} x{},y} {a,b{,c} {{a,{b,c},{}{d,e} {a..{b,c}} {,{}} {1..2}{,3}\n",
+    "break in what a loop goes through": "for i in a $(break; echo b); do torchrun $i; done\nA=$(break; echo c)\ntorchrun $A\n",
+    "a character as a number": "printf -v A %d,%d \"'a\" '\"\n'\ntorchrun $A\n",
     # others
     "letters and digits of other languages": "A=1\ntorchrun $A\u00e9 ${A}\u00e9 a\uff12>b {\u0661..\u0663} $((A)) x\u00a0y\nA=\"a b\u2003c\u00a0d\"\ntorchrun $A\n",
     "printf into variables": "printf -v A '%03d|%-4s|%x' 7 ab 255\nprintf -v 'B[2]' z\nprintf -v C '%d' 12abc 2>/dev/null\ntorchrun \"$A\" ${!B[@]} $C $?\n",
@@ -68,6 +72,7 @@ READ = {
     "arguments of a sourced file": "echo 'torchrun \"$@\"; set -- new' > .s\nset -- old\n. ./.s in\ntorchrun \"$@\"\n",
     "the last of a pipeline in this shell": "shopt -s lastpipe\necho q | read A\ntorchrun $A\n",
     "numbers of a prefix": "N=3\nM=$((N++)) torchrun $N\ntorchrun $N\nA=1 B=$A bash -c 'torchrun $A $B'\n",
+    "what a prefix sets has no attributes": "g() { torchrun \"$B\" \"${X[@]}\"; }\ndeclare -i B=1\nX=(1 2)\nB=2+3 g\nB+=4 g\nB=a.b X=5 g\nB=a.b eval 'torchrun e $B'\nf() { local -i B=2; B=x+1 g; B=B+1; torchrun $B; }\nf\ng\n",
     "builtin and command": "f() { torchrun f; }\ncommand eval 'torchrun c'\nbuiltin eval 'torchrun b'\nf\n",
     "a loop that only goes on inside a word": "N=0\nwhile getopts ab o -ab; do ((N++)); done\ntorchrun $N\n",
 }  # fmt: skip
@@ -96,8 +101,23 @@ REFUSED = {
     "no such element": ("A=()\nA[-1]=x; torchrun never\ntorchrun ${#A[@]}\n", 2, "no such element"),
 }  # fmt: skip
 
+# What a mistake ends: the line, and for those of an index or a whole number also the sourced file around it.
+ENDS = {
+    "an expression": ("echo 'A=$((1+))\ntorchrun in $?' > s\n. ./s; torchrun same\ntorchrun $?\n", 1, "a syntax error"),
+    "an index": ("echo 'A=${X[1+]}\ntorchrun never' > s\n. ./s; torchrun never\ntorchrun $?\n", 1, "a syntax error"),
+    "an index in arithmetic": ("eval '((X[1+] = 2))\ntorchrun never'; torchrun never\ntorchrun $?\n", 1, "a syntax error"),
+    "a whole number": ("declare -i M\nfalse\neval 'M=0.1\ntorchrun never'; torchrun never\ntorchrun $?\n", 3, "a syntax error"),
+    "a whole number in a shell": ("declare -i M\nbash -c 'declare -i M\nM=0.1\ntorchrun never'; torchrun $?\n", 3, "a syntax error"),
+    "a failure before is not replaced": ("f() { return 3; }\ndeclare -i M\nM=$(f)0.1; torchrun never\ntorchrun $?\n", 3, "a syntax error"),
+    "another kind of array": ("declare -a X=(1)\ndeclare -A X\ntorchrun $? ${X[0]}\n", 2, "another kind of array"),
+    "a reference to nothing": ("declare -n R=1x\ntorchrun $?\n", 1, "no name"),
+    "the name of nothing": ("unset N\ntorchrun ${!N}; torchrun never\ntorchrun $?\n", 2, "is unset"),
+}  # fmt: skip
+
 # Not read: it is told, with its line.
 TOLD = {
+    "quotes with nothing beside $@": ("set --\nE=\nset -- \"$*$E$@\"\ntorchrun $#\n", 3),
+    "options that are none": ("A=--lr18\ndeclare $A=1\ntorchrun $?\n", 2),
     "a name with letters of other languages": ("A=b\u00e9\nexport $A\ntorchrun $?\n", 2),
     "a list of keys with a mistake in it": ("declare -A K=([p]=1)\nK+=([p]=2 [q]=$((1+)))\ntorchrun ${K[p]}\n", 2),
     "a list with a mistake in an index": ("A=(1 2)\nA=([0]=5 [1+]=4)\ntorchrun ${A[0]}\n", 2),
@@ -161,7 +181,7 @@ def test_what_bash_reads_is_read(script: str, tmp_path: Path) -> None:
     assert not read.findings
 
 
-@pytest.mark.parametrize(("script", "line", "says"), REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize(("script", "line", "says"), (REFUSED | ENDS).values(), ids=(REFUSED | ENDS).keys())
 def test_what_bash_refuses_is_read_and_told(script: str, line: int, says: str, tmp_path: Path) -> None:
     expected = by_bash.passed(script, tmp_path, HOME)
     read = read_script(script, "train.sh", inherited=HOME)

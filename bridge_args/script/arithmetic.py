@@ -44,6 +44,10 @@ class Wrong(NotANumber):
         self.args = (why,)
 
 
+class WrongIndex(Wrong):
+    """bash refuses what stands in the brackets of an element."""
+
+
 class Variables(Protocol):
     def number_of(self, name: str, index: int | None, depth: int) -> int:
         """The value of a variable or element; raises NotANumber."""
@@ -151,9 +155,12 @@ class _Reader:
         if self.op("["):
             if self.op("]"):
                 raise NotANumber()
-            index = self.comma()
-            if not self.op("]"):
-                raise self.wrong()
+            try:
+                index = self.comma()
+                if not self.op("]"):
+                    raise self.wrong()
+            except Wrong as wrong:
+                raise WrongIndex(str(wrong)) from wrong
         return name, index
 
     def value_of(self, target: tuple[str, int | None]) -> int:

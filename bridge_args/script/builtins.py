@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from bridge_args.script import conditions, guards, pattern, reading, utilities
 from bridge_args.script import syntax as s
-from bridge_args.script.arithmetic import NotANumber, Wrong, whole
+from bridge_args.script.arithmetic import NotANumber, Wrong, WrongIndex, whole
 from bridge_args.script.grammar import DECLARING
 from bridge_args.script.state import Leave, Refused, State, Variable
 from bridge_args.script.traced import Traced, joined, plain
@@ -88,19 +88,20 @@ def declare(shell: Shell, words: Sequence[Traced | Declared], at: int) -> int | 
         return 1
     if "f" in options or "F" in options:
         return _functions(shell, kind, options, [name for name in names if isinstance(name, Traced)])
-    if "p" in options or not names:
-        shell.write(None)
-        return 0
     known = "aAgilnrtux-p" + ("cI" if kind != "export" else "")
     unread = [letter for letter in options if letter not in known] + [
         w.text for w in names if isinstance(w, Traced) and w.text == "-"
     ]
     if unread:
         state.shared.say("not-read", f"{kind} -{unread[0].lstrip('-')} is not read", at)
+        return 2
+    if "p" in options or not names:
+        shell.write(None)
+        return 0
     status = 0
     for name in names:
         try:
-            _declare_one(shell, kind, (options, plus), name, at)
+            status |= _declare_one(shell, kind, (options, plus), name, at)
         except Refused as refused:
             state.shared.say("not-read", f"bash does not set {refused.name} here: it is readonly", at)
             if kind in ("export", "readonly") and "errexit" in state.options:
@@ -129,7 +130,8 @@ def _functions(shell: Shell, kind: str, options: str, names: Sequence[Traced]) -
     return 0
 
 
-def _declare_one(shell: Shell, kind: str, letters: tuple[str, str], word: Declared | Traced, at: int) -> None:
+def _declare_one(shell: Shell, kind: str, letters: tuple[str, str], word: Declared | Traced, at: int) -> int:
+    """The status: bash may refuse one, and goes on with the next."""
     state, options = shell.state, letters[0]
     value: Traced | Mapping[int | str, Traced] | None = None
     append, index = False, None
@@ -142,9 +144,16 @@ def _declare_one(shell: Shell, kind: str, letters: tuple[str, str], word: Declar
             value, append = word[match.end() :], bool(match.group(2))
         if not _NAME.fullmatch(name):
             state.shared.say("not-read", f"{kind} {shell.rendered(word)[:60]} is not read", at)
-            return
+            return 1
         if isinstance(value, Traced) and value.text[:1] == "(" and ("a" in options or "A" in options):
             state.shared.say("not-read", f"{kind} {shell.rendered(word)[:60]} is not read", at)
+    before = state.variables.get(name)
+    if before is not None and isinstance(before.value, dict) and ("a" if before.keyed else "A") in options:
+        state.shared.say("not-read", f"bash does not make another kind of array of {name}, which is one", at)
+        return 1
+    if "n" in options and isinstance(value, Traced) and value.known and not re.match(r"[A-Za-z_]", value.text):
+        state.shared.say("not-read", f"bash does not make {name} refer to {value.text[:60]}, which is no name", at)
+        return 1
     _attributes(state, kind, letters, name, value is None)
     variable = state.variables.get(name)
     if value is not None and variable is not None and variable.reference and "n" in options:
@@ -164,6 +173,7 @@ def _declare_one(shell: Shell, kind: str, letters: tuple[str, str], word: Declar
         state.export(name)
     if kind == "readonly" or "r" in options:
         state.variables[name] = replace(state.variables.get(name) or Variable(None), readonly=True)
+    return 0
 
 
 def _attributes(state: State, kind: str, letters: tuple[str, str], name: str, valueless: bool) -> None:
@@ -356,6 +366,8 @@ def _let(shell: Shell, words: list[Traced], at: int) -> int | None:
     for word in words[1:]:
         try:
             value = shell.expand.calculated(word, at)
+        except WrongIndex as wrong:
+            raise shell.expand.wrong_index(word.text, wrong, at) from wrong
         except Wrong as wrong:
             shell.state.shared.say("not-read", f"bash does not do {word.text[:60]}: {wrong}", at)
             return 1

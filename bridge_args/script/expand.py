@@ -6,6 +6,7 @@ patterns stay as they are written: which files there are is not known.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import typing
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from bridge_args.script import pattern
-from bridge_args.script.arithmetic import NotANumber, Wrong, evaluate, whole
+from bridge_args.script.arithmetic import NotANumber, Wrong, WrongIndex, evaluate, whole
 from bridge_args.script.budget import MAX_WORDS, LimitReached
 from bridge_args.script.state import Hole, Leave, Refused, State, in_letters
 from bridge_args.script.syntax import (
@@ -83,7 +84,7 @@ class Expander:
                 self._mixed(one)
                 self._ends_in_dollar(one)
                 items = self._items(self._with_home(one, "plain" if elements or one is not word else "word").parts)
-                for field in self._split(items):
+                for field in () if self._is_none(one, items) else self._split(items):
                     self._note_pattern(field, word)
                     made.append(self._word(field))
                     if len(made) > MAX_WORDS:
@@ -95,7 +96,7 @@ class Expander:
         text = joined(run.text for run in field)
         vanishes = (
             not text.known
-            and all(run.text.vanishes if run.quoted else True for run in field)
+            and all(run.text.vanishes for run in field if run.quoted and run.text)
             and not self.state.as_unset(text)
         )
         if vanishes:
@@ -106,6 +107,22 @@ class Expander:
     def _uncertain(self, values: Iterable[Traced]) -> str:
         """What of some words may be none or several, as one text; empty when it is certain how many they are."""
         return "".join(value.text for value in values if value.vanishes or value.splits)
+
+    def _is_none(self, word: ShellWord, items: _Items) -> bool:
+        """``"$@$A"`` with nothing in either is no word, as ``"$@"`` is none; ``"$A"`` is an empty one."""
+        if any(run.text for item in items for run in item):
+            return False
+        several = [part for part in word.parts if isinstance(part, Parameter) and "@" in (part.name, part.index)]
+        if len(word.parts) < 2 or not several or any(self._expanded(part) for part in several):
+            return False
+        written = word.written
+        in_one_pair = written.startswith('"') and written.endswith('"') and '""' not in written
+        parameters = [part for part in word.parts if isinstance(part, Parameter)]
+        if in_one_pair and not any("*" in (part.name, part.index) for part in parameters):
+            return True
+        if any(getattr(part, "quoted", False) for part in word.parts if part not in several):
+            self.state.shared.say("not-read", f"whether {written} is a word here, or none, is not read", word.at)
+        return False
 
     def _ends_in_dollar(self, word: ShellWord) -> None:
         """bash does not split ``$A$``, whatever is in it."""
@@ -176,10 +193,16 @@ class Expander:
         finally:
             self.unset_is_zero = False
 
-    def mistake(self, what: str, at: int) -> Leave:
-        """bash complains and drops the rest of the line; a text behind it that was read already is not run either."""
+    def mistake(self, what: str, at: int, everything: bool = False, status: int | None = 1) -> Leave:
+        """bash complains and drops the rest of the line; a text behind it that was read already is not run either.
+
+        ``everything``: the rest of a sourced file or of the text of ``eval`` too.
+        """
         self.state.shared.say("not-read", f"bash stops here and drops the rest of the line: {what}", at)
-        return Leave("line", 1)
+        return Leave("all" if everything else "line", status)
+
+    def wrong_index(self, written: str, wrong: Wrong, at: int) -> Leave:
+        return self.mistake(f"{written[:60]}: {wrong}", at, everything=True)
 
     # Pieces -------------------------------------------------------------------------------------------------------
 
@@ -224,7 +247,8 @@ class Expander:
         try:
             return plain(str(self.number(part.expression)), part.at)
         except Wrong as wrong:
-            raise self.mistake(f"{part.written[:60]}: {wrong}", part.at) from wrong
+            everything = isinstance(wrong, WrongIndex)
+            raise self.mistake(f"{part.written[:60]}: {wrong}", part.at, everything) from wrong
         except NotANumber as problem:
             return self._unknown(part.written, part.at, problem.names)
 
@@ -400,6 +424,9 @@ class Expander:
                 return [plain(_DEFAULT_IFS, at)], False
             if name == "OPTIND":
                 return [plain("1", at)], False
+            if isinstance(part.index, ShellWord) and not part.length:
+                with contextlib.suppress(NotANumber):  # what has no elements is asked for one all the same
+                    self._index(part, part.index)
             return None, False
         if isinstance(part.index, ShellWord):
             return self._element(part, part.index), False
@@ -418,9 +445,7 @@ class Expander:
             value = (variable.value or {}).get(key.text)
             return [] if value is None else [value]
         try:
-            number = self.number(index)
-        except Wrong as wrong:
-            raise self.mistake(f"{part.written[:60]}: {wrong}", part.at) from wrong
+            number = self._index(part, index)
         except NotANumber as problem:
             return [self._unknown(part.written, part.at, problem.names)]
         self.state.shared.budget.work(variable.size() // 4, part.at)
@@ -434,6 +459,12 @@ class Expander:
             return [self._unknown(part.written, part.at, self.state.shared.names_in(uncertain))]
         value = elements.get(number)
         return [] if value is None else [value]
+
+    def _index(self, part: Parameter, index: ShellWord) -> int:
+        try:
+            return self.number(index)
+        except Wrong as wrong:
+            raise self.wrong_index(part.written, wrong, part.at) from wrong
 
     def _no_element(self, part: Parameter) -> list[Traced]:
         """No array has an element there: bash complains and takes it as unset; with `set -e` the script ends."""
@@ -637,6 +668,8 @@ class Expander:
         if variable is not None and variable.reference and part.index is None:
             return self._runs([plain(self.state.target(part.name), part.at)], part.quoted)
         values, _ = self._values(direct)
+        if values == [] and not part.op and not (variable and isinstance(variable.value, dict)):
+            raise self.mistake(f"{part.written}: {part.name} is unset, and so the name of nothing", part.at)
         name = values[0].text if values else ""
         if part.op == "" and part.argument is None and _NAME.match(name):
             return self._parameter(Parameter(name, f"${{{name}}}", part.at, part.quoted))

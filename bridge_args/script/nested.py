@@ -243,7 +243,9 @@ def _inside(
     reader = Shell(inner, called.output, called.stdin, prefix_of_it, called.depth)
     outside, shared.shell = shared.shell, shared.shells
     try:
-        return True, reader.process(lambda: reader.program(text))
+        return True, reader.process(
+            lambda: reader.program(text, whole=where is None or where.kind in ("file", "input"))
+        )
     except Leave:  # an endless loop
         if not shell.prefix and not before:
             raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final
@@ -245,53 +244,70 @@ class _Braces:
         """The words that the braces make, from left to right; those inside each other first."""
         if depth > MAX_DEPTH:
             raise LimitReached(f"braces nested more than {MAX_DEPTH} deep", self.at)
-        pairs = _pairs(atoms)
-        self.budget.work(len(atoms), self.at)
         made: list[_Atoms] = [[]]
         index = 0
-        while index < len(atoms):
-            end, commas = pairs.get(index, (-1, ()))
-            choices = self.choices(atoms, index, end, commas, depth) if end >= 0 else None
+        while True:
+            start, end = self.following(atoms, index)
+            before = atoms[index:start]
+            choices = self.choices(atoms[start + 1 : end], depth) if end < len(atoms) else [[]]
             if choices is None:
-                following = index + 1
-                while following < len(atoms) and following not in pairs:
-                    following += 1
-                made = [[*one, *atoms[index:following]] for one in made]
-            else:
-                following = end + 1
-                if len(made) * len(choices) > MAX_WORDS:
-                    raise LimitReached(f"more than {MAX_WORDS} words from braces", self.at)
-                self.budget.work(sum(map(len, made)) * len(choices) + sum(map(len, choices)) * len(made), self.at)
-                made = [[*one, *choice] for one in made for choice in choices]
-            self.budget.work((following - index) * len(made), self.at)
-            index = following
-        return made
+                choices = [atoms[start : end + 1]]
+            if len(made) * len(choices) > MAX_WORDS:
+                raise LimitReached(f"more than {MAX_WORDS} words from braces", self.at)
+            sizes = sum(map(len, made)) * len(choices) + sum(map(len, choices)) * len(made)
+            self.budget.work(sizes + len(before) * len(made) + 1, self.at)
+            made = [[*one, *before, *choice] for one in made for choice in choices]
+            if end >= len(atoms):
+                return made
+            index = end + 1
 
-    def choices(self, atoms: _Atoms, start: int, end: int, commas: Sequence[int], depth: int) -> list[_Atoms] | None:
-        """What the braces from ``start`` to ``end`` stand for; None when they are only text."""
-        if commas:
-            bounds = [start, *commas, end]
-            parts = [atoms[a + 1 : b] for a, b in zip(bounds, bounds[1:], strict=False)]
-            return [made for part in parts for made in self.expanded(part, depth + 1)]
-        series = _series(atoms[start + 1 : end], self.at) if end - start < 100 else None
-        return None if series is None else [[text] for text in series]
+    def following(self, atoms: _Atoms, first: int) -> tuple[int, int]:
+        """The next braces that stand for something, where they open and close; behind the end if there are none."""
+        for start in range(first, len(atoms)):
+            if _char(atoms, start) != "{" or (start == first and _char(atoms, start + 1) == "}"):
+                continue  # `{}` is a word
+            if (end := self.closing(atoms, start + 1)) < len(atoms):
+                return start, end
+        return len(atoms), len(atoms)
+
+    def closing(self, atoms: _Atoms, first: int) -> int:
+        """Where it closes: a `}` before which no comma and no `..` stands, in these braces themselves, is text."""
+        depth, several = 0, False
+        for index in range(first, len(atoms)):
+            char = _char(atoms, index)
+            if char == "}" and depth == 0 and several:
+                self.budget.work(index - first, self.at)
+                return index
+            if char == "{":
+                depth += 1
+            elif char == "}":
+                depth -= depth > 0
+            elif depth == 0:
+                several |= char == "," or (char == _char(atoms, index + 1) == "." and _char(atoms, index + 2) != "}")
+        self.budget.work(len(atoms) - first, self.at)
+        return len(atoms)
+
+    def choices(self, inside: _Atoms, depth: int) -> list[_Atoms] | None:
+        """What stands in braces, one by one; None when the braces are only text."""
+        if not any(_char(inside, index) == "," for index in range(len(inside))):
+            series = _series(inside, self.at) if len(inside) < 100 else None
+            return None if series is None else [[text] for text in series]
+        parts: list[_Atoms] = [[]]
+        level = 0
+        for index, atom in enumerate(inside):
+            char = _char(inside, index)
+            if char == "," and level == 0:
+                parts.append([])
+                continue
+            level += {"{": 1, "}": -(level > 0)}.get(char, 0)
+            parts[-1].append(atom)
+        return [made for part in parts for made in self.expanded(part, depth + 1)]
 
 
-def _pairs(atoms: _Atoms) -> dict[int, tuple[int, Sequence[int]]]:
-    """Where each brace that opens is closed, and the commas right inside."""
-    pairs: dict[int, tuple[int, Sequence[int]]] = {}
-    open_ones: list[tuple[int, list[int]]] = []
-    for index, atom in enumerate(atoms):
-        if not isinstance(atom, Traced) or atom.text not in ("{", "}", ","):
-            continue
-        if atom.text == "{":
-            open_ones.append((index, []))
-        elif open_ones and atom.text == "}":
-            start, commas = open_ones.pop()
-            pairs[start] = (index, commas)
-        elif open_ones:
-            open_ones[-1][1].append(index)
-    return pairs
+def _char(atoms: _Atoms, index: int) -> str:
+    """The character there, if it is one that is not quoted."""
+    atom = atoms[index] if index < len(atoms) else None
+    return atom.text if isinstance(atom, Traced) else ""
 
 
 def _series(atoms: _Atoms, at: int) -> list[Traced] | None:

@@ -18,7 +18,7 @@ from typing import Final
 from bridge_args.findings import Finding
 from bridge_args.script import builtins, conditions, grammar, guards, nested, pattern, slurm, syntax_walk
 from bridge_args.script import syntax as s
-from bridge_args.script.arithmetic import NotANumber, Wrong
+from bridge_args.script.arithmetic import NotANumber, Wrong, WrongIndex
 from bridge_args.script.budget import MAX_PROGRAMS, MAX_WORDS, Budget, LimitReached
 from bridge_args.script.expand import Expander
 from bridge_args.script.files import Files
@@ -138,7 +138,7 @@ def _read_once(shared: Shared, text: str, source: str, positional: Sequence[str]
     state.variables["BASH_SOURCE"] = Variable({0: plain(source)})
     shell = Shell(state)
     try:
-        shell.process(lambda: shell.program(traced))
+        shell.process(lambda: shell.program(traced, whole=True))
     except Leave:
         pass
     except LimitReached as limit:
@@ -243,7 +243,7 @@ class Shell:
         except Leave as leave:
             if leave.what == "never":
                 raise
-            self.state.status = leave.value if leave.what in ("exit", "return", "line") else 0
+            self.state.status = leave.value if leave.what in ("exit", "return", "line", "all") else 0
         trap = self.state.traps.pop("EXIT", None)
         if trap:
             status = self.state.status
@@ -257,8 +257,8 @@ class Shell:
 
     # Text ---------------------------------------------------------------------------------------------------------
 
-    def program(self, text: Traced) -> int | None:
-        """All commands of a text, in this shell."""
+    def program(self, text: Traced, whole: bool = False) -> int | None:
+        """All commands of a text, in this shell; ``whole``: a script, which goes on in its next line, come what may."""
         body, problem = self._parsed(text)
         reading = self.state.shared.reading
         reading.append(text.text)
@@ -269,7 +269,7 @@ class Shell:
                 try:
                     status = self.sequence(line)
                 except Leave as leave:
-                    if leave.what != "line":
+                    if leave.what != "line" and (leave.what != "all" or not whole):
                         raise
                     self.state.status = status = leave.value
                 except (NotANumber, Refused):  # nobody on the way knew better
@@ -495,6 +495,8 @@ class Shell:
                 try:
                     text = self.expand.text(command.expression)
                     return int(self.expand.number_in_condition(text, command.at) == 0)
+                except WrongIndex as wrong:
+                    raise self.expand.wrong_index(command.written, wrong, command.at) from wrong
                 except Wrong as wrong:
                     self.state.shared.say("not-read", f"bash does not do {command.written[:60]}: {wrong}", command.at)
                     return 1
@@ -619,7 +621,11 @@ class Shell:
         if command.words is None:
             words = list(self.state.positional)
         else:
-            words = self.expand.words(command.words)
+            self.state.loops += 1  # `break` in a substitution ends that
+            try:
+                words = self.expand.words(command.words)
+            finally:
+                self.state.loops -= 1
         self.state.status = 0
         self.state.shared.origins[command.name] = command.words[0].written if command.words else "$@"
         for word in words:
@@ -836,7 +842,7 @@ class Shell:
         refused: list[str] = []
         for assignment in assignments:
             try:
-                self.assign(assignment, exported=True)
+                self.assign(assignment, exported=True, alone=True)
             except Refused as problem:
                 self._refused(problem, assignment.at)
                 refused.append(assignment.name)
@@ -884,7 +890,8 @@ class Shell:
 
     # Assignments --------------------------------------------------------------------------------------------------
 
-    def assign(self, assignment: s.Assignment, exported: bool | None = None) -> None:
+    def assign(self, assignment: s.Assignment, exported: bool | None = None, alone: bool = False) -> None:
+        """``alone``: for one command, which has nothing of the variable but this text, no attributes and no list."""
         name, at = assignment.name, assignment.at
         before = self.state.get(name)
         if isinstance(assignment.value, s.Array):
@@ -901,6 +908,8 @@ class Shell:
                 value = self._number(value, assignment.value.written, at)
             self._element(assignment, value, before)
             return
+        if alone and not assignment.append and before and not before.readonly and not before.reference:
+            self.state.variables.pop(name)
         self.give(name, value, assignment.append, at, exported)
 
     def give(self, name: str, value: Traced, append: bool, at: int, exported: bool | None = None) -> None:
@@ -917,7 +926,8 @@ class Shell:
         try:
             return plain(str(self.expand.calculated(value, at)), value.first)
         except Wrong as wrong:
-            raise self.expand.mistake(f"{value.text[:60]}: {wrong}", at) from wrong
+            status = 1 if self.state.status == 0 else self.state.status  # a failure before it is not replaced
+            raise self.expand.mistake(f"{value.text[:60]}: {wrong}", at, everything=True, status=status) from wrong
         except NotANumber:
             return self.state.shared.hole(Hole("expression", written, at))
 
@@ -1013,7 +1023,7 @@ class Shell:
                 try:
                     key = self.expand.number(item.key)
                 except Wrong as wrong:
-                    raise self.expand.mistake(f"[{item.key.written}]: {wrong}", assignment.at) from wrong
+                    raise self.expand.wrong_index(f"[{item.key.written}]", wrong, assignment.at) from wrong
                 except NotANumber:
                     message = f"the index {item.key.written} is not known"
                     self.state.shared.say("not-read", message, assignment.at, _DECIDE)
@@ -1048,7 +1058,7 @@ class Shell:
                 try:
                     index = self.expand.number(assignment.index)
                 except Wrong as wrong:
-                    raise self.expand.mistake(f"[{assignment.index.written}]: {wrong}", assignment.at) from wrong
+                    raise self.expand.wrong_index(f"[{assignment.index.written}]", wrong, assignment.at) from wrong
                 except NotANumber:
                     written = assignment.index.written
                     self.state.shared.say("not-read", f"the index {written} is not known", assignment.at, _DECIDE)

@@ -36,7 +36,8 @@ class Leave(Exception):
     """What is left, and with which status or how many loops.
 
     ``exit``, ``return``, ``break`` and ``continue``; ``line``: after a mistake bash drops the rest of the line it has
-    read; ``never``: an endless loop, behind which nothing is reached.
+    read, ``all``: and what a sourced file or ``eval`` has behind it too, up to the line of the script; ``never``: an
+    endless loop, behind which nothing is reached.
     """
 
     def __init__(self, what: str, value: int | None = 0) -> None:

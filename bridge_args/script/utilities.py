@@ -154,7 +154,7 @@ class _Printed:
         text = argument.text.strip()
         value: float
         if argument.text[:1] in ("'", '"'):
-            value = ord(text[1]) if len(text) > 1 else 0
+            value = ord(argument.text[1]) if len(argument) > 1 else 0
         elif letter in "feEgG":
             if len(text) > 60 or not re.fullmatch(r"(?a)[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?", text or "0"):
                 raise _NotPrinted
