@@ -65,6 +65,9 @@ READ = {
     "braces that are text and braces that are not": "torchrun {a},b} {a..},c} {{a,b} {}{a,b} x{},y} {a,b{,c} {{a,{b,c},{}{d,e} {a..{b,c}} {,{}} {1..2}{,3}\n",
     "break in what a loop goes through": "for i in a $(break; echo b); do torchrun $i; done\nA=$(break; echo c)\ntorchrun $A\n",
     "a character as a number": "printf -v A %d,%d \"'a\" '\"\n'\ntorchrun $A\n",
+    "what a program's redirection sets": "N=3 M=7\ncat <<E\n$((M = N))\nE\ntorchrun $M > f$((N++))\n: <<E\n$((M = N))\nE\ntorchrun $M $N\n",
+    "signs that look like counting": "N=5\ntorchrun $((3---N)) $N $((3-- -N)) $((N--- 2)) $((3++4)) $((--3)) $((- --N)) $((N---1)) $((3 --- 010)) $((+++N))\n",
+    "homes behind braces of what is declared": "export C={b,}a=b~:~ D={a,b}~ E={~,x}\ntorchrun \"$C\" \"$D\" \"$E\"\n",
     # others
     "letters and digits of other languages": "A=1\ntorchrun $A\u00e9 ${A}\u00e9 a\uff12>b {\u0661..\u0663} $((A)) x\u00a0y\nA=\"a b\u2003c\u00a0d\"\ntorchrun $A\n",
     "printf into variables": "printf -v A '%03d|%-4s|%x' 7 ab 255\nprintf -v 'B[2]' z\nprintf -v C '%d' 12abc 2>/dev/null\ntorchrun \"$A\" ${!B[@]} $C $?\n",
@@ -111,12 +114,15 @@ ENDS = {
     "a failure before is not replaced": ("f() { return 3; }\ndeclare -i M\nM=$(f)0.1; torchrun never\ntorchrun $?\n", 3, "a syntax error"),
     "another kind of array": ("declare -a X=(1)\ndeclare -A X\ntorchrun $? ${X[0]}\n", 2, "another kind of array"),
     "a reference to nothing": ("declare -n R=1x\ntorchrun $?\n", 1, "no name"),
+    "a name that cannot be": ("N=8ab\ntorchrun ${!N}; torchrun never\ntorchrun $?\n", 2, "cannot be the name"),
+    "a sum with what is no number": ("C='x y'\ndeclare -i C+=x^y; torchrun never\ntorchrun $? $C\n", 2, "a syntax error"),
     "the name of nothing": ("unset N\ntorchrun ${!N}; torchrun never\ntorchrun $?\n", 2, "is unset"),
 }  # fmt: skip
 
 # Not read: it is told, with its line.
 TOLD = {
     "quotes with nothing beside $@": ("set --\nE=\nset -- \"$*$E$@\"\ntorchrun $#\n", 3),
+    "no word where no file fits": ("shopt -s nullglob\nX=(a b)\nunset X[1]\ntorchrun ${X[@]}\n", 3),
     "options that are none": ("A=--lr18\ndeclare $A=1\ntorchrun $?\n", 2),
     "a name with letters of other languages": ("A=b\u00e9\nexport $A\ntorchrun $?\n", 2),
     "a list of keys with a mistake in it": ("declare -A K=([p]=1)\nK+=([p]=2 [q]=$((1+)))\ntorchrun ${K[p]}\n", 2),

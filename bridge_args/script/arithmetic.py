@@ -13,6 +13,7 @@ _TOKEN: Final = re.compile(
     r"(?a)\s*(?:(\d+#[0-9A-Za-z@_]+|0[xX][0-9a-fA-F]+|\d+)|([A-Za-z_]\w*)"
     r"|(<<=|>>=|\*\*|\+\+|--|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|[-+*/%<>=!~&|^?:,()\[\]]))"
 )
+_VARIABLE: Final = re.compile(r"[ \t\n]*[A-Za-z_]")
 _LEVELS: Final = (
     ("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", ">", "<=", ">="), ("<<", ">>"),
     ("+", "-"), ("*", "/", "%"),
@@ -98,8 +99,15 @@ class _Reader:
                 self.tokens.append(("bad", text[at:].lstrip()[:1]))
                 break
             number, name, op = match.groups()
-            self.tokens.append(("number", number) if number else ("name", name) if name else ("op", op))
             at = match.end()
+            if op in ("++", "--") and not self._counts(text, at):
+                op, at = op[0], at - 1
+            self.tokens.append(("number", number) if number else ("name", name) if name else ("op", op))
+
+    def _counts(self, text: str, at: int) -> bool:
+        """Does the ``++`` or ``--`` that ends at ``at`` belong to a variable? If not, it is two signs."""
+        kind, before = self.tokens[-1] if self.tokens else ("", "")
+        return kind == "name" or before == "]" or _VARIABLE.match(text, at) is not None
 
     def whole(self) -> int:
         if not self.tokens:

@@ -66,7 +66,7 @@ def declared_words(shell: Shell, words: Sequence[s.ShellWord | s.Assignment]) ->
                 made.append(Declared(word.name, shell.expand.text(word.value, assigned=True), word))
                 continue
             begin = s.Literal(plain(f"{word.name}{'+' if word.append else ''}=", word.at))
-            made += shell.expand.words([s.ShellWord((begin, *one.parts), word.at) for one in several])
+            made += shell.expand.words([s.ShellWord((begin, *one.parts), word.at) for one in several], elements=True)
     return made
 
 
@@ -494,7 +494,7 @@ def _command(shell: Shell, words: list[Traced], at: int) -> int | None:
     return shell.run(rest, (), at, functions=False)
 
 
-_SHOPT_READ: Final = frozenset("extglob lastpipe inherit_errexit".split())
+_SHOPT_READ: Final = frozenset("extglob lastpipe inherit_errexit nullglob failglob".split())
 _SHOPT_MATTERS: Final = frozenset(
     "compat31 compat32 compat40 compat41 compat42 compat43 compat44 execfail expand_aliases localvar_inherit "
     "localvar_unset nocasematch xpg_echo assoc_expand_once array_expand_once".split()
@@ -601,3 +601,8 @@ _PROGRAMS: Final[dict[str, Builtin]] = {
     "tr": utilities.tr, "wc": utilities.wc,
 }  # fmt: skip
 BUILTINS: Final[dict[str, Builtin]] = {**_OF_BASH, **_PROGRAMS}
+
+
+def is_of_bash(name: str) -> bool:
+    """Is it a command of bash itself, not a program?"""
+    return name in _OF_BASH or name in DECLARING

@@ -45,6 +45,8 @@ _Home = typing.Literal["word", "assigned", "plain"]  # where in a word ~ is look
 _Items = list[list[Run]]  # between two of them bash begins a new word, as between the elements of "${A[@]}"
 _DEFAULT_IFS: Final = " \t\n"
 _NAME: Final = re.compile(r"(?a)[A-Za-z_]\w*$")
+_REFERS: Final = re.compile(r"(?a)[A-Za-z_]\w*(\[.*\])?|[0-9]+|[@*#?$!-]", re.DOTALL)
+_GLOB: Final = re.compile(r"[*?]|\[.*\]", re.DOTALL)
 _AS_THEY_ARE: Final = frozenset(("", *"-=?+", ":-", ":=", ":?", ":+"))  # operators that change no element
 _HOME: Final = re.compile(r"~[^/:]*")
 _LOOKS_ASSIGNED: Final = re.compile(r"(?a)[A-Za-z_]\w*(?:\[[^]]*\])?\+?=")
@@ -337,6 +339,12 @@ class Expander:
         return current
 
     def _note_pattern(self, field: list[Run], word: ShellWord) -> None:
+        for option in ("nullglob", "failglob"):
+            if option in self.state.options and any(_GLOB.search(run.text.text) for run in field if not run.quoted):
+                message = (
+                    f"{word.written} is kept as it is written: with `shopt -s {option}` it is no word, or a mistake"
+                )
+                self.state.shared.say("not-read", f"{message}, where no file fits", word.at, "put it in quotes")
         if any(not run.quoted and ("*" in run.text.text or "?" in run.text.text) for run in field):
             self.state.shared.patterns.setdefault(joined(run.text for run in field).text, word.at)
 
@@ -671,6 +679,8 @@ class Expander:
         if values == [] and not part.op and not (variable and isinstance(variable.value, dict)):
             raise self.mistake(f"{part.written}: {part.name} is unset, and so the name of nothing", part.at)
         name = values[0].text if values else ""
+        if values and values[0].known and not _REFERS.fullmatch(name):
+            raise self.mistake(f"{part.written}: {name[:60]} cannot be the name of a variable", part.at)
         if part.op == "" and part.argument is None and _NAME.match(name):
             return self._parameter(Parameter(name, f"${{{name}}}", part.at, part.quoted))
         if part.op and _NAME.match(name):

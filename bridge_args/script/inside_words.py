@@ -23,6 +23,7 @@ _PLAIN: Final = re.compile(r"[^ \t\n|&;()<>\\'\"$`]+")
 _NOT_SPECIAL: Final = re.compile(r"[^\"\\$`]+")  # in double quotes
 _OPERATORS: Final = re.compile(r":[-=?+]|##|%%|//|/#|/%|\^\^|,,|[-=?+#%/^,@:]")
 _CLOSED_QUOTES: Final = re.compile(r"\\.|\"(?:\\.|[^\"\\])*\"|'[^']*'", re.DOTALL)
+_CASE: Final = re.compile(r"\bcase\s")
 _OPEN_QUOTE: Final = re.compile(r"[\"']")
 
 
@@ -220,6 +221,8 @@ class Words:
             if inner.end:
                 raise self.problem("`$(` without its closing parenthesis", start)
             self.i = inner.i + 1
+            if self.text.startswith("$((", start) and _CASE.search(self.text, start, self.i):
+                raise self.problem("`$((` with `case` in it, which is no arithmetic: a blank between the two", start)
             parts.append(s.Substitution(body, self.text[start : self.i], at, quoted))
         elif self.starts("${"):
             parts.append(self._braced(quoted))

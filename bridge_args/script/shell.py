@@ -727,7 +727,10 @@ class Shell:
                 raise LimitReached(f"more than {MAX_WORDS} words", command.at)
             self.spot = Spot(tuple(made))
             self._placeholder(command)
+        variables = dict(self.state.variables) if command.redirects else {}
         with self.redirected(command.redirects) as missing:
+            if command.redirects and self._is_program(words):  # which opens them itself: what they set is lost
+                self.state.variables = variables
             status = self.run(words, command.assignments, command.at)
         if missing:
             name = words[0].text if words and isinstance(words[0], Traced) else "this command"
@@ -736,6 +739,10 @@ class Shell:
             self.asking, status = False, None
         self.comment_at = command.comment_at
         return status
+
+    def _is_program(self, words: Sequence[Traced | builtins.Declared]) -> bool:
+        name = next((word.text for word in words if isinstance(word, Traced)), "")
+        return bool(name) and name not in self.state.functions and not builtins.is_of_bash(name)
 
     def _assign_all(self, assignments: Sequence[s.Assignment]) -> None:
         """A command that only sets variables; when one of them cannot be set, bash drops the rest of the line."""
@@ -953,6 +960,8 @@ class Shell:
         if variable is None or not variable.integer:
             return old + value
         if not old.known or not value.known:
+            if old.known:
+                self._number(old, old.text, value.first)  # what it holds may be no number, whatever is added
             return self.state.shared.hole(
                 Hole(
                     "expression",

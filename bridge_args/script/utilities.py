@@ -136,7 +136,7 @@ class _Printed:
                 text, ended = stop.text, True
         if text is None or ((precision or width or letter == "c") and not text.known):
             raise _NotPrinted
-        if (width or precision) and not text.text.isascii():
+        if (width or precision or letter == "c") and not text.text.isascii():
             raise _NotPrinted  # bash counts bytes
         if letter == "c":
             text = text[:1]
