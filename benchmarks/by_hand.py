@@ -16,11 +16,10 @@ def prepare() -> contextlib.AbstractContextManager[Any]:
     """What a machine without a GPU needs; what comes back is to be open while Bridge is imported."""
     if not os.environ.get("BRIDGE_ARGS_CPU"):
         return contextlib.nullcontext()
-    from bridge_args.bridge import placeholders
-    from bridge_args.launch import cpu
+    from bridge_args.emulation import device, placeholders
 
-    cpu.install(transformer_engine=False, apex_layer_norm=False)
-    cpu.prepare_megatron_core()
+    device.install(transformer_engine=False, apex_layer_norm=False)
+    device.prepare_megatron_core()
     return placeholders.absent_packages()
 
 

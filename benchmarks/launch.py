@@ -44,11 +44,11 @@ import by_hand
 with by_hand.prepare():
     import megatron.bridge.training.pretrain
 import bridge_args
-from bridge_args.bridge import container
-from bridge_args.launch import for_cpu
+from bridge_args.training import container
+from bridge_args.emulation import adapt
 translated = bridge_args.to_run_config(bridge_args.translate(json.loads(sys.argv[1]), world_size=1, env={}))
 if len(sys.argv) > 2:
-    translated, _ = for_cpu.adapt(translated)
+    translated, _ = adapt.adapt(translated)
 ours, theirs = container.load(translated).to_dict(), by_hand.config().to_dict()
 def differing(a, b, path=""):
     if isinstance(a, dict) and isinstance(b, dict):

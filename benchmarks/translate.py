@@ -21,10 +21,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bridge_args import resolvers, steps
+from bridge_args import steps
 from bridge_args.emit import run_config
 from bridge_args.files import read_file
-from bridge_args.source import SourceError, from_file
+from bridge_args.megatron_lm.resolvers import choose as resolvers
+from bridge_args.source.script import SourceError, from_file
 
 
 class Case(NamedTuple):

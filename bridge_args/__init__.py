@@ -13,7 +13,6 @@ elif sys.argv[:1] == ["-m"] and any(word.startswith("bridge_args.pretrain_") for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from bridge_args.bridge.container import to_container
     from bridge_args.emit.argv import to_argv
     from bridge_args.emit.config_yaml import to_yaml
     from bridge_args.emit.hydra import to_overrides
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from bridge_args.findings import Finding
     from bridge_args.mapping.translation import Assignment, Origin, Outcome, Translation
     from bridge_args.steps import translate
+    from bridge_args.training.container import to_container
     from bridge_args.words import Place, Word
 
 __version__ = "0.1.0"

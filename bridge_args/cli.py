@@ -19,7 +19,7 @@ from bridge_args.files import remember
 from bridge_args.findings import Finding, without_secrets
 from bridge_args.secrets import Secret, masked
 from bridge_args.seen import visible_lines
-from bridge_args.source import MAX_SCRIPT, Source, SourceError, from_argv, from_file, from_text
+from bridge_args.source.script import MAX_SCRIPT, Source, SourceError, from_argv, from_file, from_text
 from bridge_args.values import references_in
 from bridge_args.words import OF_A_TASK
 
@@ -174,8 +174,8 @@ def _report(options: argparse.Namespace) -> int:
 
 def _validate(options: argparse.Namespace) -> int:
     """With ``--format json`` the answer is written whatever it is."""
-    from bridge_args.bridge.container import BridgeMissing, BridgeRejects, to_container
     from bridge_args.emit import validation
+    from bridge_args.training.container import BridgeMissing, BridgeRejects, to_container
 
     translation, more, message = None, [], ""
     status: validation.Status = "errors"
@@ -209,7 +209,7 @@ def _rehearse(options: argparse.Namespace) -> int:
     translation = _runnable(options)
     if translation is None:
         return 1
-    from bridge_args.launch.rehearse import rehearse
+    from bridge_args.rehearse.rehearse import rehearse
 
     return rehearse(
         translation,
@@ -232,8 +232,8 @@ def _verify(options: argparse.Namespace) -> int:
     import tempfile
 
     from bridge_args.files import read_file
-    from bridge_args.launch.processes import RehearsalError
-    from bridge_args.resolvers import is_checkout
+    from bridge_args.megatron_lm.resolvers.choose import is_checkout
+    from bridge_args.training.processes import RehearsalError
     from bridge_args.verify import page
     from bridge_args.verify.changed import ChangeError, change
     from bridge_args.verify.translating import translations
@@ -283,7 +283,8 @@ def _verify(options: argparse.Namespace) -> int:
 def _launch(options: argparse.Namespace) -> int:
     from functools import partial
 
-    from bridge_args.launch import added, job
+    from bridge_args.launch import job
+    from bridge_args.training import added
 
     try:
         read = None if _is_checkpoint(options) else job.read(options, partial(_source, options), os.environ)
@@ -324,7 +325,7 @@ def _audit(options: argparse.Namespace) -> int:
 
 def _diff(options: argparse.Namespace) -> int:
     """Exit 1 where the two resolvers disagree."""
-    from bridge_args.resolvers import is_checkout
+    from bridge_args.megatron_lm.resolvers.choose import is_checkout
     from bridge_args.start import compared
 
     if not options.megatron_lm or not is_checkout(options.megatron_lm):
@@ -461,8 +462,8 @@ def _to_run(options: argparse.Namespace) -> Translation:
         Problem: Bridge is not installed, which is said before anything is read.
     """
     from bridge_args.bridge import installed
-    from bridge_args.launch import added
     from bridge_args.steps import BRIDGE
+    from bridge_args.training import added
 
     if missing := installed.missing(options.bridge or BRIDGE):
         raise Problem(missing)

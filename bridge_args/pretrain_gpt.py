@@ -1,8 +1,8 @@
 """``torchrun … -m bridge_args.pretrain_gpt <the arguments of pretrain_gpt.py>``: the drop-in.
 
 Every rank translates the arguments, which gives the same on each; rank 0 says what became of them, and keeps it beside
-the checkpoints (``launch/kept.py``); then Bridge's own ``pretrain`` trains. Whatever is wrong is said once, before any
-process group exists, with exit code 1; an incomplete option of our own (``launch/own_options.py``) with 2.
+the checkpoints (``drop_in/provenance.py``); then Bridge's own ``pretrain`` trains. Whatever is wrong is said once,
+before any process group exists, with exit code 1; an incomplete option of our own (``drop_in/options.py``) with 2.
 
 It is started as Megatron-LM's program is: by torchrun or ft_launcher, by srun with one task a rank, or alone.
 ``BRIDGE_ARGS_CPU=1`` in the environment asks for the CPU emulation that ``bridge-args rehearse`` uses;
@@ -22,7 +22,8 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge_args.bridge import installed
-from bridge_args.launch import errors, kept, own_options, preflight, ranks
+from bridge_args.drop_in import errors, options, preflight, provenance
+from bridge_args.training import ranks
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
@@ -102,8 +103,8 @@ def _run(words: Sequence[str], env: MutableMapping[str, str], program: str) -> N
     """
     first = env["RANK"] == "0"
     try:
-        own = own_options.take(words)
-    except own_options.OwnOptionError as error:
+        own = options.take(words)
+    except options.OwnOptionError as error:
         raise WrongUse(str(error)) from error
     translation = _translated(own, env, program)
     run_config = _checked(translation, env)
@@ -126,12 +127,12 @@ def _say(message: object) -> None:
         sys.stderr.flush()
 
 
-def _translated(own: own_options.Own, env: MutableMapping[str, str], program: str) -> Translation:
+def _translated(own: options.Own, env: MutableMapping[str, str], program: str) -> Translation:
+    from bridge_args.drop_in.accept import refusal, refused
     from bridge_args.files import read_file
-    from bridge_args.launch import added
-    from bridge_args.launch.accept import refusal, refused
-    from bridge_args.megatron_lm.detect import detect
+    from bridge_args.pairs.detect import detect
     from bridge_args.steps import MEGATRON_LM, translate
+    from bridge_args.training import added
 
     try:
         translation = translate(
@@ -188,14 +189,14 @@ def _keep(translation: Translation, words: Sequence[str], env: Mapping[str, str]
     if not save or "://" in save:
         return
     try:
-        kept.keep(kept.texts_of(translation, words), save)
+        provenance.keep(provenance.texts_of(translation, words), save)
     except OSError as error:
         raise Problem(f"not started: nothing can be saved in {save}: {error.strerror or error}") from error
 
 
 def _container(translation: Translation, run_config: dict[str, Any], env: MutableMapping[str, str]) -> Any:
     """The container to train with; ``pretrain`` has Bridge validate it."""
-    from bridge_args.bridge.container import BridgeMissing, BridgeRejects, in_terms_of, load
+    from bridge_args.training.container import BridgeMissing, BridgeRejects, in_terms_of, load
 
     if absent := installed.missing(translation.versions.bridge):
         raise Missing(absent)
@@ -216,16 +217,16 @@ def _container(translation: Translation, run_config: dict[str, Any], env: Mutabl
 
 def _emulate(run_config: dict[str, Any]) -> dict[str, Any]:
     """Installs the CPU emulation; returns the run config that goes with it."""
-    from bridge_args.launch import cpu, for_cpu
+    from bridge_args.emulation import adapt, device
 
-    adapted, changes = for_cpu.adapt(run_config)
+    adapted, changes = adapt.adapt(run_config)
     # Restarting needs no GPU, where the launcher is there that it needs.
     kept_sections = {"inprocess_restart", *(["ft"] if "FT_RANK_MONITOR_IPC_SOCKET" in os.environ else [])}
     adapted |= {name: run_config[name] for name in kept_sections}
     changes = tuple(change for change in changes if change.path not in kept_sections)
-    packages = for_cpu.stand_ins(adapted)
-    replaced = cpu.install(transformer_engine=packages.transformer_engine, apex_layer_norm=packages.apex_layer_norm)
-    cpu.prepare_megatron_core()
+    packages = adapt.stand_ins(adapted)
+    replaced = device.install(transformer_engine=packages.transformer_engine, apex_layer_norm=packages.apex_layer_norm)
+    device.prepare_megatron_core()
     if os.environ["RANK"] == "0":
         for change in changes:
             _say(f"changed for the CPU: {change}")
@@ -236,15 +237,16 @@ def _emulate(run_config: dict[str, Any]) -> dict[str, Any]:
 
 def _train(translation: Translation, config: Any, env: Mapping[str, str]) -> Problem | None:
     """Trains; returns what was in the way, if that can be said in a sentence."""
-    from bridge_args.bridge.container import BridgeRejects, in_terms_of
-    from bridge_args.launch import added, guard, train
+    from bridge_args.drop_in import hooks
+    from bridge_args.training import added, process
+    from bridge_args.training.container import BridgeRejects, in_terms_of
 
-    guard.install(_say)
+    hooks.install(_say)
     try:
-        train.pretrain(config, added.of(translation))
+        process.pretrain(config, added.of(translation))
     except BridgeRejects as rejection:
         return Problem(str(in_terms_of(translation, rejection)))
-    except guard.SaveFailed as failure:
+    except hooks.SaveFailed as failure:
         if env.get("BRIDGE_ARGS_TRACEBACK"):
             traceback.print_exc()
         return Stopped(str(failure))

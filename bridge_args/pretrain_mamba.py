@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from bridge_args.launch import ranks
 from bridge_args.pretrain_gpt import main
+from bridge_args.training import ranks
 
 if __name__ == "__main__":
     sys.exit(main(program="pretrain_mamba.py"))

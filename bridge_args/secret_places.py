@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from bridge_args.secrets import SWITCHES, is_secret
+from bridge_args.secret_names import SWITCHES, is_secret
 
 # One word of bash: quoted and bare stretches one after the other.
 _WORD: Final = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|\$'(?:[^'\\]|\\.)*'|\\.|[^\s"'\\;&|()<>`])+""", re.DOTALL)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bridge_args.files import reader
 from bridge_args.findings import Finding
 from bridge_args.secrets import found_in_variables
-from bridge_args.source import Source, SourceError, from_file, secrets_of
+from bridge_args.source.script import Source, SourceError, from_file, secrets_of
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
@@ -72,7 +72,7 @@ def _command(source: Source) -> Command:
 
 def _version(source: Source, settings: Settings) -> tuple[str, tuple[Finding, ...]]:
     """The version or checkout the user names; else the one that the script or the flags speak of, and why."""
-    from bridge_args.megatron_lm import detect
+    from bridge_args.pairs import detect
     from bridge_args.steps import MEGATRON_LM
 
     if settings.megatron_lm is not None:
@@ -122,7 +122,7 @@ def compared(source: Source, settings: Settings) -> tuple[list[str], tuple[Findi
     Raises:
         ValueError: the checkout cannot be asked.
     """
-    from bridge_args.megatron_lm.live import disagreements
+    from bridge_args.megatron_lm.resolvers.live import disagreements
     from bridge_args.steps import translate
 
     assert settings.megatron_lm is not None

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final, cast
 
-from bridge_args import resolvers
 from bridge_args.bridge import schema as bridge_schema
 from bridge_args.findings import Finding
 from bridge_args.mapping import table as tables
@@ -24,7 +23,8 @@ from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm import programs
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import Given, parse
-from bridge_args.megatron_lm.resolve import MegatronArgs
+from bridge_args.megatron_lm.resolvers import choose as resolvers
+from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs
 from bridge_args.script.command import Command, read_command, world_size_of
 from bridge_args.values import referring
 from bridge_args.versions import Versions, nearest
@@ -143,7 +143,8 @@ def _translated_saved(
     mappings: str | None,
     read: Callable[[str], str] | None,
 ) -> Translation:
-    from bridge_args.megatron_lm import detect, saved
+    from bridge_args.megatron_lm.resolvers import saved
+    from bridge_args.pairs import detect
 
     findings = []
     if megatron_lm is None:

@@ -11,7 +11,7 @@ from bridge_args.mapping.rows import Row
 from bridge_args.mapping.translation import Assignment, Origin, Outcome, Translation
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.parse import parse
-from bridge_args.megatron_lm.resolve import MegatronArgs, Setting
+from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Setting
 from bridge_args.versions import Versions
 
 VERSIONS = Versions("0.16.1", "0.3.1")

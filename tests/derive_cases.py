@@ -10,7 +10,7 @@ import pytest
 
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.parse import parse
-from bridge_args.megatron_lm.resolve import MegatronArgs, resolve
+from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, resolve
 
 # What every command line needs; a case adds to it, and may take some of it away.
 BASE: Mapping[str, str] = {

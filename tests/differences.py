@@ -9,8 +9,8 @@ from pathlib import Path
 import by_bash
 import scripts_made_up
 
-from bridge_args.script.shell import Script, read_script
-from bridge_args.script.started import Started
+from bridge_args.script.bash.started import Started
+from bridge_args.script.read import Script, read_script
 
 VARIABLES = {"HOME": "/home/u", "LC_ALL": "C.UTF-8"}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bridge_args.findings import Excerpt, Finding
 from bridge_args.mapping.rows import Row
 from bridge_args.mapping.translation import Origin, Outcome, Translation
-from bridge_args.megatron_lm.resolve import Setting
+from bridge_args.megatron_lm.resolvers.built_in import Setting
 from bridge_args.values import Symbol
 from bridge_args.words import Place
 

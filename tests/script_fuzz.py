@@ -23,7 +23,7 @@ from typing import Final
 
 import test_shell
 
-from bridge_args.source import SourceError, from_text
+from bridge_args.source.script import SourceError, from_text
 from bridge_args.start import Settings, translated
 
 ROOT: Final = Path(__file__).resolve().parents[1]

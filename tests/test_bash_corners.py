@@ -10,7 +10,7 @@ import by_bash
 import pytest
 
 from bridge_args.cli import main
-from bridge_args.script.shell import Script, read_script
+from bridge_args.script.read import Script, read_script
 
 pytestmark = pytest.mark.skipif(not by_bash.available, reason="bash is not installed")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge_args.launch import checkpoints
-from bridge_args.launch.checkpoints import ASIDE, MEGATRON_TRACKER, TRACKER, folder_of
+from bridge_args.checkpoint import mend as checkpoints
+from bridge_args.checkpoint.mend import ASIDE, MEGATRON_TRACKER, TRACKER, folder_of
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 torch: Any = pytest.importorskip("torch")
 
-from bridge_args.launch.cpu_fused_adam import MASTER, FusedAdam, joined, parted  # noqa: E402  # needs PyTorch
+from bridge_args.emulation.fused_adam import MASTER, FusedAdam, joined, parted  # noqa: E402  # needs PyTorch
 
 WHOLE = {"master_weights": True, "use_decoupled_grad": True}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge_args.launch.curve import draw, save_png
+from bridge_args.rehearse.curve import draw, save_png
 
 
 def test_a_falling_curve() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from derive_cases import Accepted, Refused, meaning, said, table
 
-from bridge_args.megatron_lm.derive import Invalid
 from bridge_args.megatron_lm.derive.hybrid import layers_of, virtual_stages_of
 from bridge_args.megatron_lm.derive.pipeline import stages_of, virtual_pipeline_model_parallel_size
+from bridge_args.megatron_lm.derive.registry import Invalid
 
 # words, GPUs, name, value
 VALUES = {

@@ -8,7 +8,7 @@ import pytest
 
 from bridge_args.cli import main
 from bridge_args.megatron_lm import catalog as catalogs
-from bridge_args.megatron_lm.detect import RELEASED, Detected, detect, hints_in, version_with
+from bridge_args.pairs.detect import RELEASED, Detected, detect, hints_in, version_with
 
 DEFAULT = "0.16.1"
 PLAIN = ["--num-layers", "2", "--hidden-size", "64"]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from bridge_args import pretrain_gpt
-from bridge_args.launch import kept, preflight
-from bridge_args.launch.ranks import rank_variables
+from bridge_args.drop_in import preflight, provenance
 from bridge_args.pretrain_gpt import main
+from bridge_args.training.ranks import rank_variables
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = "--num-layers 2 --hidden-size 32 --num-attention-heads 2 --seq-length 16 --max-position-embeddings 16".split()
@@ -148,12 +148,12 @@ def test_what_is_in_an_object_store_is_not_looked_for() -> None:
 
 
 def test_what_is_kept_of_earlier_starts(tmp_path: Path) -> None:
-    folder = kept.keep({"a": "1", "b": "2"}, str(tmp_path / "save"))
+    folder = provenance.keep({"a": "1", "b": "2"}, str(tmp_path / "save"))
     assert folder == tmp_path / "save" / "bridge_args"
-    kept.keep({"a": "1", "b": "2"}, str(tmp_path / "save"))  # the same command again
+    provenance.keep({"a": "1", "b": "2"}, str(tmp_path / "save"))  # the same command again
     assert sorted(file.name for file in folder.iterdir()) == ["a", "b"]
-    kept.keep({"a": "1", "b": "3"}, str(tmp_path / "save"))
-    kept.keep({"a": "4", "b": "3"}, str(tmp_path / "save"))
+    provenance.keep({"a": "1", "b": "3"}, str(tmp_path / "save"))
+    provenance.keep({"a": "4", "b": "3"}, str(tmp_path / "save"))
     found = {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
     earlier = {"earlier/0001/a": "1", "earlier/0001/b": "2", "earlier/0002/a": "1", "earlier/0002/b": "3"}
     assert found == {"a": "4", "b": "3", **earlier}

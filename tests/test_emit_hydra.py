@@ -178,7 +178,7 @@ def test_what_cannot_be_said_is_named() -> None:
 
 def loaded(t: Translation) -> Any:
     """The container Bridge makes of the complete configuration."""
-    from bridge_args.bridge import container
+    from bridge_args.training import container
 
     return container.load(to_run_config(t))
 
@@ -186,7 +186,7 @@ def loaded(t: Translation) -> Any:
 @pytest.fixture(scope="module")
 def overridden() -> Callable[..., Any]:
     """A container after Bridge's own function has applied overrides to it."""
-    from bridge_args.bridge import container
+    from bridge_args.training import container
 
     try:
         module = container._import("training.utils.omegaconf_utils")

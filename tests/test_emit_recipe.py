@@ -132,7 +132,7 @@ def test_a_name_that_is_no_keyword() -> None:
 
 @pytest.mark.parametrize("name", [*CASES, "functions"])
 def test_executed_it_is_the_container_of_the_run_config(name: str) -> None:
-    from bridge_args.bridge import container
+    from bridge_args.training import container
 
     functions = {
         "model.activation_func": Symbol("torch.nn.functional.silu"),

@@ -15,7 +15,7 @@ from report_cases import HOSTILE, example, hostile, in_a_script, outcome
 from bridge_args import emit, translate
 from bridge_args.emit.report import Format, report
 from bridge_args.mapping.rows import FATES
-from bridge_args.megatron_lm.resolve import Setting
+from bridge_args.megatron_lm.resolvers.built_in import Setting
 from bridge_args.values import Member
 
 

@@ -17,7 +17,7 @@ from report_cases import HOSTILE, example, hostile, in_a_script
 from bridge_args import translate
 from bridge_args.emit.report import report
 from bridge_args.mapping.translation import Translation
-from bridge_args.source import from_text
+from bridge_args.source.script import from_text
 from bridge_args.start import Settings, translated
 from bridge_args.words import Place
 
@@ -164,7 +164,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, tmp_path: Path) -> Any:
-    from bridge_args.source import from_file
+    from bridge_args.source.script import from_file
 
     script = tmp_path / "train.sh"
     script.write_text(SCRIPT)

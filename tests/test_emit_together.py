@@ -47,7 +47,7 @@ def untouched(t: Translation) -> Any:
 
 @pytest.fixture(scope="module")
 def merging() -> Any:
-    from bridge_args.bridge import container
+    from bridge_args.training import container
 
     try:
         return container._import("training.utils.omegaconf_utils").process_config_with_overrides

@@ -20,10 +20,11 @@ import pytest
 
 import bridge_args
 from bridge_args.bridge import schema as schemas
-from bridge_args.launch import folders, variables
-from bridge_args.launch.folders import Instead
-from bridge_args.launch.processes import _environment
 from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.rehearse import folders
+from bridge_args.rehearse.folders import Instead
+from bridge_args.training import variables
+from bridge_args.training.processes import _environment
 from bridge_args.verify.sides import Setup, words_for
 
 ARGV = """torchrun --nproc-per-node 1 pretrain_gpt.py --num-layers 2 --hidden-size 64 --num-attention-heads 4

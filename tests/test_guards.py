@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from bridge_args.script.shell import read_script
-from bridge_args.source import SourceError, from_text
+from bridge_args.script.read import read_script
+from bridge_args.source.script import SourceError, from_text
 
 WORDS = "give it the words it wants behind its name"
 RUN = "\ntorchrun pretrain_gpt.py --lr 1\n"

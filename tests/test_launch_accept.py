@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import bridge_args
-from bridge_args.launch.accept import refusal, refused
+from bridge_args.drop_in.accept import refusal, refused
 
 SMALL = "--num-layers 2 --hidden-size 32 --num-attention-heads 2 --seq-length 16 --max-position-embeddings 16".split()
 SMALL += "--mock-data --tokenizer-type NullTokenizer --vocab-size 100 --micro-batch-size 1 --train-iters 2".split()

@@ -159,8 +159,8 @@ def test_modules_of_the_current_folder_stand_in_for_nothing(tmp_path: Path, monk
     assert done.returncode == 1 and "3x" in done.stderr
     (tmp_path / "bridge_args.py").write_text("open('ran', 'w')\nraise SystemExit(9)\n")
     (tmp_path / "train.sh").write_text(f"python pretrain_gpt.py {ARGS}\n")
-    from bridge_args.launch import local
-    from bridge_args.launch.replaced import Start
+    from bridge_args.launch.entrypoint import Start
+    from bridge_args.launch.executors import local
 
     start = Start((sys.executable, "-m", "bridge_args.pretrain_gpt", "--num-layers", "3x"), {}, "", {}, "python", 1)
     ready = local.on_this_machine(start)

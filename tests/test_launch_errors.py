@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge_args.launch.errors import failures, reported, told
+from bridge_args.drop_in.errors import failures, reported, told
 
 
 def fail(rank: int, folder: Path, problem: Exception, attempt: int = 0) -> None:

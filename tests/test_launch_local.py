@@ -41,7 +41,7 @@ while True:
 """
 STARTER = """\
 import os, sys
-from bridge_args.launch.local import Local, run
+from bridge_args.launch.executors.local import Local, run
 sys.exit(run(Local((sys.executable, *sys.argv[1:]), {}), os.environ, lambda text: print(text, file=sys.stderr)))
 """
 
@@ -98,7 +98,7 @@ def test_when_it_is_killed_the_command_is_told_to_end(child: tuple[Path, Path]) 
 
 def test_what_ended_a_rank_is_said_last() -> None:
     rank = (
-        "import os; from bridge_args.launch.errors import reported\nwith reported({**os.environ, 'RANK': '3'}): 1 / 0"
+        "import os; from bridge_args.drop_in.errors import reported\nwith reported({**os.environ, 'RANK': '3'}): 1 / 0"
     )
     process = starter("-c", rank)
     _, said = process.communicate(timeout=30)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from bridge_args.script.shell import read_script
+from bridge_args.script.read import read_script
 
 SCALARS = ("A", "B", "C", "N", "M")
 ARRAYS = ("X", "Y")

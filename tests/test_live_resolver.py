@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 import bridge_args
-from bridge_args import resolvers
 from bridge_args.checkout import ask
 from bridge_args.cli import main
-from bridge_args.mapping.table import TableError
+from bridge_args.mapping.rows import TableError
 from bridge_args.megatron_lm import catalog as catalogs
-from bridge_args.megatron_lm import live
+from bridge_args.megatron_lm.resolvers import choose as resolvers
+from bridge_args.megatron_lm.resolvers import live
 
 FORK = Path(__file__).parent / "fork"
 SMALL = (

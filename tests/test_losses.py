@@ -12,8 +12,8 @@ from bridge_args.audit.run import audit
 from bridge_args.audit.summary import has_problems, text_of
 from bridge_args.bridge import schema as schemas
 from bridge_args.cli import main
+from bridge_args.drop_in.accept import refused
 from bridge_args.findings import CHANGES
-from bridge_args.launch.accept import refused
 from bridge_args.mapping import grammar, table
 from bridge_args.mapping.rows import Row
 from bridge_args.megatron_lm import catalog as catalogs
@@ -56,7 +56,7 @@ def test_losses_of_all_kinds_are_there() -> None:
     ],
 )  # fmt: skip
 def test_what_the_grammar_refuses(rows: str, said: str) -> None:
-    with pytest.raises(table.TableError, match=said):
+    with pytest.raises(rows.TableError, match=said):
         grammar.read(rows, "x", PAIRS[0])
 
 

@@ -18,10 +18,10 @@ import differences
 import pytest
 import scripts_made_up
 
-from bridge_args.script import grammar
-from bridge_args.script.budget import Budget
-from bridge_args.script.inside_words import SyntaxProblem
-from bridge_args.script.state import Sources
+from bridge_args.script.bash import grammar
+from bridge_args.script.bash.budget import Budget
+from bridge_args.script.bash.inside_words import SyntaxProblem
+from bridge_args.script.bash.state import Sources
 
 COUNT = int(os.environ.get("BRIDGE_ARGS_MISTAKES", "400"))
 FIRST = int(os.environ.get("BRIDGE_ARGS_SEED", "1"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge_args.launch.own_options import OPTIONS, OwnOptionError, take
+from bridge_args.drop_in.options import OPTIONS, OwnOptionError, take
 from bridge_args.megatron_lm import catalog
 
 

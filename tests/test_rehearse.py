@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import bridge_args
-from bridge_args.launch import processes
-from bridge_args.launch import rehearse as module
-from bridge_args.launch.rehearse import RehearsalError, plan, rehearse
+from bridge_args.rehearse import rehearse as module
+from bridge_args.rehearse.rehearse import RehearsalError, plan, rehearse
+from bridge_args.training import processes
 
 SMALL = [
     "--num-layers", "2", "--hidden-size", "64", "--num-attention-heads", "4", "--seq-length", "32",

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm import derive
-from bridge_args.megatron_lm.derive import CONTEXT, REGISTERED, Derivation
+from bridge_args.megatron_lm.derive.registry import CONTEXT, REGISTERED, Derivation
 from bridge_args.megatron_lm.parse import parse
-from bridge_args.megatron_lm.resolve import MegatronArgs, plan, resolve
+from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, plan, resolve
 from bridge_args.values import Symbol
 
 GOLDEN = Path(__file__).resolve().parents[1] / ".." / "shared" / "golden" / "mlm-0.16.1"

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 import bridge_args
-from bridge_args import resolvers
 from bridge_args.checkout import ask
 from bridge_args.cli import main
+from bridge_args.megatron_lm.resolvers import choose as resolvers
 
 FORK = Path(__file__).parent / "fork"
 ROOT = Path(__file__).resolve().parents[1]

@@ -34,7 +34,7 @@ from bridge_args.checkpoint.unpickle import Refused, load
 from bridge_args.cli import main
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.parse import parse
-from bridge_args.megatron_lm.resolve import resolve
+from bridge_args.megatron_lm.resolvers.built_in import resolve
 from bridge_args.steps import translate_saved
 from bridge_args.values import Symbol
 

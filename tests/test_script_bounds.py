@@ -19,10 +19,10 @@ from typing import Any, Final
 import pytest
 import script_fuzz
 
-from bridge_args.script.budget import MAX_WORK, Budget, LimitReached
-from bridge_args.script.grammar import read as read_grammar
-from bridge_args.script.shell import read_script
-from bridge_args.script.state import Sources
+from bridge_args.script.bash.budget import MAX_WORK, Budget, LimitReached
+from bridge_args.script.bash.grammar import read as read_grammar
+from bridge_args.script.bash.state import Sources
+from bridge_args.script.read import read_script
 
 RUN: Final = "\ntorchrun pretrain_gpt.py --lr 1\n"
 NINES: Final = "9" * 5000

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import bridge_args
-from bridge_args.launch import kept
-from bridge_args.source import from_file
+from bridge_args.drop_in import provenance
+from bridge_args.source.script import from_file
 from bridge_args.start import Settings, translated
 
 SMALL = (
@@ -149,7 +149,7 @@ def test_what_a_run_keeps_of_itself_holds_none(folder: Path) -> None:
         world_size=1,
         env={"WANDB_API_KEY": "mark40env", "HOME": "/root"},
     )
-    texts = kept.texts_of(t, [*t.words, "--accept", "x"])
+    texts = provenance.texts_of(t, [*t.words, "--accept", "x"])
     assert set(texts) >= {"run_config.yaml", "report.txt", "report.json", "command.txt"}
     for text in texts.values():
         assert marks_in(text) == set()

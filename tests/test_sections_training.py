@@ -9,11 +9,11 @@ import pytest
 
 from bridge_args.bridge import schema as schemas
 from bridge_args.bridge.schema import Schema
-from bridge_args.mapping.sections import Lost, NeedsDropIn, Rejected
 from bridge_args.mapping.sections.checkpointing import checkpoint_format, checkpoint_load, resharding
 from bridge_args.mapping.sections.data import attention_mask, blend, data_source, fill_in_the_middle, workers
 from bridge_args.mapping.sections.initialization import initialization
 from bridge_args.mapping.sections.observing import logging_level, profiler, rerun
+from bridge_args.mapping.sections.registry import Lost, NeedsDropIn, Rejected
 from bridge_args.mapping.sections.run_length import evaluation, iterations, run_length, schedule_length
 from bridge_args.mapping.sections.started import buckets, predicted_loss, weight_decay_of_norms
 from bridge_args.mapping.sections.tokenizer import tokenizer

@@ -11,9 +11,9 @@ from pathlib import Path
 import by_bash
 import pytest
 
-from bridge_args.script.shell import Script, read_script
+from bridge_args.script.bash.started import Started
+from bridge_args.script.read import Script, read_script
 from bridge_args.script.slurm import variables as slurm_variables
-from bridge_args.script.started import Started
 
 # ---------------------------------------------------------------- known wholly: word for word
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import bridge_args
-from bridge_args.launch import for_cpu
-from bridge_args.launch.shrink import shrink
+from bridge_args.emulation import adapt
+from bridge_args.rehearse.shrink import shrink
 
 # DeepSeek-like: grouped experts, latent attention, layers of two kinds, a schedule in samples
 LARGE = [
@@ -115,19 +115,19 @@ def test_grouping_of_heads(groups: int, smaller: int) -> None:
 
 
 def test_fp8_is_switched_off_and_said() -> None:
-    config, changes = for_cpu.adapt(large("--fp8-format", "hybrid", "--transformer-impl", "transformer_engine"))
+    config, changes = adapt.adapt(large("--fp8-format", "hybrid", "--transformer-impl", "transformer_engine"))
     assert config["mixed_precision"]["fp8"] is None
     assert "no fp8 and no fp4 on a CPU" in [change.why for change in changes]
 
 
 def test_a_recipe_by_name() -> None:
-    config, _ = for_cpu.adapt({"model": {}, "mixed_precision": "bf16_with_fp8_hybrid"})
+    config, _ = adapt.adapt({"model": {}, "mixed_precision": "bf16_with_fp8_hybrid"})
     assert config["mixed_precision"] == "bf16_mixed"
 
 
 def test_nothing_to_change() -> None:
     config = large("--transformer-impl", "local", "--no-rope-fusion", "--no-persist-layer-norm")
-    assert for_cpu.adapt(config) == (config, ())
+    assert adapt.adapt(config) == (config, ())
 
 
 @pytest.mark.parametrize(
@@ -140,5 +140,5 @@ def test_nothing_to_change() -> None:
     ids=["local layers", "local layers with the persistent layer norm", "Transformer Engine"],
 )
 def test_stand_ins(words: list[str], transformer_engine: bool, apex: bool) -> None:
-    packages = for_cpu.stand_ins(large(*words, "--no-rope-fusion"))
-    assert packages == for_cpu.StandIns(transformer_engine, apex)
+    packages = adapt.stand_ins(large(*words, "--no-rope-fusion"))
+    assert packages == adapt.StandIns(transformer_engine, apex)

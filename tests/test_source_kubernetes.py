@@ -9,7 +9,7 @@ import pytest
 
 from bridge_args.audit.examine import examine
 from bridge_args.cli import main
-from bridge_args.source import Source, SourceError, from_text
+from bridge_args.source.script import Source, SourceError, from_text
 from bridge_args.start import Settings, translated
 
 ARGS = (

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bridge_args.source import Source, SourceError, from_file, from_text
-from bridge_args.yaml_source.model_args import _by_xargs
-from bridge_args.yaml_source.nodes import Mapping, YamlProblem, entries, item, read
+from bridge_args.source.script import Source, SourceError, from_file, from_text
+from bridge_args.source.yaml.model_args import _by_xargs
+from bridge_args.source.yaml.nodes import Mapping, YamlProblem, entries, item, read
 
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
 RECORDED = Path(__file__).resolve().parents[1] / ".." / "shared" / "golden" / "mlm-0.16.1" / "functional.jsonl"

@@ -10,11 +10,11 @@ import pytest
 
 import bridge_args
 from bridge_args.cli import main
+from bridge_args.drop_in.accept import refused
 from bridge_args.findings import Finding
-from bridge_args.launch.accept import refused
-from bridge_args.mapping import grammar, table
+from bridge_args.mapping import grammar
 from bridge_args.megatron_lm import catalog, readers
-from bridge_args.megatron_lm.derive import CONTEXT
+from bridge_args.megatron_lm.derive.registry import CONTEXT
 from bridge_args.versions import Versions
 
 SMALL = (
@@ -173,5 +173,5 @@ def test_a_condition_can_be_met(name: str, condition: str) -> None:
     ],
 )  # fmt: skip
 def test_what_the_grammar_refuses(rows: str, said: str) -> None:
-    with pytest.raises(table.TableError, match=re.escape(said)):
+    with pytest.raises(rows.TableError, match=re.escape(said)):
         grammar.read(rows, "x", Versions("0.16.1", "0.3.1"))

@@ -11,10 +11,10 @@ import pytest
 
 import bridge_args
 from bridge_args import emit
-from bridge_args.bridge import container
 from bridge_args.cli import main
 from bridge_args.emit.validation import text_of, validation
 from bridge_args.findings import Finding
+from bridge_args.training import container
 
 SMALL = (
     "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 64 --max-position-embeddings 64 "

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import bridge_args
-from bridge_args.launch.for_cpu import Change
+from bridge_args.emulation.adapt import Change
 from bridge_args.mapping.translation import Translation
 from bridge_args.verify import cause, page
 from bridge_args.verify import reduce as reducing

@@ -7,7 +7,7 @@ from pathlib import Path
 import by_bash
 import pytest
 
-from bridge_args.script.shell import read_script
+from bridge_args.script.read import read_script
 
 FOLDER = Path(__file__).with_name("whole_scripts")
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.sh"))

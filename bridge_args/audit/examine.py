@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from bridge_args.findings import LEVELS
 from bridge_args.secrets import masked
-from bridge_args.source import SourceError
+from bridge_args.source.script import SourceError
 from bridge_args.start import Settings, translated_path
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from bridge_args.mapping.rows import FATES, Row
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Argument, Catalog
-from bridge_args.megatron_lm.derive import Derivation
-from bridge_args.megatron_lm.resolve import plan
+from bridge_args.megatron_lm.derive.registry import Derivation
+from bridge_args.megatron_lm.resolvers.built_in import plan
 from bridge_args.values import to_plain
 from bridge_args.versions import Versions
 

@@ -8,17 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
+from bridge_args.drop_in import accept
 from bridge_args.findings import Finding
-from bridge_args.launch import accept, local, options, replaced, slurm
+from bridge_args.launch import entrypoint, options
+from bridge_args.launch.executors import local, slurm
 from bridge_args.mapping.translation import Translation
-from bridge_args.megatron_lm.detect import detect
+from bridge_args.pairs.detect import detect
 from bridge_args.script import slurm as sbatch
 from bridge_args.script.kept import Edits, elsewhere
 from bridge_args.script.programs import SHELLS
-from bridge_args.source import Source, from_text
+from bridge_args.source.script import Source, from_text
+from bridge_args.source.yaml import kubernetes
 from bridge_args.steps import MEGATRON_LM, PROGRAMS
 from bridge_args.words import Word
-from bridge_args.yaml_source import kubernetes
 
 
 class Read(Protocol):
@@ -81,7 +83,7 @@ def read(given: argparse.Namespace, read_source: Read, env: Mapping[str, str]) -
 def _no_manifest(source: Source, given: argparse.Namespace) -> Source:
     """The source, unless it is what only Kubernetes starts."""
     if kubernetes.is_manifest(source.text):
-        module = replaced.DROP_IN[PROGRAMS[0]]
+        module = entrypoint.DROP_IN[PROGRAMS[0]]
         raise ValueError(
             f"{given.source} is a manifest of Kubernetes, which launch does not start; put -m {module} into it "
             f"in place of the program, in an image that has bridge_args and Megatron Bridge, and apply it"
@@ -126,16 +128,16 @@ def launch(
         return 1
     own = _own_options(given, translation)
     if job is not None:
-        more = replaced.left_out(job.source)
+        more = entrypoint.left_out(job.source)
         if more is not None:
             say(more)
     if job is None:
-        start = replaced.Start((*own, *translation.words), {}, "", {}, None, 0)
+        start = entrypoint.Start((*own, *translation.words), {}, "", {}, None, 0)
     else:
-        changing: replaced.More = partial(_here, job.source)
+        changing: entrypoint.More = partial(_here, job.source)
         if given.executor == "slurm":
             changing = partial(slurm.other_nodes, given=given)
-        start = replaced.replaced(job.source, translation.program, own, job.inherited, changing)
+        start = entrypoint.replaced(job.source, translation.program, own, job.inherited, changing)
     if given.executor == "slurm":
         words_of_job = slurm.sbatch_words(job.source if job else None, given)
         batch = slurm.batch(start, words_of_job, given, translation, env)
@@ -148,13 +150,13 @@ def launch(
     if start.launcher is None and not start.front:
         launcher = [*local.of_this_python([Word("torchrun")])[0], "--standalone"]
         launcher += ["--nproc-per-node", str(translation.world_size)]
-        start = replaced.bare(start, launcher, translation.program)
+        start = entrypoint.bare(start, launcher, translation.program)
     try:
         ready = local.on_this_machine(start)
-    except replaced.NotStarted as problem:
+    except entrypoint.NotStarted as problem:
         if job is None or not slurm.sbatch_words(job.source, given):
             raise
-        raise replaced.NotStarted(
+        raise entrypoint.NotStarted(
             f"{problem}\nthis is a script of Slurm: --executor slurm makes a job of it"
         ) from problem
     missing = local.not_here(ready)
@@ -164,7 +166,7 @@ def launch(
         write(local.shown(ready, translation.secrets))
         return 0
     if missing:
-        raise replaced.NotStarted(missing)
+        raise entrypoint.NotStarted(missing)
     return local.run(ready, env, say)
 
 

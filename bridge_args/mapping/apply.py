@@ -10,12 +10,12 @@ from bridge_args.bridge.schema import Schema
 from bridge_args.findings import CHANGES, Finding
 from bridge_args.mapping.convert import CONVERSIONS, fit, shown
 from bridge_args.mapping.rows import Row
-from bridge_args.mapping.sections import BUILDERS, Builder, Lost, NeedsDropIn, Rejected, parameters
+from bridge_args.mapping.sections.registry import BUILDERS, Builder, Lost, NeedsDropIn, Rejected, parameters
 from bridge_args.mapping.table import Table
 from bridge_args.mapping.translation import Assignment, Origin, Outcome
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import Given
-from bridge_args.megatron_lm.resolve import MegatronArgs, Setting
+from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Setting
 from bridge_args.values import to_plain
 
 # What a finding of kind ``needs-drop-in`` ends with.

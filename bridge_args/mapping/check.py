@@ -13,12 +13,12 @@ from bridge_args.bridge.schema import Schema
 from bridge_args.mapping import table as tables
 from bridge_args.mapping.convert import CONVERSIONS
 from bridge_args.mapping.rows import Row
-from bridge_args.mapping.sections import BUILDERS, parameters
+from bridge_args.mapping.sections.registry import BUILDERS, parameters
 from bridge_args.mapping.table import Table
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Catalog
-from bridge_args.megatron_lm.derive import CONTEXT, Derivation
-from bridge_args.megatron_lm.resolve import plan_of
+from bridge_args.megatron_lm.derive.registry import CONTEXT, Derivation
+from bridge_args.megatron_lm.resolvers.built_in import plan_of
 from bridge_args.versions import Versions
 
 # What a builder may read beside arguments that have a row naming it.

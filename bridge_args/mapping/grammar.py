@@ -11,8 +11,7 @@ from typing import Any, Final, Literal, cast
 import yaml
 
 from bridge_args.findings import CHANGES, Changes
-from bridge_args.mapping.rows import FATES, Area, Fate, OptionalSection, Row, file_of
-from bridge_args.mapping.table import TableError
+from bridge_args.mapping.rows import FATES, Area, Fate, OptionalSection, Row, TableError, file_of
 from bridge_args.versions import Versions, holds, is_condition
 
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

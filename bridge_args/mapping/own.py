@@ -10,12 +10,12 @@ from bridge_args.findings import Finding
 from bridge_args.mapping import check
 from bridge_args.mapping.convert import shown
 from bridge_args.mapping.grammar import read
-from bridge_args.mapping.rows import Row
-from bridge_args.mapping.table import Table, TableError
+from bridge_args.mapping.rows import Row, TableError
+from bridge_args.mapping.table import Table
 from bridge_args.mapping.translation import Outcome
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import Given
-from bridge_args.megatron_lm.resolve import MegatronArgs
+from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs
 from bridge_args.versions import Versions
 
 _REASON = "Our tables have no row for this argument of a fork."

@@ -24,6 +24,10 @@ def file_of(area: str) -> str:
     return area if area.endswith((".yaml", ".yml")) else f"mappings/{area}.yaml"
 
 
+class TableError(ValueError):
+    """A table that does not follow the grammar; the message starts with file and line."""
+
+
 class Row(NamedTuple):
     """One row of one table, for one pair of versions.
 

@@ -16,15 +16,11 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from bridge_args.mapping.folder import mappings_folder
-from bridge_args.mapping.rows import Area, OptionalSection, Row
+from bridge_args.mapping.rows import Area, OptionalSection, Row, TableError
 from bridge_args.versions import Versions
 
 INDEX: Final = Path(__file__).parent / "index.json"
 INDEXED: Final = Versions("0.16.1", "0.3.1")
-
-
-class TableError(ValueError):
-    """A table that does not follow the grammar; the message starts with file and line."""
 
 
 class Table(NamedTuple):

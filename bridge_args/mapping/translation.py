@@ -10,7 +10,7 @@ from bridge_args.bridge.schema import Schema
 from bridge_args.findings import Finding
 from bridge_args.mapping.rows import Fate, Row
 from bridge_args.megatron_lm.catalog import Catalog
-from bridge_args.megatron_lm.resolve import MegatronArgs
+from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs
 from bridge_args.secrets import Secret
 from bridge_args.values import references_in
 from bridge_args.versions import Versions

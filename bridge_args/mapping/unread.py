@@ -10,7 +10,7 @@ from bridge_args.mapping.rows import Row
 from bridge_args.megatron_lm import readers
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import Given
-from bridge_args.megatron_lm.resolve import MegatronArgs
+from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs
 from bridge_args.values import to_plain
 
 

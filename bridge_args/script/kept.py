@@ -11,13 +11,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from bridge_args.script import grammar
-from bridge_args.script import syntax as s
-from bridge_args.script.budget import Budget
+from bridge_args.script.bash import grammar
+from bridge_args.script.bash import syntax as s
+from bridge_args.script.bash.budget import Budget
+from bridge_args.script.bash.started import Started, outermost
+from bridge_args.script.bash.state import Frame, Hole, Spot
+from bridge_args.script.bash.traced import FIRST_HOLE, Traced, is_hole, joined, plain
 from bridge_args.script.programs import ELSEWHERE, SHELLS
-from bridge_args.script.started import Started, outermost
-from bridge_args.script.state import Frame, Hole, Spot
-from bridge_args.script.traced import FIRST_HOLE, Traced, is_hole, joined, plain
 from bridge_args.words import Place
 
 Edits = Mapping[int, Sequence[str]]  # which of a command's words -> what stands there instead

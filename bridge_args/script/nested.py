@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from bridge_args.script import slurm
-from bridge_args.script.files import key_of
+from bridge_args.script.bash.files import key_of
+from bridge_args.script.bash.state import Frame, Leave, State, Variable
+from bridge_args.script.bash.syntax import is_name
+from bridge_args.script.bash.traced import Traced, joined, plain
 from bridge_args.script.programs import LAUNCHERS, SAME_PROGRAM, SHELLS, WRAPPERS
-from bridge_args.script.state import Frame, Leave, State, Variable
-from bridge_args.script.syntax import is_name
-from bridge_args.script.traced import Traced, joined, plain
 
 if TYPE_CHECKING:
-    from bridge_args.script.shell import Shell
+    from bridge_args.script.bash.shell import Shell
 
 # Programs behind which the variables of this shell are not known, but for those handed over by name.
 _ELSEWHERE: Final = ("docker", "podman", "nerdctl", "kubectl", "ssh", "pdsh", "clush")
@@ -151,7 +151,7 @@ def _sbatch(shell: Shell, state: State, words: Sequence[Traced]) -> Read:
             shell.state.shared.unread.append((shell.rendered(name), name.first))
     elif text is None:
         text = shell.stdin.text
-    if text is None or (shell.state.shared.slurm and text.text in shell.state.shared.reading):
+    if text is None or (shell.state.shared.in_job and text.text in shell.state.shared.reading):
         return NOT_READ  # a job that queues its own successor
     inner = state.subshell()
     inner.sbatch = (*slurm.words(text.text), *(shell.rendered(word) for word in options))
@@ -160,7 +160,7 @@ def _sbatch(shell: Shell, state: State, words: Sequence[Traced]) -> Read:
         key, equals, value = pair.partition("=")
         if equals and is_name(key):
             made[key] = value
-    shell.state.shared.slurm = True
+    shell.state.shared.in_job = True
     for key, value in made.items():
         inner.variables[key] = Variable(plain(value), exported=True)
     return _inside(shell, inner, text, words, 0, name, rest, None, prefix=())
@@ -182,7 +182,7 @@ def _inside(
     Args:
         where: which word the text is; None for a job of its own, which begins anew.
     """
-    from bridge_args.script.shell import Shell
+    from bridge_args.script.bash.shell import Shell
 
     before = words[:index] if prefix is None else prefix
     inner = state.subshell()

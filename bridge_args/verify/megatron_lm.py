@@ -1,8 +1,8 @@
 """The program a verification starts for Megatron-LM: a checkout's own ``pretrain_gpt.py``, unmodified and watched.
 
 ``python -m bridge_args.verify.megatron_lm PLAN`` (PLAN: JSON, see ``Plan``). Its stdout carries the same records as a
-rehearsal's (``launch/train.py``), its observations go to files (``launch/observe.py``). Nothing is written into the
-checkout: no bytecode, and the compiled index builder is the installed Megatron Core's where there is one.
+rehearsal's (``training/process.py``), its observations go to files (``training/observe.py``). Nothing is written into
+the checkout: no bytecode, and the compiled index builder is the installed Megatron Core's where there is one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bridge_args.bridge import placeholders
-from bridge_args.launch import cpu, observe
-from bridge_args.launch import train as training_process
-from bridge_args.launch.train import Record, number
+from bridge_args.emulation import device, placeholders
+from bridge_args.training import observe
+from bridge_args.training import process as training_process
+from bridge_args.training.process import Record, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,14 @@ def train(plan: Plan, receive: Callable[[Record], None]) -> None:
     compiled = _compiled_index_builder()
     sys.dont_write_bytecode = True
     if plan.emulate:
-        replaced = cpu.install(transformer_engine=plan.transformer_engine, apex_layer_norm=plan.apex_layer_norm)
+        replaced = device.install(transformer_engine=plan.transformer_engine, apex_layer_norm=plan.apex_layer_norm)
         receive({"replaced": [str(entry) for entry in replaced]})
     _take_from(Path(plan.program).parent)
     with placeholders.absent_packages():
         if compiled is not None:
             _load_index_builder(compiled)
         if plan.emulate:
-            cpu.prepare_megatron_core()
+            device.prepare_megatron_core()
             _without_nvcc()
             _children_without_the_program()
         watcher = observe.watch(Path(plan.observations))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from bridge_args.launch.curve import plotting, write_png
+from bridge_args.rehearse.curve import plotting, write_png
 from bridge_args.verify.cause import ABSENT, Cause, Suspect, built_otherwise, parted
 from bridge_args.verify.compare import EXACT, Comparison, Difference, relative_difference
 from bridge_args.verify.sides import Record, Seen

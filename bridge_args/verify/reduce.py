@@ -1,6 +1,6 @@
 """A command line that this machine can train, on both sides: the same arguments, some of them with other values.
 
-A rehearsal changes Bridge's run config (``launch/shrink.py``, ``launch/for_cpu.py``). Here each of those changes is
+A rehearsal changes Bridge's run config (``rehearse/shrink.py``, ``emulation/adapt.py``). Here each of those changes is
 said in Megatron-LM's words, so that both programs start from one command line and the translation itself is part of
 what is verified.
 """
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bridge_args.emit.run_config import to_run_config
-from bridge_args.launch.for_cpu import Change, adapt
-from bridge_args.launch.shrink import VOCABULARY, shrink
+from bridge_args.emulation.adapt import Change, adapt
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.parse import parse
+from bridge_args.rehearse.shrink import VOCABULARY, shrink
 
 ROUNDS: Final = 4  # a change may uncover another one; more rounds than this have not been seen
 

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from bridge_args.launch import folders, train
-from bridge_args.launch.added import Added
-from bridge_args.launch.for_cpu import stand_ins
-from bridge_args.launch.processes import RehearsalError, records
+from bridge_args.emulation.adapt import stand_ins
 from bridge_args.mapping.translation import Translation
+from bridge_args.rehearse import folders
+from bridge_args.training import process
+from bridge_args.training.added import Added
+from bridge_args.training.processes import RehearsalError, records
 from bridge_args.verify import megatron_lm
 from bridge_args.verify.reduce import DROP, rewritten
 
@@ -26,7 +27,7 @@ Fingerprint = list[Any]  # shape, type, SHA-256
 
 
 class Rank(NamedTuple):
-    """What one process trained with; see ``launch/observe.py``."""
+    """What one process trained with; see ``training/observe.py``."""
 
     settings: Mapping[str, Mapping[str, Any]]
     weights: Mapping[str, Fingerprint]
@@ -37,7 +38,7 @@ class Seen(NamedTuple):
     """What one side has done.
 
     Attributes:
-        steps: one record per training iteration, as ``train.record`` documents.
+        steps: one record per training iteration, as ``process.record`` documents.
         evaluations: one record per evaluation.
         ranks: what each process started from.
         replaced: what the CPU emulation stood in for; empty on a GPU.
@@ -114,7 +115,7 @@ def run_bridge(setup: Setup, run_config: Mapping[str, Any], name: str = "bridge"
     run_config = folders.own(run_config, setup.folder / name, setup.folder)
     packages = stand_ins(run_config)
     observations = _fresh(setup.folder / name / "observations")
-    plan = train.Plan(
+    plan = process.Plan(
         run_config,
         steps or setup.steps,
         setup.emulate,
@@ -123,7 +124,7 @@ def run_bridge(setup: Setup, run_config: Mapping[str, Any], name: str = "bridge"
         observations=str(observations),
         added=setup.added.plain(),
     )
-    return _run("bridge_args.launch.train", plan, setup, observations)
+    return _run("bridge_args.training.process", plan, setup, observations)
 
 
 def _run(module: str, plan: Any, setup: Setup, observations: Path) -> Seen:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bridge_args.emit.run_config import to_run_config
-from bridge_args.launch import added, folders, variables
-from bridge_args.launch.added import Added
-from bridge_args.launch.for_cpu import Change, adapt
-from bridge_args.launch.processes import Device, RehearsalError, on_cpu
-from bridge_args.launch.rehearse import SHRUNK_STEPS, processes_for
-from bridge_args.launch.shrink import shrink
+from bridge_args.emulation.adapt import Change, adapt
 from bridge_args.mapping.translation import Translation
+from bridge_args.rehearse import folders
+from bridge_args.rehearse.rehearse import SHRUNK_STEPS, processes_for
+from bridge_args.rehearse.shrink import shrink
+from bridge_args.training import added, variables
+from bridge_args.training.added import Added
+from bridge_args.training.processes import Device, RehearsalError, on_cpu
 from bridge_args.verify import cause as causes
 from bridge_args.verify.compare import Comparison, compare
 from bridge_args.verify.reduce import NotReducible, reduce

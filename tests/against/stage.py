@@ -68,7 +68,7 @@ class Stage:
             run_config: as ``to_run_config`` gives it; for Megatron-LM it says only whose layers are stood in for.
             argv: what Megatron-LM is started with; Bridge does not look at it.
         """
-        from bridge_args.launch.for_cpu import adapt, stand_ins
+        from bridge_args.emulation.adapt import adapt, stand_ins
 
         config, _ = adapt(run_config)
         packages = stand_ins(config)
@@ -118,11 +118,10 @@ def main(program: str, kind: str, checkout: str) -> None:
 
 
 def import_bridge(kind: str, checkout: str) -> None:
-    from bridge_args.bridge import placeholders
-    from bridge_args.launch import cpu
+    from bridge_args.emulation import device, placeholders
 
-    cpu.install(transformer_engine=kind == "te", apex_layer_norm=kind == "apex")
-    cpu.prepare_megatron_core()
+    device.install(transformer_engine=kind == "te", apex_layer_norm=kind == "apex")
+    device.prepare_megatron_core()
     with placeholders.absent_packages():
         for name in ("training.config", "training.gpt_step", "training.pretrain"):
             importlib.import_module(f"megatron.bridge.{name}")
@@ -131,18 +130,17 @@ def import_bridge(kind: str, checkout: str) -> None:
 
 def import_megatron_lm(kind: str, checkout: str) -> None:
     """The checkout's modules, as ``bridge_args.verify.megatron_lm`` imports them."""
-    from bridge_args.bridge import placeholders
-    from bridge_args.launch import cpu
+    from bridge_args.emulation import device, placeholders
     from bridge_args.verify import megatron_lm
 
     compiled = megatron_lm._compiled_index_builder()
     sys.dont_write_bytecode = True
-    cpu.install(transformer_engine=kind == "te", apex_layer_norm=kind == "apex")
+    device.install(transformer_engine=kind == "te", apex_layer_norm=kind == "apex")
     megatron_lm._take_from(Path(checkout))
     with placeholders.absent_packages():
         if compiled is not None:
             megatron_lm._load_index_builder(compiled)
-        cpu.prepare_megatron_core()
+        device.prepare_megatron_core()
         megatron_lm._without_nvcc()
         for name in ("pretrain_gpt", "pretrain_mamba"):
             importlib.import_module(name)
@@ -219,16 +217,15 @@ def work(program: str, checkout: str, job: dict[str, Any], folder: Path, rank: i
 
 
 def train_bridge(checkout: str, job: dict[str, Any], receive: Any) -> None:
-    from bridge_args.bridge import container
-    from bridge_args.launch import added, train
+    from bridge_args.training import added, container, process
 
     config = container.load(job["config"])
-    train.record(receive)
-    train.pretrain(config, added.Added(), [train.stop_after(job["steps"])])
+    process.record(receive)
+    process.pretrain(config, added.Added(), [process.stop_after(job["steps"])])
 
 
 def train_megatron_lm(checkout: str, job: dict[str, Any], receive: Any) -> None:
-    from bridge_args.bridge import placeholders
+    from bridge_args.emulation import placeholders
     from bridge_args.verify import megatron_lm
 
     class Nobody:

@@ -15,7 +15,8 @@ pytest.importorskip("torch")
 pytest.importorskip("megatron.core")
 
 import bridge_args
-from bridge_args.bridge import container, placeholders
+from bridge_args.emulation import placeholders
+from bridge_args.training import container
 
 ROOT = Path(__file__).resolve().parents[2]
 try:

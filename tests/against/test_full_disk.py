@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge_args.launch.guard import disk_refuses
+from bridge_args.drop_in.hooks import disk_refuses
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = (

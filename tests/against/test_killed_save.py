@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from disturbed import KILLER, contents, run
 
-from bridge_args.launch import checkpoints
+from bridge_args.checkpoint import mend as checkpoints
 
 TP2 = ["--tensor-model-parallel-size", "2"]
 

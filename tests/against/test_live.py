@@ -17,12 +17,12 @@ from unittest.mock import patch
 import pytest
 
 import bridge_args
-from bridge_args import resolvers
 from bridge_args.checkout import ask
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.parse import parse
+from bridge_args.megatron_lm.resolvers import choose as resolvers
 from bridge_args.script.command import world_size_of
-from bridge_args.source import Source, SourceError, from_file
+from bridge_args.source.script import Source, SourceError, from_file
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / ".." / "shared" / "golden"

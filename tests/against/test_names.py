@@ -24,8 +24,8 @@ from typing import Any
 import pytest
 
 import bridge_args
-from bridge_args.bridge import placeholders
 from bridge_args.bridge import schema as schemas
+from bridge_args.emulation import placeholders
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Argument
 from bridge_args.values import Built, Member, Partial, Symbol

@@ -16,8 +16,8 @@ pytest.importorskip("torch")
 pytest.importorskip("megatron.core")
 
 import bridge_args
-from bridge_args.bridge import container
 from bridge_args.megatron_lm import catalog
+from bridge_args.training import container
 
 try:
     container._import("training.config")

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from bridge_args import resolvers
 from bridge_args.checkout import ask
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Argument
 from bridge_args.megatron_lm.parse import parse
+from bridge_args.megatron_lm.resolvers import choose as resolvers
 
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
 COUNT = int(os.environ.get("BRIDGE_ARGS_RANDOM", "40"))

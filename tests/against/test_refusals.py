@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from bridge_args.megatron_lm.derive import REGISTERED
+from bridge_args.megatron_lm.derive.registry import REGISTERED
 from tests.against.refusals import refusals, table
 
 VERDICTS = {"told", "inside", "unreachable", "inference", "checkpoint", "file", "package", "gpu"}

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import bridge_args
-from bridge_args.bridge import placeholders
+from bridge_args.emulation import placeholders
 from bridge_args.mapping.sections.tokenizer import READ_ONLY
 from bridge_args.mapping.translation import Translation
 from tests.against.late_cases import BASE, CASES, ENV, SOME, Late

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge_args.launch.processes import on_cpu
+from bridge_args.training.processes import on_cpu
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")

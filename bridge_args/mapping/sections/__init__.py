@@ -1,75 +1,41 @@
-"""Settings that are chosen as a whole from several arguments.
+"""Settings that are chosen as a whole, a module an area; what they have in common is in ``registry.py``.
 
-A builder is a function that receives exactly the arguments whose rows name it (``section:`` in a table), and, where
-it has such a parameter, ``schema`` (the Bridge schema), ``program`` (``pretrain_gpt.py``) or ``read`` (gives the text
-of a file that the command line names, or raises OSError). It returns what it decides:
-
-* ``path -> value`` for settings, with values as in ``bridge_args.values``; a value equal to Bridge's default is
-  not written;
-* ``argument -> Lost(reason)`` where the value of an argument cannot be said in Bridge and changes the run;
-* ``argument -> NeedsDropIn(reason)`` where no configuration of Bridge says it, and ``launch/added.py`` does it;
-* ``argument -> Rejected(reason)`` where Bridge's own validation would stop.
-
-It must not raise, whatever values the command line holds.
+Each registers its functions when it is imported, here.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
-
-from bridge_args.findings import Changes
-
-Builder = Callable[..., dict[str, Any]]
-
-
-class Lost(NamedTuple):
-    """Bridge cannot do this; the run will differ. ``reason`` is a sentence a user can act on."""
-
-    reason: str
-    changes: Changes = "numbers"
-
-
-class NeedsDropIn(NamedTuple):
-    """Bridge's own script does not do this, a start of ours does. ``reason`` says what differs, with no full stop."""
-
-    reason: str
-    changes: Changes = "numbers"
-
-
-class Rejected(NamedTuple):
-    """Bridge stops with this. ``reason`` says why, and what to do instead."""
-
-    reason: str
-
-
-BUILDERS: Final[dict[str, Builder]] = {}
-
-
-def builder(function: Builder) -> Builder:
-    """Registers a builder under its function's name."""
-    BUILDERS[function.__name__] = function
-    return function
-
-
-def parameters(function: Builder) -> tuple[str, ...]:
-    """The names a builder reads."""
-    code = function.__code__
-    return code.co_varnames[: code.co_argcount]
-
-
-# The builders register themselves when their module is read.
-from bridge_args.mapping.sections import (  # noqa: E402, I001
+from bridge_args.mapping.sections import (
     activation as activation,
+)
+from bridge_args.mapping.sections import (
     checkpointing as checkpointing,
+)
+from bridge_args.mapping.sections import (
     communication as communication,
+)
+from bridge_args.mapping.sections import (
     data as data,
+)
+from bridge_args.mapping.sections import (
     initialization as initialization,
+)
+from bridge_args.mapping.sections import (
     layer_spec as layer_spec,
+)
+from bridge_args.mapping.sections import (
     model_class as model_class,
+)
+from bridge_args.mapping.sections import (
     observing as observing,
+)
+from bridge_args.mapping.sections import (
     precision as precision,
+)
+from bridge_args.mapping.sections import (
     run_length as run_length,
+)
+from bridge_args.mapping.sections import (
     started as started,
+)
+from bridge_args.mapping.sections import (
     tokenizer as tokenizer,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from bridge_args.mapping.sections import Lost, Rejected, builder
+from bridge_args.mapping.sections.registry import Lost, Rejected, builder
 
 WRITTEN: Final = ("torch_dist", "fsdp_dtensor")  # megatron/bridge/training/checkpointing.py load_checkpoint
 

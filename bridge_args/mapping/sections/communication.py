@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge_args.mapping.sections import Rejected, builder
+from bridge_args.mapping.sections.registry import Rejected, builder
 
 
 @builder

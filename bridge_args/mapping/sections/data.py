@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
 from bridge_args.files import json_of
-from bridge_args.mapping.sections import Lost, Rejected, builder
+from bridge_args.mapping.sections.registry import Lost, Rejected, builder
 
 FILL_IN_THE_MIDDLE: Final = "megatron.bridge.training.config.GPTFIMDatasetConfig"
 

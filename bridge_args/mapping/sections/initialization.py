@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge_args.mapping.sections import builder
+from bridge_args.mapping.sections.registry import builder
 from bridge_args.values import Symbol
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
-from bridge_args.mapping.sections import Lost, Rejected, builder
-from bridge_args.megatron_lm.derive import Invalid
+from bridge_args.mapping.sections.registry import Lost, Rejected, builder
 from bridge_args.megatron_lm.derive.pipeline import stages_of
+from bridge_args.megatron_lm.derive.registry import Invalid
 from bridge_args.values import Built, Partial, Symbol, is_dotted
 
 SPECS: Final = "megatron.core.models.gpt"

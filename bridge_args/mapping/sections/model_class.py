@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
-from bridge_args.mapping.sections import Lost, Rejected, builder
 from bridge_args.mapping.sections.layer_spec import named_by
+from bridge_args.mapping.sections.registry import Lost, Rejected, builder
 
 GPT: Final = "megatron.bridge.models.gpt_provider.GPTModelProvider"
 LATENT: Final = "megatron.bridge.models.mla_provider.MLAModelProvider"

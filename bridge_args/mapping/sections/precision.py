@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
-from bridge_args.mapping.sections import Rejected, builder
+from bridge_args.mapping.sections.registry import Rejected, builder
 from bridge_args.values import Built, Symbol, to_plain
 
 CLASS: Final = "megatron.bridge.training.mixed_precision.MixedPrecisionConfig"

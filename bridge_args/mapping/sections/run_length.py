@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from bridge_args.bridge.schema import Schema
-from bridge_args.mapping.sections import Lost, NeedsDropIn, builder
+from bridge_args.mapping.sections.registry import Lost, NeedsDropIn, builder
 
 
 @builder

@@ -1,11 +1,11 @@
-"""What Bridge's training loop can do, and no setting of Bridge asks for: ``launch/added.py`` does it at the start."""
+"""What Bridge's training loop can do, and no setting of Bridge asks for: ``training/added.py`` does it at the start."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from bridge_args.bridge.schema import Schema
-from bridge_args.mapping.sections import NeedsDropIn, builder
+from bridge_args.mapping.sections.registry import NeedsDropIn, builder
 
 
 @builder

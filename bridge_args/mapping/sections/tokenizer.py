@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
-from bridge_args.mapping.sections import Lost, Rejected, builder
+from bridge_args.mapping.sections.registry import Lost, Rejected, builder
 
 # megatron/bridge/training/tokenizers/utils.py: which keyword arguments reach which tokenizer
 HUGGING_FACE: Final = ("HuggingFaceTokenizer", "BertWordPieceLowerCase", "BertWordPieceCase", "GPT2BPETokenizer")

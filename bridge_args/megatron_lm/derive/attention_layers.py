@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridge_args.megatron_lm.derive import Problems, checks, flag, later
+from bridge_args.megatron_lm.derive.registry import Problems, checks, flag, later
 
 SPECS = "models/gpt/gpt_layer_specs.py"
 ENGINE = "extensions/transformer_engine.py TEDotProductAttention.__init__"

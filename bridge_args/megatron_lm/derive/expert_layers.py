@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bridge_args.megatron_lm.derive import Problems, checks, flag, later
+from bridge_args.megatron_lm.derive.registry import Problems, checks, flag, later
 
 Experts = Literal["one by one", "grouped", "legacy grouped"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridge_args.megatron_lm.derive import Invalid, Problems, checks, computes, derives, flag
+from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, computes, derives, flag
 
 
 @computes(">=0.14")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bridge_args.files import json_of
-from bridge_args.megatron_lm.derive import Invalid, Problems, checks, flag
+from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, flag
 
 
 @checks()

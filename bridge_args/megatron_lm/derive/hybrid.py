@@ -6,7 +6,7 @@ the multi-token-prediction layers (after each ``/``).
 
 from __future__ import annotations
 
-from bridge_args.megatron_lm.derive import Invalid, derives
+from bridge_args.megatron_lm.derive.registry import Invalid, derives
 
 
 def layers_of(pattern: str) -> int:

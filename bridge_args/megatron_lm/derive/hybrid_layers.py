@@ -5,7 +5,7 @@ The facts are Megatron Core's, so Bridge stops at the same place.
 
 from __future__ import annotations
 
-from bridge_args.megatron_lm.derive import Problems, checks, flag, later
+from bridge_args.megatron_lm.derive.registry import Problems, checks, flag, later
 
 LAYOUT = "ssm/mamba_hybrid_layer_allocation.py"
 MIXER = "ssm/mamba_mixer.py MambaMixer.__init__"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridge_args.megatron_lm.derive import Invalid, Problems, checks, computes, derives, flag
 from bridge_args.megatron_lm.derive.hybrid import layers_of
+from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, computes, derives, flag
 
 
 def _required(name: str, value: int | None) -> int:

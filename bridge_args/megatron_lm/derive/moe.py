@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from bridge_args.megatron_lm.derive import Invalid, Problems, checks, derives, flag
+from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, derives, flag
 
 _T = TypeVar("_T")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridge_args.megatron_lm.derive import Invalid, Problems, checks, derives, flag
 from bridge_args.megatron_lm.derive.precision import FP32
+from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, derives, flag
 from bridge_args.values import Symbol
 
 

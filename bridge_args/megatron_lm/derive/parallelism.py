@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-from bridge_args.megatron_lm.derive import Invalid, Problems, checks, computes, derives, flag
+from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, computes, derives, flag
 
 
 def _size(name: str, size: int) -> int:

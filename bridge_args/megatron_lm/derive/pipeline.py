@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from bridge_args.megatron_lm.derive import Invalid, Problems, checks, computes, derives, flag
 from bridge_args.megatron_lm.derive.hybrid import virtual_stages_of
+from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, computes, derives, flag
 
 _GROUP = re.compile(r"\(([^)]+)\)\*(\d+)")  # (tt|)*3
 _LETTER = re.compile(r"(.)\*(\d+)")  # t*3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bridge_args.megatron_lm.derive import Invalid, Problems, checks, computes, derives, flag
+from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, computes, derives, flag
 from bridge_args.values import Symbol
 
 FP32: Final = Symbol("torch.float32")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge_args.megatron_lm.derive import Invalid, Problems, checks, derives
+from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, derives
 
 _MODULES = ("core_attn", "moe_act", "layernorm", "mla_up_proj", "mlp", "moe", "shared_experts")
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from bridge_args.megatron_lm.derive import Invalid, Problems, checks, flag, later
+from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, flag, later
 
 DISTRIBUTED = "distributed/distributed_data_parallel.py DistributedDataParallel.__init__"
 SCHEDULE = "pipeline_parallel/schedules.py forward_backward_pipelining_with_interleaving"

@@ -1,0 +1,1 @@
+"""What stands in for ``pretrain_gpt.py``, inside each rank."""

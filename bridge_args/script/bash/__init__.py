@@ -1,0 +1,1 @@
+"""bash, read as data; nothing else is known here."""

@@ -1,0 +1,41 @@
+"""Questions to a piece of syntax as a whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from bridge_args.script.bash import syntax as s
+
+
+def assigned(node: object) -> list[str]:
+    """Names of the variables that commands may set, each once."""
+    return list(dict.fromkeys(_assigned(node)))
+
+
+def assigned_in_arithmetic(text: str) -> list[str]:
+    """Names of the variables that an arithmetic expression sets."""
+    found = re.findall(r"(?a)([A-Za-z_]\w*)\s*(?:[-+*/%]?=(?!=)|\+\+|--)|(?:\+\+|--)([A-Za-z_]\w*)", text)
+    return [first or second for first, second in found]
+
+
+def _assigned(node: object) -> Iterator[str]:
+    match node:
+        case s.Assignment():
+            yield node.name
+        case s.For():
+            yield node.name
+        case s.ArithmeticCommand():
+            yield from assigned_in_arithmetic(node.expression.written)
+        case s.Arithmetic():
+            yield from assigned_in_arithmetic(node.written)
+        case s.Simple() if node.words and isinstance(node.words[0], s.ShellWord):
+            if node.words[0].literal in ("read", "mapfile", "readarray", "getopts", "unset"):
+                texts = [word.literal or "" for word in node.words[1:] if isinstance(word, s.ShellWord)]
+                yield from (text for text in texts if s.is_name(text))
+    if isinstance(node, tuple):
+        for item in node:
+            yield from _assigned(item)
+    elif type(node).__module__ == s.__name__:
+        for name in type(node).__dataclass_fields__:  # type: ignore[attr-defined]
+            yield from _assigned(getattr(node, name))

@@ -1,0 +1,1 @@
+"""What a translation can start from: words, a script, YAML, a checkpoint."""

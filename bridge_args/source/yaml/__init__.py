@@ -1,0 +1,1 @@
+"""YAML that says what is run."""
