@@ -18,34 +18,61 @@ CHANGES: Final[dict[Changes, str]] = {
     "logs": "logs and files only",
 }
 
-# The level is a property of the kind, so that a kind never means two things.
-LEVELS: Final[dict[str, Level]] = {
-    "unknown-argument": "error",
-    "stray-word": "error",
-    "missing-value": "error",
-    "bad-value": "error",
-    "conflicting-arguments": "error",
-    "invalid-command-line": "error",  # Megatron-LM would stop with these arguments
-    "bridge-rejects": "error",  # Bridge's own validation stops with the translated values
-    "unreadable-source": "error",
-    "other-model": "error",  # a program that trains what we do not translate
-    "stops-later": "warning",  # Megatron-LM accepts the arguments and stops in its set-up, or at the first step
-    "other-program": "warning",  # it may do more than the one it is taken for
-    "unresolved-variable": "warning",
-    "not-read": "warning",  # a part of a script, which may have set something
-    "lost-words": "warning",  # words of a script that bash does not pass on
-    "no-equivalent": "warning",
-    "not-yet": "warning",
-    "needs-drop-in": "warning",  # no configuration of Bridge says it; the drop-in does it
-    "ignored-by-megatron": "warning",  # a typed value that is not what the run has
-    "no-row": "warning",  # an argument of a fork that our tables do not know
-    "no-effect": "note",  # a typed value that no pretraining reads
-    "assumed-world-size": "note",
-    "assumed-version": "note",
-    "launcher": "note",
-    "overrides-cannot-say": "warning",
-    "environment": "note",
-    "file-read": "note",
+# What a finding asks of the user.
+Group = Literal["mend", "decide", "check", "note"]
+
+
+class Kind(NamedTuple):
+    """What every finding of one kind has in common.
+
+    Attributes:
+        name: short slug; ``kind`` in JSON.
+        group: what it asks of the user, by which reports are ordered.
+        lost: something that the user asked for is not in the translation: an error under ``--strict`` where it
+            changes the numbers.
+        about: what the kind means.
+    """
+
+    name: str
+    level: Level
+    group: Group
+    lost: bool
+    about: str
+
+
+# Every kind there is; each has an entry in docs/troubleshooting.md.
+KINDS: Final[dict[str, Kind]] = {
+    kind.name: kind
+    for kind in (
+        Kind("unknown-argument", "error", "mend", False, "This Megatron-LM version has no such argument."),
+        Kind("stray-word", "error", "mend", False, "A word that is neither a flag nor the value of one."),
+        Kind("missing-value", "error", "mend", False, "A flag without the value that it takes."),
+        Kind("bad-value", "error", "mend", False, "A value that the argument does not take."),
+        Kind("conflicting-arguments", "error", "mend", False, "Arguments that exclude one another."),
+        Kind("invalid-command-line", "error", "mend", False, "Megatron-LM would stop with these arguments."),
+        Kind("bridge-rejects", "error", "mend", False, "Bridge's own validation stops with the translated values."),
+        Kind("unreadable-source", "error", "mend", False, "The source cannot be read, or holds no such command."),
+        Kind("other-model", "error", "mend", False, "A program that trains a kind of model that is not translated."),
+        Kind("stops-later", "warning", "check", False, "Megatron-LM accepts the arguments and stops in its set-up."),
+        Kind("other-program", "warning", "check", False, "A program that may do more than the one it is taken for."),
+        Kind("unresolved-variable", "warning", "check", False, "A variable that has no value here."),
+        Kind("not-read", "warning", "check", False, "A part of a script, which may have set something."),
+        Kind("lost-words", "warning", "check", False, "Words of a script that bash does not pass on."),
+        Kind("no-equivalent", "warning", "decide", True, "Bridge has nothing that does this."),
+        Kind("not-yet", "warning", "decide", True, "It is not translated yet."),
+        Kind("needs-drop-in", "warning", "decide", False, "No configuration does this; the drop-in and launch do."),
+        Kind("no-row", "warning", "decide", True, "An argument of a fork that no mapping table has."),
+        Kind("ignored-by-megatron", "warning", "check", False, "A value that the run does not use."),
+        Kind("overrides-cannot-say", "warning", "check", False, "Hydra's overrides cannot hold this value."),
+        Kind("assumed-world-size", "note", "check", False, "The number of GPUs, where nothing gives it."),
+        Kind("assumed-version", "note", "note", False, "The Megatron-LM version, where nothing gives it."),
+        Kind("no-effect", "note", "note", False, "A value that no pretraining reads."),
+        Kind("launcher", "note", "note", False, "What belongs to the launcher, not to the configuration."),
+        Kind("environment", "note", "note", False, "An environment variable that this run reads."),
+        Kind("file-read", "note", "note", False, "A file that was read for the translation."),
+        Kind("not-needed", "note", "note", False, "Bridge needs no setting for it; in reports only."),
+        Kind("remark", "note", "note", False, "What the mapping table adds about an argument; in reports only."),
+    )
 }
 
 
@@ -65,7 +92,7 @@ class Finding(NamedTuple):
     """One thing a user is told: where, what, and what to do.
 
     Attributes:
-        kind: short slug, a key of ``LEVELS``.
+        kind: a key of ``KINDS``.
         message: what was found, one sentence, with the numbers it is about.
         remedy: what to write instead; empty where the message says it.
         arguments: names of the Megatron-LM arguments concerned, as Megatron-LM stores them.
@@ -84,7 +111,7 @@ class Finding(NamedTuple):
 
     @property
     def level(self) -> Level:
-        return LEVELS[self.kind]
+        return KINDS[self.kind].level
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""

@@ -24,7 +24,7 @@ from shown import Block, blocks, commands, is_shown_by
 import bridge_args
 from bridge_args import cli
 from bridge_args.emit.hydra import unsayable
-from bridge_args.findings import LEVELS
+from bridge_args.findings import KINDS
 from bridge_args.script.command import read_command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -267,7 +267,7 @@ def entries() -> Iterator[tuple[str, str]]:
 
 
 def test_every_kind_of_finding_has_an_entry() -> None:
-    assert sorted(entries()) == sorted(LEVELS.items())
+    assert sorted(entries()) == sorted((kind.name, kind.level) for kind in KINDS.values())
 
 
 def test_every_entry_shows_a_command_that_leads_to_it(tmp_path: Path) -> None:
@@ -282,16 +282,16 @@ def test_every_entry_shows_a_command_that_leads_to_it(tmp_path: Path) -> None:
             shown.append(kind)
             ((_, command),) = commands(block.text)
             assert kind in kinds_of(command.replace("…", block.notes.get("…", "…")), shell), command
-    assert sorted(shown) == sorted(LEVELS)
+    assert sorted(shown) == sorted(KINDS)
 
 
 def kinds_of(command: str, shell: Shell) -> list[str]:
-    """The kinds of what a ``translate`` command says."""
+    """The kinds of what a ``translate`` or ``report`` command says."""
     if "--format overrides" in command:
         words = shlex.split(command.partition(" -- ")[2])
         return [finding.kind for finding in unsayable(bridge_args.translate(words))]
     command = re.sub(r" -o \S+", "", command)
-    _, said = shell.run(command.replace("bridge-args translate", "bridge-args report --format json"))
+    _, said = shell.run(re.sub("^bridge-args (translate|report)", "bridge-args report --format json", command))
     return [finding["kind"] for finding in json.loads(said)["findings"]]
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from bridge_args.findings import LEVELS
+from bridge_args.findings import KINDS
 from bridge_args.secrets import masked
 from bridge_args.source.script import SourceError
 from bridge_args.start import Settings, translated_path
@@ -118,7 +118,7 @@ def _flag_of(finding: Finding, t: Translation) -> str | None:
 
 def failed(path: str, status: str, kind: str, message: str) -> Entry:
     finding = {
-        "level": LEVELS[kind],
+        "level": KINDS[kind].level,
         "kind": kind,
         "message": masked(message),
         "remedy": "",

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from bridge_args.emit.layout import origin_of
-from bridge_args.findings import Finding
+from bridge_args.findings import KINDS, Finding, Group
 from bridge_args.mapping.convert import shown
 from bridge_args.mapping.rows import Fate
 from bridge_args.mapping.translation import Assignment, Translation
-from bridge_args.mapping.unread import replaced
-from bridge_args.secrets import masked, masked_values
+from bridge_args.secrets import masked_values
 from bridge_args.seen import visible
 from bridge_args.values import to_plain
 from bridge_args.words import Place
 
 SCHEMA: Final = 1  # of the JSON: report_schema.json
-
-Group = Literal["mend", "decide", "check", "note"]
 
 # By what the user must do.
 GROUPS: Final[dict[Group, tuple[str, str]]] = {
@@ -28,9 +25,6 @@ GROUPS: Final[dict[Group, tuple[str, str]]] = {
     "check": ("Check", "This is not what the command line says at first sight."),
     "note": ("For your information", ""),
 }
-
-# A reader should look at these whatever their level is.
-_CHECK: Final = {"assumed-world-size"}
 
 FATES_IN_SHORT: Final[dict[Fate | None, str]] = {
     "to": "as Bridge has it",
@@ -46,7 +40,7 @@ FATES_IN_SHORT: Final[dict[Fate | None, str]] = {
 
 def data_of(t: Translation) -> dict[str, Any]:
     """The report; ``report.report`` says what its keys mean."""
-    findings = [*(finding_data(finding, t) for finding in t.findings), *_surprises(t), *_remarks(t)]
+    findings = [*(finding_data(finding, t) for finding in t.findings), *_remarks(t)]
     arguments = _arguments(t)
     count = {group: sum(finding["group"] == group for finding in findings) for group in GROUPS}
     data: dict[str, Any] = {
@@ -65,15 +59,6 @@ def data_of(t: Translation) -> dict[str, Any]:
     return {key: value if key == "findings" else masked_values(value, t.secrets) for key, value in data.items()}
 
 
-def _group(finding: Finding) -> Group:
-    if finding.kind in ("no-equivalent", "needs-drop-in", "not-yet", "no-row"):
-        return "decide"
-    if finding.kind in _CHECK:
-        return "check"
-    groups: dict[str, Group] = {"error": "mend", "warning": "check", "note": "note"}
-    return groups[finding.level]
-
-
 def finding_data(finding: Finding, t: Translation | None) -> dict[str, Any]:
     """A finding as JSON has it.
 
@@ -82,7 +67,7 @@ def finding_data(finding: Finding, t: Translation | None) -> dict[str, Any]:
     """
     excerpt = finding.excerpt
     return {
-        **_said(t, _group(finding), finding.kind, finding.message, finding.arguments, finding.place),
+        **_said(t, finding.kind, finding.message, finding.arguments, finding.place),
         "remedy": finding.remedy,
         "excerpt": {"text": excerpt.text, "start": excerpt.start, "end": excerpt.end} if excerpt else None,
         "changes": finding.changes,
@@ -90,11 +75,11 @@ def finding_data(finding: Finding, t: Translation | None) -> dict[str, Any]:
 
 
 def _said(
-    t: Translation | None, group: Group, kind: str, message: str, arguments: tuple[str, ...], place: Place | None = None
+    t: Translation | None, kind: str, message: str, arguments: tuple[str, ...], place: Place | None = None
 ) -> dict[str, Any]:
     own = next((found for name in arguments if t and (found := place_of(t, name))), None)
     return {
-        "group": group,
+        "group": KINDS[kind].group,
         "kind": kind,
         "message": message,
         "remedy": "",
@@ -103,15 +88,6 @@ def _said(
         "excerpt": None,
         "changes": None,
     }
-
-
-def _surprises(t: Translation) -> Iterator[dict[str, Any]]:
-    """Values that were typed, that Megatron-LM replaces by others, and of which no finding speaks."""
-    spoken_of = _spoken_of(t)
-    for name, message in replaced(t.args, t.words):
-        if name not in spoken_of:
-            message = masked(message, t.secrets)
-            yield _said(t, "check", "derived", message, (name,))
 
 
 def _spoken_of(t: Translation) -> set[str]:
@@ -128,9 +104,9 @@ def _remarks(t: Translation) -> Iterator[dict[str, Any]]:
             continue
         flag = _flag(t, name)
         if outcome.fate in ("launcher", "not_needed"):
-            yield _said(t, "note", outcome.fate.replace("_", "-"), f"{flag}: {outcome.reason}", (name,))
+            yield _said(t, outcome.fate.replace("_", "-"), f"{flag}: {outcome.reason}", (name,))
         elif outcome.row.note:
-            yield _said(t, "note", "remark", f"{flag}: {outcome.row.note}", (name,))
+            yield _said(t, "remark", f"{flag}: {outcome.row.note}", (name,))
 
 
 def _arguments(t: Translation) -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from bridge_args.emit.layout import on_one_line
-from bridge_args.emit.report_data import GROUPS, UNTYPED, Group, message_of, summary_of, table_of, untyped_of, where
+from bridge_args.emit.report_data import GROUPS, UNTYPED, message_of, summary_of, table_of, untyped_of, where
+from bridge_args.findings import Group
 from bridge_args.seen import visible
 
 _COLOURS: Final[dict[Group, str]] = {"mend": "1;31", "decide": "1;35", "check": "1;33", "note": "1;36"}

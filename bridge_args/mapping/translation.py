@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from bridge_args.bridge.schema import Schema
-from bridge_args.findings import Finding
+from bridge_args.findings import KINDS, Finding
 from bridge_args.mapping.rows import Fate, Row
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs
@@ -121,7 +121,7 @@ class Translation(NamedTuple):
     @property
     def losses(self) -> tuple[Finding, ...]:
         """What is lost in translation; ``Finding.changes`` says what that changes."""
-        return tuple(finding for finding in self.findings if finding.kind in ("no-equivalent", "not-yet", "no-row"))
+        return tuple(finding for finding in self.findings if KINDS[finding.kind].lost)
 
     @property
     def number_losses(self) -> tuple[Finding, ...]:
