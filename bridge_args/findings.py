@@ -60,7 +60,7 @@ KINDS: Final[dict[str, Kind]] = {
         Kind("lost-words", "warning", "check", False, "Words of a script that bash does not pass on."),
         Kind("no-equivalent", "warning", "decide", True, "Bridge has nothing that does this."),
         Kind("not-yet", "warning", "decide", True, "It is not translated yet."),
-        Kind("needs-drop-in", "warning", "decide", False, "No configuration does this; the drop-in and launch do."),
+        Kind("needs-drop-in", "warning", "decide", True, "No configuration does this; the drop-in and launch do."),
         Kind("no-row", "warning", "decide", True, "An argument of a fork that no mapping table has."),
         Kind("ignored-by-megatron", "warning", "check", False, "A value that the run does not use."),
         Kind("overrides-cannot-say", "warning", "check", False, "Hydra's overrides cannot hold this value."),

@@ -270,6 +270,12 @@ def test_every_kind_of_finding_has_an_entry() -> None:
     assert sorted(entries()) == sorted((kind.name, kind.level) for kind in KINDS.values())
 
 
+def test_the_page_names_the_losses() -> None:
+    sentence = re.search(r"the losses are (.*?)\.\n", TROUBLE.read_text(encoding="utf-8"), re.DOTALL)
+    assert sentence
+    assert set(re.findall(r"`([a-z-]+)`", sentence[1])) == {kind.name for kind in KINDS.values() if kind.lost}
+
+
 def test_every_entry_shows_a_command_that_leads_to_it(tmp_path: Path) -> None:
     """The commands that say so with a ``kind`` note do have that finding, and every kind is among them."""
     shell = Shell(tmp_path)

@@ -15,7 +15,7 @@ from bridge_args.cli import main
 from bridge_args.drop_in.accept import refused
 from bridge_args.findings import CHANGES
 from bridge_args.mapping import grammar, table
-from bridge_args.mapping.rows import Row
+from bridge_args.mapping.rows import Row, TableError
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.start import Settings
 from bridge_args.versions import Versions
@@ -56,7 +56,7 @@ def test_losses_of_all_kinds_are_there() -> None:
     ],
 )  # fmt: skip
 def test_what_the_grammar_refuses(rows: str, said: str) -> None:
-    with pytest.raises(rows.TableError, match=said):
+    with pytest.raises(TableError, match=said):
         grammar.read(rows, "x", PAIRS[0])
 
 
@@ -82,6 +82,16 @@ def test_one_loss(words: str, changes: str, capsys: pytest.CaptureFixture[str]) 
     capsys.readouterr()
     assert main(["translate", *command]) == 0
     assert f"This changes {CHANGES[finding.changes]}." in capsys.readouterr().err
+
+
+def test_what_only_the_drop_in_does_is_lost_to_the_configuration(tmp_path: Path) -> None:
+    """It changes every gradient, so --strict refuses it; a run that the drop-in starts loses nothing."""
+    words = [*SMALL, "--position-embedding-type", "rope", "--mtp-num-layers", "1", "--eod-mask-loss"]
+    t = bridge_args.translate(words, world_size=1)
+    assert [finding.kind for finding in t.number_losses] == ["needs-drop-in"]
+    assert not refused(t)
+    assert main(["translate", "--strict", "-o", str(tmp_path / "config.yaml"), "--", *words]) == 1
+    assert not (tmp_path / "config.yaml").exists()
 
 
 def test_reports_say_it_in_every_format() -> None:

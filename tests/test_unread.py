@@ -13,6 +13,7 @@ from bridge_args.cli import main
 from bridge_args.drop_in.accept import refused
 from bridge_args.findings import Finding
 from bridge_args.mapping import grammar
+from bridge_args.mapping.rows import TableError
 from bridge_args.megatron_lm import catalog, readers
 from bridge_args.megatron_lm.derive.registry import CONTEXT
 from bridge_args.versions import Versions
@@ -173,5 +174,5 @@ def test_a_condition_can_be_met(name: str, condition: str) -> None:
     ],
 )  # fmt: skip
 def test_what_the_grammar_refuses(rows: str, said: str) -> None:
-    with pytest.raises(rows.TableError, match=re.escape(said)):
+    with pytest.raises(TableError, match=re.escape(said)):
         grammar.read(rows, "x", Versions("0.16.1", "0.3.1"))
