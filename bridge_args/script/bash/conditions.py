@@ -23,7 +23,9 @@ _NUMBERS: Final[dict[str, Callable[[int, int], bool]]] = {
 }  # fmt: skip
 _TEXTS: Final = ("=", "==", "!=", "<", ">")
 _BINARY: Final = frozenset((*_NUMBERS, *_TEXTS, "-nt", "-ot", "-ef"))
-_FILES: Final = frozenset("bcdefghkprsuwxGLNOS")
+_FILES: Final = frozenset("abcdefghkprsuwxGLNOS")
+_UNARY: Final = frozenset(f"-{letter}" for letter in (*_FILES, *"noRtvz"))
+_DIFFERS_FROM_ITSELF: Final = re.compile(r"[\[\\]")  # as a pattern
 _REGEX_SIZE: Final = 300
 _REGEX_WORK: Final = 2_000_000
 
@@ -56,7 +58,7 @@ class _Test:
         if count == 2 and words[0].text == "!":
             return negated(self.filled(words[1]))
         if count == 2:
-            if words[0].known and not re.fullmatch(r"-[a-zA-Z]", words[0].text):
+            if words[0].known and words[0].text not in _UNARY:
                 raise NotATest
             return self.unary(words[0].text, words[1])
         if count == 3 and words[1].text in _BINARY:
@@ -71,8 +73,15 @@ class _Test:
             raise NotATest
         if count == 4 and words[0].text == "!":
             return negated(test(words[1:], self.state))
-        value = self.either()
-        return value if self.i == count else None
+        try:
+            value = self.either()
+            if self.i == count:
+                return value
+        except NotATest:
+            pass
+        if all(word.known for word in words):
+            raise NotATest
+        return None
 
     def either(self) -> bool | None:
         left = self.both()
@@ -91,16 +100,20 @@ class _Test:
             return negated(self.term())
         if self.take("("):
             value = self.either()
-            return value if self.take(")") else None
+            if not self.take(")"):
+                raise NotATest
+            return value
         rest = self.words[self.i :]
         if len(rest) >= 3 and rest[1].text in _BINARY:
             self.i += 3
             return self.binary(*rest[:3])
-        if len(rest) >= 2 and re.fullmatch(r"-[a-zA-Z]", rest[0].text):
+        if len(rest) >= 2 and rest[0].text in _UNARY:
             self.i += 2
             return self.unary(rest[0].text, rest[1])
+        if not rest:
+            raise NotATest
         self.i += 1
-        return self.filled(rest[0]) if rest else None
+        return self.filled(rest[0])
 
     def take(self, text: str) -> bool:
         if self.i < len(self.words) and self.words[self.i].text == text:
@@ -192,7 +205,7 @@ def texts(op: str, left: Traced, right: list[tuple[str, bool]], state: State, ex
     """``=`` and its kind; ``right`` as a pattern, with "was it quoted?", which ``@(a|b)`` may be when ``extended``."""
     made = Traced("".join(text for text, _ in right), tuple(-1 for text, _ in right for _ in text))
     if left.text == made.text and all(hole.variable for hole in state.shared.holes_in(left.text)) and op in "==!=":
-        if all(quoted for _, quoted in right) or left.known:
+        if all(quoted for _, quoted in right) or (left.known and not _DIFFERS_FROM_ITSELF.search(made.text)):
             return op != "!="
     left = state.taken_as_unset(left)
     right = [(state.taken_as_unset(Traced(text, (-1,) * len(text))).text, quoted) for text, quoted in right]
