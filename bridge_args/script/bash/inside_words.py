@@ -358,7 +358,7 @@ class Words:
                 parts.append(s.Literal(self.source[self.i : self.i + 1], True))
                 self.i += 1
             elif char in "$`":
-                self._expansion(parts, quoted)
+                self._expansion(parts, quoted and literal)  # quotes around ${...} are not around a pattern in it
             else:
                 self._piece(parts, closers.__contains__)
         return s.ShellWord(tuple(parts), self.place(start), self.text[start : self.i])
