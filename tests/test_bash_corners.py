@@ -78,6 +78,11 @@ READ = {
     "what a prefix sets has no attributes": "g() { torchrun \"$B\" \"${X[@]}\"; }\ndeclare -i B=1\nX=(1 2)\nB=2+3 g\nB+=4 g\nB=a.b X=5 g\nB=a.b eval 'torchrun e $B'\nf() { local -i B=2; B=x+1 g; B=B+1; torchrun $B; }\nf\ng\n",
     "builtin and command": "f() { torchrun f; }\ncommand eval 'torchrun c'\nbuiltin eval 'torchrun b'\nf\n",
     "a loop that only goes on inside a word": "N=0\nwhile getopts ab o -ab; do ((N++)); done\ntorchrun $N\n",
+    "too many operands of a test": "X=(a 'b c')\n[ -n ${X[*]} ]\nA=$?\n[ 2 3 -eq 2 ]\nB=$?\n[ a = a -a -n ]\nC=$?\n[ ! -n a b ]\nD=$?\n[ '(' a = a ]\ntorchrun $A $B $C $D $?\n",
+    "a pattern in quotes": "P='a*' Q='\\t' A='b\\tc' B='[a]'\nD=axax\ntorchrun \"${D#$P}\" \"${D##$P}\" \"${D#\"$P\"}\" \"${A%$A}\" \"${A/$Q/x}\"\n[[ $A == $A ]]\nC=$?\n[[ $B == $B ]]\ntorchrun $C $?\n",
+    "an index has its effects once": "N=0 X=(5 6 7)\ntorchrun $((X[N++])) $N $((X[N++] = N)) \"${X[@]}\" $((X[N++] += N)) \"${X[@]}\" $((-X[0]--)) $((++X[0]))\n",
+    "a word given to the script by its number": "set -- x y z\nN=3 M='#'\ntorchrun ${!N} ${!#} ${!M} \"${!N%z}\" ${!N:-q}\nN=9\ntorchrun \"${!N-none}\"\n",
+    "words of a function in a sourced file": "echo 'f() { set -- in; }; f x; torchrun \"$@\"' > s\nset -- old\n. ./s new\ntorchrun \"$@\"\n",
 }  # fmt: skip
 
 # bash refuses something: the words are the same, and the line is told.
@@ -117,6 +122,15 @@ ENDS = {
     "a name that cannot be": ("N=8ab\ntorchrun ${!N}; torchrun never\ntorchrun $?\n", 2, "cannot be the name"),
     "a sum with what is no number": ("C='x y'\ndeclare -i C+=x^y; torchrun never\ntorchrun $? $C\n", 2, "a syntax error"),
     "the name of nothing": ("unset N\ntorchrun ${!N}; torchrun never\ntorchrun $?\n", 2, "is unset"),
+    "a redirection of a program": ("N=1a\ncat <<< $((N)); torchrun $?\n", 2, "does not start this program"),
+    "a redirection of a program in a condition": ("unset U\nif cat > ${U:?gone}; then torchrun never; else torchrun $?; fi\n", 2, "gone"),
+    "a redirection of a subshell": ("(torchrun never) > $((1 +)) || torchrun $?\n", 1, "a syntax error"),
+    "the status of a mistake in a substitution": ("no() { return 3; }\ndeclare -i M\nA=$(no; M=1a)\ntorchrun $?\n", 3, "no number"),
+    "the status of a mistake in a shell": ("bash -c 'no() { return 3; }; declare -i M; no; M=1a'\ntorchrun $?\n", 1, "no number"),
+    "too many words for return": ("echo 'f() { false; return 0 x; }\nf\ntorchrun never' > s\n. ./s; torchrun never\ntorchrun $?\n", 1, "return takes one number"),
+    "a mistake sets nothing behind it": ("N=1\nX=$((N = 5 + 7a))\ntorchrun $N\n", 2, "no number"),
+    "a mistake sets what is before it": ("N=1\nX=$((N = 5, 7a))\ntorchrun $N\n", 2, "no number"),
+    "a reference to itself": ("declare -n A=A\ntorchrun $?\n", 1, "refer to itself"),
 }  # fmt: skip
 
 # Not read: it is told, with its line.
@@ -170,6 +184,16 @@ TOLD = {
     "set -u and a part of a value": ("set -u\nA=${lrx%.*}\ntorchrun 1\n", 2),
     "a backslash in a list inside a substitution": ("if false; then\nA=$(X=(a \\\"))\nfi\ntorchrun 1\n", 2),
     "a $ at the end": ("C='a b'\ntorchrun $C$\n", 2),
+    "quotes side by side with nothing beside $@": ("set --\nE=\nset -- \"${E:+x}\"$E\"$@\"\ntorchrun $#\n", 3),
+    "a $ in the middle": ("C='a b'\ntorchrun ${C}$=\n", 2),
+    "what a program prints in a whole number": ("declare -i N=$(nproc)*.q\ntorchrun 1\n", 1),
+    "a number with what nobody sets": ("printf -v A %d k:v$U\ntorchrun $?\n", 2),
+    "a value with what nobody sets": ("N=p3-b\nA=$((N + 1))\ntorchrun 1\n", 2),
+    "a value in an expression with what nobody sets": ("N=p3-b\nA=$(($N + 1))\ntorchrun 1\n", 2),
+    "a key that is not known": ("declare -A K\nK[$(hostname)]=1\ntorchrun 1\n", 2),
+    "a backslash at the end of a pattern": ("B='\\'\nA=a$B\ntorchrun \"${A//$A/x}\"\n", 3),
+    "keys as one text": ("X=(a b)\nIFS=x\nA=${!X[@]}\ntorchrun $A\n", 3),
+    "elements behind a line that was dropped": ("X=(a b) N=0a\nIFS=\ncase ${X[$N]} in a) ;; esac\ntorchrun ${X[*]}\n", 4),
 }  # fmt: skip
 
 

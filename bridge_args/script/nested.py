@@ -206,7 +206,7 @@ def _inside(
         inner.variables.setdefault(key, Variable(plain(given), exported=True))
     inner.variables["BASH_SOURCE"] = Variable({0: name})
     inner.functions = {name: body for name, body in state.functions.items() if name in state.functions_out}
-    inner.forked = False
+    inner.forked, inner.of_text = False, where is not None and where.kind in ("text", "remote")
     inner.options, inner.traps, inner.loops, inner.returns, inner.status = frozenset(), {}, 0, 0, 0
     inner.locals = []
     inner.positional = list(positional)

@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from bridge_args.script.bash.traced import holes_of
+from bridge_args.script.bash.traced import holes_of, is_hole
 
 _TOKEN: Final = re.compile(
-    r"(?a)\s*(?:(\d+#[0-9A-Za-z@_]+|0[xX][0-9a-fA-F]+|\d+)|([A-Za-z_]\w*)"
+    r"(?a)\s*(?:(\d[\w#@]*)|([A-Za-z_]\w*)"
     r"|(<<=|>>=|\*\*|\+\+|--|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|[-+*/%<>=!~&|^?:,()\[\]]))"
 )
+_NUMBER: Final = re.compile(r"(?a)0[xX][0-9a-fA-F]*|0[0-7]*|[1-9]\d*")
 _VARIABLE: Final = re.compile(r"[ \t\n]*[A-Za-z_]")
 _LEVELS: Final = (
     ("||",), ("&&",), ("|",), ("^",), ("&",), ("==", "!="), ("<", ">", "<=", ">="), ("<<", ">>"),
@@ -61,6 +62,9 @@ class Variables(Protocol):
     def names_in(self, text: str) -> tuple[str, ...]:
         """Variables that would make the unknown parts of a text known."""
 
+    def doubt(self, text: str) -> None:
+        """What is partly unknown is no expression, if a number stands there."""
+
 
 def evaluate(text: str, variables: Variables, depth: int = 0) -> int:
     """The value of an expression; assignments in it are carried out.
@@ -72,6 +76,14 @@ def evaluate(text: str, variables: Variables, depth: int = 0) -> int:
         raise NotANumber()
     variables.charge(80 + 6 * len(text))  # references to other variables may double at each step
     if holes_of(text):
+        reader = _Reader("".join("1" if is_hole(char) else char for char in text), variables, depth)
+        reader.skipping = True
+        try:
+            reader.whole()
+        except Wrong:
+            variables.doubt(text)
+        except NotANumber:
+            pass
         raise NotANumber(variables.names_in(text))
     try:
         return _Reader(text, variables, depth).whole()
@@ -79,7 +91,11 @@ def evaluate(text: str, variables: Variables, depth: int = 0) -> int:
         if problem.names:  # whatever they are: is it an expression at all?
             reader = _Reader(text, variables, depth)
             reader.skipping = True
-            reader.whole()
+            try:
+                reader.whole()
+            except Wrong as wrong:  # behind them: what was set before it is not known
+                wrong.names = problem.names
+                raise
         raise
 
 
@@ -90,6 +106,7 @@ class _Reader:
         self.tokens: list[tuple[str, str]] = []
         self.i = 0
         self.nested = 0
+        self.held: tuple[str, int | None] | None = None  # a variable that is read already; its index has effects once
         self.skipping = False  # the side of &&, ||, ?: that is not taken
         text = text.strip()
         at = 0
@@ -99,6 +116,9 @@ class _Reader:
                 self.tokens.append(("bad", text[at:].lstrip()[:1]))
                 break
             number, name, op = match.groups()
+            if op == "[" and not (self.tokens and self.tokens[-1][0] == "name" and match.start(3) == at):
+                self.tokens.append(("bad", op))
+                break
             at = match.end()
             if op in ("++", "--") and not self._counts(text, at):
                 op, at = op[0], at - 1
@@ -112,6 +132,7 @@ class _Reader:
     def whole(self) -> int:
         if not self.tokens:
             return 0
+        self.look()
         value = self.comma()
         if self.i < len(self.tokens):
             raise self.wrong()
@@ -122,13 +143,34 @@ class _Reader:
         text = self.tokens[self.i][1] if self.i < len(self.tokens) else ""
         return NotANumber() if text in (*_ASSIGNING, *_QUOTES) else Wrong("a syntax error")
 
-    def op(self, *ops: str) -> str:
+    def look(self) -> None:
+        """bash reads one token ahead: what can be none is a mistake before the one in front of it has an effect."""
         if self.i < len(self.tokens):
             kind, text = self.tokens[self.i]
-            if kind == "op" and text in ops:
-                self.i += 1
-                return text
-        return ""
+            if kind == "number":
+                number(text)
+            elif kind == "bad":
+                raise self.wrong()
+
+    def behind_index(self, start: int) -> int:
+        """Where the brackets that open at ``start`` end; ``start`` when they do not, or none open there."""
+        depth = 0
+        for at in range(start, len(self.tokens)):
+            kind, text = self.tokens[at]
+            depth += (text == "[") - (text == "]") if kind == "op" else 0
+            if depth == 0:
+                return at + (at > start)
+        return start
+
+    def is_op(self, *ops: str) -> bool:
+        return self.i < len(self.tokens) and self.tokens[self.i][0] == "op" and self.tokens[self.i][1] in ops
+
+    def op(self, *ops: str) -> str:
+        if not self.is_op(*ops):
+            return ""
+        self.i += 1
+        self.look()
+        return self.tokens[self.i - 1][1]
 
     def comma(self) -> int:
         self.nested += 1
@@ -141,7 +183,15 @@ class _Reader:
         return value
 
     def assignment(self) -> int:
-        start = self.i
+        start, behind = self.i, self.behind_index(self.i + 1)
+        if behind > start + 1 and self.tokens[behind : behind + 1] == [("op", "=")]:  # then its index comes last
+            self.i = behind + 1
+            self.look()
+            value = self.assignment()
+            end, self.i = self.i, start
+            late = self.target()
+            self.i = end
+            return self.store(late, value) if late else value
         target = self.target()
         if target:
             op = self.op(*_ASSIGNING)
@@ -151,7 +201,7 @@ class _Reader:
                 if op != "=":
                     value = 0 if self.skipping else _apply(op[:-1], before, value)
                 return self.store(target, value)
-        self.i = start
+        self.held = target
         return self.ternary()
 
     def target(self) -> tuple[str, int | None] | None:
@@ -160,16 +210,27 @@ class _Reader:
         name = self.tokens[self.i][1]
         self.i += 1
         index: int | None = None
-        if self.op("["):
-            if self.op("]"):
-                raise NotANumber()
-            try:
-                index = self.comma()
-                if not self.op("]"):
-                    raise self.wrong()
-            except Wrong as wrong:
-                raise WrongIndex(str(wrong)) from wrong
+        start, self.i = self.i, self.behind_index(self.i)
+        self.look()
+        if self.i > start or self.is_op("["):
+            self.i = start
+            index = self.index()
         return name, index
+
+    def index(self) -> int:
+        """What stands in brackets, which are left behind."""
+        self.i += 1
+        if self.is_op("]"):
+            raise NotANumber()
+        try:
+            self.look()
+            value = self.comma()
+            if not self.is_op("]"):
+                raise self.wrong()
+        except Wrong as wrong:
+            raise WrongIndex(str(wrong)) from wrong
+        self.i += 1
+        return value
 
     def value_of(self, target: tuple[str, int | None]) -> int:
         return 0 if self.skipping else self.variables.number_of(*target, self.depth + 1)
@@ -222,7 +283,7 @@ class _Reader:
         return _wrap(pow(base, exponent, 2**64))
 
     def unary(self) -> int:
-        op = self.op("!", "~", "-", "+", "++", "--")
+        op = "" if self.held else self.op("!", "~", "-", "+", "++", "--")
         if op:
             self.nested += 1
             if self.nested > _MAX_DEPTH:
@@ -241,6 +302,9 @@ class _Reader:
         return self.primary()
 
     def primary(self) -> int:
+        if self.held:
+            target, self.held = self.held, None
+            return self.value_and_count(target)
         if self.op("("):
             value = self.comma()
             if not self.op(")"):
@@ -251,13 +315,20 @@ class _Reader:
         kind, text = self.tokens[self.i]
         if kind == "number":
             self.i += 1
+            self.look()
             return number(text)
-        target = self.target()
-        if target is None:
+        read = self.target()
+        if read is None:
             raise self.wrong()
+        return self.value_and_count(read)
+
+    def value_and_count(self, target: tuple[str, int | None]) -> int:
+        """``NAME``, ``NAME++`` or ``NAME--``."""
         value = self.value_of(target)
-        if op := self.op("++", "--"):
-            self.store(target, _wrap(value + (1 if op == "++" else -1)))
+        if self.is_op("++", "--"):
+            self.store(target, _wrap(value + (1 if self.is_op("++") else -1)))
+            self.i += 1
+            self.look()
         return value
 
 
@@ -274,8 +345,10 @@ def number(text: str) -> int:
         if "#" in text:
             base, _, digits = text.partition("#")
             return _wrap(_in_base(int(base), digits))
+        if not _NUMBER.fullmatch(text):
+            raise Wrong("no number")
         if text[:2].lower() == "0x":
-            return _wrap(int(text, 16))
+            return _wrap(int(text[2:] or "0", 16))
         return _wrap(int(text, 8 if text.startswith("0") else 10))
     except ValueError as error:
         raise Wrong("no number") from error
@@ -284,6 +357,8 @@ def number(text: str) -> int:
 def _in_base(base: int, digits: str) -> int:
     """Digits are 0-9, a-z, A-Z, @ and _, in this order; up to base 36 capitals are small letters."""
     value = 0
+    if not digits:
+        raise Wrong("no digits")
     for digit in digits.lower() if base <= 36 else digits:
         place = _DIGITS.find(digit)
         if not 2 <= base <= 64 or not 0 <= place < base:

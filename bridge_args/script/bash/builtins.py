@@ -154,6 +154,9 @@ def _declare_one(shell: Shell, kind: str, letters: tuple[str, str], word: Declar
     if "n" in options and isinstance(value, Traced) and value.known and not re.match(r"[A-Za-z_]", value.text):
         state.shared.say("not-read", f"bash does not make {name} refer to {value.text[:60]}, which is no name", at)
         return 1
+    if "n" in options and isinstance(value, Traced) and value.text == name and not state.locals:
+        state.shared.say("not-read", f"bash does not make {name} refer to itself", at)
+        return 1
     _attributes(state, kind, letters, name, value is None)
     variable = state.variables.get(name)
     if value is not None and variable is not None and variable.reference and "n" in options:
@@ -342,7 +345,7 @@ def _give_positional(state: State, words: Sequence[Traced]) -> None:
 def _shift(shell: Shell, words: list[Traced], at: int) -> int | None:
     state = shell.state
     if len(words) > 2 and whole(words[1].text) is not None:
-        raise shell.expand.mistake("shift takes one number", at)
+        raise shell.expand.great_mistake("shift takes one number", at)
     text = words[1].text if len(words) > 1 else "1"
     count = whole(text.removeprefix("+"))
     if count is None:
@@ -382,7 +385,7 @@ def _let(shell: Shell, words: list[Traced], at: int) -> int | None:
 def _leave(shell: Shell, words: list[Traced], at: int) -> int | None:
     what, state = words[0].text, shell.state
     if len(words) > 2 and whole(words[1].text) is not None and (state.loops or what in ("exit", "return")):
-        raise shell.expand.mistake(f"{what} takes one number", at)
+        raise shell.expand.great_mistake(f"{what} takes one number", at)
     if what == "return" and not state.returns:
         return 2  # bash complains, and goes on
     if what in ("break", "continue"):

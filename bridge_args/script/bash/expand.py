@@ -17,6 +17,7 @@ from typing import Final
 from bridge_args.script.bash import pattern
 from bridge_args.script.bash.arithmetic import NotANumber, Wrong, WrongIndex, evaluate, whole
 from bridge_args.script.bash.budget import MAX_WORDS, LimitReached
+from bridge_args.script.bash.started import rendered
 from bridge_args.script.bash.state import Hole, Leave, Refused, State, in_letters
 from bridge_args.script.bash.syntax import (
     Arithmetic,
@@ -72,6 +73,8 @@ class Expander:
         self.capture = capture
         self.unset_is_zero = False  # in a condition
         self._at = -1  # where the expression is that is calculated
+        self._written: str | None = None  # the same as it stands in the script, where that is known
+        self.of_program = False  # is it a redirection of a program, which the process of that program expands?
         self._joining = False  # is what is expanded one text, as in an assignment?
 
     # What is asked for --------------------------------------------------------------------------------------------
@@ -84,7 +87,7 @@ class Expander:
             several = pattern.braces(word, budget)
             for one in several:
                 self._mixed(one)
-                self._ends_in_dollar(one)
+                self._has_a_dollar(one)
                 items = self._items(self._with_home(one, "plain" if elements or one is not word else "word").parts)
                 for field in () if self._is_none(one, items) else self._split(items):
                     self._note_pattern(field, word)
@@ -118,7 +121,7 @@ class Expander:
         if len(word.parts) < 2 or not several or any(self._expanded(part) for part in several):
             return False
         written = word.written
-        in_one_pair = written.startswith('"') and written.endswith('"') and '""' not in written
+        in_one_pair = written[:1] == written[-1:] == '"' and not re.search("[\"']", written[1:-1])
         parameters = [part for part in word.parts if isinstance(part, Parameter)]
         if in_one_pair and not any("*" in (part.name, part.index) for part in parameters):
             return True
@@ -126,12 +129,14 @@ class Expander:
             self.state.shared.say("not-read", f"whether {written} is a word here, or none, is not read", word.at)
         return False
 
-    def _ends_in_dollar(self, word: ShellWord) -> None:
-        """bash does not split ``$A$``, whatever is in it."""
-        last = word.parts[-1] if len(word.parts) > 1 else None
-        if isinstance(last, Literal) and not last.quoted and last.text.text.endswith("$"):
-            if any(not isinstance(part, Literal) and not part.quoted for part in word.parts):
-                self.state.shared.say("not-read", f"{word.written} with a $ at its end is not read", word.at)
+    def _has_a_dollar(self, word: ShellWord) -> None:
+        """bash does not split ``$A$`` and ``$A$=``, whatever is in it."""
+        may_split = False
+        for part in word.parts:
+            if not isinstance(part, Literal):
+                may_split |= not part.quoted
+            elif may_split and not part.quoted and "$" in part.text.text:
+                self.state.shared.say("not-read", f"{word.written} with a $ that names nothing is not read", word.at)
 
     def _mixed(self, word: ShellWord) -> None:
         """In one pair of quotes with $@ what is cut out of $* is several words too; quotes are not kept apart here."""
@@ -159,14 +164,25 @@ class Expander:
 
     def _one_text(self, word: ShellWord) -> _Items:
         before, self._joining = self._joining, True
+        left, self.state.left_joining = self.state.left_joining, True
         try:
-            return self._items(word.parts)
+            made = self._items(word.parts)
+            left = False
+            return made
+        except Leave:
+            left = True
+            raise
         finally:
-            self._joining = before
+            self._joining, self.state.left_joining = before, left
 
     def number(self, word: ShellWord) -> int:
         """As an arithmetic expression; raises NotANumber."""
-        return self.calculated(self.text(word), word.at)
+        text = self.text(word)
+        before, self._written = self._written, word.written
+        try:
+            return self.calculated(text, word.at)
+        finally:
+            self._written = before
 
     def calculated(self, text: Traced, at: int) -> int:
         """The value of an expression; what has none that reading tells is said. Raises NotANumber."""
@@ -175,7 +191,7 @@ class Expander:
             return evaluate(text.text, self)
         except Refused as refused:
             if "errexit" in self.state.options:
-                message = f"bash ends the script here: {refused.name} is readonly, and `set -e` is on"
+                message = f"bash {self._ends()}: {refused.name} is readonly, and `set -e` is on"
                 self.state.shared.say("not-read", message, at)
                 raise Leave("exit", 1) from refused
             raise Wrong(f"{refused.name} is readonly") from refused
@@ -183,7 +199,8 @@ class Expander:
             if not problem.names and not isinstance(problem, Wrong) and text.known:
                 message = f"{text.text[:60].strip()} is not read: no arithmetic that is understood"
                 self.state.shared.say("not-read", message, at)
-            for name in assigned_in_arithmetic(text.text):
+            certain = isinstance(problem, Wrong) and not problem.names
+            for name in () if certain else assigned_in_arithmetic(text.text):
                 self.state.set(name, self._unknown(f"${name}", at, (name,)), at)
             raise
 
@@ -200,8 +217,17 @@ class Expander:
 
         ``everything``: the rest of a sourced file or of the text of ``eval`` too.
         """
-        self.state.shared.say("not-read", f"bash stops here and drops the rest of the line: {what}", at)
+        does = "does not start this program" if self.of_program else "stops here and drops the rest of the line"
+        self.state.shared.say("not-read", f"bash {does}: {what}", at)
         return Leave("all" if everything else "line", status)
+
+    def _ends(self) -> str:
+        return "does not start this program" if self.of_program else "ends the script here"
+
+    def great_mistake(self, what: str, at: int) -> Leave:
+        """The same with everything; a failure before it stays the status, but in the text of $(...) and `bash -c`."""
+        before = self.state.status
+        return self.mistake(what, at, everything=True, status=1 if before == 0 or self.state.of_text else before)
 
     def wrong_index(self, written: str, wrong: Wrong, at: int) -> Leave:
         return self.mistake(f"{written[:60]}: {wrong}", at, everything=True)
@@ -374,8 +400,11 @@ class Expander:
         return self._many(part, values)
 
     def _many(self, part: Parameter, values: list[Traced]) -> _Items:
-        if self._joining and len(values) > 1 and self.separators()[:1] != " " and part.op not in _AS_THEY_ARE:
+        changed = part.indirect or part.op not in _AS_THEY_ARE
+        if self._joining and len(values) > 1 and self.separators()[:1] != " " and changed:
             self._joined_oddly(part)
+        if self.state.left_joining and "*" in (part.name, part.index) and not part.quoted and not self._joining:
+            self._joined_by_mistake(part, values)
         if "*" in (part.name, part.index) and (part.quoted or self._joining):
             return self._runs([joined(values, self.separators()[:1])], part.quoted)
         separator = self.separators()[:1]
@@ -388,13 +417,19 @@ class Expander:
         message = f"{part.written} as one text, while IFS does not begin with a blank, is not read"
         self.state.shared.say("not-read", message, part.at)
 
+    def _joined_by_mistake(self, part: Parameter, values: list[Traced]) -> None:
+        """Behind a mistake inside what is one text, bash 5.2 goes on joining."""
+        if len(values) > 1 and not self.separators()[:1].isspace():
+            message = f"{part.written} behind a line that bash did not finish is not read"
+            self.state.shared.say("not-read", message, part.at)
+
     def _is_unset(self, part: Parameter) -> bool:
         variable = self.state.get(part.name)
         return variable is not None and variable.value is None
 
     def _must_be_set(self, part: Parameter) -> None:
         if "nounset" in self.state.options:
-            message = f"bash ends the script here: {part.name} has no value, and `set -u` wants one"
+            message = f"bash {self._ends()}: {part.name} has no value, and `set -u` wants one"
             self.state.shared.say("not-read", message, part.at)
             raise Leave("exit", 1)
 
@@ -478,7 +513,7 @@ class Expander:
         """No array has an element there: bash complains and takes it as unset; with `set -e` the script ends."""
         if "errexit" in self.state.options:
             if not self.state.forked:
-                message = f"bash ends the script here: {part.written} names no element, and `set -e` is on"
+                message = f"bash {self._ends()}: {part.written} names no element, and `set -e` is on"
                 self.state.shared.say("not-read", message, part.at)
             raise Leave("exit", 1)
         if part.length or part.op in ("=", ":="):
@@ -549,7 +584,7 @@ class Expander:
             return self.state.shared.hole(
                 Hole("variable", written, part.at, (part.name,), part.name, required=required)
             )
-        message = f"bash ends the script here: {part.name} has no value: {said or 'it must be given'}"
+        message = f"bash {self._ends()}: {part.name} has no value: {said or 'it must be given'}"
         self.state.shared.say("not-read", message, part.at)
         raise Leave("exit", 1)
 
@@ -681,9 +716,10 @@ class Expander:
         name = values[0].text if values else ""
         if values and values[0].known and not _REFERS.fullmatch(name):
             raise self.mistake(f"{part.written}: {name[:60]} cannot be the name of a variable", part.at)
-        if part.op == "" and part.argument is None and _NAME.match(name):
+        named = _NAME.match(name) or (name.isascii() and name.isdigit()) or name in ("#", "?")
+        if part.op == "" and part.argument is None and named:
             return self._parameter(Parameter(name, f"${{{name}}}", part.at, part.quoted))
-        if part.op and _NAME.match(name):
+        if part.op and named:
             return self._parameter(
                 Parameter(
                     name, part.written, part.at, part.quoted, op=part.op, argument=part.argument, second=part.second
@@ -698,6 +734,9 @@ class Expander:
         if variable is None:
             self._wanted(name, self._at)
             if not self.unset_is_zero or self.state.always_set(name):
+                if depth > 1 or name not in (self._written or name):
+                    message = f"{name}, which stands in a value that is calculated, is not set by the script"
+                    self.state.shared.say("not-read", message, self._at, f"give it with --set {name}=VALUE")
                 raise NotANumber((name,))
             self.state.shared.assumed.setdefault(name, -1)
             return 0
@@ -715,7 +754,7 @@ class Expander:
             index += max((key for key in elements if isinstance(key, int)), default=-1) + 1 if several else 0
             if index < 0 and "errexit" in self.state.options:
                 if not self.state.forked:
-                    message = f"bash ends the script here: {name} has no such element, and `set -e` is on"
+                    message = f"bash {self._ends()}: {name} has no such element, and `set -e` is on"
                     self.state.shared.say("not-read", message, self._at)
                 raise Leave("exit", 1)
         if len(elements) > 1 and (uncertain := self._uncertain(elements.values())):
@@ -729,6 +768,11 @@ class Expander:
 
     def names_in(self, text: str) -> tuple[str, ...]:
         return self.state.shared.names_in(text)
+
+    def doubt(self, text: str) -> None:
+        written = rendered(Traced(text, (-1,) * len(text)), self.state.shared)
+        message = f"whether {written[:60]} is an expression depends on what is not known"
+        self.state.shared.say("not-read", message, self._at)
 
     def assign(self, name: str, index: int | None, value: int) -> None:
         text = plain(str(value))

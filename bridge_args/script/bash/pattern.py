@@ -62,6 +62,8 @@ def _pieces(pattern: list[tuple[str, bool]], extended: bool = False) -> _Pieces 
         elif not quoted and char == "\\" and i < len(chars):
             source = re.escape(chars[i][0])
             i += 1
+        elif not quoted and char == "\\":
+            return None  # nothing behind it: what that fits depends on where it is used
         elif not quoted and char == "[":
             end = _bracket_end(chars, i) if i <= last_closing else -1
             left_open += end < 0

@@ -208,6 +208,10 @@ class Input:
         return self.whole[start : self.position]
 
 
+class NotStarted(Exception):
+    """A redirection ends the process of a program before it starts."""
+
+
 class Shell:
     """Reads commands in one shell; ``output`` collects what they print where that matters, None what is not known."""
 
@@ -318,6 +322,7 @@ class Shell:
         """What a command substitution prints, without the newlines at its end."""
         output: list[Traced | None] = []
         state = self.state.subshell()
+        state.of_text = True
         if "inherit_errexit" not in state.options:
             state.options -= {"errexit"}
         shell = self.inner(state, output)
@@ -464,8 +469,11 @@ class Shell:
         if isinstance(command, s.Simple):
             status = self._simple(command)
             return self._checked(status, command.at, trap) if checked else status
-        with self.redirected(command.redirects) as missing:
-            status = self._structure(command)
+        try:
+            with self.redirected(command.redirects, isinstance(command, s.Subshell)) as missing:
+                status = self._structure(command)
+        except NotStarted:
+            return self._checked(1, command.at, trap) if checked else 1
         if missing:
             if not isinstance(command, s.While):  # whether it goes round is not known either
                 self._perhaps_not_run(missing, "these commands")
@@ -733,10 +741,15 @@ class Shell:
             self.spot = Spot(tuple(made))
             self._placeholder(command)
         variables = dict(self.state.variables) if command.redirects else {}
-        with self.redirected(command.redirects) as missing:
-            if command.redirects and self._is_program(words):  # which opens them itself: what they set is lost
-                self.state.variables = variables
-            status = self.run(words, command.assignments, command.at)
+        of_program = bool(command.redirects) and self._is_program(words)
+        try:
+            with self.redirected(command.redirects, of_program) as missing:
+                if of_program:  # which opens them itself: what they set is lost
+                    self.state.variables = variables
+                status = self.run(words, command.assignments, command.at)
+        except NotStarted:
+            self.state.variables = variables
+            return 1
         if missing:
             name = words[0].text if words and isinstance(words[0], Traced) else "this command"
             if name not in _READING and (name != "exec" or len(words) > 1):
@@ -797,6 +810,7 @@ class Shell:
         """A function."""
         state = self.state
         before = (state.positional, state.may_have_positional, state.loops)
+        given = state.positional_given
         state.positional, state.may_have_positional, state.loops = list(words[1:]), False, 0
         state.locals.append({})
         state.returns += 1
@@ -810,6 +824,7 @@ class Shell:
             return leave.value
         finally:
             state.positional, state.may_have_positional, state.loops = before
+            state.positional_given = given
             state.returns -= 1
             state.shared.calls.pop()
             if trap is not None:
@@ -938,8 +953,7 @@ class Shell:
         try:
             return plain(str(self.expand.calculated(value, at)), value.first)
         except Wrong as wrong:
-            status = 1 if self.state.status == 0 else self.state.status  # a failure before it is not replaced
-            raise self.expand.mistake(f"{value.text[:60]}: {wrong}", at, everything=True, status=status) from wrong
+            raise self.expand.great_mistake(f"{value.text[:60]}: {wrong}", at) from wrong
         except NotANumber:
             return self.state.shared.hole(Hole("expression", written, at))
 
@@ -1056,10 +1070,13 @@ class Shell:
         self.state.shared.say("not-read", message, assignment.at)
 
     def _key(self, assignment: s.Assignment, index: s.ShellWord) -> str:
-        key = self.expand.text(index).text
-        if not key:
+        key = self.expand.text(index)
+        if not key.text:
             raise self._not_set(f"{assignment.name} has no empty key", assignment.at)
-        return key
+        if not key.known:
+            message = f"which element {assignment.name}[{index.written}] is depends on what is not known"
+            self.state.shared.say("not-read", message, assignment.at, _DECIDE)
+        return key.text
 
     def _element(self, assignment: s.Assignment, value: Traced, before: Variable | None) -> None:
         """``NAME[index]=value``; without an index, element 0 of what is an array already."""
@@ -1093,10 +1110,13 @@ class Shell:
     # Redirections -------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def redirected(self, redirects: Sequence[s.Redirect]) -> Iterator[list[Traced]]:
+    def redirected(self, redirects: Sequence[s.Redirect], of_program: bool = False) -> Iterator[list[Traced]]:
         """Input and output as the redirections say; files are only remembered, never written.
 
         Gives the files for input that may not be there: then bash does not run the command, whose status is 1.
+
+        Raises:
+            NotStarted: a mistake in one ``of_program`` or a subshell, whose own process expands it, ends only that.
         """
         missing: list[Traced] = []
         if not redirects:
@@ -1104,8 +1124,18 @@ class Shell:
             return
         before = (self.stdin, self.output)
         targets: list[tuple[Traced, bool]] = []
-        for redirect in redirects:
-            self._redirect(redirect, targets, missing)
+        forked, self.expand.of_program = self.state.forked, of_program
+        self.state.forked |= of_program
+        try:
+            for redirect in redirects:
+                self._redirect(redirect, targets, missing)
+        except Leave as leave:
+            self.stdin, self.output = before
+            if of_program and leave.what in ("line", "all", "exit"):
+                raise NotStarted from leave
+            raise
+        finally:
+            self.state.forked, self.expand.of_program = forked, False
         output = self.output
         try:
             yield missing

@@ -323,6 +323,8 @@ class State:
     loops: int = 0  # how many ``break`` may leave
     returns: int = 0  # functions and sourced files that ``return`` may leave
     functions_out: frozenset[str] = frozenset()  # export -f
+    of_text: bool = False  # is what is read the text of $(...) or of `bash -c`?
+    left_joining: bool = False  # did a mistake end what was expanded as one text?
     frame: Frame | None = None  # the inner shell this is; None for the script
 
     def subshell(self) -> State:

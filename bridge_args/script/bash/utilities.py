@@ -90,7 +90,7 @@ class _Printed:
 
     def __init__(self, budget: Budget) -> None:
         self.made: list[Traced] = []
-        self.status = 0
+        self.status: int | None = 0
         self.budget = budget
 
     def all(self, form: Traced, arguments: Sequence[Traced]) -> None:
@@ -150,6 +150,8 @@ class _Printed:
     def number(self, match: re.Match[str], argument: Traced) -> Traced:
         flags, width, precision, letter = match.groups()
         if not argument.known:
+            if not all(map(is_hole, argument.text)):
+                self.status = None  # what stands around it may be part of no number
             raise _NotPrinted
         text = argument.text.strip()
         value: float
