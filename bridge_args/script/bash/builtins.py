@@ -63,7 +63,11 @@ def declared_words(shell: Shell, words: Sequence[s.ShellWord | s.Assignment]) ->
         else:
             several = pattern.braces(word.value, shell.state.shared.budget)
             if several == [word.value]:
-                made.append(Declared(word.name, shell.expand.text(word.value, assigned=True), word))
+                shell.expand.declaring = True
+                try:
+                    made.append(Declared(word.name, shell.expand.text(word.value, assigned=True), word))
+                finally:
+                    shell.expand.declaring = False
                 continue
             begin = s.Literal(plain(f"{word.name}{'+' if word.append else ''}=", word.at))
             made += shell.expand.words([s.ShellWord((begin, *one.parts), word.at) for one in several], elements=True)

@@ -75,6 +75,8 @@ class Expander:
         self._at = -1  # where the expression is that is calculated
         self._written: str | None = None  # the same as it stands in the script, where that is known
         self.of_program = False  # is it a redirection of a program, which the process of that program expands?
+        self.declaring = False  # is it a value that stands among the words of `declare` and its kind?
+        self._in_argument = False  # is it what stands behind the operator in ${NAME-...}?
         self._joining = False  # is what is expanded one text, as in an assignment?
 
     # What is asked for --------------------------------------------------------------------------------------------
@@ -403,6 +405,8 @@ class Expander:
         changed = part.indirect or part.op not in _AS_THEY_ARE
         if self._joining and len(values) > 1 and self.separators()[:1] != " " and changed:
             self._joined_oddly(part)
+        if self._joining and self.separators() == "" and len(values) > 1 and not part.quoted:
+            self._joined_with_blanks(part)
         if self.state.left_joining and "*" in (part.name, part.index) and not part.quoted and not self._joining:
             self._joined_by_mistake(part, values)
         if "*" in (part.name, part.index) and (part.quoted or self._joining):
@@ -416,6 +420,11 @@ class Expander:
         """Changed elements as one text: what bash puts between them depends on where they stand, and on quotes."""
         message = f"{part.written} as one text, while IFS does not begin with a blank, is not read"
         self.state.shared.say("not-read", message, part.at)
+
+    def _joined_with_blanks(self, part: Parameter) -> None:
+        """``$*`` with an empty IFS has blanks in a declaration and in ``${A+$*}``, and none in an assignment."""
+        if "*" in (part.name, part.index) and (self.declaring or self._in_argument):
+            self.state.shared.say("not-read", f"{part.written} here, while IFS is empty, is not read", part.at)
 
     def _joined_by_mistake(self, part: Parameter, values: list[Traced]) -> None:
         """Behind a mistake inside what is one text, bash 5.2 goes on joining."""
@@ -570,7 +579,11 @@ class Expander:
     def _argument(self, part: Parameter, argument: ShellWord) -> _Items:
         if not part.quoted:
             argument = self._with_home(argument, "plain")
-        items = self._items(argument.parts, splits=not part.quoted)
+        before, self._in_argument = self._in_argument, True
+        try:
+            items = self._items(argument.parts, splits=not part.quoted)
+        finally:
+            self._in_argument = before
         if part.quoted:  # one word at least
             items[0].insert(0, Run(Traced(), True))
         return items

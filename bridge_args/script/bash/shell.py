@@ -639,7 +639,8 @@ class Shell:
                 words = self.expand.words(command.words)
             finally:
                 self.state.loops -= 1
-        self.state.status = 0
+        if not words:
+            self.state.status = 0
         self.state.shared.origins[command.name] = command.words[0].written if command.words else "$@"
         for word in words:
             self.state.shared.budget.step(command.at)
@@ -659,13 +660,15 @@ class Shell:
 
     def _for_arithmetic(self, command: s.ForArithmetic) -> int | None:
         first, condition, following = command.clauses
-        self.state.status = 0
+        result: int | None = 0
         try:
             self.expand.number(first)
             for _ in self._rounds(command.at):
                 if condition.parts and self.expand.number(condition) == 0:
                     break
-                if not self._loop_body(command.body):
+                goes_on = self._loop_body(command.body)
+                result = self.state.status
+                if not goes_on:
                     break
                 self.expand.number(following)
         except Wrong as wrong:
@@ -673,7 +676,8 @@ class Shell:
             return 1
         except NotANumber as problem:
             self._unknown_rounds(command, problem.names)
-        return self.state.status
+            result = self.state.status
+        return result
 
     def _refused(self, refused: Refused, at: int) -> None:
         self.state.shared.say("not-read", f"bash does not set {refused.name} here: it is readonly", at)
@@ -869,6 +873,9 @@ class Shell:
         refused: list[str] = []
         for assignment in assignments:
             try:
+                known = self.state.get(assignment.name)
+                if known is not None and known.readonly:  # then bash does not look at the value
+                    raise Refused(assignment.name)
                 self.assign(assignment, exported=True, alone=True)
             except Refused as problem:
                 self._refused(problem, assignment.at)
