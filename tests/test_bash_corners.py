@@ -83,6 +83,9 @@ READ = {
     "an index has its effects once": "N=0 X=(5 6 7)\ntorchrun $((X[N++])) $N $((X[N++] = N)) \"${X[@]}\" $((X[N++] += N)) \"${X[@]}\" $((-X[0]--)) $((++X[0]))\n",
     "a word given to the script by its number": "set -- x y z\nN=3 M='#'\ntorchrun ${!N} ${!#} ${!M} \"${!N%z}\" ${!N:-q}\nN=9\ntorchrun \"${!N-none}\"\n",
     "words of a function in a sourced file": "echo 'f() { set -- in; }; f x; torchrun \"$@\"' > s\nset -- old\n. ./s new\ntorchrun \"$@\"\n",
+    "the status in a loop is the one before it": "for i in $(false) a; do torchrun $?; done\nfalse\nfor ((i = 0; i < 1; i++)); do torchrun $?; done\nfalse\nfor i in; do :; done\ntorchrun $?\n",
+    "what a prefix sets beside itself stays": "B=\nB=${B:=x} torchrun p\ntorchrun $B\nA=0\nA=1 C=${C:=$A} torchrun q\ntorchrun $A $C\n",
+    "a blank behind a number": "printf -v A %d '7 '\ntorchrun $A $?\nprintf -v A %d ' 7'\ntorchrun $A $?\n",
 }  # fmt: skip
 
 # bash refuses something: the words are the same, and the line is told.
@@ -131,6 +134,8 @@ ENDS = {
     "a mistake sets nothing behind it": ("N=1\nX=$((N = 5 + 7a))\ntorchrun $N\n", 2, "no number"),
     "a mistake sets what is before it": ("N=1\nX=$((N = 5, 7a))\ntorchrun $N\n", 2, "no number"),
     "a reference to itself": ("declare -n A=A\ntorchrun $?\n", 1, "refer to itself"),
+    "a value of what is readonly": ("readonly A=1\nunset Y\nA=${Y:?never} torchrun $A\n", 3, "it is readonly"),
+    "a prefix with a mistake": ("A=0\nA=1 B=$((1 +)) torchrun never\ntorchrun $A\n", 2, "a syntax error"),
 }  # fmt: skip
 
 # Not read: it is told, with its line.
@@ -194,6 +199,9 @@ TOLD = {
     "a backslash at the end of a pattern": ("B='\\'\nA=a$B\ntorchrun \"${A//$A/x}\"\n", 3),
     "keys as one text": ("X=(a b)\nIFS=x\nA=${!X[@]}\ntorchrun $A\n", 3),
     "elements behind a line that was dropped": ("X=(a b) N=0a\nIFS=\ncase ${X[$N]} in a) ;; esac\ntorchrun ${X[*]}\n", 4),
+    "a status that is not known": ("grep a b || torchrun $?\n", 1),
+    "conditions that decide together": ("A=1\ncase $(hostname) in\nb) ;;&\na*) ;;\n*) A=2\nesac\ntorchrun $A\n", 2),
+    "a declaration with an empty IFS": ("set -- p q\nIFS=\ndeclare A=$*\ntorchrun $A\n", 3),
 }  # fmt: skip
 
 

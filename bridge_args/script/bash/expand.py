@@ -18,7 +18,7 @@ from bridge_args.script.bash import pattern
 from bridge_args.script.bash.arithmetic import NotANumber, Wrong, WrongIndex, evaluate, whole
 from bridge_args.script.bash.budget import MAX_WORDS, LimitReached
 from bridge_args.script.bash.started import rendered
-from bridge_args.script.bash.state import Hole, Leave, Refused, State, in_letters
+from bridge_args.script.bash.state import Failure, Hole, Leave, Refused, State, in_letters
 from bridge_args.script.bash.syntax import (
     Arithmetic,
     Bytes,
@@ -462,7 +462,8 @@ class Expander:
                 return [self._unknown(part.written, at, state.shared.names_in(uncertain))], False
             return [plain(str(len(state.positional)), at)], False
         if name == "?":
-            return (None if state.status is None else [plain(str(state.status), at)]), False
+            known = state.status == 0 or not isinstance(state.status, Failure | None)
+            return ([plain(str(state.status), at)] if known else None), False
         if name in ("$", "!", "-"):
             return None, False
         variable = state.get(name)

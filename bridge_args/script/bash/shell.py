@@ -27,6 +27,7 @@ from bridge_args.script.bash.inside_words import SyntaxProblem
 from bridge_args.script.bash.started import Started, commands, ends, rendered, why_few
 from bridge_args.script.bash.state import (
     Choice,
+    Failure,
     Found,
     Hole,
     Leave,
@@ -368,7 +369,7 @@ class Shell:
         for index, (op, pipeline) in enumerate(item.rest):
             if status is None:
                 at = _place(pipeline)
-                status = self.choose(at, self.about, _HOLDS)
+                status = Failure(self.choose(at, self.about, _HOLDS))
             if (status == 0) == (op == "&&"):
                 with guards.behind(self.state, decided.written, _HOLDS[status != 0]):
                     status = self._followed(pipeline, index + 1 < len(item.rest))
@@ -869,27 +870,27 @@ class Shell:
     @contextmanager
     def _prefixed(self, assignments: Sequence[s.Assignment]) -> Iterator[list[str]]:
         """Variables that are set for one command only; gives the names of those that bash refuses to set."""
-        before = {one.name: self.state.variables[one.name] for one in assignments if one.name in self.state.variables}
+        before: dict[str, Variable | None] = {}
         refused: list[str] = []
-        for assignment in assignments:
-            try:
-                known = self.state.get(assignment.name)
-                if known is not None and known.readonly:  # then bash does not look at the value
-                    raise Refused(assignment.name)
-                self.assign(assignment, exported=True, alone=True)
-            except Refused as problem:
-                self._refused(problem, assignment.at)
-                refused.append(assignment.name)
         try:
+            for assignment in assignments:
+                try:
+                    known = self.state.get(assignment.name)
+                    if known is not None and known.readonly:  # then bash does not look at the value
+                        raise Refused(assignment.name)
+                    self.assign(assignment, exported=True, kept=before)
+                except Refused as problem:
+                    self._refused(problem, assignment.at)
+                    refused.append(assignment.name)
             yield refused
         finally:
-            for assignment in assignments:
-                if assignment.name in refused:
+            for name, variable in before.items():
+                if name in refused:
                     continue
-                if assignment.name in before:
-                    self.state.variables[assignment.name] = before[assignment.name]
+                if variable is not None:
+                    self.state.variables[name] = variable
                 else:
-                    self.state.variables.pop(assignment.name, None)
+                    self.state.variables.pop(name, None)
 
     def _placeholder(self, command: s.Simple) -> None:
         """``--image <path to image>`` is two redirections to bash, which stops when there is no such file."""
@@ -924,16 +925,26 @@ class Shell:
 
     # Assignments --------------------------------------------------------------------------------------------------
 
-    def assign(self, assignment: s.Assignment, exported: bool | None = None, alone: bool = False) -> None:
-        """``alone``: for one command, which has nothing of the variable but this text, no attributes and no list."""
+    def assign(
+        self, assignment: s.Assignment, exported: bool | None = None, kept: dict[str, Variable | None] | None = None
+    ) -> None:
+        """``kept``: it is for one command, which has nothing of the variable but this text, no attributes and no list;
+        what it is outside is put there, once the value is known, which may change it.
+        """
         name, at = assignment.name, assignment.at
         before = self.state.get(name)
         if isinstance(assignment.value, s.Array):
             if assignment.index is not None:
                 raise self.expand.mistake(f"{name}[...] cannot be a list", at)
-            self.state.set(name, self.array(assignment, before), at, exported=exported)
+            elements = self.array(assignment, before)
+            if kept is not None:
+                kept.setdefault(name, self.state.variables.get(name))
+            self.state.set(name, elements, at, exported=exported)
             return
         value = self.expand.text(assignment.value, assigned=True)
+        if kept is not None:
+            kept.setdefault(name, self.state.variables.get(name))
+            before = self.state.get(name)
         self.state.shared.origins[name] = assignment.value.written
         if before is None and not value.known:
             value = self._without_itself(name, value, at)
@@ -942,7 +953,7 @@ class Shell:
                 value = self._number(value, assignment.value.written, at)
             self._element(assignment, value, before)
             return
-        if alone and not assignment.append and before and not before.readonly and not before.reference:
+        if kept is not None and not assignment.append and before and not before.readonly and not before.reference:
             self.state.variables.pop(name)
         self.give(name, value, assignment.append, at, exported)
 

@@ -211,12 +211,21 @@ def _when(same: Sequence[tuple[Shared, Found]], readings: Sequence[Shared]) -> I
     for _, found in same[1:]:
         common &= {(at, way) for (at, _), way in found.choices.items()}
     shared = same[0][0]
-    for (at, about), way in sorted(same[0][1].choices.items()):
-        if (at, way) not in common or (at, about) in shared.of_tasks:
+    met = {(at, about): way for (at, about), way in same[0][1].choices.items() if (at, about) not in shared.of_tasks}
+    somewhere = len({id(shared) for shared, _ in same}) < len(readings)
+    for (at, about), way in sorted(met.items()):
+        if (at, way) not in common:
+            if somewhere and not common:
+                yield _one_of_several(about, shared, at)
             continue
         ways = shared.ways.get((at, about)) or next(r.ways[at, about] for r in readings if (at, about) in r.ways)
         place = shared.sources.place(at)
         yield f"`{' '.join(about.split())}`{f' (line {place.line})' if place else ''} {ways[way]}"
+
+
+def _one_of_several(about: str, shared: Shared, at: int) -> str:
+    place = shared.sources.place(at)
+    return f"`{' '.join(about.split())}`{f' (line {place.line})' if place else ''} comes out in one of several ways"
 
 
 def _unknown(found: Found, shared: Shared) -> Iterator[Finding]:

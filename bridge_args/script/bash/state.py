@@ -47,6 +47,10 @@ class Leave(Exception):
         self.value = value
 
 
+class Failure(int):
+    """A status other than 0, of which nobody knows which one it is."""
+
+
 HoleKind = Literal["variable", "command", "expression", "file"]
 
 

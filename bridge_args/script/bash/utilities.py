@@ -153,7 +153,7 @@ class _Printed:
             if not all(map(is_hole, argument.text)):
                 self.status = None  # what stands around it may be part of no number
             raise _NotPrinted
-        text = argument.text.strip()
+        text = argument.text.lstrip()
         value: float
         if argument.text[:1] in ("'", '"'):
             value = ord(argument.text[1]) if len(argument) > 1 else 0
