@@ -38,7 +38,7 @@ def outputs(translate: Callable[[], bridge_args.Translation]) -> str:
     try:
         t = translate()
     except ValueError as error:
-        return f"{type(error).__name__}: {error}\n"
+        return f"{type(error).__name__}: {error}\n".replace(str(ROOT), "ROOT")
     made = []
     for name, write in WRITERS.items():
         try:
@@ -61,12 +61,12 @@ def recorded(path: Path) -> Iterator[tuple[str, Callable[[], bridge_args.Transla
 
 
 def scripts() -> Iterator[tuple[str, Callable[[], bridge_args.Translation]]]:
-    from bridge_args import start
+    from bridge_args.source.read import from_path
+    from bridge_args.steps import translated
 
-    translated = getattr(start, "translated_path", None)
     paths = [*(ROOT / "examples").glob("*/*"), *(ROOT / "tests").rglob("whole_scripts/*")]
     for path in sorted(path for path in paths if path.suffix in (".sh", ".sbatch", ".yaml")):
-        yield path.name + "-" + path.parent.name, lambda path=path: translated(str(path), start.Settings(), 1)  # type: ignore[misc]
+        yield path.name + "-" + path.parent.name, lambda path=path: translated(from_path(str(path), number=1))  # type: ignore[misc]
 
 
 def main(folder: str, *files: str) -> None:

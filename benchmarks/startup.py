@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=30)
     options = parser.parse_args()
 
-    from bridge_args.source.script import from_file
+    from bridge_args.source.read import from_file
 
     argv = [word.text for word in from_file(str(ROOT / "examples" / "01_one_command" / "train.sh")).command.argv]
     ours = [sys.executable, "-m", "bridge_args", "translate", "--format", "overrides", "--world-size", "8", "--", *argv]

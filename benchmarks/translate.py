@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 from bridge_args import steps
 from bridge_args.emit import run_config
 from bridge_args.files import read_file
-from bridge_args.megatron_lm.resolvers import choose as resolvers
-from bridge_args.source.script import SourceError, from_file
+from bridge_args.megatron_lm.resolvers import built_in
+from bridge_args.source.read import from_file
+from bridge_args.source.source import SourceError
 
 
 class Case(NamedTuple):
@@ -85,7 +86,7 @@ def timed(shares: dict[str, float]) -> Iterator[None]:
     """While it is open, the CPU seconds of each step are added up in ``shares``."""
     places: dict[str, tuple[Any, str]] = {
         "parse": (steps, "parse"),
-        "resolve": (resolvers, "resolve"),
+        "resolve": (built_in, "resolve"),
         "map": (steps, "apply"),
         "emit": (run_config, "to_run_config"),
     }

@@ -11,6 +11,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
@@ -19,14 +20,15 @@ from bridge_args.files import remember
 from bridge_args.findings import Finding, without_secrets
 from bridge_args.secrets import Secret, masked
 from bridge_args.seen import visible_lines
-from bridge_args.source.script import MAX_SCRIPT, Source, SourceError, from_argv, from_file, from_text
+from bridge_args.source.read import MAX_SCRIPT, from_argv, from_checkpoint, from_file, from_text
+from bridge_args.source.source import Source, SourceError
 from bridge_args.values import references_in
 from bridge_args.words import OF_A_TASK
 
 if TYPE_CHECKING:
     from bridge_args.emit.report import Format
     from bridge_args.mapping.translation import Translation
-    from bridge_args.start import Settings
+    from bridge_args.steps import Asked
 
 STDIN: Final = "<stdin>"
 
@@ -59,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.rest = [*unknown, *(rest or ())] if unknown else rest  # explain --moe-router-topk
     if rest and words and words[0] in _WITHOUT_WORDS:
         parser.error(f"{words[0]} takes no words after --: {' '.join(rest)}")
+    options.typed = cache(_typed)  # standard input is read once
     command: Callable[[argparse.Namespace], int] = options.run
     try:
         if rest and getattr(options, "source", "") is None:
@@ -180,7 +183,7 @@ def _validate(options: argparse.Namespace) -> int:
     translation, more, message = None, [], ""
     status: validation.Status = "errors"
     try:
-        translation = _to_run(options)
+        translation = _to_run(options, _asked(options))
         if not _is_stopped(translation, options):
             to_container(translation)
             status = "ok"
@@ -204,9 +207,7 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _rehearse(options: argparse.Namespace) -> int:
-    if options.world_size is None and not options.shrink:
-        options.world_size = options.nproc  # as many processes as ranks
-    translation = _runnable(options)
+    translation = _runnable(options, _asked_for_processes(options))
     if translation is None:
         return 1
     from bridge_args.rehearse.rehearse import rehearse
@@ -232,7 +233,7 @@ def _verify(options: argparse.Namespace) -> int:
     import tempfile
 
     from bridge_args.files import read_file
-    from bridge_args.megatron_lm.resolvers.choose import is_checkout
+    from bridge_args.megatron_lm.resolvers.of_checkout import is_checkout
     from bridge_args.training.processes import RehearsalError
     from bridge_args.verify import page
     from bridge_args.verify.changed import ChangeError, change
@@ -242,9 +243,7 @@ def _verify(options: argparse.Namespace) -> int:
     checkout = options.megatron_lm
     if not checkout or not is_checkout(checkout):
         raise Problem("verify runs Megatron-LM's own program; name a checkout of it with --megatron-lm CHECKOUT")
-    if options.world_size is None and not options.shrink:
-        options.world_size = options.nproc
-    translation = _runnable(options)
+    translation = _runnable(options, _asked_for_processes(options))
     if translation is None:
         return 1
     try:
@@ -284,16 +283,21 @@ def _launch(options: argparse.Namespace) -> int:
     from functools import partial
 
     from bridge_args.launch import job
+    from bridge_args.launch.options import from_namespace
     from bridge_args.training import added
 
+    asked = _asked(options)
+    given = from_namespace(options, asked)
     try:
-        read = None if _is_checkpoint(options) else job.read(options, partial(_source, options), os.environ)
-        translation = added.settled(_translation(options, read.translated if read else None))
+        read = None if _is_checkpoint(options) else job.read(given, partial(_source, options, asked), os.environ)
+        if read is not None:
+            asked = asked._replace(world_size=read.world_size)
+        translation = added.settled(_translation(options, asked, read.translated if read else None))
         _say_findings(translation)
         if _refused(translation, options):
             return 1
         tell = partial(_tell, known=translation.secrets)
-        return job.launch(options, read, translation, os.environ, partial(_write, path=None), tell)
+        return job.launch(given, read, translation, os.environ, partial(_write, path=None), tell)
     except SourceError:
         raise
     except ValueError as problem:  # an unknown name behind --accept, what cannot be started
@@ -302,7 +306,7 @@ def _launch(options: argparse.Namespace) -> int:
 
 def _audit(options: argparse.Namespace) -> int:
     from bridge_args.audit import run, summary
-    from bridge_args.steps import chosen_versions
+    from bridge_args.pairs.pairs import chosen_versions
 
     try:
         chosen_versions(options.megatron_lm, options.bridge)
@@ -310,7 +314,7 @@ def _audit(options: argparse.Namespace) -> int:
         raise Problem(str(error)) from error
     told = run.Bar(sys.stderr) if sys.stderr.isatty() else run.silent
     try:
-        result = run.audit(options.sources, _settings(options), jobs=options.jobs, timeout=options.timeout, told=told)
+        result = run.audit(options.sources, _asked(options), jobs=options.jobs, timeout=options.timeout, told=told)
     except OSError as error:
         raise Problem(f"{error.filename} cannot be read: {error.strerror}") from error
     if options.format == "json":
@@ -325,13 +329,14 @@ def _audit(options: argparse.Namespace) -> int:
 
 def _diff(options: argparse.Namespace) -> int:
     """Exit 1 where the two resolvers disagree."""
-    from bridge_args.megatron_lm.resolvers.choose import is_checkout
-    from bridge_args.start import compared
+    from bridge_args.megatron_lm.resolvers.of_checkout import is_checkout
+    from bridge_args.steps import compared
 
     if not options.megatron_lm or not is_checkout(options.megatron_lm):
         raise Problem("diff compares a checkout with what is built in; name one with --megatron-lm CHECKOUT")
     try:
-        differing, findings = compared(_source(options), _settings(options))
+        asked = _asked(options)
+        differing, findings = compared(_source(options, asked), asked)
     except ValueError as error:
         raise Problem(str(error)) from error
     for finding in findings:
@@ -342,10 +347,14 @@ def _diff(options: argparse.Namespace) -> int:
 
 
 def _checkpoint(options: argparse.Namespace) -> int:
-    from bridge_args.checkpoint.inspect import inspect
+    from bridge_args.checkpoint import saved_args
+    from bridge_args.emit import checkpoint
+    from bridge_args.steps import translate_saved
 
     try:
-        _write(inspect(options.path, options.megatron_lm, options.format), None)
+        saved = saved_args.read(options.path)
+        translation = translate_saved(saved.values, options.megatron_lm)
+        _write(checkpoint.about(saved, translation, options.format), None)
     except ValueError as error:
         raise Problem(str(error)) from error
     return 0
@@ -357,7 +366,8 @@ def _explain(options: argparse.Namespace) -> int:
     from bridge_args import explain
     from bridge_args.megatron_lm import catalog as catalogs
     from bridge_args.megatron_lm import unknown
-    from bridge_args.steps import chosen_versions, translate
+    from bridge_args.pairs.pairs import chosen_versions
+    from bridge_args.steps import translate
 
     names = [*options.names, *(options.rest or ())]
     if not names:
@@ -391,7 +401,7 @@ def _completion(options: argparse.Namespace) -> int:
     from bridge_args.bridge import schema as schemas
     from bridge_args.emit.completion import completion
     from bridge_args.megatron_lm import catalog as catalogs
-    from bridge_args.steps import chosen_versions
+    from bridge_args.pairs.pairs import chosen_versions
 
     catalog = catalogs.load(chosen_versions(options.megatron_lm, options.bridge).megatron)
     flags = {flag: argument.choices or argument.members or () for flag, argument in catalog.by_flag.items()}
@@ -402,7 +412,7 @@ def _completion(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from bridge_args.mapping.check import check
-    from bridge_args.steps import chosen_versions
+    from bridge_args.pairs.pairs import chosen_versions
 
     problems = check(chosen_versions(options.megatron_lm, options.bridge))
     for problem in problems:
@@ -423,14 +433,12 @@ def _version(options: argparse.Namespace) -> int:
 # ---------------------------------------------------------------- what they share
 
 
-def _translation(options: argparse.Namespace, source: Source | None = None) -> Translation:
-    from bridge_args.start import translated, translated_path
+def _translation(options: argparse.Namespace, asked: Asked | None = None, source: Source | None = None) -> Translation:
+    from bridge_args.steps import translated
 
-    settings = _settings(options)
+    asked = asked or _asked(options)
     try:
-        if _is_checkpoint(options):
-            return translated_path(options.source, settings)
-        return translated(source or _source(options), settings)
+        return translated(source or _source(options, asked), asked)
     except SourceError:
         raise
     except ValueError as error:  # an unknown version, named on our own command line
@@ -446,13 +454,13 @@ def _is_checkpoint(options: argparse.Namespace) -> bool:
     return True
 
 
-def _runnable(options: argparse.Namespace) -> Translation | None:
+def _runnable(options: argparse.Namespace, asked: Asked) -> Translation | None:
     """The translation, where it can run on this machine: no errors, and a value for every variable; else None."""
-    translation = _to_run(options)
+    translation = _to_run(options, asked)
     return None if _is_stopped(translation, options) else translation
 
 
-def _to_run(options: argparse.Namespace) -> Translation:
+def _to_run(options: argparse.Namespace, asked: Asked) -> Translation:
     """The translation for a command that runs it, with its findings said.
 
     A variable that the source leaves open has the value that this process has for it, as in the user's shell. What the
@@ -462,18 +470,17 @@ def _to_run(options: argparse.Namespace) -> Translation:
         Problem: Bridge is not installed, which is said before anything is read.
     """
     from bridge_args.bridge import installed
-    from bridge_args.steps import BRIDGE
+    from bridge_args.pairs.pairs import BRIDGE
     from bridge_args.training import added
 
     if missing := installed.missing(options.bridge or BRIDGE):
         raise Problem(missing)
-    translation = _translation(options)
-    here = [f"{name}={os.environ[name]}" for name in translation.unresolved if name in os.environ]
+    translation = _translation(options, asked)
+    here = {name: os.environ[name] for name in translation.unresolved if name in os.environ}
     told = {name for word in translation.words for name in OF_A_TASK if f"${name}" in word or f"${{{name}" in word}
-    here += [f"{name}=0" for name in sorted(told - set(os.environ))]  # as the first task has it
+    here |= dict.fromkeys(sorted(told - set(os.environ)), "0")  # as the first task has it
     if here:
-        options.set = [*here, *options.set]
-        translation = _translation(options)
+        translation = _translation(options, asked._replace(variables={**here, **asked.variables}))
     if not getattr(options, "run_config", None):
         translation = added.settled(translation)
     _say_findings(translation)
@@ -495,14 +502,23 @@ def _is_stopped(translation: Translation, options: argparse.Namespace) -> bool:
     return False
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    from bridge_args.start import Settings
+def _asked(options: argparse.Namespace) -> Asked:
+    from bridge_args.steps import Asked
 
-    return Settings(options.megatron_lm, options.bridge, options.world_size, options.mappings, _variables(options))
+    variables = _variables(options)
+    return Asked(options.megatron_lm, options.bridge, options.world_size, options.mappings, variables=variables)
+
+
+def _asked_for_processes(options: argparse.Namespace) -> Asked:
+    """As many ranks as processes, unless something else is said or the model is scaled down."""
+    asked = _asked(options)
+    ranks = asked.world_size or (None if options.shrink else options.nproc)
+    return asked._replace(world_size=ranks)
 
 
 def _source(
     options: argparse.Namespace,
+    asked: Asked,
     inherited: Mapping[str, str] | None = None,
     job: Sequence[str] = (),
     first_task: bool = False,
@@ -511,13 +527,13 @@ def _source(
         return from_argv(options.rest)
     if options.source is None:
         raise Problem("nothing to translate: name a launch script, or put the command line after --")
-    variables, words = _variables(options), _words_of_script(options)
+    if _is_checkpoint(options):
+        return from_checkpoint(options.source)
+    words, about = _words_of_script(options), (inherited, job, first_task, asked.megatron_lm)
     if options.source == "-":
         remember("/dev/stdin")
-        options.typed = getattr(options, "typed", None) or _typed()
-        text, number = options.typed, options.number
-        return from_text(text, STDIN, variables, words, number, None, inherited, job, first_task)
-    return from_file(options.source, variables, words, options.number, inherited, job, first_task)
+        return from_text(options.typed(), STDIN, asked.variables, words, options.number, None, *about)
+    return from_file(options.source, asked.variables, words, options.number, *about)
 
 
 def _typed() -> str:
@@ -592,7 +608,7 @@ def _texts(translation: Translation, options: argparse.Namespace) -> dict[str, s
     texts = {}
     for name in dict.fromkeys(place.source for place in translation.places if place):
         try:
-            texts[name] = options.typed if options.source == "-" and name == STDIN else read_file(name)
+            texts[name] = options.typed() if options.source == "-" and name == STDIN else read_file(name)
         except OSError:
             continue  # the page shows the words instead
     return texts

@@ -131,7 +131,8 @@ def _translated(own: options.Own, env: MutableMapping[str, str], program: str) -
     from bridge_args.drop_in.accept import refusal, refused
     from bridge_args.files import read_file
     from bridge_args.pairs.detect import detect
-    from bridge_args.steps import MEGATRON_LM, translate
+    from bridge_args.pairs.pairs import MEGATRON_LM
+    from bridge_args.steps import translate
     from bridge_args.training import added
 
     try:

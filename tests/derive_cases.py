@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import parse
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, resolve
+from bridge_args.megatron_lm.run import Run
+from bridge_args.versions import Versions
 
 # What every command line needs; a case adds to it, and may take some of it away.
 BASE: Mapping[str, str] = {
@@ -66,6 +69,17 @@ def environment(changes: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in {**ENV, **changes}.items() if value}
 
 
+def run_of(
+    catalog: Catalog,
+    world_size: int = 1,
+    env: Mapping[str, str] | None = None,
+    whole_env: bool = True,
+    program: str = "pretrain_gpt.py",
+) -> Run:
+    """A run on the version of a catalog."""
+    return Run(Versions(catalog.version, "0.3.1"), catalog, world_size, env, whole_env, program)
+
+
 def meaning(
     words: str | Iterable[str] = "",
     *,
@@ -82,7 +96,7 @@ def meaning(
     variables = environment({}) if env is None and whole_env else env
     given = parse(typed, catalog)
     assert not given.findings, given.findings
-    return resolve(given, catalog, world_size=world_size, env=variables, whole_env=whole_env, program=program)
+    return resolve(given, run_of(catalog, world_size, variables, whole_env, program)).args
 
 
 def errors(args: MegatronArgs) -> list[str]:

@@ -23,8 +23,9 @@ from typing import Final
 
 import test_shell
 
-from bridge_args.source.script import SourceError, from_text
-from bridge_args.start import Settings, translated
+from bridge_args.source.read import from_text
+from bridge_args.source.source import SourceError
+from bridge_args.steps import Asked, translated
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 MEMORY: Final = 1 << 30  # bytes
@@ -106,7 +107,7 @@ def read(script: str, folder: Path) -> bool:
     except SourceError as problem:
         assert str(problem)
         return False
-    translation = translated(source, Settings(None, "0.3.1", None, None, {}))
+    translation = translated(source, Asked(bridge="0.3.1"))
     for finding in translation.findings:
         assert str(finding)
     return True

@@ -19,7 +19,7 @@ from bridge_args.audit.run import FORMAT, Bar, audit
 from bridge_args.audit.sources import MAX_SIZE, sources_in
 from bridge_args.audit.summary import has_problems, text_of
 from bridge_args.cli import main
-from bridge_args.start import Settings
+from bridge_args.steps import Asked
 
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
 FLAGS = {
@@ -106,16 +106,16 @@ def test_checkpoints_are_sources(tmp_path: Path) -> None:
     (saved / "iter_0000010" / "x.yaml").write_text("a: 1\n")
     assert list(sources_in(str(tmp_path))) == [str(saved)]
     assert list(sources_in(str(saved))) == [str(saved)]
-    (entry,) = audit([str(saved)], Settings(), jobs=1)["commands"]
+    (entry,) = audit([str(saved)], Asked(), jobs=1)["commands"]
     assert (entry["status"], entry["findings"][0]["kind"]) == ("errors", "unreadable-source")
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_every_source_and_the_same_on_every_run(folder: Path, jobs: int) -> None:
-    result = audit([str(folder)], Settings(), jobs=jobs)
+    result = audit([str(folder)], Asked(), jobs=jobs)
     assert result["format"] == FORMAT
     assert statuses(result, folder) == EXPECTED
-    assert result == audit([str(folder)], Settings(), jobs=2)
+    assert result == audit([str(folder)], Asked(), jobs=2)
     said = result["summary"]
     assert said["sources"] == len(EXPECTED)
     assert said["commands"] == {"ok": 4, "losses": 2, "errors": 3, "not-megatron-lm": 1}
@@ -172,9 +172,9 @@ def test_settings_hold_for_every_source(tmp_path: Path) -> None:
     (tmp_path / "x.sh").write_text(
         script("--global-batch-size $GBS").replace("--nproc-per-node 2", "--nproc-per-node $N")
     )
-    (before,) = audit([str(tmp_path)], Settings(), jobs=1)["commands"]
+    (before,) = audit([str(tmp_path)], Asked(), jobs=1)["commands"]
     assert before["status"] == "errors"
-    settings = Settings(megatron_lm="0.15", world_size=4, variables={"GBS": "16", "N": "4"})
+    settings = Asked(megatron_lm="0.15", world_size=4, variables={"GBS": "16", "N": "4"})
     (after,) = audit([str(tmp_path)], settings, jobs=1)["commands"]
     assert (after["status"], after["world_size"], after["megatron_lm"]) == ("ok", 4, "0.15.3")
 
@@ -236,7 +236,7 @@ def test_one_bad_source_never_stops_the_rest(
 ) -> None:
     with_worker(body)
     begin = time.monotonic()
-    result = audit([str(folder)], Settings(), jobs=2, timeout=20)
+    result = audit([str(folder)], Asked(), jobs=2, timeout=20)
     assert time.monotonic() - begin < 100
     assert statuses(result, folder) == {**EXPECTED, "b/fine.sh": ["errors"]}
     (bad,) = [entry for entry in result["commands"] if entry["path"].endswith("fine.sh")]
@@ -253,7 +253,7 @@ def test_no_process_is_left_behind(folder: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(workers.subprocess, "Popen", noted)
-        audit([str(folder)], Settings(), jobs=2)
+        audit([str(folder)], Asked(), jobs=2)
     assert 1 <= len(started) <= 2
     assert all(process.poll() is not None for process in started)
 
@@ -270,7 +270,7 @@ def test_the_bar() -> None:
 
 
 def test_nothing_and_strict() -> None:
-    empty = audit([], Settings())
+    empty = audit([], Asked())
     assert empty["commands"] == []
     assert has_problems(empty, strict=False)
     assert text_of(empty).strip() == (
@@ -283,7 +283,7 @@ def test_nothing_and_strict() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="CPU time of children")
 def test_the_functional_tests_of_a_checkout_take_little_time() -> None:
     before = os.times()
-    result = audit([str(Path(CHECKOUT, "tests", "functional_tests", "test_cases"))], Settings(), jobs=2)
+    result = audit([str(Path(CHECKOUT, "tests", "functional_tests", "test_cases"))], Asked(), jobs=2)
     after = os.times()
     used = sum(after[:4]) - sum(before[:4])
     counts = result["summary"]["commands"]

@@ -18,7 +18,8 @@ import bridge_args
 from bridge_args.emit.recipe import _expression, _Names, to_recipe
 from bridge_args.mapping.translation import Origin
 from bridge_args.megatron_lm import catalog as catalogs
-from bridge_args.start import Settings, translated_path
+from bridge_args.source.read import from_path
+from bridge_args.steps import Asked, translated
 from bridge_args.values import Built, Member, Partial, Symbol
 
 PLAIN = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner, max_size=4), max_leaves=20)
@@ -249,7 +250,7 @@ SCRIPTS = sorted(
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_the_recipe_of_every_script_is_what_a_recipe_is_made_of(path: Path) -> None:
     try:
-        t = translated_path(str(path), Settings(), 1)
+        t = translated(from_path(str(path), number=1), Asked())
     except ValueError:
         return
     if not t.errors:

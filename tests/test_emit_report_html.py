@@ -17,8 +17,8 @@ from report_cases import HOSTILE, example, hostile, in_a_script
 from bridge_args import translate
 from bridge_args.emit.report import report
 from bridge_args.mapping.translation import Translation
-from bridge_args.source.script import from_text
-from bridge_args.start import Settings, translated
+from bridge_args.source.read import from_text
+from bridge_args.steps import Asked, translated
 from bridge_args.words import Place
 
 VOID = ("meta", "input", "br")
@@ -164,7 +164,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, tmp_path: Path) -> Any:
-    from bridge_args.source.script import from_file
+    from bridge_args.source.read import from_file
 
     script = tmp_path / "train.sh"
     script.write_text(SCRIPT)
@@ -299,7 +299,7 @@ def test_flags_with_a_finding_are_marked_in_the_script() -> None:
 
 def test_secrets_are_masked_and_the_rest_of_the_line_keeps_its_marks() -> None:
     text = "A_KEY=planted00 torchrun pretrain_gpt.py --num-layers 2 --wandb-exp-name planted00 --lr 1\n"
-    t = translated(from_text(text, "train.sh"), Settings())
+    t = translated(from_text(text, "train.sh"), Asked())
     page = report(t, "html", sources={"train.sh": text})
     assert "planted00" not in page and "A_KEY=***" in page
     assert 'id="flag-lr"' in page and 'id="flag-wandb_exp_name"' in page

@@ -7,7 +7,8 @@ from __future__ import annotations
 import pytest
 
 from bridge_args.script.read import read_script
-from bridge_args.source.script import SourceError, from_text
+from bridge_args.source.read import from_text
+from bridge_args.source.source import SourceError
 
 WORDS = "give it the words it wants behind its name"
 RUN = "\ntorchrun pretrain_gpt.py --lr 1\n"

@@ -15,8 +15,7 @@ from bridge_args.checkout import ask
 from bridge_args.cli import main
 from bridge_args.mapping.rows import TableError
 from bridge_args.megatron_lm import catalog as catalogs
-from bridge_args.megatron_lm.resolvers import choose as resolvers
-from bridge_args.megatron_lm.resolvers import live
+from bridge_args.megatron_lm.resolvers import live, of_checkout
 
 FORK = Path(__file__).parent / "fork"
 SMALL = (
@@ -203,21 +202,21 @@ def test_its_catalog_is_kept_until_a_file_changes(cache: Path, tmp_path: Path) -
     fork = tmp_path / "tests" / "fork"
     shutil.copytree(FORK, fork, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "bridge_args").symlink_to(FORK.parents[1] / "bridge_args")
-    assert "--router-noise" in resolvers.catalog_of(str(fork), "pretrain_gpt.py").by_flag
+    assert "--router-noise" in of_checkout.catalog_of(str(fork), "pretrain_gpt.py").by_flag
     (kept,) = cache.iterdir()
     told = json.loads(kept.read_text())
     told["arguments"][0]["flags"].append("--from-the-cache")
     kept.write_text(json.dumps(told))
-    assert "--from-the-cache" in resolvers.catalog_of(str(fork), "pretrain_gpt.py").by_flag
+    assert "--from-the-cache" in of_checkout.catalog_of(str(fork), "pretrain_gpt.py").by_flag
     arguments = fork / "megatron" / "training" / "arguments.py"
     arguments.write_text(arguments.read_text().replace('"--mood"', '"--moods"'))
-    assert "--moods" in resolvers.catalog_of(str(fork), "pretrain_gpt.py").by_flag
+    assert "--moods" in of_checkout.catalog_of(str(fork), "pretrain_gpt.py").by_flag
 
 
 def test_a_cache_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert "--router-noise" in resolvers.catalog_of(str(FORK), "pretrain_gpt.py").by_flag
+    assert "--router-noise" in of_checkout.catalog_of(str(FORK), "pretrain_gpt.py").by_flag
 
 
 def test_folders_that_are_no_checkout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

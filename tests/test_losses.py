@@ -17,7 +17,7 @@ from bridge_args.findings import CHANGES
 from bridge_args.mapping import grammar, table
 from bridge_args.mapping.rows import Row, TableError
 from bridge_args.megatron_lm import catalog as catalogs
-from bridge_args.start import Settings
+from bridge_args.steps import Asked
 from bridge_args.versions import Versions
 
 SMALL = (
@@ -108,7 +108,7 @@ def test_an_audit_counts_by_it(tmp_path: Path) -> None:
     start = f"torchrun --nproc-per-node 1 pretrain_gpt.py {' '.join(SMALL)}"
     (tmp_path / "a.sh").write_text(f"{start} {SPEED}\n")
     (tmp_path / "b.sh").write_text(f"{start} {SPEED} {LOGS}\n")
-    harmless = audit([str(tmp_path)], Settings(), jobs=1)
+    harmless = audit([str(tmp_path)], Asked(), jobs=1)
     assert [entry["status"] for entry in harmless["commands"]] == ["losses", "losses"]
     assert harmless["summary"]["lost_speed"] == {SPEED: 2}
     assert harmless["summary"]["lost_logs"] == {"--one-logger-project": 1}
@@ -116,7 +116,7 @@ def test_an_audit_counts_by_it(tmp_path: Path) -> None:
     assert not has_problems(harmless, strict=True)
     assert f"lost, which changes speed or memory only: {SPEED} (2)" in text_of(harmless)
     (tmp_path / "c.sh").write_text(f"{start} {NUMBERS}\n")
-    harmful = audit([str(tmp_path)], Settings(), jobs=1)
+    harmful = audit([str(tmp_path)], Asked(), jobs=1)
     assert harmful["summary"]["lost_numbers"] == {NUMBERS: 1}
     assert has_problems(harmful, strict=True) and not has_problems(harmful, strict=False)
     assert sum(harmful["summary"]["lost"].values()) == 4

@@ -14,7 +14,7 @@ from bridge_args.audit.run import audit
 from bridge_args.cli import main
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm.programs import GPT, HYBRID, meaning_of
-from bridge_args.start import Settings
+from bridge_args.steps import Asked
 
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
 SMALL = (
@@ -179,4 +179,4 @@ def test_misspelt_flags_do_not_make_a_program_foreign(tmp_path: Path) -> None:
     (tmp_path / "a.sh").write_text(f"torchrun my_train.py {SMALL} --our-flag 3 --numlayers 4 --hidden 3\n")
     (tmp_path / "b.sh").write_text(f"torchrun pretrain_gpt.py --a 1 --b 2 --c 3 --d 4 {SMALL[:14]}\n")
     (tmp_path / "c.sh").write_text(f"torchrun my_train.py {SMALL} --checkpoint-activations --DDP-impl local\n")
-    assert [entry["status"] for entry in audit([str(tmp_path)], Settings(), jobs=1)["commands"]] == ["errors"] * 3
+    assert [entry["status"] for entry in audit([str(tmp_path)], Asked(), jobs=1)["commands"]] == ["errors"] * 3

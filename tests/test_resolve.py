@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from derive_cases import argv, environment, errors, meaning
+from derive_cases import argv, environment, errors, meaning, run_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,7 +64,7 @@ def resolved(row: Mapping[str, Any], words: list[str]) -> tuple[MegatronArgs, li
     """The effective arguments of a recorded command line, and everything wrong with it."""
     case, catalog = row["case"], catalogs.load("0.16.1")
     given = parse(words, catalog)
-    args = resolve(given, catalog, world_size=case["world_size"], env=case["env"], program=case["entry"])
+    args = resolve(given, run_of(catalog, case["world_size"], case["env"], program=case["entry"])).args
     return args, [str(finding) for finding in given.findings if finding.level == "error"] + errors(args)
 
 
@@ -137,7 +137,7 @@ def test_one_mistake_is_one_finding() -> None:
 def test_what_the_parser_could_not_read_is_not_found_missing() -> None:
     catalog = catalogs.load("0.16.1")
     given = parse(argv("--mock-data --num-layers many"), catalog)
-    args = resolve(given, catalog, world_size=8, env=environment({}))
+    args = resolve(given, run_of(catalog, 8, environment({}))).args
     assert [finding.kind for finding in given.findings] == ["bad-value"]
     assert args.findings == ()
 
@@ -164,7 +164,7 @@ def test_a_finding_shows_the_users_words() -> None:
 def test_a_missing_variable(env: Mapping[str, str] | None, whole: bool, kinds: list[str]) -> None:
     catalog = catalogs.load("0.16.1")
     given = parse(argv("--mock-data --tensor-model-parallel-size 2"), catalog)
-    args = resolve(given, catalog, world_size=8, env=env, whole_env=whole)
+    args = resolve(given, run_of(catalog, 8, env, whole)).args
     assert [finding.kind for finding in args.findings] == kinds
 
 
@@ -266,5 +266,5 @@ def some_words(draw: st.DrawFn) -> list[str]:
 @given(some_words(), st.sampled_from((1, 8, 12)))
 def test_no_words_make_it_fail(words: list[str], world_size: int) -> None:
     for typed in (words, argv() + words):
-        args = resolve(parse(typed, CATALOG), CATALOG, world_size=world_size, env={})
+        args = resolve(parse(typed, CATALOG), run_of(CATALOG, world_size, {})).args
         assert set(CATALOG.defaults) <= set(args.settings)

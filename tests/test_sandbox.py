@@ -19,7 +19,7 @@ import pytest
 import bridge_args
 from bridge_args.checkout import ask
 from bridge_args.cli import main
-from bridge_args.megatron_lm.resolvers import choose as resolvers
+from bridge_args.megatron_lm.resolvers import of_checkout
 
 FORK = Path(__file__).parent / "fork"
 ROOT = Path(__file__).resolve().parents[1]
@@ -357,7 +357,7 @@ SHAPES: dict[str, str | bytes] = {
 
 def kept_file(folder: Path) -> Path:
     """Where the catalog of the fork is kept, by having it asked once."""
-    resolvers.catalog_of(str(FORK), "pretrain_gpt.py")
+    of_checkout.catalog_of(str(FORK), "pretrain_gpt.py")
     (file,) = (folder / "bridge_args").iterdir()
     return file
 
@@ -381,7 +381,7 @@ def test_an_odd_file_is_asked_for_anew(
     file.parent.mkdir()
     shape = SHAPES[name]
     file.write_bytes(shape if isinstance(shape, bytes) else shape.encode())
-    catalog = resolvers.catalog_of(str(FORK), "pretrain_gpt.py")
+    catalog = of_checkout.catalog_of(str(FORK), "pretrain_gpt.py")
     assert "router_noise" in catalog.defaults
     if not name.startswith("an odd"):
         assert file.read_text() == asked_once[1]
@@ -411,7 +411,7 @@ def test_what_is_no_file_is_left_alone(
             file.parent.write_text("mine")
     done: list[object] = []
     thread = threading.Thread(
-        target=lambda: done.append(resolvers.catalog_of(str(FORK), "pretrain_gpt.py")), daemon=True
+        target=lambda: done.append(of_checkout.catalog_of(str(FORK), "pretrain_gpt.py")), daemon=True
     )
     thread.start()
     thread.join(120)
@@ -424,4 +424,4 @@ def test_nobody_needs_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert ask.cache_folder() is None
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert ask.cache_folder() is None
-    assert "router_noise" in resolvers.catalog_of(str(FORK), "pretrain_gpt.py").defaults
+    assert "router_noise" in of_checkout.catalog_of(str(FORK), "pretrain_gpt.py").defaults

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from derive_cases import run_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,7 +51,7 @@ SMALL = (
 def effective(words: list[str] = SMALL, ranks: int = 1) -> dict[str, Any]:
     """What Megatron-LM would have in ``args``, from our own resolver."""
     catalog = catalogs.load("0.16.1")
-    args = resolve(parse(words, catalog), catalog, world_size=ranks, env={})
+    args = resolve(parse(words, catalog), run_of(catalog, ranks, {})).args
     assert not [finding for finding in args.findings if finding.level == "error"]
     return {name: args[name] for name in args} | {"rank": 0, "world_size": ranks, "consumed_train_samples": 40}
 

@@ -12,8 +12,8 @@ import pytest
 
 import bridge_args
 from bridge_args.drop_in import provenance
-from bridge_args.source.script import from_file
-from bridge_args.start import Settings, translated
+from bridge_args.source.read import from_file
+from bridge_args.steps import Asked, translated
 
 SMALL = (
     "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 64 --max-position-embeddings 64 "
@@ -136,7 +136,7 @@ def test_audit_and_dry_run_show_none(folder: Path) -> None:
 
 
 def test_a_setting_refers_to_the_variable_and_has_its_value_in_the_run(folder: Path) -> None:
-    t = translated(from_file(str(folder / "run.yaml")), Settings())
+    t = translated(from_file(str(folder / "run.yaml")), Asked())
     config = bridge_args.to_run_config(t)
     assert config["logger"]["wandb_exp_name"] == "x-${oc.env:WANDB_API_KEY}"
     assert bridge_args.to_run_config(t, t.run_environment)["logger"]["wandb_exp_name"] == "x-mark20yaml"

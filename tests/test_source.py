@@ -16,7 +16,8 @@ from bridge_args.emit.hydra import shell_word, to_overrides
 from bridge_args.emit.recipe import to_recipe
 from bridge_args.mapping.translation import Translation
 from bridge_args.script.command import world_size_of
-from bridge_args.source.script import Source, SourceError, from_file, from_text
+from bridge_args.source.read import from_file, from_text
+from bridge_args.source.source import Source, SourceError
 from bridge_args.steps import translate
 from bridge_args.values import Referring, referring
 

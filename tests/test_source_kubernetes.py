@@ -9,8 +9,9 @@ import pytest
 
 from bridge_args.audit.examine import examine
 from bridge_args.cli import main
-from bridge_args.source.script import Source, SourceError, from_text
-from bridge_args.start import Settings, translated
+from bridge_args.source.read import from_text
+from bridge_args.source.source import Source, SourceError
+from bridge_args.steps import Asked, translated
 
 ARGS = (
     "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 64 --max-position-embeddings 64 "
@@ -44,7 +45,7 @@ def source(text: str, number: int | None = None, **variables: str) -> Source:
 
 
 def world_size(text: str) -> int:
-    return translated(source(text), Settings()).world_size
+    return translated(source(text), Asked()).world_size
 
 
 def words(*launcher: str) -> str:
@@ -157,7 +158,7 @@ def test_manifests_of_others_are_none_of_ours(tmp_path: Path) -> None:
     }
     for name, text in texts.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-        assert [entry["status"] for entry in examine(str(tmp_path / name), Settings())] == ["not-megatron-lm"], name
+        assert [entry["status"] for entry in examine(str(tmp_path / name), Asked())] == ["not-megatron-lm"], name
 
 
 def test_aliases_are_not_multiplied() -> None:

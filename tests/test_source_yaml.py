@@ -13,7 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bridge_args.source.script import Source, SourceError, from_file, from_text
+from bridge_args.source.read import from_file, from_text
+from bridge_args.source.source import Source, SourceError
 from bridge_args.source.yaml.model_args import _by_xargs
 from bridge_args.source.yaml.nodes import Mapping, YamlProblem, entries, item, read
 

@@ -12,7 +12,7 @@ from test_launch_tasks import ARGS
 from bridge_args.cli import main
 from bridge_args.script.command import world_size_of
 from bridge_args.script.slurm import from_options
-from bridge_args.source.script import from_text
+from bridge_args.source.read import from_text
 
 NEMO_RUN = pytest.mark.skipif(importlib.util.find_spec("nemo_run") is None, reason="nemo_run is not installed")
 RUN = f"srun python pretrain_gpt.py {ARGS}"

@@ -8,8 +8,9 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from bridge_args.findings import KINDS
 from bridge_args.secrets import masked
-from bridge_args.source.script import SourceError
-from bridge_args.start import Settings, translated_path
+from bridge_args.source.read import from_path
+from bridge_args.source.source import SourceError
+from bridge_args.steps import Asked, translated
 
 if TYPE_CHECKING:
     from bridge_args.findings import Finding
@@ -30,7 +31,7 @@ _WANTED: Final = (
 )
 
 
-def examine(path: str, settings: Settings) -> list[Entry]:
+def examine(path: str, asked: Asked) -> list[Entry]:
     """What becomes of one source: an entry for each of its commands.
 
     An entry holds ``path``, ``command`` (counted from 1; null where the source has only one), ``status`` (``ok``,
@@ -41,7 +42,7 @@ def examine(path: str, settings: Settings) -> list[Entry]:
     calls it) and ``place`` (``file:line``).
     """
     try:
-        return [_translated(path, None, settings)]
+        return [_translated(path, None, asked)]
     except SourceError as problem:
         if problem.commands == 0:
             return [failed(path, "not-megatron-lm", "not-read", str(problem))]
@@ -51,14 +52,14 @@ def examine(path: str, settings: Settings) -> list[Entry]:
     entries = []
     for number in range(1, count + 1):
         try:
-            entries.append(_translated(path, number, settings))
+            entries.append(_translated(path, number, asked))
         except SourceError as problem:
             entries.append({**failed(path, "errors", "unreadable-source", str(problem)), "command": number})
     return entries
 
 
-def _translated(path: str, number: int | None, settings: Settings) -> Entry:
-    t = translated_path(path, settings, number)
+def _translated(path: str, number: int | None, asked: Asked) -> Entry:
+    t = translated(from_path(path, asked.variables, number, asked.megatron_lm), asked)
     foreign = _not_ours(t)
     if foreign is not None:
         return {**failed(path, "not-megatron-lm", foreign.kind, foreign.message), "command": number}
@@ -129,9 +130,9 @@ def failed(path: str, status: str, kind: str, message: str) -> Entry:
     return {"path": path, "command": None, "status": status, "findings": [{**finding, "flag": None, "place": None}]}
 
 
-def answer(settings: str, questions: IO[str], answers: IO[str]) -> None:
+def answer(asked: str, questions: IO[str], answers: IO[str]) -> None:
     """What a worker process does: a line with a path comes in, a line with its entries goes out."""
-    chosen = Settings(**json.loads(settings))
+    chosen = Asked(**json.loads(asked))
     for line in questions:
         path = json.loads(line)
         try:

@@ -19,7 +19,7 @@ from bridge_args.audit.sources import sources_in
 from bridge_args.audit.summary import summary
 from bridge_args.audit.workers import Worker
 from bridge_args.files import remember
-from bridge_args.start import Settings
+from bridge_args.steps import Asked
 
 FORMAT: Final = 1  # of the JSON; raised when the meaning of a key changes or one goes away
 TIMEOUT: Final = 60.0  # seconds for one source
@@ -31,7 +31,7 @@ def silent(done: int, total: int) -> None:
 
 def audit(
     paths: Iterable[str],
-    settings: Settings,
+    asked: Asked,
     *,
     jobs: int | None = None,
     timeout: float = TIMEOUT,
@@ -55,12 +55,12 @@ def audit(
     paths = list(paths)
     # What an audited file names is read only where it may be looked at: below the folder, or beside the file.
     within = [path if os.path.isdir(path) else os.path.dirname(path) or "." for path in paths]
-    settings = settings._replace(within=tuple(map(os.path.abspath, within)))
+    asked = asked._replace(within=tuple(map(os.path.abspath, within)))
     sources = list(dict.fromkeys(source for path in paths for source in sources_in(path)))
     for source in sources:
         remember(source)
     jobs = max(1, min(jobs or os.cpu_count() or 1, len(sources)))
-    workers = [Worker(settings) for _ in range(jobs)]
+    workers = [Worker(asked) for _ in range(jobs)]
     idle: SimpleQueue[Worker] = SimpleQueue()
     for worker in workers:
         idle.put(worker)

@@ -9,7 +9,7 @@ import threading
 
 from bridge_args import children
 from bridge_args.audit.examine import Entry, failed
-from bridge_args.start import Settings
+from bridge_args.steps import Asked
 
 _MODULE = "bridge_args.audit.examine"
 
@@ -17,8 +17,8 @@ _MODULE = "bridge_args.audit.examine"
 class Worker:
     """A process that examines one source after the other; started when first asked, and again after it ended."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = json.dumps(settings._asdict() | {"variables": dict(settings.variables)})
+    def __init__(self, asked: Asked) -> None:
+        self.asked = json.dumps(asked._asdict() | {"variables": dict(asked.variables)})
         self.process: subprocess.Popen[str] | None = None
         self.late = False
 
@@ -61,7 +61,7 @@ class Worker:
     def _started(self) -> subprocess.Popen[str]:
         if self.process is None:
             self.process = subprocess.Popen(
-                children.command(_MODULE, self.settings),
+                children.command(_MODULE, self.asked),
                 env=children.environment(os.environ),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

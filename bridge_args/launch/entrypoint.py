@@ -17,7 +17,7 @@ from bridge_args.script.bash.state import Hole
 from bridge_args.script.command import Command, is_program, read_command
 from bridge_args.script.kept import Edits, NotChanged, Outer, changed
 from bridge_args.script.programs import LAUNCHERS
-from bridge_args.source.script import Source
+from bridge_args.source.source import Source
 from bridge_args.words import Word
 
 DROP_IN: Final = {"pretrain_gpt.py": "bridge_args.pretrain_gpt", "pretrain_mamba.py": "bridge_args.pretrain_mamba"}

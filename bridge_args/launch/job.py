@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,14 +11,17 @@ from bridge_args.drop_in import accept
 from bridge_args.findings import Finding
 from bridge_args.launch import entrypoint, options
 from bridge_args.launch.executors import local, slurm
+from bridge_args.launch.options import Options
 from bridge_args.mapping.translation import Translation
 from bridge_args.pairs.detect import detect
+from bridge_args.pairs.pairs import MEGATRON_LM
 from bridge_args.script import slurm as sbatch
 from bridge_args.script.kept import Edits, elsewhere
 from bridge_args.script.programs import SHELLS
-from bridge_args.source.script import Source, from_text
+from bridge_args.source.read import from_text
+from bridge_args.source.source import Source
 from bridge_args.source.yaml import kubernetes
-from bridge_args.steps import MEGATRON_LM, PROGRAMS
+from bridge_args.steps import PROGRAMS
 from bridge_args.words import Word
 
 
@@ -36,14 +38,16 @@ class Job(NamedTuple):
         source: with what only the job will know left open.
         translated: the same with examples of it filled in, which is what is translated beforehand.
         inherited: the environment they were read with.
+        world_size: number of ranks, where neither the words nor the user say it.
     """
 
     source: Source
     translated: Source
     inherited: Mapping[str, str]
+    world_size: int | None = None
 
 
-def read(given: argparse.Namespace, read_source: Read, env: Mapping[str, str]) -> Job:
+def read(given: Options, read_source: Read, env: Mapping[str, str]) -> Job:
     """Reads the source as bash would, in the environment it would run in.
 
     Args:
@@ -59,7 +63,7 @@ def read(given: argparse.Namespace, read_source: Read, env: Mapping[str, str]) -
         if flags := options.for_slurm(given):
             raise ValueError(f"{flags[0]} is about a job of Slurm; say --executor slurm as well")
         source = _opened(_no_manifest(read_source(env), given), env)
-        return Job(source, source, env)
+        return Job(source, source, env, given.asked.world_size)
     of_tasks = sbatch.OF_A_TASK
     inherited = {
         name: value for name, value in env.items() if not slurm.is_left_to_the_job(name) and name not in of_tasks
@@ -70,17 +74,18 @@ def read(given: argparse.Namespace, read_source: Read, env: Mapping[str, str]) -
     if sbatch.options_of(words).get("export", "").startswith("NONE"):
         inherited = {}
     inherited |= sbatch.from_options(words)
-    if source.command.program is None and given.world_size is None:  # bare arguments: a rank for every GPU
+    ranks = given.asked.world_size
+    if source.command.program is None and ranks is None:  # bare arguments: a rank for every GPU
         counts = [inherited.get(name, "") for name in ("SLURM_NNODES", "SLURM_GPUS_ON_NODE")]
-        given.world_size = int(counts[0] or 1) * int(counts[1]) if counts[1] else None
+        ranks = int(counts[0] or 1) * int(counts[1]) if counts[1] else None
     source = _opened(read_source(inherited, asked), inherited)
     examples = {**slurm.examples(words), **inherited}
     translated = _opened(read_source(examples, asked, first_task=True), examples, first_task=True)
     translated = slurm.on_nodes(translated, given)._replace(findings=slurm.unanswered(translated))
-    return Job(source, translated, inherited)
+    return Job(source, translated, inherited, ranks)
 
 
-def _no_manifest(source: Source, given: argparse.Namespace) -> Source:
+def _no_manifest(source: Source, given: Options) -> Source:
     """The source, unless it is what only Kubernetes starts."""
     if kubernetes.is_manifest(source.text):
         module = entrypoint.DROP_IN[PROGRAMS[0]]
@@ -100,7 +105,7 @@ def _opened(source: Source, inherited: Mapping[str, str], first_task: bool = Fal
 
 
 def launch(
-    given: argparse.Namespace,
+    given: Options,
     job: Job | None,
     translation: Translation,
     env: Mapping[str, str],
@@ -175,15 +180,16 @@ def _here(source: Source, words: Sequence[Word]) -> Edits:
     return {} if source.started and elsewhere(source.started) else local.of_this_python(words)
 
 
-def _own_options(given: argparse.Namespace, translation: Translation) -> list[str]:
+def _own_options(given: Options, translation: Translation) -> list[str]:
     """What the drop-in must know to translate as was done here."""
     own = [word for name in given.accept for word in ("--accept", name.lstrip("-"))]
-    if given.mappings:
-        own += ["--mappings", given.mappings]
+    asked = given.asked
+    if asked.mappings:
+        own += ["--mappings", asked.mappings]
     # Without a version the drop-in goes by the arguments; here a script may have said more.
-    version = given.megatron_lm or translation.versions.megatron
-    if given.megatron_lm or version != detect(translation.words, MEGATRON_LM).version:
+    version = asked.megatron_lm or translation.versions.megatron
+    if asked.megatron_lm or version != detect(translation.words, MEGATRON_LM).version:
         own += ["--megatron-lm", version]
-    if given.bridge:
-        own += ["--bridge", given.bridge]
+    if asked.bridge:
+        own += ["--bridge", asked.bridge]
     return own

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from bridge_args.steps import Asked
 
 # Our flag -> sbatch's option; what a flag says counts more than the script's ``#SBATCH`` lines.
 SBATCH: Final = (
@@ -34,14 +38,60 @@ def add(command: argparse.ArgumentParser) -> None:
     )
 
 
-def of_sbatch(options: argparse.Namespace) -> list[str]:
+class Options(NamedTuple):
+    """What the user says of a launch.
+
+    Attributes:
+        executor: where it is started: ``local`` or ``slurm``.
+        source: the name of what was read; None for words.
+        sbatch: options of sbatch by name, ``SBATCH`` first, each as it was given.
+        container: image, mounts and working folder, where given.
+        setup: lines for bash before the processes start.
+        more: other options of sbatch, ``KEY=VALUE``.
+        asked: what was said of the translation.
+    """
+
+    executor: str = "local"
+    dry_run: bool = False
+    accept: tuple[str, ...] = ()
+    source: str | None = None
+    sbatch: Mapping[str, str] = MappingProxyType({})
+    container: tuple[str | None, str | None, str | None] = (None, None, None)
+    setup: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
+    asked: Asked = Asked()
+
+    @property
+    def nodes(self) -> int | None:
+        """``--nodes``, where it is one number."""
+        text = self.sbatch.get("nodes", "")
+        return int(text) if text.isdigit() else None
+
+
+def from_namespace(given: argparse.Namespace, asked: Asked) -> Options:
+    """The options, once argparse has read them."""
+    image, mounts, workdir = (getattr(given, name) for name in CONTAINER)
+    return Options(
+        given.executor,
+        given.dry_run,
+        tuple(given.accept),
+        given.source,
+        {name: value for name in SBATCH if (value := getattr(given, name)) is not None},
+        (image, mounts, workdir),
+        tuple(given.setup),
+        tuple(given.sbatch),
+        asked,
+    )
+
+
+def of_sbatch(options: Options) -> list[str]:
     """What the flags say, in sbatch's words.
 
     Raises:
         ValueError: ``--sbatch`` without a name.
     """
-    words = [f"--{name.replace('_', '-')}={value}" for name in SBATCH if (value := getattr(options, name)) is not None]
-    for pair in options.sbatch:
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.sbatch.items()]
+    for pair in options.more:
         key, equals, value = pair.lstrip("-").partition("=")
         if not key:
             raise ValueError(f"--sbatch expects KEY=VALUE, not {pair!r}")
@@ -49,10 +99,12 @@ def of_sbatch(options: argparse.Namespace) -> list[str]:
     return words
 
 
-def for_slurm(options: argparse.Namespace) -> list[str]:
+def for_slurm(options: Options) -> list[str]:
     """The given flags that only a job of Slurm knows."""
-    names = [*SBATCH, *CONTAINER, "setup", "sbatch"]
-    return [f"--{name.replace('_', '-')}" for name in names if getattr(options, name)]
+    names = [name for name, value in options.sbatch.items() if value]
+    names += [name for name, value in zip(CONTAINER, options.container, strict=True) if value]
+    names += ["setup"] * bool(options.setup) + ["sbatch"] * bool(options.more)
+    return [f"--{name.replace('_', '-')}" for name in names]
 
 
 _METAVARS: Final = {

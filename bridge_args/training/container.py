@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from bridge_args.bridge import installed
 from bridge_args.emulation import placeholders
+from bridge_args.pairs.pairs import BRIDGE
 from bridge_args.secrets import masked
-from bridge_args.steps import BRIDGE
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation

@@ -20,9 +20,12 @@ import bridge_args
 from bridge_args.checkout import ask
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.parse import parse
-from bridge_args.megatron_lm.resolvers import choose as resolvers
+from bridge_args.megatron_lm.resolvers import of_checkout
+from bridge_args.megatron_lm.run import Run
 from bridge_args.script.command import world_size_of
-from bridge_args.source.script import Source, SourceError, from_file
+from bridge_args.source.read import from_file
+from bridge_args.source.source import Source, SourceError
+from bridge_args.versions import Versions
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / ".." / "shared" / "golden"
@@ -42,7 +45,7 @@ class Recorded(NamedTuple):
 
 def recorded() -> Iterator[Recorded]:
     """Every recorded command line, and those with the flags left out that the version lacks."""
-    folder = GOLDEN / f"mlm-{resolvers.version_of(CHECKOUT)}"
+    folder = GOLDEN / f"mlm-{of_checkout.version_of(CHECKOUT)}"
     for file in sorted(folder.glob("*.jsonl")):
         for row in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
             case, result = row["case"], row["result"]
@@ -61,7 +64,7 @@ def own_examples() -> Iterator[Recorded]:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_both_resolvers_agree(program: str) -> None:
-    version = resolvers.version_of(CHECKOUT)
+    version = of_checkout.version_of(CHECKOUT)
     if version not in catalogs.versions():
         pytest.skip(f"there is no catalog of {version}")
     cases = [case for case in (*recorded(), *own_examples()) if case.program == program]
@@ -71,13 +74,15 @@ def test_both_resolvers_agree(program: str) -> None:
     answers = ask.effective(
         CHECKOUT, [ask.Case(case.argv, case.world_size, case.env, case.capability) for case in cases], program
     )
-    compared = resolvers.compare(
-        [parse(case.argv, catalog) for case in cases],
-        catalog,
+    compared = of_checkout.compare(
+        [
+            (
+                parse(case.argv, catalog),
+                Run(Versions(version, "0.3.1"), catalog, case.world_size, case.env, program=program),
+            )
+            for case in cases
+        ],
         answers,
-        world_sizes=[case.world_size for case in cases],
-        environments=[case.env for case in cases],
-        program=program,
     )
     differing = {case.name: list(map(str, found[2])) for case, found in zip(cases, compared, strict=True) if found[2]}
     print(f"{program}: {len(cases) - len(differing)} of {len(cases)} agree")
@@ -85,10 +90,10 @@ def test_both_resolvers_agree(program: str) -> None:
 
 
 def test_its_catalog_is_ours() -> None:
-    version = resolvers.version_of(CHECKOUT)
+    version = of_checkout.version_of(CHECKOUT)
     if version not in catalogs.versions():
         pytest.skip(f"there is no catalog of {version}")
-    ours, theirs = catalogs.load(version), resolvers.catalog_of(CHECKOUT, "pretrain_gpt.py")
+    ours, theirs = catalogs.load(version), of_checkout.catalog_of(CHECKOUT, "pretrain_gpt.py")
     here = {flag for flag, argument in ours.by_flag.items() if argument.requires != "nvidia_kitchen"}
     assert set(theirs.by_flag) == here
     for flag in here:
@@ -113,7 +118,7 @@ def functional_tests() -> Iterator[tuple[str, Source, int]]:
 
 
 def gpus_of(source: Source) -> int:
-    given = parse(source.command.argv, resolvers.catalog_of(CHECKOUT, "pretrain_gpt.py")).values
+    given = parse(source.command.argv, of_checkout.catalog_of(CHECKOUT, "pretrain_gpt.py")).values
     sizes = [given.get(f"{kind}_model_parallel_size", 1) for kind in ("tensor", "pipeline")]
     return world_size_of(source.command) or max(8, math.prod([*map(int, map(str, sizes)), *context_of(given)]))
 

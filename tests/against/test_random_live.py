@@ -16,7 +16,9 @@ from bridge_args.checkout import ask
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Argument
 from bridge_args.megatron_lm.parse import parse
-from bridge_args.megatron_lm.resolvers import choose as resolvers
+from bridge_args.megatron_lm.resolvers import of_checkout
+from bridge_args.megatron_lm.run import Run
+from bridge_args.versions import Versions
 
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
 COUNT = int(os.environ.get("BRIDGE_ARGS_RANDOM", "40"))
@@ -69,12 +71,8 @@ def test_random_command_lines_mean_the_same() -> None:
     rng = random.Random(SEED)
     lines = [drawn(rng, pool) for _ in range(COUNT)]
     answers = ask.effective(CHECKOUT, [ask.Case(tuple(words), 8, ENV) for words in lines])
-    compared = resolvers.compare(
-        [parse(words, catalog) for words in lines],
-        catalog,
-        answers,
-        world_sizes=[8] * COUNT,
-        environments=[ENV] * COUNT,
+    compared = of_checkout.compare(
+        [(parse(words, catalog), Run(Versions(catalog.version, "0.3.1"), catalog, 8, ENV)) for words in lines], answers
     )
     differing: list[Any] = []
     accepted = 0

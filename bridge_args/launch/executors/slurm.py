@@ -7,7 +7,6 @@ task will know (``$SLURM_NODEID``) is left to a shell of that task.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shlex
@@ -25,13 +24,14 @@ from bridge_args.launch import options as flags
 from bridge_args.launch.entrypoint import NotStarted, Start
 from bridge_args.launch.executors.nemo_run import SlurmJob, batch_file
 from bridge_args.launch.holes import filled, met_in, not_known
+from bridge_args.launch.options import Options
 from bridge_args.mapping.translation import Translation
 from bridge_args.script import slurm
 from bridge_args.script.bash.state import Hole
 from bridge_args.script.command import TORCHRUN_FAMILY, options_in_front, options_of_srun, read_command
 from bridge_args.secret_names import is_secret
 from bridge_args.secrets import Secret, found_in_variables, holds_secret
-from bridge_args.source.script import Source
+from bridge_args.source.source import Source
 from bridge_args.words import Word
 
 PORT: Final = 29500  # torchrun's own default
@@ -77,7 +77,7 @@ def is_left_to_the_job(name: str) -> bool:
     return name.startswith(_SLURMS) or name in _LISTS or is_secret(name)
 
 
-def sbatch_words(source: Source | None, given: argparse.Namespace) -> list[str]:
+def sbatch_words(source: Source | None, given: Options) -> list[str]:
     """The options of the job: the script's, then the user's flags, of which the last counts.
 
     Raises:
@@ -90,17 +90,17 @@ def sbatch_words(source: Source | None, given: argparse.Namespace) -> list[str]:
     return [*_scaled(of_script, given), *asked]
 
 
-def _scaled(words: Sequence[str], given: argparse.Namespace) -> list[str]:
+def _scaled(words: Sequence[str], given: Options) -> list[str]:
     """Totals in a script, where ``launch`` is told another number of nodes."""
     options = slurm.options_of(words)
     before = slurm.size_of(options).nodes
-    if given.nodes is None or not given.nodes.isdigit() or not before or int(given.nodes) == before:
+    if given.nodes is None or not before or given.nodes == before:
         return list(words)
     made = list(words)
     for name in ("ntasks", "gpus"):
         kind, colon, number = options.get(name, "").rpartition(":")
         if number.isdigit():
-            made.append(f"--{name}={kind}{colon}{int(number) * int(given.nodes) // before}")
+            made.append(f"--{name}={kind}{colon}{int(number) * given.nodes // before}")
     return made
 
 
@@ -125,7 +125,7 @@ def unanswered(source: Source) -> tuple[Finding, ...]:
 
 
 def batch(
-    start: Start, words: Sequence[str], given: argparse.Namespace, translation: Translation, env: Mapping[str, str]
+    start: Start, words: Sequence[str], given: Options, translation: Translation, env: Mapping[str, str]
 ) -> Batch:
     """The batch file of a command.
 
@@ -145,7 +145,9 @@ def batch(
     name = asked.pop("job-name", "") or _name(given)
     srun, inner, starts_tasks = _srun(start, nodes, given)
     findings += _too_many(start, asked)
-    image, mounts, workdir = (getattr(given, option) or _value(srun.get(option, ())) for option in flags.CONTAINER)
+    image, mounts, workdir = (
+        value or _value(srun.get(option, ())) for option, value in zip(flags.CONTAINER, given.container, strict=True)
+    )
     if not image and (mounts or workdir):
         raise NotStarted("a container's mounts or folder are given, and no --container-image")
     passed = asked.get("export", "ALL").split(",")[0] == "ALL"
@@ -192,43 +194,43 @@ def _about_secrets(passed: Mapping[str, str], text: str) -> list[Finding]:
     return findings
 
 
-def _is_private(given: argparse.Namespace) -> bool:
+def _is_private(given: Options) -> bool:
     """May nobody but its owner read the script?"""
     try:
-        return bool(given.source) and not stat.S_IMODE(os.stat(given.source).st_mode) & 0o077
+        return given.source is not None and not stat.S_IMODE(os.stat(given.source).st_mode) & 0o077
     except OSError:  # standard input
         return False
 
 
-def on_nodes(source: Source, given: argparse.Namespace) -> Source:
+def on_nodes(source: Source, given: Options) -> Source:
     """The source as it is with another number of nodes, where ``launch`` is told one."""
     command = source.command
-    if given.nodes is None or not given.nodes.isdigit():
+    if given.nodes is None:
         return source
     options = dict(command.launcher_options)
     if command.launcher in TORCHRUN_FAMILY:
-        options["nnodes"] = int(given.nodes)
+        options["nnodes"] = given.nodes
     elif command.launcher == "srun":
         of_script = slurm.options_of(source.job[: len(source.job) - len(flags.of_sbatch(given))])
         nodes, tasks = options.get("nodes"), options.get("ntasks")  # srun's own, or the job's where it has none
         before = nodes if isinstance(nodes, int) else slurm.size_of(of_script).nodes
         if isinstance(tasks, int) and before and (nodes or "ntasks" in of_script):
-            options["ntasks"] = tasks * int(given.nodes) // before
+            options["ntasks"] = tasks * given.nodes // before
         if "nodes" in options:
-            options["nodes"] = int(given.nodes)
+            options["nodes"] = given.nodes
     return source._replace(command=command._replace(launcher_options=options))
 
 
-def other_nodes(words: Sequence[Word], given: argparse.Namespace) -> dict[int, tuple[str, ...]]:
+def other_nodes(words: Sequence[Word], given: Options) -> dict[int, tuple[str, ...]]:
     """Words that tell torchrun of other nodes than the job has, where ``launch`` is told how many it has.
 
     Where the nodes meet changes with them, unless the script works it out.
     """
     command = read_command(words)
-    if given.nodes is None or command.launcher not in TORCHRUN_FAMILY or not given.nodes.isdigit():
+    if given.nodes is None or command.launcher not in TORCHRUN_FAMILY:
         return {}
     told = command.launcher_options.get("nnodes", 1)
-    nodes = int(given.nodes)
+    nodes = given.nodes
     if told == nodes or (isinstance(told, str) and "$" in told):
         return {}
     at = options_in_front(words)
@@ -340,9 +342,7 @@ def _with_launcher(start: Start, asked: dict[str, str], nodes: int, translation:
     return entrypoint.bare(start, launcher, translation.program)
 
 
-def _srun(
-    start: Start, nodes: int, given: argparse.Namespace
-) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...], bool]:
+def _srun(start: Start, nodes: int, given: Options) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...], bool]:
     """srun's options, what it starts, and whether that is the script's own srun."""
     words = start.words
     names = [os.path.basename(word) for word in words[: start.front]]
@@ -372,15 +372,15 @@ def _srun(
     return {word.partition("=")[0]: (word,) for word in alone}, words, told == 1 or start.launcher == "python"
 
 
-def _on_nodes(options: dict[str, tuple[str, ...]], given: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+def _on_nodes(options: dict[str, tuple[str, ...]], given: Options) -> dict[str, tuple[str, ...]]:
     """srun's own options with the number of nodes that ``launch`` is told."""
     before = _value(options.get("nodes", ()))
-    if given.nodes is None or not before.isdigit() or not given.nodes.isdigit():
+    if given.nodes is None or not before.isdigit():
         return options
     changed = {**options, "nodes": (f"--nodes={given.nodes}",)}
     tasks = _value(options.get("ntasks", ()))
     if tasks.isdigit():
-        changed["ntasks"] = (f"--ntasks={int(tasks) * int(given.nodes) // int(before)}",)
+        changed["ntasks"] = (f"--ntasks={int(tasks) * given.nodes // int(before)}",)
     return changed
 
 
@@ -517,5 +517,5 @@ def _count(text: str) -> int:
     return int(found.group()) if found else 1
 
 
-def _name(given: argparse.Namespace) -> str:
+def _name(given: Options) -> str:
     return Path(given.source).stem if given.source and given.source != "-" else "bridge-args"

@@ -6,16 +6,17 @@ The order of derivations is never written down: a derivation's parameters are th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from graphlib import TopologicalSorter
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from bridge_args.findings import Finding, cut
 from bridge_args.megatron_lm.catalog import Catalog, load
 from bridge_args.megatron_lm.derive.registry import CONTEXT, REGISTERED, Check, Derivation, Invalid
 from bridge_args.megatron_lm.parse import Given, Typed
+from bridge_args.megatron_lm.run import Run
 
 Source = Literal["given", "default", "derived"]
 
@@ -56,33 +57,29 @@ class MegatronArgs:
         return iter(self.settings)
 
 
-def resolve(
-    given: Given,
-    catalog: Catalog,
-    *,
-    world_size: int,
-    env: Mapping[str, str] | None,
-    whole_env: bool = True,
-    program: str = "pretrain_gpt.py",
-) -> MegatronArgs:
-    """What Megatron-LM would have in ``args`` after ``validate_args`` and the builders behind it.
+class Resolved(NamedTuple):
+    """What every resolver gives: what was typed, with the values it has, and the effective arguments."""
 
-    Args:
-        world_size: number of ranks.
-        env: the run's environment variables; None where they are not known. The process environment is not read.
-        whole_env: False where ``env`` holds only some of them, such as those that a script sets. A variable that
-            Megatron-LM wants and that is not there is then a note, not an error.
+    given: Given
+    args: MegatronArgs
+
+
+Resolver: TypeAlias = "Callable[[Given, Run], Resolved]"
+
+
+def resolve(given: Given, run: Run) -> Resolved:
+    """What Megatron-LM would have in ``args`` after ``validate_args`` and the builders behind it.
 
     A derivation or check that refuses the values becomes a finding of kind ``invalid-command-line``. What depends on
     a refused value, or on one that the parser could not read, is left as it was: one mistake gives one finding.
     """
-    settings = dict(_defaults(catalog))
+    settings = dict(_defaults(run.catalog))
     for name, typed in given.typed.items():
         settings[name] = Setting(given.values[name], "given", typed=typed)
 
     values: dict[str, Any] = {name: setting.value for name, setting in settings.items()}
-    values |= {"given": given.values, "world_size": world_size, "env": env or {}, "program": program}
-    environment_known = whole_env and env is not None
+    values |= {"given": given.values, **run.context}
+    environment_known = run.environment_known
     refused = {name for finding in given.findings if finding.level == "error" for name in finding.arguments}
     findings: list[Finding] = [*_too_large(given)]
     refused.update(name for finding in findings for name in finding.arguments)
@@ -90,7 +87,7 @@ def resolve(
         if findings and isinstance(settings[name].value, int) and settings[name].value.bit_length() > _WIDEST:
             del values[name]
             settings[name] = settings[name]._replace(value=None)
-    for step in plan_of(catalog):
+    for step in plan_of(run.catalog):
         if refused and not refused.isdisjoint(step.reads):
             refused.update(step.sets)
             continue
@@ -121,7 +118,7 @@ def resolve(
             before.typed if before else None,
         )
         values[step.name] = result
-    return MegatronArgs(settings, tuple(findings), world_size)
+    return Resolved(given, MegatronArgs(settings, tuple(findings), run.world_size))
 
 
 # Numbers that are too large for what is computed with them, texts that are too long.

@@ -16,7 +16,9 @@ from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.converters import converts
 from bridge_args.megatron_lm.derive.registry import Check, Derivation, Invalid
 from bridge_args.megatron_lm.parse import Given
-from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Setting, finding_of, plan_of, resolve
+from bridge_args.megatron_lm.resolvers import built_in
+from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Resolved, Setting, finding_of, plan_of
+from bridge_args.megatron_lm.run import Run
 from bridge_args.values import Symbol, is_dotted
 
 # Arguments that Megatron-LM settles behind validate_args, when it builds the model and the schedule.
@@ -94,16 +96,7 @@ class Unread(NamedTuple):
     type: str
 
 
-def resolve_answer(
-    answer: Mapping[str, Any],
-    given: Given,
-    catalog: Catalog,
-    *,
-    world_size: int,
-    env: Mapping[str, str] | None,
-    whole_env: bool = True,
-    program: str = "pretrain_gpt.py",
-) -> tuple[Given, MegatronArgs]:
+def resolve_answer(answer: Mapping[str, Any], given: Given, run: Run) -> Resolved:
     """What a checkout made of a command line.
 
     Args:
@@ -120,26 +113,14 @@ def resolve_answer(
         given = given._replace(values={**given.values, **parsed}, findings=accepted)
     if "error" not in answer:
         effective = {name: decoded(value) for name, value in answer["args"].items()}
-        return given, resolve_effective(
-            effective, given, catalog, world_size=world_size, env=env, whole_env=whole_env, program=program
-        )
-    args = resolve(given, catalog, world_size=world_size, env=env, whole_env=whole_env, program=program)
+        return Resolved(given, overlay(effective, given, run))
+    args = built_in.resolve(given, run).args
     known = [finding for finding in (*given.findings, *args.findings) if finding.level == "error"]
-    findings = args.findings if known else (*args.findings, _refusal(answer, given, catalog))
-    return given, MegatronArgs(args.settings, findings, world_size)
+    findings = args.findings if known else (*args.findings, _refusal(answer, given, run.catalog))
+    return Resolved(given, MegatronArgs(args.settings, findings, run.world_size))
 
 
-def resolve_effective(
-    effective: Mapping[str, Any],
-    given: Given,
-    catalog: Catalog,
-    *,
-    world_size: int,
-    env: Mapping[str, str] | None,
-    whole_env: bool = True,
-    program: str = "pretrain_gpt.py",
-    accepted: bool = False,
-) -> MegatronArgs:
+def overlay(effective: Mapping[str, Any], given: Given, run: Run, accepted: bool = False) -> MegatronArgs:
     """Effective values that are known, with the sources that the built-in resolver finds for them.
 
     Args:
@@ -147,9 +128,9 @@ def resolve_effective(
         accepted: a run has been made with these values, so that nothing is left to be refused, and what is settled
             behind ``validate_args`` is among them.
     """
-    built_in = resolve(given, catalog, world_size=world_size, env=env, whole_env=whole_env, program=program)
-    environment_known = whole_env and env is not None
-    settings = dict(built_in.settings)
+    catalog, environment_known = run.catalog, run.environment_known
+    worked_out = built_in.resolve(given, run).args
+    settings = dict(worked_out.settings)
     behind = {name for name in BEHIND if not accepted or name == "num_query_groups" or effective.get(name) is None}
     known = {*settings, *(step.name for step in plan_of(catalog) if isinstance(step, Derivation))}
     for name, value in effective.items():
@@ -159,8 +140,8 @@ def resolve_effective(
         if before is None or not alike(before.value, value):
             settings[name] = _setting(name, value, given, catalog)
     values: dict[str, Any] = {name: setting.value for name, setting in settings.items()}
-    values |= {"given": given.values, "world_size": world_size, "env": env or {}, "program": program}
-    findings = [finding for finding in built_in.findings if finding.level != "error" and not accepted]
+    values |= {"given": given.values, **run.context}
+    findings = [finding for finding in worked_out.findings if finding.level != "error" and not accepted]
     for step in plan_of(catalog):
         asked_about = isinstance(step, Check) and _NOT_ASKED.search(step.function.__doc__ or "") and not accepted
         wanted = isinstance(step, Derivation) and (step.name in behind or step.name not in effective)
@@ -182,7 +163,7 @@ def resolve_effective(
             settings[step.name] = _derived(step, result, values, settings.get(step.name))
             values[step.name] = result
     once = {(finding.kind, finding.message): finding for finding in findings}
-    return MegatronArgs(settings, tuple(once.values()), world_size)
+    return MegatronArgs(settings, tuple(once.values()), run.world_size)
 
 
 def disagreements(built_in: MegatronArgs, checkout: MegatronArgs) -> Iterator[Disagreement]:

@@ -8,8 +8,10 @@ from typing import Any, Final
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.derive.registry import Derivation
 from bridge_args.megatron_lm.parse import Given, parse
-from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, plan_of, resolve
-from bridge_args.megatron_lm.resolvers.live import alike, resolve_effective
+from bridge_args.megatron_lm.resolvers import built_in
+from bridge_args.megatron_lm.resolvers.built_in import Resolved, Resolver, plan_of
+from bridge_args.megatron_lm.resolvers.live import alike, overlay
+from bridge_args.megatron_lm.run import Run
 
 # Written for one process, or by the run itself: no flag of the next run's.
 _OF_THE_PROCESS: Final = frozenset({"rank", "local_rank", "world_size"})
@@ -24,24 +26,33 @@ def is_hybrid(values: Mapping[str, Any]) -> bool:
     return any(values.get(name) for name in _OF_HYBRID_MODELS) or "mamba" in str(values.get("spec"))
 
 
-def resolve_saved(
-    values: Mapping[str, Any], catalog: Catalog, *, world_size: int, program: str
-) -> tuple[Given, MegatronArgs]:
+def resolver_of(values: Mapping[str, Any]) -> Resolver:
     """The saved values as effective arguments. A run was made with them, so nothing is left to be refused.
 
     Args:
         values: name to value after ``validate_args``; enum members by name.
 
     Returns:
-        The command line, parsed, and the arguments; what it says is ``given``, what Megatron-LM computes ``derived``.
+        A resolver of the command line that ``given_by`` makes of them; what it says is ``given``, what Megatron-LM
+        computes ``derived``.
     """
-    if values.get("train_samples") is not None:  # then these were computed by the run
-        values = {name: value for name, value in values.items() if name not in _COUNTED_FROM_SAMPLES}
-    given = parse(words_for(values, catalog, world_size=world_size, program=program), catalog)
-    args = resolve_effective(
-        values, given, catalog, world_size=world_size, env=None, whole_env=False, program=program, accepted=True
-    )
-    return given, args
+
+    def resolve(given: Given, run: Run) -> Resolved:
+        return Resolved(given, overlay(_not_counted(values), given, run, accepted=True))
+
+    return resolve
+
+
+def given_by(values: Mapping[str, Any], run: Run) -> Given:
+    """The command line that leads to saved values, parsed."""
+    return parse(words_for(_not_counted(values), run), run.catalog)
+
+
+def _not_counted(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without what the run itself has computed, where its length was given in samples."""
+    if values.get("train_samples") is None:
+        return values
+    return {name: value for name, value in values.items() if name not in _COUNTED_FROM_SAMPLES}
 
 
 def wrong_values(values: Mapping[str, Any], catalog: Catalog) -> list[str]:
@@ -74,8 +85,9 @@ def _items(value: Any) -> Iterator[Any]:
         yield from value
 
 
-def words_for(values: Mapping[str, Any], catalog: Catalog, *, world_size: int, program: str) -> tuple[str, ...]:
+def words_for(values: Mapping[str, Any], run: Run) -> tuple[str, ...]:
     """A command line for these values, in the catalog's order: neither defaults nor what is derived from the others."""
+    catalog, run = run.catalog, run._replace(env=None, whole_env=True)
     said: dict[str, tuple[str, ...]] = {}
     derived = {step.name for step in plan_of(catalog) if isinstance(step, Derivation)}
     for argument in catalog.arguments:
@@ -97,7 +109,7 @@ def words_for(values: Mapping[str, Any], catalog: Catalog, *, world_size: int, p
     wanted = {name for name in said if name not in derived}
     for _ in range(3):  # one value that has to be said can change what others are derived to be
         words = tuple(word for name in said if name in wanted for word in said[name])
-        args = resolve(parse(words, catalog), catalog, world_size=world_size, env=None, program=program)
+        args = built_in.resolve(parse(words, catalog), run).args
         missing = {name for name in said if name not in wanted and not alike(args[name], values[name])}
         if not missing:
             break

@@ -248,46 +248,23 @@ class _Braces:
             raise LimitReached(f"braces nested more than {MAX_DEPTH} deep", self.at)
         made: list[_Atoms] = [[]]
         index = 0
+        self.budget.work(len(atoms), self.at)
+        ends = _closing(atoms)
         while True:
-            start, end = self.following(atoms, index)
+            start = next((at for at in range(index, len(atoms)) if at in ends and not _is_empty(atoms, at, index)), -1)
+            start, end = (start, ends[start]) if start >= 0 else (len(atoms), len(atoms))
             before = atoms[index:start]
             choices = self.choices(atoms[start + 1 : end], depth) if end < len(atoms) else [[]]
             if choices is None:
                 choices = [atoms[start : end + 1]]
             if len(made) * len(choices) > MAX_WORDS:
                 raise LimitReached(f"more than {MAX_WORDS} words from braces", self.at)
-            sizes = sum(map(len, made)) * len(choices) + sum(map(len, choices)) * len(made)
-            self.budget.work(sizes + len(before) * len(made) + 1, self.at)
+            so_far = sum(map(len, made)) + len(before) * len(made)
+            self.budget.work(so_far * len(choices) + sum(map(len, choices)) * len(made) + 1, self.at)
             made = [[*one, *before, *choice] for one in made for choice in choices]
             if end >= len(atoms):
                 return made
             index = end + 1
-
-    def following(self, atoms: _Atoms, first: int) -> tuple[int, int]:
-        """The next braces that stand for something, where they open and close; behind the end if there are none."""
-        for start in range(first, len(atoms)):
-            if _char(atoms, start) != "{" or (start == first and _char(atoms, start + 1) == "}"):
-                continue  # `{}` is a word
-            if (end := self.closing(atoms, start + 1)) < len(atoms):
-                return start, end
-        return len(atoms), len(atoms)
-
-    def closing(self, atoms: _Atoms, first: int) -> int:
-        """Where it closes: a `}` before which no comma and no `..` stands, in these braces themselves, is text."""
-        depth, several = 0, False
-        for index in range(first, len(atoms)):
-            char = _char(atoms, index)
-            if char == "}" and depth == 0 and several:
-                self.budget.work(index - first, self.at)
-                return index
-            if char == "{":
-                depth += 1
-            elif char == "}":
-                depth -= depth > 0
-            elif depth == 0:
-                several |= char == "," or (char == _char(atoms, index + 1) == "." and _char(atoms, index + 2) != "}")
-        self.budget.work(len(atoms) - first, self.at)
-        return len(atoms)
 
     def choices(self, inside: _Atoms, depth: int) -> list[_Atoms] | None:
         """What stands in braces, one by one; None when the braces are only text."""
@@ -304,6 +281,40 @@ class _Braces:
             level += {"{": 1, "}": -(level > 0)}.get(char, 0)
             parts[-1].append(atom)
         return [made for part in parts for made in self.expanded(part, depth + 1)]
+
+
+def _is_empty(atoms: _Atoms, at: int, first: int) -> bool:
+    """``{}`` at the beginning is a word."""
+    return at == first and _char(atoms, at + 1) == "}"
+
+
+def _closing(atoms: _Atoms) -> dict[int, int]:
+    """Where the braces close that stand for something.
+
+    A ``}`` closes braces that hold, in themselves, a comma or a ``..``. For those that hold none it is text, and they
+    may close further behind; for braces around them it closes them all the same.
+    """
+    ends: dict[int, int] = {}
+    # For each level of braces: the opening ones that wait there, without and with something to choose from.
+    waiting: list[tuple[list[int], list[int]]] = [([], [])]
+    for index in range(len(atoms)):
+        char = _char(atoms, index)
+        without, with_some = waiting[-1]
+        if char == "{":
+            waiting.append(([index], []))
+        elif char == "," or (char == _char(atoms, index + 1) == "." and _char(atoms, index + 2) != "}"):
+            with_some += without
+            without.clear()
+        elif char == "}":
+            ends.update(dict.fromkeys(with_some, index))
+            with_some.clear()
+            if len(waiting) > 1:
+                waiting.pop()
+                outer = waiting[-1]
+                longer, shorter = sorted((outer[0], without), key=len, reverse=True)
+                longer.extend(shorter)
+                waiting[-1] = (longer, outer[1])
+    return ends
 
 
 def _char(atoms: _Atoms, index: int) -> str:

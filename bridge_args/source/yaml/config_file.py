@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from bridge_args.findings import Finding
-from bridge_args.megatron_lm.catalog import Argument, Catalog, load
+from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.converters import converter_of
 from bridge_args.source.yaml.model_args import Words, parts_of
 from bridge_args.source.yaml.nodes import Mapping, Node, Scalar, Sequence, entries
 from bridge_args.words import Place, Word
 
-_VERSION: Final = "0.16.1"
 SECTIONS: Final = ("language_model", "model_parallel")
 
 # Settings that the functions core_transformer_config_from_yaml and validate_yaml make or replace themselves.
@@ -47,13 +46,12 @@ _WITHOUT_FLAG: Final = {
 }
 
 
-def command_of(root: Mapping) -> Words:
-    """The command line that says what a ``--yaml-cfg`` file says.
+def command_of(root: Mapping, catalog: Catalog) -> Words:
+    """The command line that says what a ``--yaml-cfg`` file says, to the Megatron-LM whose arguments these are.
 
     Raises:
         YamlProblem: when a value is neither a word nor a list of words.
     """
-    catalog = load(_VERSION)
     words: list[Word] = []
     findings: list[Finding] = []
     unsaid: dict[str, Place] = {}
@@ -78,7 +76,7 @@ def command_of(root: Mapping) -> Words:
             words += said
     words += _with_gelu(model, seen)
     if unsaid:
-        message = f"no flag of Megatron-LM {_VERSION} says {', '.join(unsaid)}"
+        message = f"no flag of Megatron-LM {catalog.version} says {', '.join(unsaid)}"
         findings.append(
             Finding("not-read", message, "the command line's own value is used", place=[*unsaid.values()][0])
         )

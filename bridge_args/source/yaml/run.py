@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bridge_args.findings import Finding
+from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.pairs.pairs import MEGATRON_LM, megatron_version
 from bridge_args.script.command import Command
 from bridge_args.source.yaml.config_file import SECTIONS, command_of
 from bridge_args.source.yaml.model_args import Words, filled_in, parts_of, words_of
@@ -51,7 +53,12 @@ class Run(NamedTuple):
 
 
 def read_run(
-    text: str, name: str, variables: Table[str, str], number: int | None = None, folder: Path | None = None
+    text: str,
+    name: str,
+    variables: Table[str, str],
+    number: int | None = None,
+    folder: Path | None = None,
+    megatron_lm: str | None = None,
 ) -> Run:
     """The run that a YAML file describes.
 
@@ -60,6 +67,7 @@ def read_run(
         variables: values for ``$NAME`` in the file.
         number: which of several ``MODEL_ARGS``, ``MODEL_ARGS_2``, ... is meant, counted from 1.
         folder: where the file lies; recipes of the same checkout may be read.
+        megatron_lm: the version or checkout that is asked for; None: the one assumed everywhere.
 
     Raises:
         YamlProblem: when it cannot be read, is none of the kinds known here, or holds several runs and no ``number``.
@@ -71,7 +79,7 @@ def read_run(
         if any(isinstance(item(root, section), Mapping) for section in SECTIONS):
             if number not in (None, 1):
                 raise YamlProblem(f"there is no command {number}: {name} holds one run")
-            made = command_of(root)
+            made = command_of(root, catalogs.load(megatron_version(megatron_lm or MEGATRON_LM)))
             return Run(Command(argv=made.words), None, made.findings)
     raise YamlProblem(
         f"{name} is none of the YAML files read here: it has neither MODEL_ARGS (functional tests, MoE model zoo) nor "

@@ -1,7 +1,6 @@
-"""Two resolvers behind one function: the built-in one, and a checkout of the user's own that is asked.
+"""The resolver of a checkout of the user's own: its real parser and ``validate_args``, asked in another process.
 
-Both give ``MegatronArgs``. The first is ``built_in.py``; a checkout runs its real parser and its real ``validate_args``
-in a process of its own (``checkout/``), so that forks and every version are exact.
+So forks and every version are exact (``checkout/``). What the answers mean is read in ``live.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import Given
-from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, resolve
+from bridge_args.megatron_lm.resolvers import built_in
+from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Resolved
+from bridge_args.megatron_lm.run import Run
 
 if TYPE_CHECKING:
     from bridge_args.checkout.ask import Case
@@ -61,46 +62,29 @@ def catalog_of(checkout: str, program: str) -> Catalog:
         return live.catalog_from(ask.catalog_of(checkout, program), version)
 
 
-def effective(
-    given: Given,
-    catalog: Catalog,
-    checkout: str | None,
-    *,
-    world_size: int,
-    env: Mapping[str, str] | None,
-    whole_env: bool = True,
-    program: str = "pretrain_gpt.py",
-) -> tuple[Given, MegatronArgs]:
-    """What Megatron-LM has in ``args``, from the resolver there is.
-
-    Args:
-        checkout: a folder; None for the built-in resolver.
-        world_size, env, whole_env, program: as for ``resolve``.
+def resolve(given: Given, run: Run) -> Resolved:
+    """What the checkout has in ``args``.
 
     Raises:
         ValueError: the checkout cannot be asked. What it says of the command line is a finding.
     """
-    if checkout is None:
-        args = resolve(given, catalog, world_size=world_size, env=env, whole_env=whole_env, program=program)
-        return given, args
     from bridge_args.checkout import ask
     from bridge_args.megatron_lm.resolvers import live
 
+    assert run.checkout is not None
     words = tuple(word.text for index, word in enumerate(given.words) if index not in given.open)
-    case = ask.Case(words, world_size, env or {})
-    (answer,) = ask.effective(checkout, [case], program)
+    case = ask.Case(words, run.world_size, run.env or {})
+    (answer,) = ask.effective(run.checkout, [case], run.program)
     notes: list[Finding] = []
-    if not (whole_env and env is not None):
-        answer, notes = _with_the_usual(answer, case, checkout, program)
-    given, args = live.resolve_answer(
-        answer, given, catalog, world_size=world_size, env=env, whole_env=whole_env, program=program
-    )
+    if not run.environment_known:
+        answer, notes = _with_the_usual(answer, case, run.checkout, run.program)
+    given, args = live.resolve_answer(answer, given, run)
     if could := ask.not_isolated():
         message = f"this system isolates less than it could: the checkout's own code might {could}"
         notes.append(Finding("environment", message, "name only checkouts whose code you would run"))
     told = {(finding.kind, finding.arguments) for finding in args.findings}
     notes = [note for note in notes if (note.kind, note.arguments) not in told]
-    return given, MegatronArgs(args.settings, (*args.findings, *notes), world_size)
+    return Resolved(given, MegatronArgs(args.settings, (*args.findings, *notes), run.world_size))
 
 
 def _with_the_usual(
@@ -120,13 +104,7 @@ def _with_the_usual(
 
 
 def compare(
-    words: Sequence[Given],
-    catalog: Catalog,
-    answers: Sequence[Mapping[str, Any]],
-    *,
-    world_sizes: Sequence[int],
-    environments: Sequence[Mapping[str, str] | None],
-    program: str = "pretrain_gpt.py",
+    cases: Sequence[tuple[Given, Run]], answers: Sequence[Mapping[str, Any]]
 ) -> list[tuple[MegatronArgs, MegatronArgs, tuple[Disagreement, ...]]]:
     """The built-in resolver beside answers of a checkout: both results, and where they differ.
 
@@ -135,9 +113,9 @@ def compare(
     from bridge_args.megatron_lm.resolvers import live
 
     compared = []
-    for given, answer, ranks, env in zip(words, answers, world_sizes, environments, strict=True):
-        ours = resolve(given, catalog, world_size=ranks, env=env, program=program)
-        asked, theirs = live.resolve_answer(answer, given, catalog, world_size=ranks, env=env, program=program)
+    for (given, run), answer in zip(cases, answers, strict=True):
+        ours = built_in.resolve(given, run).args
+        asked, theirs = live.resolve_answer(answer, given, run)
         refused = [_refused(given, ours), _refused(asked, theirs)]
         differing = [] if any(refused) else list(live.disagreements(ours, theirs))
         if refused[0] != refused[1]:

@@ -5,26 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bridge_args.checkpoint import saved_args
+from bridge_args.checkpoint.saved_args import Saved
 from bridge_args.emit.hydra import shell_word
+from bridge_args.mapping.translation import Translation
 from bridge_args.secrets import found_in_variables, masked, masked_values
 from bridge_args.seen import visible
-from bridge_args.steps import translate_saved
 from bridge_args.values import Symbol
 
 
-def inspect(path: str, megatron_lm: str | None = None, format: str = "text") -> str:
+def about(saved: Saved, translation: Translation, format: str = "text") -> str:
     """A checkpoint's format, iteration, version and arguments.
 
     Args:
+        saved: what the checkpoint holds.
+        translation: of that.
         format: ``text``, with the command line the run could have had; or ``json``, with every argument.
-
-    Raises:
-        SavedArgsError: there are no arguments, or their file is not one to trust.
-        ValueError: there is no such Megatron-LM version.
     """
-    saved = saved_args.read(path)
-    translation = translate_saved(saved.values, megatron_lm)
     told = {
         "file": str(saved.file),
         "format": saved.format,

@@ -1,0 +1,98 @@
+"""The pair of versions that a translation is for: what is asked, what is installed, and what there is data for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Final
+
+from bridge_args.bridge import schema as bridge_schema
+from bridge_args.findings import Finding
+from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.megatron_lm.resolvers import of_checkout
+from bridge_args.pairs import detect
+from bridge_args.versions import Versions, nearest
+
+MEGATRON_LM: Final = "0.16.1"
+BRIDGE: Final = "0.3.1"  # the newest version our translations are checked against
+
+
+def megatron_lm_of(
+    words: Sequence[str] = (), text: str = "", name: str = "the script", saved: Mapping[str, object] | None = None
+) -> tuple[str, tuple[Finding, ...]]:
+    """The version that a source speaks of where nobody names one, and why.
+
+    Args:
+        words: a command line.
+        text, name: the script around it.
+        saved: effective values that a run has saved, instead.
+    """
+    if saved is not None:
+        version, why = detect.version_with(saved)
+        return version, (Finding("assumed-version", f"Megatron-LM {version} is assumed: {why}"),)
+    version, why = detect.detect(words, MEGATRON_LM, text, name)
+    if not why:
+        return version, ()
+    message = f"Megatron-LM {version} is assumed: {why}"
+    return version, (Finding("assumed-version", message, "say another with --megatron-lm VERSION, or name a checkout"),)
+
+
+def chosen_versions(megatron_lm: str | None = None, bridge: str | None = None) -> Versions:
+    """The pair of versions meant by two texts; None for the defaults.
+
+    Raises:
+        ValueError: when there is no catalog or schema for one of them.
+    """
+    return Versions(megatron_version(megatron_lm or MEGATRON_LM), bridge_version(bridge))
+
+
+def megatron_version(text: str) -> str:
+    """A catalog version from a version or the path of a checkout.
+
+    Raises:
+        ValueError: when there is neither.
+    """
+    if of_checkout.is_checkout(text):
+        return nearest(of_checkout.version_of(text), catalogs.versions())
+    if text in catalogs.versions():
+        return text
+    if text in {version.rpartition(".")[0] for version in catalogs.versions()}:  # 0.16 for 0.16.1
+        return nearest(text, catalogs.versions())
+    raise ValueError(f"no catalog of Megatron-LM {text}; there are {', '.join(catalogs.versions())}")
+
+
+def bridge_version(text: str | None) -> str:
+    """A schema version from a version, or from what is installed.
+
+    Raises:
+        ValueError: when there is no schema of that version's series.
+    """
+    known = bridge_schema.versions()
+    if text is None:
+        installed = _installed_bridge(tuple(sys.path))
+        if installed is None:
+            return BRIDGE
+        text = installed
+    if text in known:
+        return text
+    series = ".".join(text.split(".")[:2])
+    same = [version for version in known if ".".join(version.split(".")[:2]) == series]
+    if not same:
+        raise ValueError(f"no schema of Megatron Bridge {text}; there are {', '.join(known)}")
+    return nearest(text, tuple(same))
+
+
+@cache
+def _installed_bridge(folders: tuple[str, ...]) -> str | None:
+    """The version of an installed megatron-bridge, from the name of its metadata folder; nothing is imported."""
+    for folder in folders:
+        try:
+            names = os.listdir(folder or ".")
+        except OSError:
+            continue
+        for name in names:
+            if name.startswith("megatron_bridge-") and name.endswith(".dist-info"):
+                return name[len("megatron_bridge-") : -len(".dist-info")]
+    return None
