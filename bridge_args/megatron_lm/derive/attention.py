@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, derives, flag
+from bridge_args.megatron_lm.derive.registry import (
+    CORE_CONFIG,
+    TRANSFORMER_CONFIG,
+    VALIDATE_ARGS,
+    Invalid,
+    Problems,
+    checks,
+    derives,
+    flag,
+)
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def kv_channels(kv_channels: int | None, hidden_size: int, num_attention_heads: int) -> int:
-    """Width of one head; hidden size / heads by default. See validate_args in megatron/training/arguments.py."""
+    """Width of one head; hidden size / heads by default."""
     if kv_channels is not None:
         return kv_channels
     if hidden_size % num_attention_heads:
@@ -19,34 +28,31 @@ def kv_channels(kv_channels: int | None, hidden_size: int, num_attention_heads: 
     return hidden_size // num_attention_heads
 
 
-@derives()
+@derives(see=CORE_CONFIG)
 def num_query_groups(num_query_groups: int | None, group_query_attention: bool) -> int | None:
-    """Key-value heads; None (as many as query heads) without --group-query-attention, whatever was typed.
-
-    See core_transformer_config_from_args in megatron/training/arguments.py.
-    """
+    """Key-value heads; None (as many as query heads) without --group-query-attention, whatever was typed."""
     return num_query_groups if group_query_attention else None
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def attention_softmax_in_fp32(attention_softmax_in_fp32: bool, apply_query_key_layer_scaling: bool) -> bool:
-    """Scaling of queries and keys brings it along. See validate_args."""
+    """Scaling of queries and keys brings it along."""
     return attention_softmax_in_fp32 or apply_query_key_layer_scaling
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def position_embedding_type(position_embedding_type: str, use_rotary_position_embeddings: bool | None) -> str:
-    """The old switch --use-rotary-position-embeddings means rope. See validate_args."""
+    """The old switch --use-rotary-position-embeddings means rope."""
     return "rope" if use_rotary_position_embeddings else position_embedding_type
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def apply_rope_fusion(apply_rope_fusion: bool, position_embedding_type: str) -> bool:
-    """Only rope has a fused kernel. See validate_args."""
+    """Only rope has a fused kernel."""
     return apply_rope_fusion and position_embedding_type == "rope"
 
 
-@checks()
+@checks(see=TRANSFORMER_CONFIG)
 def heads(
     num_attention_heads: int,
     num_query_groups: int | None,
@@ -54,7 +60,7 @@ def heads(
     multi_latent_attention: bool | None,
     group_query_attention: bool,
 ) -> Problems:
-    """Heads against tensor parallelism. See TransformerConfig.__post_init__."""
+    """Heads against tensor parallelism."""
     tensor = tensor_model_parallel_size
     if num_attention_heads % tensor:
         yield Invalid(
@@ -77,7 +83,7 @@ def heads(
         )
 
 
-@checks()
+@checks(see=(VALIDATE_ARGS, CORE_CONFIG))
 def positions(
     position_embedding_type: str,
     add_position_embedding: bool | None,
@@ -86,7 +92,7 @@ def positions(
     multi_latent_attention: bool | None,
     rope_type: str | None,
 ) -> Problems:
-    """What each kind of position embedding needs. See validate_args, and core_transformer_config_from_args."""
+    """What each kind of position embedding needs."""
     kind = position_embedding_type
     if add_position_embedding is False and kind != "rope":
         yield Invalid(
@@ -109,9 +115,9 @@ def positions(
         )
 
 
-@checks("<0.19")
+@checks("<0.19", see=VALIDATE_ARGS)
 def multi_token_prediction(mtp_num_layers: int | None, position_embedding_type: str) -> Problems:
-    """Positions that predict several tokens. See validate_args."""
+    """Positions that predict several tokens."""
     if mtp_num_layers and position_embedding_type not in ("rope", "none"):
         yield Invalid(
             f"multi-token prediction works with positions of type rope or none, not {position_embedding_type}",
@@ -120,7 +126,7 @@ def multi_token_prediction(mtp_num_layers: int | None, position_embedding_type: 
         )
 
 
-@checks()
+@checks(see="megatron/core/transformer/transformer_config.py::MLATransformerConfig.__post_init__")
 def latent_attention(
     multi_latent_attention: bool | None,
     rotary_interleaved: bool | None,
@@ -130,7 +136,7 @@ def latent_attention(
     cache_mla_latents: bool | None,
     heterogeneous_layers_config_path: str | None,
 ) -> Problems:
-    """What multi-latent attention excludes. See MLATransformerConfig.__post_init__."""
+    """What multi-latent attention excludes."""
     if not multi_latent_attention:
         return
     for name, on in (
@@ -157,9 +163,9 @@ def latent_attention(
         )
 
 
-@checks()
+@checks(see=(VALIDATE_ARGS, TRANSFORMER_CONFIG))
 def backend(attention_backend: str | None, spec: list[str] | None, batch_invariant_mode: bool | None) -> Problems:
-    """Which kernel computes attention. See validate_args, and TransformerConfig.__post_init__."""
+    """Which kernel computes attention."""
     if attention_backend == "local" and (not spec or spec[0] != "local"):
         yield Invalid(
             "--attention-backend local needs --spec local",
@@ -173,9 +179,9 @@ def backend(attention_backend: str | None, spec: list[str] | None, batch_invaria
         )
 
 
-@checks()
+@checks(see=TRANSFORMER_CONFIG)
 def layers_without_rope(no_rope_freq: int | list[int] | None, num_layers: int, flash_decode: bool | None) -> Problems:
-    """Layers that know no positions. See TransformerConfig.__post_init__."""
+    """Layers that know no positions."""
     if not no_rope_freq:
         return
     if flash_decode:
@@ -189,7 +195,7 @@ def layers_without_rope(no_rope_freq: int | list[int] | None, num_layers: int, f
         yield Invalid(f"--no-rope-freq says something about {len(no_rope_freq)} layers; --num-layers is {num_layers}")
 
 
-@checks(">=0.16, <0.17")
+@checks(">=0.16, <0.17", see=TRANSFORMER_CONFIG)
 def attention_variant(
     experimental_attention_variant: str | None,
     linear_attention_freq: int | list[int] | None,
@@ -203,7 +209,7 @@ def attention_variant(
     context_parallel_size: int,
     apply_rope_fusion: bool,
 ) -> Problems:
-    """Gated delta net and sparse attention. See TransformerConfig.__post_init__."""
+    """Gated delta net and sparse attention."""
     variant = experimental_attention_variant
     if variant not in ("gated_delta_net", "dsa"):
         return
@@ -254,9 +260,9 @@ def attention_variant(
             )
 
 
-@checks(">=0.16")
+@checks(">=0.16", see=VALIDATE_ARGS)
 def clipping_of_attention(qk_clip: bool, qk_clip_alpha: float, qk_clip_threshold: float) -> Problems:
-    """Bounds of QK-clip. See validate_args."""
+    """Bounds of QK-clip."""
     if qk_clip and not 0 < qk_clip_alpha < 1:
         yield Invalid(f"--qk-clip-alpha must be between 0 and 1, not {qk_clip_alpha}", arguments=("qk_clip_alpha",))
     if qk_clip and qk_clip_threshold <= 0:

@@ -14,9 +14,9 @@ ENGINE = "extensions/transformer_engine.py TEDotProductAttention.__init__"
 VARIANTS = "models/gpt/experimental_attention_variant_module_specs.py"
 
 
-@checks()
+@checks(see="megatron/core/transformer/attention.py::SelfAttention.get_query_key_value_tensors")
 def groups_of_heads(num_attention_heads: int, num_query_groups: int | None, use_legacy_models: bool | None) -> Problems:
-    """Query heads of each key-value head. See SelfAttention.get_query_key_value_tensors."""
+    """Query heads of each key-value head."""
     groups = num_query_groups
     if groups and groups > 0 and num_attention_heads % groups and not use_legacy_models:
         yield later(
@@ -28,7 +28,9 @@ def groups_of_heads(num_attention_heads: int, num_query_groups: int | None, use_
         )
 
 
-@checks()
+@checks(
+    see=("megatron/core/utils.py::divide", "megatron/core/tensor_parallel/mappings.py::_reduce_scatter_along_first_dim")
+)
 def divided_sizes(
     ffn_hidden_size: int,
     tensor_model_parallel_size: int,
@@ -36,7 +38,7 @@ def divided_sizes(
     seq_length: int,
     context_parallel_size: int,
 ) -> Problems:
-    """Feed-forward layers and sequences among tensor-parallel ranks. See divide in megatron/core/utils.py."""
+    """Feed-forward layers and sequences among tensor-parallel ranks."""
     tensor = tensor_model_parallel_size
     if ffn_hidden_size % tensor:
         yield later(
@@ -56,7 +58,7 @@ def divided_sizes(
         )
 
 
-@checks()
+@checks(see="megatron/core/transformer/torch_norm.py::WrappedTorchNorm.__new__")
 def norms_of_local_layers(
     transformer_impl: str | None,
     normalization: str,
@@ -67,7 +69,7 @@ def norms_of_local_layers(
     use_legacy_models: bool | None,
     program: str,
 ) -> Problems:
-    """Local layers have PyTorch's RMSNorm. See WrappedTorchNorm."""
+    """Local layers have PyTorch's RMSNorm."""
     if transformer_impl != "local" or normalization != "RMSNorm" or spec or use_legacy_models:
         return
     if program == "pretrain_mamba.py":
@@ -92,11 +94,11 @@ def norms_of_local_layers(
             )
 
 
-@checks()
+@checks(see="megatron/core/transformer/dot_product_attention.py::DotProductAttention.__init__")
 def local_attention(
     transformer_impl: str | None, context_parallel_size: int, spec: list[str] | None, program: str
 ) -> Problems:
-    """Attention without Transformer Engine. See DotProductAttention.__init__."""
+    """Attention without Transformer Engine."""
     if transformer_impl == "local" and context_parallel_size > 1 and not spec and program == "pretrain_gpt.py":
         yield later(
             "--transformer-impl local has no context parallelism: the model cannot be built",
@@ -106,7 +108,7 @@ def local_attention(
         )
 
 
-@checks()
+@checks(see="megatron/core/extensions/transformer_engine.py::TEDotProductAttention.__init__")
 def variables_of_attention(
     transformer_impl: str | None,
     apply_query_key_layer_scaling: bool,
@@ -114,7 +116,7 @@ def variables_of_attention(
     spec: list[str] | None,
     env: Mapping[str, str],
 ) -> Problems:
-    """Environment variables that have to say the same as the arguments. See TEDotProductAttention.__init__."""
+    """Environment variables that have to say the same as the arguments."""
     if transformer_impl != "transformer_engine" or spec:
         return
     scaling = env.get("NVTE_APPLY_QK_LAYER_SCALING", "0")
@@ -141,9 +143,12 @@ def variables_of_attention(
 _KERNELS = {"auto": "111", "flash": "100", "fused": "010", "unfused": "001", "local": "000"}
 
 
-@checks(">=0.11")
+@checks(
+    ">=0.11",
+    see="megatron/core/models/common/language_module/language_module.py::LanguageModule._set_attention_backend",
+)
 def variables_of_backends(attention_backend: str | None, env: Mapping[str, str]) -> Problems:
-    """The old variables for kernels of attention may not say another thing. See LanguageModule."""
+    """The old variables for kernels of attention may not say another thing."""
     names = ("NVTE_FLASH_ATTN", "NVTE_FUSED_ATTN", "NVTE_UNFUSED_ATTN")
     wanted = dict(zip(names, _KERNELS.get(attention_backend or "", ""), strict=False))
     other = [f"{name}={env[name]}" for name, value in wanted.items() if env.get(name, value) != value]
@@ -164,7 +169,12 @@ def _asked(env: Mapping[str, str], names: tuple[str, ...]) -> str:
     return "".join(env.get(name, "1") for name in names)
 
 
-@checks()
+@checks(
+    see=(
+        "megatron/core/models/common/embeddings/rotary_pos_embedding.py::MultimodalRotaryEmbedding.forward",
+        "megatron/core/models/common/embeddings/rope_utils.py::_apply_rotary_pos_emb_bshd",
+    )
+)
 def positions_of_layers(
     position_embedding_type: str,
     multi_latent_attention: bool | None,
@@ -172,7 +182,7 @@ def positions_of_layers(
     rotary_percent: float,
     program: str,
 ) -> Problems:
-    """Positions that are turned. See MultimodalRotaryEmbedding.forward, and _apply_rotary_pos_emb_bshd."""
+    """Positions that are turned."""
     if multi_latent_attention:
         return
     if position_embedding_type == "mrope" and program == "pretrain_gpt.py":
@@ -193,7 +203,13 @@ def positions_of_layers(
         )
 
 
-@checks()
+@checks(
+    see=(
+        "megatron/core/models/gpt/gpt_layer_specs.py::get_gpt_layer_with_transformer_engine_spec",
+        "megatron/core/models/gpt/gpt_layer_specs.py::get_gpt_layer_local_spec",
+        "megatron/core/transformer/multi_latent_attention.py::MultiLatentAttention.forward",
+    )
+)
 def latent_layers(
     multi_latent_attention: bool | None,
     qk_l2_norm: bool | None,
@@ -201,7 +217,7 @@ def latent_layers(
     skip_train: bool | None,
     program: str,
 ) -> Problems:
-    """What layers of latent attention lack. See the specs of layers, and MultiLatentAttention.forward."""
+    """What layers of latent attention lack."""
     if not multi_latent_attention or program != "pretrain_gpt.py":
         return
     if qk_l2_norm:
@@ -220,14 +236,20 @@ def latent_layers(
         )
 
 
-@checks(">=0.16, <0.17")
+@checks(
+    ">=0.16, <0.17",
+    see=(
+        "megatron/core/models/gpt/experimental_attention_variant_module_specs.py::_get_backend_spec_provider",
+        "megatron/core/models/gpt/experimental_attention_variant_module_specs.py::get_experimental_attention_variant_module_spec",
+    ),
+)
 def layers_of_variants(
     experimental_attention_variant: str | None,
     transformer_impl: str | None,
     spec: list[str] | None,
     program: str,
 ) -> Problems:
-    """Sparse attention and gated delta net. See get_transformer_block_with_experimental_attention_variant_spec."""
+    """Sparse attention and gated delta net."""
     variant = experimental_attention_variant
     if variant is None or spec or program != "pretrain_gpt.py":
         return
@@ -248,9 +270,9 @@ def layers_of_variants(
         )
 
 
-@checks(">=0.16, <0.17")
+@checks(">=0.16, <0.17", see="megatron/core/optimizer/qk_clip.py::clip_qk")
 def clipping(qk_clip: bool, bf16: bool, fp16: bool, transformer_impl: str | None) -> Problems:
-    """Clipped queries and keys. See clip_qk in megatron/core/optimizer/qk_clip.py."""
+    """Clipped queries and keys."""
     if qk_clip and not (bf16 or fp16):
         yield later(
             "--qk-clip looks for the layers inside a model in bf16 or fp16: the first step stops",
@@ -260,14 +282,14 @@ def clipping(qk_clip: bool, bf16: bool, fp16: bool, transformer_impl: str | None
         )
 
 
-@checks()
+@checks(see="megatron/core/transformer/multi_token_prediction.py::MultiTokenPredictionLayer._checkpointed_forward")
 def predicted_layers(
     mtp_num_layers: int | None,
     recompute_granularity: str | None,
     recompute_method: str | None,
     recompute_num_layers: int | None,
 ) -> Problems:
-    """Multi-token prediction computed again. See MultiTokenPredictionLayer._checkpointed_forward."""
+    """Multi-token prediction computed again."""
     if mtp_num_layers and recompute_granularity == "full" and recompute_method == "uniform":
         if recompute_num_layers not in (None, 1):
             yield later(
@@ -279,9 +301,15 @@ def predicted_layers(
             )
 
 
-@checks()
+@checks(
+    see=(
+        "megatron/core/models/common/embeddings/language_model_embedding.py::LanguageModelEmbedding.__init__",
+        "megatron/core/transformer/dot_product_attention.py::DotProductAttention.__init__",
+        "megatron/core/tensor_parallel/layers.py::_initialize_affine_weight_gpu",
+    )
+)
 def chances(hidden_dropout: float, attention_dropout: float, init_method_std: float) -> Problems:
-    """Shares that are dropped, and spreads. See torch.nn.Dropout, and torch.nn.init.normal_."""
+    """Shares that are dropped, and spreads."""
     for name, share in (("hidden_dropout", hidden_dropout), ("attention_dropout", attention_dropout)):
         if not 0 <= share <= 1:
             yield later(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, computes, derives
+from bridge_args.megatron_lm.derive.registry import VALIDATE_ARGS, Invalid, Problems, checks, computes, derives
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def micro_batch_size(micro_batch_size: int | None) -> int:
-    """Samples a rank processes at once; required. See validate_args in megatron/training/arguments.py."""
+    """Samples a rank processes at once; required."""
     if micro_batch_size is None:
         raise Invalid("--micro-batch-size is missing", "give the samples a GPU processes at once")
     if micro_batch_size < 1:
@@ -15,9 +15,9 @@ def micro_batch_size(micro_batch_size: int | None) -> int:
     return micro_batch_size
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def global_batch_size(global_batch_size: int | None, micro_batch_size: int, data_parallel_size: int) -> int:
-    """Samples of one step; one micro-batch on every model copy by default. See validate_args."""
+    """Samples of one step; one micro-batch on every model copy by default."""
     if global_batch_size is None:
         return micro_batch_size * data_parallel_size
     if global_batch_size < 1:
@@ -25,7 +25,12 @@ def global_batch_size(global_batch_size: int | None, micro_batch_size: int, data
     return global_batch_size
 
 
-@computes()
+@computes(
+    see=(
+        "megatron/core/num_microbatches_calculator.py::ConstantNumMicroBatchesCalculator.__init__",
+        "megatron/core/num_microbatches_calculator.py::RampupBatchsizeNumMicroBatchesCalculator.update",
+    )
+)
 def num_microbatches(
     global_batch_size: int,
     micro_batch_size: int,
@@ -33,7 +38,7 @@ def num_microbatches(
     rampup_batch_size: list[int] | None,
     decrease_batch_size_if_needed: bool | None,
 ) -> int:
-    """Micro-batches of the first step. See megatron/core/num_microbatches_calculator.py."""
+    """Micro-batches of the first step."""
     at_once = micro_batch_size * data_parallel_size
     said = f"micro-batch {micro_batch_size} x data parallel {data_parallel_size} = {at_once}"
     concerned = ("global_batch_size", "micro_batch_size")
@@ -76,7 +81,7 @@ def ramp(rampup_batch_size: list[int], global_batch_size: int) -> tuple[int, int
     return first, increment, samples, samples / (rise // increment)
 
 
-@checks()
+@checks(see="megatron/core/num_microbatches_calculator.py::RampupBatchsizeNumMicroBatchesCalculator.update")
 def steps_of_ramp(
     rampup_batch_size: list[int] | None,
     global_batch_size: int,
@@ -85,7 +90,7 @@ def steps_of_ramp(
     decrease_batch_size_if_needed: bool | None,
     num_microbatches: int,
 ) -> Problems:
-    """Each batch size on the way up. See update in megatron/core/num_microbatches_calculator.py."""
+    """Each batch size on the way up."""
     if rampup_batch_size is None:
         return
     first, increment, _, _ = ramp(rampup_batch_size, global_batch_size)

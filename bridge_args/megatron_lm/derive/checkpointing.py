@@ -2,54 +2,54 @@
 
 from __future__ import annotations
 
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, computes, derives, flag
+from bridge_args.megatron_lm.derive.registry import VALIDATE_ARGS, Invalid, Problems, checks, computes, derives, flag
 
 
-@computes()
+@computes(see="megatron/training/utils.py::update_use_dist_ckpt")
 def use_dist_ckpt(ckpt_format: str | None) -> bool:
-    """Is the format one of the distributed ones? See update_use_dist_ckpt in megatron/training/utils.py."""
+    """Is the format one of the distributed ones?"""
     return ckpt_format != "torch"
 
 
-@derives(">=0.16")
+@derives(">=0.16", see=VALIDATE_ARGS)
 def async_save(async_save: bool | None, use_dist_ckpt: bool, use_persistent_ckpt_worker: bool | None) -> bool | None:
-    """Needs the persistent worker; without it saving is synchronous. See validate_args in arguments.py."""
+    """Needs the persistent worker; without it saving is synchronous."""
     if use_dist_ckpt and async_save and not use_persistent_ckpt_worker:
         return False
     return async_save
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def no_load_optim(no_load_optim: bool | None, skip_train: bool | None, moe_use_upcycling: bool | None) -> bool | None:
-    """There is nothing to load for without training, or after upcycling. See validate_args."""
+    """There is nothing to load for without training, or after upcycling."""
     return True if skip_train or moe_use_upcycling else no_load_optim
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def no_load_rng(no_load_rng: bool | None, moe_use_upcycling: bool | None) -> bool | None:
-    """An upcycled model has no random state to go on from. See validate_args."""
+    """An upcycled model has no random state to go on from."""
     return True if moe_use_upcycling else no_load_rng
 
 
-@derives()
+@derives(see="megatron/training/initialize.py::initialize_megatron")
 def exit_on_missing_checkpoint(exit_on_missing_checkpoint: bool, ckpt_convert_format: str | None) -> bool:
-    """Conversion needs something to convert. See initialize_megatron in megatron/training/initialize.py."""
+    """Conversion needs something to convert."""
     return exit_on_missing_checkpoint or ckpt_convert_format is not None
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def enable_gloo_process_groups(enable_gloo_process_groups: bool, fake_process_group: bool | None) -> bool:
-    """There are no groups to a fake process group. See validate_args."""
+    """There are no groups to a fake process group."""
     return enable_gloo_process_groups and not fake_process_group
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def replication_jump(replication_jump: int | None, replication: bool | None) -> int | None:
-    """Without replication there is no distance of copies. See validate_args."""
+    """Without replication there is no distance of copies."""
     return None if replication_jump and not replication else replication_jump
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def saving(
     save: str | None,
     save_interval: int | None,
@@ -57,7 +57,7 @@ def saving(
     log_memory_interval: int | None,
     log_interval: int,
 ) -> Problems:
-    """How often to save, and which checkpoints to keep. See validate_args."""
+    """How often to save, and which checkpoints to keep."""
     if log_memory_interval is not None and (log_interval < 1 or log_memory_interval % log_interval):
         yield Invalid(
             f"--log-memory-interval {log_memory_interval} is not a multiple of --log-interval {log_interval}",
@@ -77,14 +77,14 @@ def saving(
         )
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def local_checkpoints(
     non_persistent_ckpt_type: str | None,
     non_persistent_local_ckpt_dir: str | None,
     replication: bool | None,
     replication_jump: int | None,
 ) -> Problems:
-    """Checkpoints on the nodes themselves. See validate_args."""
+    """Checkpoints on the nodes themselves."""
     kind = non_persistent_ckpt_type
     if kind not in (None, "global", "local"):
         yield Invalid(
@@ -101,7 +101,7 @@ def local_checkpoints(
         yield Invalid("--replication needs --non-persistent-ckpt-type local", arguments=("replication",))
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def optimizer_states(
     enable_gloo_process_groups: bool | None,
     use_distributed_optimizer: bool,
@@ -111,7 +111,7 @@ def optimizer_states(
     load_main_params_from_ckpt: bool | None,
     no_load_optim: bool | None,
 ) -> Problems:
-    """How optimizer states are saved and loaded. See validate_args."""
+    """How optimizer states are saved and loaded."""
     if enable_gloo_process_groups is False and use_distributed_optimizer:
         if not use_dist_ckpt:
             yield Invalid(
@@ -130,7 +130,7 @@ def optimizer_states(
         yield Invalid("--load-main-params-from-ckpt needs --no-load-optim", arguments=("load_main_params_from_ckpt",))
 
 
-@checks()
+@checks(see="megatron/training/initialize.py::initialize_megatron")
 def sources_of_checkpoints(
     use_checkpoint_args: bool | None,
     load: str | None,
@@ -139,7 +139,7 @@ def sources_of_checkpoints(
     ckpt_convert_format: str | None,
     ckpt_convert_save: str | None,
 ) -> Problems:
-    """What reading a checkpoint's arguments, or converting it, needs. See initialize_megatron in initialize.py."""
+    """What reading a checkpoint's arguments, or converting it, needs."""
     if use_checkpoint_args and load is None and pretrained_checkpoint is None:
         yield Invalid("--use-checkpoint-args needs --load or --pretrained-checkpoint", "", ("use_checkpoint_args",))
     if use_checkpoint_args and non_persistent_ckpt_type == "local":

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, derives
+from bridge_args.megatron_lm.derive.registry import (
+    TRANSFORMER_CONFIG,
+    VALIDATE_ARGS,
+    Invalid,
+    Problems,
+    checks,
+    derives,
+)
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def cuda_graph_impl(cuda_graph_impl: str, enable_cuda_graph: bool | None, external_cuda_graph: bool | None) -> str:
-    """Who captures graphs; the old switches choose it too. See validate_args in megatron/training/arguments.py."""
+    """Who captures graphs; the old switches choose it too."""
     if not (enable_cuda_graph or external_cuda_graph):
         return cuda_graph_impl
     if enable_cuda_graph and external_cuda_graph or cuda_graph_impl != "none":
@@ -20,9 +27,9 @@ def cuda_graph_impl(cuda_graph_impl: str, enable_cuda_graph: bool | None, extern
     return "local" if enable_cuda_graph else "transformer_engine"
 
 
-@derives(">=0.16, <0.18")
+@derives(">=0.16, <0.18", see=VALIDATE_ARGS)
 def cuda_graph_scope(cuda_graph_scope: list[str]) -> list[str]:
-    """Parts of a layer to capture; "full" is the old word for none named, the whole layer. See validate_args."""
+    """Parts of a layer to capture; "full" is the old word for none named, the whole layer."""
     if "full" not in cuda_graph_scope:
         return cuda_graph_scope
     if cuda_graph_scope != ["full"]:
@@ -30,13 +37,13 @@ def cuda_graph_scope(cuda_graph_scope: list[str]) -> list[str]:
     return []
 
 
-@derives(">=0.15")
+@derives(">=0.15", see=VALIDATE_ARGS)
 def te_rng_tracker(te_rng_tracker: bool, cuda_graph_impl: str, transformer_impl: str) -> bool:
-    """On where Transformer Engine is captured. See validate_args."""
+    """On where Transformer Engine is captured."""
     return te_rng_tracker or cuda_graph_impl != "none" and "transformer_engine" in (transformer_impl, cuda_graph_impl)
 
 
-@checks(">=0.16, <0.17")
+@checks(">=0.16, <0.17", see=(TRANSFORMER_CONFIG, VALIDATE_ARGS))
 def scopes(
     cuda_graph_impl: str,
     cuda_graph_scope: list[str],
@@ -50,7 +57,7 @@ def scopes(
     inference_dynamic_batching: bool,
     fp8: str | None,
 ) -> Problems:
-    """Which parts can be captured. See TransformerConfig.__post_init__, and validate_args for full_iteration."""
+    """Which parts can be captured."""
     if cuda_graph_impl == "none":
         return
     named = set(cuda_graph_scope)
@@ -101,7 +108,7 @@ def scopes(
         )
 
 
-@checks(">=0.16, <0.17")
+@checks(">=0.16, <0.17", see=TRANSFORMER_CONFIG)
 def recomputation_in_graphs(
     cuda_graph_impl: str,
     cuda_graph_scope: list[str],
@@ -111,7 +118,7 @@ def recomputation_in_graphs(
     hidden_dropout: float,
     moe_input_jitter_eps: float | None,
 ) -> Problems:
-    """What may be recomputed inside a graph. See TransformerConfig.__post_init__."""
+    """What may be recomputed inside a graph."""
     if cuda_graph_impl == "none" or not recompute_granularity:
         return
     concerned = ("recompute_granularity", "cuda_graph_impl")
@@ -144,14 +151,14 @@ def recomputation_in_graphs(
                 )
 
 
-@checks(">=0.16, <0.17")
+@checks(">=0.16, <0.17", see=VALIDATE_ARGS)
 def graph_memory(
     cuda_graph_impl: str,
     expert_model_parallel_size: int,
     moe_pad_experts_for_cuda_graph_inference: bool | None,
     env: Mapping[str, str],
 ) -> Problems:
-    """Memory that may move, and experts of one size. See validate_args."""
+    """Memory that may move, and experts of one size."""
     if cuda_graph_impl == "transformer_engine":
         movable = "expandable_segments:True" in env.get("PYTORCH_CUDA_ALLOC_CONF", "")
         if movable and env.get("NCCL_GRAPH_REGISTER", "") != "0":

@@ -5,24 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, computes, derives, flag
+from bridge_args.megatron_lm.derive.registry import VALIDATE_ARGS, Invalid, Problems, checks, computes, derives, flag
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def split(split: str | None, data_path: list[str] | None) -> str | None:
-    """Shares of training, validation and test; an old default with --data-path. See validate_args in arguments.py."""
+    """Shares of training, validation and test; an old default with --data-path."""
     return "969, 30, 1" if split is None and data_path is not None else split
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def dataloader_type(dataloader_type: str | None) -> str:
-    """In order by default. See validate_args."""
+    """In order by default."""
     return "single" if dataloader_type is None else dataloader_type
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def phase_transition_iterations(phase_transition_iterations: str | None) -> list[int] | str | None:
-    """Iterations at which a new phase begins, in order. See validate_args."""
+    """Iterations at which a new phase begins, in order."""
     if not phase_transition_iterations:
         return phase_transition_iterations
     try:
@@ -33,21 +33,26 @@ def phase_transition_iterations(phase_transition_iterations: str | None) -> list
         ) from None
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def tokenizer_special_tokens(
     tokenizer_special_tokens: list[str] | None, tiktoken_special_tokens: list[str] | None
 ) -> list[str] | None:
-    """The old --tiktoken-special-tokens means the same. See validate_args."""
+    """The old --tiktoken-special-tokens means the same."""
     return tokenizer_special_tokens or tiktoken_special_tokens or tokenizer_special_tokens
 
 
-@computes()
+@computes(see=VALIDATE_ARGS)
 def variable_seq_lengths() -> bool:
-    """pretrain_gpt.py pads all sequences to one length. See validate_args."""
+    """pretrain_gpt.py pads all sequences to one length."""
     return False
 
 
-@checks()
+@checks(
+    see=(
+        VALIDATE_ARGS,
+        "megatron/core/datasets/blended_megatron_dataset_config.py::BlendedMegatronDatasetConfig.__post_init__",
+    )
+)
 def sources(
     mock_data: bool | None,
     data_path: list[str] | None,
@@ -58,7 +63,7 @@ def sources(
     per_split_data_args_path: str | None,
     split: str | None,
 ) -> Problems:
-    """One source of data. See validate_args, and BlendedMegatronDatasetConfig.__post_init__."""
+    """One source of data."""
     per_split = {
         "train_data_path": train_data_path,
         "valid_data_path": valid_data_path,
@@ -85,7 +90,12 @@ def sources(
         yield Invalid("--data-args-path needs --split", arguments=("data_args_path",))
 
 
-@checks()
+@checks(
+    see=(
+        VALIDATE_ARGS,
+        "megatron/core/datasets/blended_megatron_dataset_config.py::BlendedMegatronDatasetConfig.__post_init__",
+    )
+)
 def reading(
     num_dataset_builder_threads: int | None,
     data_cache_path: str | None,
@@ -94,7 +104,7 @@ def reading(
     data_path: list[str] | None,
     data_args_path: str | None,
 ) -> Problems:
-    """Threads and caches. See validate_args, and BlendedMegatronDatasetConfig.__post_init__."""
+    """Threads and caches."""
     if num_dataset_builder_threads is not None and num_dataset_builder_threads < 1:
         yield Invalid(
             f"--num-dataset-builder-threads must be at least 1, not {num_dataset_builder_threads}",
@@ -114,7 +124,7 @@ def reading(
         )
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def filling_in_the_middle(
     fim_data: bool | None,
     mock_data: bool | None,
@@ -127,7 +137,7 @@ def filling_in_the_middle(
     fim_pad_token: str | None,
     fim_eod_token: str | None,
 ) -> Problems:
-    """What fill-in-the-middle data needs. See validate_args."""
+    """What fill-in-the-middle data needs."""
     if not fim_data:
         return
     for name, excluded in (("mock_data", mock_data), ("legacy_tokenizer", legacy_tokenizer)):
@@ -147,16 +157,16 @@ def filling_in_the_middle(
         yield Invalid(f"--fim-data needs {', '.join(missing)}", arguments=("fim_data",))
 
 
-@checks("<0.18")
+@checks("<0.18", see=VALIDATE_ARGS)
 def phases(phase_transition_iterations: list[int] | None, rampup_batch_size: list[int] | None) -> Problems:
-    """Phases are counted in steps of one size. See validate_args."""
+    """Phases are counted in steps of one size."""
     if phase_transition_iterations and rampup_batch_size is not None:
         yield Invalid("--phase-transition-iterations does not work with --rampup-batch-size")
 
 
-@checks()
+@checks(see="megatron/training/training.py::get_train_valid_test_num_samples")
 def length_of_phases(phase_transition_iterations: list[int] | None, train_samples: int | None) -> Problems:
-    """The last phase ends with the samples. See get_train_valid_test_num_samples in megatron/training/training.py."""
+    """The last phase ends with the samples."""
     if phase_transition_iterations and not train_samples:
         yield Invalid(
             "--phase-transition-iterations needs the length of training in samples",
@@ -165,14 +175,14 @@ def length_of_phases(phase_transition_iterations: list[int] | None, train_sample
         )
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def determinism(
     deterministic_mode: bool | None,
     use_flash_attn: bool | None,
     cross_entropy_loss_fusion: bool | None,
     env: Mapping[str, str],
 ) -> Problems:
-    """What gives other results each time. See validate_args."""
+    """What gives other results each time."""
     if not deterministic_mode:
         return
     for name, on in (
@@ -195,14 +205,16 @@ def determinism(
 _DETERMINISTIC = ("Tree", "Ring", "CollnetDirect", "CollnetChain", "^NVLS")
 
 
-@checks()
+@checks(see="megatron/training/global_vars.py::_set_wandb_writer")
 def weights_and_biases(wandb_project: str | None, wandb_exp_name: str | None) -> Problems:
-    """A run in a project has a name. See _set_wandb_writer in megatron/training/global_vars.py."""
+    """A run in a project has a name."""
     if wandb_project and wandb_exp_name == "":
         yield Invalid("--wandb-project needs --wandb-exp-name", arguments=("wandb_project",))
 
 
-@checks()
+@checks(
+    see="megatron/core/datasets/blended_megatron_dataset_builder.py::BlendedMegatronDatasetBuilder._build_blended_dataset_splits"
+)
 def tokens_to_train_on(
     mock_data: bool | None,
     data_path: list[str] | None,
@@ -214,7 +226,7 @@ def tokens_to_train_on(
     sft: bool | None,
     perform_rl_step: bool | None,
 ) -> Problems:
-    """Made-up data has to be asked for. See BlendedMegatronDatasetBuilder._build_blended_dataset_splits."""
+    """Made-up data has to be asked for."""
     named = (data_path, data_args_path, train_data_path, valid_data_path, test_data_path, per_split_data_args_path)
     if not any((mock_data, sft, perform_rl_step, *named)):
         yield Invalid(

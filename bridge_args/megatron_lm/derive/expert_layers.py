@@ -47,7 +47,17 @@ def class_of_experts(
     return "legacy grouped" if moe_use_legacy_grouped_gemm or transformer_impl == "local" else "grouped"
 
 
-@checks("<0.17")
+@checks(
+    "<0.17",
+    see=(
+        "megatron/core/transformer/moe/experts.py::TEGroupedMLP.__init__",
+        "megatron/core/transformer/moe/experts.py::TEGroupedMLP.forward",
+        "megatron/core/transformer/moe/experts.py::GroupedMLP.__init__",
+        "megatron/core/transformer/mlp.py::MLP.forward",
+        "megatron/core/transformer/moe/shared_experts.py::SharedExpertMLP.__init__",
+        "megatron/core/fusions/fused_bias_swiglu.py::weighted_bias_swiglu_impl",
+    ),
+)
 def biases_of_experts(
     num_experts: int | None,
     moe_layer_freq: int | list[int] | None,
@@ -67,7 +77,7 @@ def biases_of_experts(
     transformer_impl: str | None,
     program: str,
 ) -> Problems:
-    """Biases, and what is fused with them. See MLP.forward, TEGroupedMLP, GroupedMLP and SharedExpertMLP."""
+    """Biases, and what is fused with them."""
     if not add_bias_linear or spec and program != "pretrain_mamba.py":
         return
     if not layers_with_experts(num_experts, moe_layer_freq, hybrid_override_pattern, program):
@@ -118,7 +128,15 @@ def biases_of_experts(
         )
 
 
-@checks("<0.17")
+@checks(
+    "<0.17",
+    see=(
+        "megatron/core/transformer/moe/moe_utils.py::topk_routing_with_score_function",
+        "megatron/core/transformer/moe/moe_utils.py::group_limited_topk",
+        "megatron/core/transformer/moe/router.py::TopKRouter.sinkhorn_load_balancing",
+        "megatron/core/transformer/moe/experts.py::SequentialMLP.forward",
+    ),
+)
 def choice_of_experts(
     num_experts: int | None,
     moe_layer_freq: int | list[int] | None,
@@ -131,7 +149,7 @@ def choice_of_experts(
     moe_apply_probs_on_input: bool | None,
     program: str,
 ) -> Problems:
-    """What the router cannot do. See topk_routing_with_score_function, and TopKRouter.sinkhorn_load_balancing."""
+    """What the router cannot do."""
     if not layers_with_experts(num_experts, moe_layer_freq, hybrid_override_pattern, program):
         return
     assert num_experts
@@ -169,7 +187,13 @@ def choice_of_experts(
         )
 
 
-@checks("<0.17")
+@checks(
+    "<0.17",
+    see=(
+        "megatron/core/transformer/moe/experts.py::GroupedMLP.__init__",
+        "megatron/core/transformer/moe/experts.py::GroupedMLP.forward",
+    ),
+)
 def legacy_groups(
     num_experts: int | None,
     moe_layer_freq: int | list[int] | None,
@@ -182,7 +206,7 @@ def legacy_groups(
     swiglu: bool,
     program: str,
 ) -> Problems:
-    """What the old way to multiply experts in groups lacks. See GroupedMLP."""
+    """What the old way to multiply experts in groups lacks."""
     if spec or not layers_with_experts(num_experts, moe_layer_freq, None, program):
         return
     kind = class_of_experts(moe_grouped_gemm, moe_use_legacy_grouped_gemm, transformer_impl, program)
@@ -205,7 +229,15 @@ def legacy_groups(
         )
 
 
-@checks("<0.17")
+@checks(
+    "<0.17",
+    see=(
+        "megatron/core/transformer/moe/moe_layer.py::MoELayer.forward",
+        "megatron/core/transformer/moe/moe_layer.py::MoELayer.preprocess",
+        "megatron/core/transformer/moe/token_dispatcher.py::MoEFlexTokenDispatcher.__init__",
+        "megatron/core/utils.py::divide",
+    ),
+)
 def ranks_of_experts(
     num_experts: int | None,
     moe_layer_freq: int | list[int] | None,
@@ -222,7 +254,7 @@ def ranks_of_experts(
     moe_token_dispatcher_type: str,
     program: str,
 ) -> Problems:
-    """Experts among ranks. See MoELayer, MoEFlexTokenDispatcher, and divide in megatron/core/utils.py."""
+    """Experts among ranks."""
     if not layers_with_experts(num_experts, moe_layer_freq, hybrid_override_pattern, program):
         return
     if tensor_model_parallel_size > 1 and not sequence_parallel and not skip_train:
@@ -259,9 +291,9 @@ def ranks_of_experts(
         )
 
 
-@checks()
+@checks(see="megatron/core/models/gpt/gpt_layer_specs.py::get_gpt_decoder_layer_specs")
 def every_how_many_layers(num_experts: int | None, moe_layer_freq: int | list[int] | None, program: str) -> Problems:
-    """Which layers have experts. See get_gpt_decoder_layer_specs in megatron/core/models/gpt/gpt_layer_specs.py."""
+    """Which layers have experts."""
     if num_experts and program != "pretrain_mamba.py":
         if isinstance(moe_layer_freq, int) and moe_layer_freq < 1:
             yield later(

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, computes, derives, flag
+from bridge_args.megatron_lm.derive.registry import VALIDATE_ARGS, Invalid, Problems, checks, computes, derives, flag
 
 
-@computes(">=0.14")
+@computes(">=0.14", see=VALIDATE_ARGS)
 def use_custom_fsdp(use_megatron_fsdp: bool | None) -> bool:
-    """The old name of ``use_megatron_fsdp``. See validate_args in megatron/training/arguments.py."""
+    """The old name of ``use_megatron_fsdp``."""
     return bool(use_megatron_fsdp)
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def high_priority_stream_groups(
     high_priority_stream_groups: list[str], use_torch_fsdp2: bool | None, expert_model_parallel_size: int
 ) -> list[str]:
-    """With FSDP2 its communication goes first. See validate_args; Megatron FSDP only on Blackwell, not looked at."""
+    """With FSDP2 its communication goes first. What Megatron FSDP adds on Blackwell is not looked at."""
     groups = list(high_priority_stream_groups or [])
     if use_torch_fsdp2:
         wanted = ["dp_cp", "ep_dp"] if expert_model_parallel_size > 1 else ["dp_cp"]
@@ -25,7 +25,7 @@ def high_priority_stream_groups(
     return groups
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def torch_fsdp2(
     use_torch_fsdp2: bool | None,
     pipeline_model_parallel_size: int,
@@ -37,7 +37,7 @@ def torch_fsdp2(
     fp16: bool,
     env: Mapping[str, str],
 ) -> Problems:
-    """What PyTorch's FSDP2 excludes. See validate_args."""
+    """What PyTorch's FSDP2 excludes."""
     if not use_torch_fsdp2:
         return
     for on, name, fact in (
@@ -62,7 +62,7 @@ def torch_fsdp2(
     yield from _connections("use_torch_fsdp2", env)
 
 
-@checks(">=0.14")
+@checks(">=0.14", see=VALIDATE_ARGS)
 def megatron_fsdp(
     use_megatron_fsdp: bool,
     ckpt_format: str,
@@ -70,7 +70,7 @@ def megatron_fsdp(
     nccl_ub: bool | None,
     env: Mapping[str, str],
 ) -> Problems:
-    """What Megatron FSDP needs. See validate_args."""
+    """What Megatron FSDP needs."""
     if fsdp_manual_registration and not use_megatron_fsdp:
         yield Invalid("--fsdp-manual-registration needs --use-megatron-fsdp", arguments=("fsdp_manual_registration",))
     if fsdp_manual_registration and not nccl_ub:
@@ -94,7 +94,7 @@ def _connections(name: str, env: Mapping[str, str]) -> Problems:
         )
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def formats_of_fsdp(
     ckpt_format: str,
     use_torch_fsdp2: bool | None,
@@ -103,7 +103,7 @@ def formats_of_fsdp(
     tensor_model_parallel_size: int,
     pipeline_model_parallel_size: int,
 ) -> Problems:
-    """Checkpoint formats that only sharded models have. See validate_args."""
+    """Checkpoint formats that only sharded models have."""
     if ckpt_format == "torch_dcp":
         if not use_torch_fsdp2:
             yield Invalid("--ckpt-format torch_dcp needs --use-torch-fsdp2", "use torch_dist", ("ckpt_format",))

@@ -6,7 +6,7 @@ from bridge_args.files import json_of
 from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, flag
 
 
-@checks()
+@checks(see="megatron/training/arguments.py::validate_model_config_args_from_heterogeneous_config")
 def heterogeneous_layers(
     heterogeneous_layers_config_encoded_json: str | None,
     swiglu: bool,
@@ -26,8 +26,7 @@ def heterogeneous_layers(
 ) -> Problems:
     """The description against the other arguments.
 
-    See validate_model_config_args_from_heterogeneous_config. A file named by --heterogeneous-layers-config-path is
-    not read here.
+    A file named by --heterogeneous-layers-config-path is not read here.
     """
     if heterogeneous_layers_config_encoded_json is None:
         return

@@ -13,7 +13,7 @@ SPLIT = "ssm/mamba_context_parallel.py MambaContextParallel.__init__"
 LETTERS = {"M": "Mamba", "*": "attention", "-": "a feed-forward layer", "E": "experts"}
 
 
-@checks(">=0.12, <0.17")
+@checks(">=0.12, <0.17", see="megatron/core/ssm/mamba_hybrid_layer_allocation.py::allocate_layers")
 def pattern_of_layers(
     hybrid_override_pattern: str | None,
     hybrid_attention_ratio: float,
@@ -21,7 +21,7 @@ def pattern_of_layers(
     num_layers: int,
     program: str,
 ) -> Problems:
-    """A letter for each layer, or shares of the kinds. See allocate_layers."""
+    """A letter for each layer, or shares of the kinds."""
     if program != "pretrain_mamba.py":
         return
     for name, share in (("hybrid_attention_ratio", hybrid_attention_ratio), ("hybrid_mlp_ratio", hybrid_mlp_ratio)):
@@ -54,7 +54,13 @@ def pattern_of_layers(
         )
 
 
-@checks(">=0.12, <0.17")
+@checks(
+    ">=0.12, <0.17",
+    see=(
+        "megatron/core/ssm/mamba_mixer.py::MambaMixer.__init__",
+        "megatron/core/ssm/mamba_context_parallel.py::MambaContextParallel.__init__",
+    ),
+)
 def sizes_of_mamba(
     hybrid_override_pattern: str | None,
     hybrid_attention_ratio: float,
@@ -68,7 +74,7 @@ def sizes_of_mamba(
     context_parallel_size: int,
     program: str,
 ) -> Problems:
-    """Heads and groups of Mamba layers among ranks. See MambaMixer.__init__, and MambaContextParallel.__init__."""
+    """Heads and groups of Mamba layers among ranks."""
     if program != "pretrain_mamba.py" or hybrid_attention_ratio + hybrid_mlp_ratio >= 1:
         return
     if hybrid_override_pattern is not None and "M" not in hybrid_override_pattern:

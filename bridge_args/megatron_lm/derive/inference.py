@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, flag
+from bridge_args.megatron_lm.derive.registry import TRANSFORMER_CONFIG, VALIDATE_ARGS, Invalid, Problems, checks, flag
 
 
-@checks("<0.18")
+@checks("<0.18", see=VALIDATE_ARGS)
 def batching(
     inference_batch_times_seqlen_threshold: int | None,
     pipeline_model_parallel_size: int,
@@ -14,7 +14,7 @@ def batching(
     inference_dynamic_batching_buffer_size_gb: float | None,
     inference_dynamic_batching_block_size: int | None,
 ) -> Problems:
-    """How requests are batched. See validate_args in megatron/training/arguments.py."""
+    """How requests are batched."""
     threshold = inference_batch_times_seqlen_threshold
     if threshold is not None and threshold > -1:
         concerned = ("inference_batch_times_seqlen_threshold",)
@@ -39,7 +39,7 @@ def batching(
             )
 
 
-@checks(">=0.16, <0.17")
+@checks(">=0.16, <0.17", see=(TRANSFORMER_CONFIG, "gpt_builders.py::gpt_builder"))
 def optimized_for_inference(
     transformer_impl: str,
     normalization: str,
@@ -50,7 +50,7 @@ def optimized_for_inference(
     num_experts: int | None,
     mtp_num_layers: int | None,
 ) -> Problems:
-    """What the inference_optimized layers exclude. See TransformerConfig.__post_init__, and gpt_builders.py."""
+    """What the inference_optimized layers exclude."""
     if transformer_impl != "inference_optimized":
         if inference_fuse_tp_communication:
             yield Invalid(

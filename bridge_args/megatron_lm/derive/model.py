@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge_args.megatron_lm.derive.hybrid import layers_of
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, computes, derives, flag
+from bridge_args.megatron_lm.derive.registry import (
+    CORE_CONFIG,
+    TRANSFORMER_CONFIG,
+    VALIDATE_ARGS,
+    Invalid,
+    Problems,
+    checks,
+    computes,
+    derives,
+    flag,
+)
 
 
 def _required(name: str, value: int | None) -> int:
@@ -16,9 +26,9 @@ def _required(name: str, value: int | None) -> int:
     return value
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def num_layers(num_layers: int | None, hybrid_layer_pattern: str | None, given: Mapping[str, object]) -> int:
-    """Layers of the decoder; required, but for a pattern. See validate_args in megatron/training/arguments.py."""
+    """Layers of the decoder; required, but for a pattern."""
     if hybrid_layer_pattern is not None:
         return _required("num_layers", layers_of(hybrid_layer_pattern))
     encoder = given.get("encoder_num_layers")
@@ -29,33 +39,33 @@ def num_layers(num_layers: int | None, hybrid_layer_pattern: str | None, given: 
     return _required("num_layers", encoder if num_layers is None and isinstance(encoder, int) else num_layers)
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def encoder_num_layers(num_layers: int) -> int:
-    """Another name of ``num_layers``. See validate_args."""
+    """Another name of ``num_layers``."""
     return num_layers
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def hidden_size(hidden_size: int | None) -> int:
-    """Width of the residual stream; required. See validate_args."""
+    """Width of the residual stream; required."""
     return _required("hidden_size", hidden_size)
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def num_attention_heads(num_attention_heads: int | None) -> int:
-    """Query heads; required. See validate_args."""
+    """Query heads; required."""
     return _required("num_attention_heads", num_attention_heads)
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def max_position_embeddings(max_position_embeddings: int | None) -> int:
-    """The longest sequence, in tokens; required. See validate_args."""
+    """The longest sequence, in tokens; required."""
     return _required("max_position_embeddings", max_position_embeddings)
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def seq_length(seq_length: int | None, given: Mapping[str, object]) -> int:
-    """Tokens of a sequence; required. See validate_args."""
+    """Tokens of a sequence; required."""
     encoder = given.get("encoder_seq_length")
     if seq_length is not None and encoder is not None:
         raise Invalid(
@@ -64,33 +74,38 @@ def seq_length(seq_length: int | None, given: Mapping[str, object]) -> int:
     return _required("seq_length", encoder if seq_length is None and isinstance(encoder, int) else seq_length)
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def encoder_seq_length(seq_length: int) -> int:
-    """Another name of ``seq_length``. See validate_args."""
+    """Another name of ``seq_length``."""
     return seq_length
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def ffn_hidden_size(ffn_hidden_size: int | None, hidden_size: int, swiglu: bool) -> int:
-    """Width of the feed-forward layer: 4 x hidden, or 8/3 of it in steps of 64 with SwiGLU. See validate_args."""
+    """Width of the feed-forward layer: 4 x hidden, or 8/3 of it in steps of 64 with SwiGLU."""
     if ffn_hidden_size is not None:
         return ffn_hidden_size
     return int((4 * hidden_size * 2 / 3) / 64) * 64 if swiglu else 4 * hidden_size
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def add_qkv_bias(add_qkv_bias: bool, add_bias_linear: bool) -> bool:
-    """Biases everywhere include those of query, key and value. See validate_args."""
+    """Biases everywhere include those of query, key and value."""
     return add_qkv_bias or add_bias_linear
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def bias_gelu_fusion(bias_gelu_fusion: bool, add_bias_linear: bool) -> bool:
-    """Without biases there is nothing to fuse. See validate_args."""
+    """Without biases there is nothing to fuse."""
     return bias_gelu_fusion and add_bias_linear
 
 
-@computes()
+@computes(
+    see=(
+        "megatron/training/tokenizer/tokenizer.py::build_tokenizer",
+        "megatron/training/tokenizer/tokenizer.py::_vocab_size_with_padding",
+    )
+)
 def padded_vocab_size(
     padded_vocab_size: int | None,
     tokenizer_type: str | None,
@@ -98,7 +113,7 @@ def padded_vocab_size(
     make_vocab_size_divisible_by: int,
     tensor_model_parallel_size: int,
 ) -> int | None:
-    """Rows of the embedding; None where only the tokenizer's files tell. See megatron/training/tokenizer/tokenizer.py.
+    """Rows of the embedding; None where only the tokenizer's files tell.
 
     A NullTokenizer adds an end-of-document token to ``vocab_size``.
     """
@@ -117,15 +132,15 @@ def padded_vocab_size(
 _OWN_SIZE = {"NullTokenizer": 1, "NullMultimodalTokenizer": 1}
 
 
-@computes()
+@computes(see=VALIDATE_ARGS)
 def cpu_offloading(cpu_offloading_num_layers: int | None) -> bool:
-    """Are activations of some layers kept in host memory? See validate_args."""
+    """Are activations of some layers kept in host memory?"""
     return (cpu_offloading_num_layers or 0) > 0
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def lengths(seq_length: int, max_position_embeddings: int, decoder_seq_length: int | None) -> Problems:
-    """Sequences against positions. See validate_args."""
+    """Sequences against positions."""
     for name, length in (("seq_length", seq_length), ("decoder_seq_length", decoder_seq_length)):
         if length is not None and length > max_position_embeddings:
             yield Invalid(
@@ -135,7 +150,7 @@ def lengths(seq_length: int, max_position_embeddings: int, decoder_seq_length: i
             )
 
 
-@checks()
+@checks(see=(CORE_CONFIG, TRANSFORMER_CONFIG))
 def activation_function(
     swiglu: bool,
     squared_relu: bool | None,
@@ -145,10 +160,7 @@ def activation_function(
     use_te_activation_func: bool | None,
     glu_linear_offset: float | None,
 ) -> Problems:
-    """One activation function, and what can be fused with it.
-
-    See core_transformer_config_from_args, and TransformerConfig.__post_init__, bias_activation_fusion.
-    """
+    """One activation function, and what can be fused with it."""
     chosen = [
         name for name, on in (("squared_relu", squared_relu), ("quick_geglu", quick_geglu), ("swiglu", swiglu)) if on
     ]
@@ -179,23 +191,23 @@ def activation_function(
 _NO_GELU_FUSION = "--no-bias-gelu-fusion"
 
 
-@checks("<0.18")
+@checks("<0.18", see=CORE_CONFIG)
 def initialisation(init_method_xavier_uniform: bool | None) -> Problems:
-    """TransformerConfig lacks a field that this sets. See core_transformer_config_from_args."""
+    """TransformerConfig lacks a field that this sets."""
     if init_method_xavier_uniform:
         yield Invalid("Megatron-LM cannot build a model with --init-method-xavier-uniform", "leave it out")
 
 
-@checks()
+@checks(see="megatron/core/transformer/spec_utils.py::import_module")
 def specification(spec: list[str] | None) -> Problems:
-    """A module and the name of an object in it. See megatron/core/transformer/spec_utils.py import_module."""
+    """A module and the name of an object in it."""
     if spec and spec != ["local"] and len(spec) != 2:  # see attention.py backend for local
         words = " ".join(spec)
         remedy = "write --spec module object"
         yield Invalid(f"--spec takes a module and an object of it, not {words}", remedy, ("spec",))
 
 
-@checks()
+@checks(see="mamba_builders.py::mamba_builder")
 def programs(
     program: str,
     spec: list[str] | None,
@@ -203,7 +215,7 @@ def programs(
     transformer_impl: str | None,
     inference_fuse_tp_communication: bool | None,
 ) -> Problems:
-    """What pretrain_mamba.py wants. See mamba_builders.py."""
+    """What pretrain_mamba.py wants."""
     if program != "pretrain_mamba.py":
         return
     if use_legacy_models:
@@ -222,7 +234,7 @@ def programs(
         )
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def legacy_models(
     use_legacy_models: bool | None,
     ckpt_format: str,
@@ -233,7 +245,7 @@ def legacy_models(
     mtp_num_layers: int | None,
     moe_latent_size: int | None,
 ) -> Problems:
-    """What the models from before Megatron Core lack. See validate_args."""
+    """What the models from before Megatron Core lack."""
     if not use_legacy_models:
         return
     if ckpt_format != "torch":
@@ -254,7 +266,7 @@ def legacy_models(
             yield Invalid(f"legacy models do not have {flag(name)}", arguments=("use_legacy_models", name))
 
 
-@checks()
+@checks(see=TRANSFORMER_CONFIG)
 def offloading_of_layers(
     cpu_offloading: bool,
     cpu_offloading_num_layers: int | None,
@@ -264,7 +276,7 @@ def offloading_of_layers(
     cuda_graph_impl: str | None,
     fine_grained_activation_offloading: bool | None,
 ) -> Problems:
-    """Activations kept in host memory, by layers. See TransformerConfig.__post_init__."""
+    """Activations kept in host memory, by layers."""
     layers = cpu_offloading_num_layers or 0
     if not cpu_offloading:
         return
@@ -286,14 +298,14 @@ def offloading_of_layers(
             )
 
 
-@checks("<0.17")
+@checks("<0.17", see=(VALIDATE_ARGS, TRANSFORMER_CONFIG))
 def fine_grained_offloading(
     fine_grained_activation_offloading: bool | None,
     offload_modules: list[str] | None,
     transformer_impl: str | None,
     env: Mapping[str, str],
 ) -> Problems:
-    """Activations kept in host memory, by modules. See validate_args, and TransformerConfig.__post_init__."""
+    """Activations kept in host memory, by modules."""
     if not fine_grained_activation_offloading:
         return
     modules = offload_modules or []

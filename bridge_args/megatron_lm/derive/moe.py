@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, derives, flag
+from bridge_args.megatron_lm.derive.registry import (
+    TRANSFORMER_CONFIG,
+    VALIDATE_ARGS,
+    Invalid,
+    Problems,
+    checks,
+    derives,
+    flag,
+)
 
 _T = TypeVar("_T")
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def num_experts(num_experts: int | None) -> int | None:
-    """Experts of a layer; 0 means a dense model, None. See validate_args in megatron/training/arguments.py."""
+    """Experts of a layer; 0 means a dense model, None."""
     if num_experts is not None and num_experts < 0:
         raise Invalid(f"--num-experts must be at least 1, not {num_experts}", arguments=("num_experts",))
     return num_experts or None
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def moe_ffn_hidden_size(moe_ffn_hidden_size: int | None, num_experts: int | None, ffn_hidden_size: int) -> int | None:
-    """Width of an expert; that of the feed-forward layer by default. See validate_args."""
+    """Width of an expert; that of the feed-forward layer by default."""
     if moe_ffn_hidden_size is None and num_experts is not None:
         return ffn_hidden_size
     return moe_ffn_hidden_size
@@ -29,19 +37,19 @@ def _single(value: list[_T] | _T) -> list[_T] | _T:
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def moe_router_load_balancing_type(moe_router_load_balancing_type: list[str] | str) -> list[str] | str:
-    """A list of one kind is that kind. See validate_args."""
+    """A list of one kind is that kind."""
     return _single(moe_router_load_balancing_type)
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def moe_aux_loss_coeff(moe_aux_loss_coeff: list[float] | float) -> list[float] | float:
-    """A list of one coefficient is that coefficient. See validate_args."""
+    """A list of one coefficient is that coefficient."""
     return _single(moe_aux_loss_coeff)
 
 
-@checks()
+@checks(see=(VALIDATE_ARGS, TRANSFORMER_CONFIG))
 def experts(
     num_experts: int | None,
     expert_model_parallel_size: int,
@@ -52,7 +60,7 @@ def experts(
     add_bias_linear: bool,
     expert_tensor_parallel_size: int | None,
 ) -> Problems:
-    """Number and size of experts. See validate_args, and TransformerConfig.__post_init__."""
+    """Number and size of experts."""
     if num_experts is None:
         for name, on in (
             ("expert_model_parallel_size", expert_model_parallel_size > 1),
@@ -87,16 +95,16 @@ def experts(
         )
 
 
-@checks("<0.17")
+@checks("<0.17", see=TRANSFORMER_CONFIG)
 def width_of_experts(moe_ffn_hidden_size: int | None, num_experts: int | None) -> Problems:
-    """Only experts have a width of experts. See TransformerConfig.__post_init__."""
+    """Only experts have a width of experts."""
     if num_experts is None and moe_ffn_hidden_size is not None:
         yield Invalid(
             "--moe-ffn-hidden-size needs experts", "say how many with --num-experts", ("moe_ffn_hidden_size",)
         )
 
 
-@checks("<0.17")
+@checks("<0.17", see=TRANSFORMER_CONFIG)
 def router(
     moe_router_load_balancing_type: list[str] | str,
     moe_aux_loss_coeff: list[float] | float,
@@ -108,7 +116,7 @@ def router(
     moe_router_num_groups: int | None,
     num_experts: int | None,
 ) -> Problems:
-    """How tokens find their experts. See TransformerConfig.__post_init__."""
+    """How tokens find their experts."""
     kinds = moe_router_load_balancing_type
     if isinstance(kinds, list):
         given = len(moe_aux_loss_coeff) if isinstance(moe_aux_loss_coeff, list) else 1
@@ -156,13 +164,13 @@ def router(
         )
 
 
-@checks()
+@checks(see=TRANSFORMER_CONFIG)
 def capacity(
     moe_expert_capacity_factor: float | None,
     moe_pad_expert_input_to_capacity: bool | None,
     moe_router_load_balancing_type: list[str] | str,
 ) -> Problems:
-    """How many tokens an expert takes; a negative factor means no limit. See TransformerConfig.__post_init__."""
+    """How many tokens an expert takes; a negative factor means no limit."""
     kinds = moe_router_load_balancing_type
     if moe_expert_capacity_factor is not None:
         unfit = [kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if kind not in _WITH_CAPACITY]
@@ -182,7 +190,7 @@ def capacity(
 _WITH_CAPACITY = ("aux_loss", "seq_aux_loss", "global_aux_loss", "none")
 
 
-@checks("<0.17")
+@checks("<0.17", see=TRANSFORMER_CONFIG)
 def dispatcher(
     moe_token_dispatcher_type: str,
     moe_enable_deepep: bool | None,
@@ -195,7 +203,7 @@ def dispatcher(
     fp8: str | None,
     fp4: str | None,
 ) -> Problems:
-    """How tokens travel to their experts. See TransformerConfig.__post_init__."""
+    """How tokens travel to their experts."""
     kind = moe_token_dispatcher_type
     if moe_enable_deepep and kind != "flex":
         yield Invalid(
@@ -235,7 +243,7 @@ def dispatcher(
             )
 
 
-@checks("<0.17")
+@checks("<0.17", see=(TRANSFORMER_CONFIG, VALIDATE_ARGS))
 def expert_overlap(
     overlap_moe_expert_parallel_comm: bool | None,
     delay_wgrad_compute: bool | None,
@@ -256,7 +264,7 @@ def expert_overlap(
     transformer_impl: str | None,
     moe_use_legacy_grouped_gemm: bool | None,
 ) -> Problems:
-    """Experts' communication behind computation. See TransformerConfig.__post_init__, and validate_args."""
+    """Experts' communication behind computation."""
     if delay_wgrad_compute and transformer_impl != "transformer_engine":
         yield Invalid(
             f"--delay-wgrad-compute needs Transformer Engine, not --transformer-impl {transformer_impl}",
@@ -308,8 +316,8 @@ def expert_overlap(
             )
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def upcycling(moe_use_upcycling: bool | None, save: str | None) -> Problems:
-    """A dense checkpoint made into experts. See validate_args."""
+    """A dense checkpoint made into experts."""
     if moe_use_upcycling and save is None:
         yield Invalid("--moe-use-upcycling needs --save", arguments=("moe_use_upcycling",))

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge_args.megatron_lm.derive.precision import FP32
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, derives, flag
+from bridge_args.megatron_lm.derive.registry import VALIDATE_ARGS, Invalid, Problems, checks, derives, flag
 from bridge_args.values import Symbol
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def apply_wd_to_qk_layernorm(apply_wd_to_qk_layernorm: bool, given: Mapping[str, object]) -> bool:
-    """The old --no-weight-decay-cond-type means this. See validate_args in megatron/training/arguments.py."""
+    """The old --no-weight-decay-cond-type means this."""
     return apply_wd_to_qk_layernorm or given.get("no_weight_decay_cond_type") == "apply_wd_to_qk_layernorm"
 
 
-@derives(">=0.16")
+@derives(">=0.16", see=VALIDATE_ARGS)
 def no_weight_decay_cond_type(no_weight_decay_cond_type: str | None) -> None:
-    """Its one value has become ``apply_wd_to_qk_layernorm``. See validate_args."""
+    """Its one value has become ``apply_wd_to_qk_layernorm``."""
 
 
-@checks()
+@checks(see="megatron/core/optimizer/optimizer_config.py::OptimizerConfig.__post_init__")
 def moments(
     optimizer: str,
     use_precision_aware_optimizer: bool | None,
@@ -30,7 +30,7 @@ def moments(
     exp_avg_dtype: Symbol | None,
     exp_avg_sq_dtype: Symbol | None,
 ) -> Problems:
-    """Optimizer states in other formats than fp32. See OptimizerConfig.__post_init__."""
+    """Optimizer states in other formats than fp32."""
     if use_precision_aware_optimizer:
         if optimizer != "adam":
             yield Invalid(
@@ -57,14 +57,14 @@ def moments(
             )
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def offloading(
     optimizer_cpu_offload: bool | None,
     use_precision_aware_optimizer: bool | None,
     fp8_param_gather: bool | None,
     fp8_recipe: str | None,
 ) -> Problems:
-    """Optimizer states in host memory. See validate_args."""
+    """Optimizer states in host memory."""
     if not optimizer_cpu_offload:
         return
     if not use_precision_aware_optimizer:
@@ -78,7 +78,7 @@ def offloading(
         )
 
 
-@checks(">=0.16, <0.17")
+@checks(">=0.16, <0.17", see=VALIDATE_ARGS)
 def muon(
     optimizer: str,
     overlap_grad_reduce: bool,
@@ -88,7 +88,7 @@ def muon(
     use_megatron_fsdp: bool,
     ckpt_format: str,
 ) -> Problems:
-    """What Muon excludes. See validate_args."""
+    """What Muon excludes."""
     if "muon" not in optimizer:
         return
     for name, on in (

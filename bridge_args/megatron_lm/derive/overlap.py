@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks
+from bridge_args.megatron_lm.derive.registry import VALIDATE_ARGS, Invalid, Problems, checks
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def param_gather(
     overlap_param_gather: bool,
     overlap_grad_reduce: bool,
@@ -15,7 +15,7 @@ def param_gather(
     use_megatron_fsdp: bool | None,
     use_custom_fsdp: bool | None,
 ) -> Problems:
-    """Parameters gathered while the forward pass runs. See validate_args in megatron/training/arguments.py."""
+    """Parameters gathered while the forward pass runs."""
     if not overlap_param_gather:
         return
     if not (use_distributed_optimizer or use_megatron_fsdp or use_custom_fsdp):
@@ -27,7 +27,7 @@ def param_gather(
         yield Invalid("--overlap-param-gather needs --overlap-grad-reduce", arguments=("overlap_param_gather",))
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def param_gather_with_step(
     overlap_param_gather_with_optimizer_step: bool | None,
     use_distributed_optimizer: bool,
@@ -35,7 +35,7 @@ def param_gather_with_step(
     virtual_pipeline_model_parallel_size: int | None,
     use_dist_ckpt: bool,
 ) -> Problems:
-    """Parameters gathered while the optimizer runs. See validate_args."""
+    """Parameters gathered while the optimizer runs."""
     if not overlap_param_gather_with_optimizer_step:
         return
     for on, fact in (
@@ -51,9 +51,9 @@ def param_gather_with_step(
             )
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def tensor_parallel_overlap(tp_comm_overlap: bool | None, sequence_parallel: bool) -> Problems:
-    """Tensor-parallel communication behind matrix products. See validate_args."""
+    """Tensor-parallel communication behind matrix products."""
     if tp_comm_overlap and not sequence_parallel:
         yield Invalid(
             "--tp-comm-overlap needs --sequence-parallel and tensor parallelism",
@@ -61,14 +61,14 @@ def tensor_parallel_overlap(tp_comm_overlap: bool | None, sequence_parallel: boo
         )
 
 
-@checks()
+@checks(see="megatron/training/training.py::get_model")
 def buckets(
     ddp_num_buckets: int | None,
     ddp_bucket_size: int | None,
     skip_train: bool | None,
     use_torch_fsdp2: bool | None,
 ) -> Problems:
-    """Gradients in buckets, by number or by size. See get_model in megatron/training/training.py."""
+    """Gradients in buckets, by number or by size."""
     if ddp_num_buckets is None or skip_train or use_torch_fsdp2:
         return
     if ddp_bucket_size is not None:
@@ -81,9 +81,11 @@ def buckets(
         yield Invalid(f"--ddp-num-buckets must be at least 1, not {ddp_num_buckets}", arguments=("ddp_num_buckets",))
 
 
-@checks()
+@checks(
+    see="megatron/core/distributed/distributed_data_parallel_config.py::DistributedDataParallelConfig.__post_init__"
+)
 def user_buffers(nccl_ub: bool | None, env: Mapping[str, str]) -> Problems:
-    """Buffers that NCCL knows. See DistributedDataParallelConfig.__post_init__."""
+    """Buffers that NCCL knows."""
     if nccl_ub and "expandable_segments:True" in env.get("PYTORCH_CUDA_ALLOC_CONF", "").split(","):
         yield Invalid(
             "--use-nccl-ub does not work with PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
@@ -92,13 +94,13 @@ def user_buffers(nccl_ub: bool | None, env: Mapping[str, str]) -> Problems:
         )
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def weight_hashes(
     check_weight_hash_across_dp_replicas_interval: int | None,
     use_megatron_fsdp: bool | None,
     data_parallel_sharding_strategy: str | None,
 ) -> Problems:
-    """Copies of weights can be compared where there are copies. See validate_args."""
+    """Copies of weights can be compared where there are copies."""
     if (
         use_megatron_fsdp
         and data_parallel_sharding_strategy == "optim_grads_params"

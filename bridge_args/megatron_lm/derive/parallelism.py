@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, computes, derives, flag
+from bridge_args.megatron_lm.derive.registry import (
+    PARALLEL_STATE,
+    TRANSFORMER_CONFIG,
+    VALIDATE_ARGS,
+    Invalid,
+    Problems,
+    checks,
+    computes,
+    derives,
+    flag,
+)
 
 
 def _size(name: str, size: int) -> int:
@@ -14,35 +24,35 @@ def _size(name: str, size: int) -> int:
     return size
 
 
-@derives()
+@derives(see=PARALLEL_STATE)
 def tensor_model_parallel_size(tensor_model_parallel_size: int) -> int:
-    """Ranks that share a layer's tensors. See initialize_model_parallel in megatron/core/parallel_state.py."""
+    """Ranks that share a layer's tensors."""
     return _size("tensor_model_parallel_size", tensor_model_parallel_size)
 
 
-@derives()
+@derives(see=PARALLEL_STATE)
 def pipeline_model_parallel_size(pipeline_model_parallel_size: int) -> int:
-    """Ranks that layers are divided among. See initialize_model_parallel."""
+    """Ranks that layers are divided among."""
     return _size("pipeline_model_parallel_size", pipeline_model_parallel_size)
 
 
-@derives()
+@derives(see=PARALLEL_STATE)
 def context_parallel_size(context_parallel_size: int) -> int:
-    """Ranks that a sequence is divided among. See initialize_model_parallel."""
+    """Ranks that a sequence is divided among."""
     return _size("context_parallel_size", context_parallel_size)
 
 
-@derives()
+@derives(see=PARALLEL_STATE)
 def expert_model_parallel_size(expert_model_parallel_size: int) -> int:
-    """Ranks that experts are divided among. See initialize_model_parallel."""
+    """Ranks that experts are divided among."""
     return _size("expert_model_parallel_size", expert_model_parallel_size)
 
 
-@computes()
+@computes(see=VALIDATE_ARGS)
 def data_parallel_size(
     world_size: int, tensor_model_parallel_size: int, pipeline_model_parallel_size: int, context_parallel_size: int
 ) -> int:
-    """Number of copies of the model. See validate_args in megatron/training/arguments.py."""
+    """Number of copies of the model."""
     ranks = tensor_model_parallel_size * pipeline_model_parallel_size * context_parallel_size
     said = (
         f"tensor {tensor_model_parallel_size} x pipeline {pipeline_model_parallel_size} "
@@ -56,15 +66,15 @@ def data_parallel_size(
     return world_size // ranks
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def expert_tensor_parallel_size(expert_tensor_parallel_size: int | None, tensor_model_parallel_size: int) -> int:
-    """Ranks that share one expert's tensors; those of the rest of the model by default. See validate_args."""
+    """Ranks that share one expert's tensors; those of the rest of the model by default."""
     if expert_tensor_parallel_size is None:
         return tensor_model_parallel_size
     return _size("expert_tensor_parallel_size", expert_tensor_parallel_size)
 
 
-@computes()
+@computes(see=PARALLEL_STATE)
 def expert_data_parallel_size(
     data_parallel_size: int,
     tensor_model_parallel_size: int,
@@ -72,7 +82,7 @@ def expert_data_parallel_size(
     expert_tensor_parallel_size: int | None,
     expert_model_parallel_size: int,
 ) -> int:
-    """Number of copies of each expert. See initialize_model_parallel in megatron/core/parallel_state.py."""
+    """Number of copies of each expert."""
     stage = data_parallel_size * tensor_model_parallel_size * context_parallel_size
     tensor = expert_tensor_parallel_size or tensor_model_parallel_size
     ranks = tensor * expert_model_parallel_size
@@ -86,26 +96,26 @@ def expert_data_parallel_size(
     return stage // ranks
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def sequence_parallel(sequence_parallel: bool, tensor_model_parallel_size: int) -> bool:
-    """Off without tensor parallelism, where it would only change the numerics. See validate_args."""
+    """Off without tensor parallelism, where it would only change the numerics."""
     return sequence_parallel and tensor_model_parallel_size > 1
 
 
-@derives()
+@derives(see="megatron/training/arguments.py::_add_inprocess_restart_args")
 def inprocess_active_world_size(inprocess_active_world_size: int, given: Mapping[str, object], world_size: int) -> int:
-    """All ranks by default: the default is WORLD_SIZE. See _add_inprocess_restart_args in arguments.py."""
+    """All ranks by default: the default is WORLD_SIZE."""
     return inprocess_active_world_size if "inprocess_active_world_size" in given else world_size
 
 
-@checks()
+@checks(see=PARALLEL_STATE)
 def rank_order(
     use_tp_pp_dp_mapping: bool,
     pipeline_model_parallel_size: int,
     data_parallel_size: int,
     expert_data_parallel_size: int,
 ) -> Problems:
-    """Pipelines before data in the rank order. See initialize_model_parallel in megatron/core/parallel_state.py."""
+    """Pipelines before data in the rank order."""
     if use_tp_pp_dp_mapping and pipeline_model_parallel_size > 1 and data_parallel_size != expert_data_parallel_size:
         yield Invalid(
             f"--use-tp-pp-dp-mapping needs as many copies of the experts as of the rest of the model, "
@@ -116,7 +126,7 @@ def rank_order(
         )
 
 
-@checks()
+@checks(see=(VALIDATE_ARGS, TRANSFORMER_CONFIG))
 def context_parallelism(
     context_parallel_size: int,
     hierarchical_context_parallel_sizes: list[int] | None,
@@ -125,7 +135,7 @@ def context_parallelism(
     num_layers: int,
     use_legacy_models: bool | None,
 ) -> Problems:
-    """Division of the sequence. See validate_args, and TransformerConfig.__post_init__ for ``cp_comm_type``."""
+    """Division of the sequence."""
     sizes = hierarchical_context_parallel_sizes
     if sizes and prod(sizes) != context_parallel_size:
         yield Invalid(
@@ -160,7 +170,7 @@ def context_parallelism(
         )
 
 
-@checks(">=0.16")
+@checks(">=0.16", see=(VALIDATE_ARGS, PARALLEL_STATE))
 def hybrid_context_parallelism(
     hybrid_context_parallel: bool,
     pipeline_model_parallel_size: int,
@@ -171,7 +181,7 @@ def hybrid_context_parallelism(
     data_parallel_size: int,
     context_parallel_size: int,
 ) -> Problems:
-    """What hybrid context parallelism excludes. See validate_args, and parallel_state.py for the number of ranks."""
+    """What hybrid context parallelism excludes."""
     if not hybrid_context_parallel:
         return
     for excluded, name, remedy in (
@@ -197,14 +207,14 @@ def hybrid_context_parallelism(
         )
 
 
-@checks()
+@checks(see=PARALLEL_STATE)
 def distributed_optimizer_instances(
     num_distributed_optimizer_instances: int | None,
     data_parallel_size: int,
     context_parallel_size: int,
     expert_data_parallel_size: int,
 ) -> Problems:
-    """Data-parallel ranks per instance. See initialize_model_parallel in megatron/core/parallel_state.py."""
+    """Data-parallel ranks per instance."""
     instances = num_distributed_optimizer_instances or 1
     ranks = data_parallel_size * context_parallel_size
     if instances > 0 and ranks % instances == 0 and expert_data_parallel_size % instances:
@@ -221,9 +231,9 @@ def distributed_optimizer_instances(
         )
 
 
-@checks()
+@checks(see="megatron/core/parallel_state.py::create_group")
 def backend_of_pipelines(pipeline_model_parallel_comm_backend: str | None, env: Mapping[str, str]) -> Problems:
-    """UCC needs more than one hardware queue. See create_group in megatron/core/parallel_state.py."""
+    """UCC needs more than one hardware queue."""
     if pipeline_model_parallel_comm_backend == "ucc" and env.get("CUDA_DEVICE_MAX_CONNECTIONS") == "1":
         yield Invalid(
             "--pipeline-model-parallel-comm-backend ucc does not work with CUDA_DEVICE_MAX_CONNECTIONS=1",
@@ -232,11 +242,11 @@ def backend_of_pipelines(pipeline_model_parallel_comm_backend: str | None, env: 
         )
 
 
-@checks()
+@checks(see=PARALLEL_STATE)
 def sharp(
     use_sharp: bool | None, sharp_enabled_group: str | None, num_distributed_optimizer_instances: int | None
 ) -> Problems:
-    """Which group SHARP works for. See initialize_model_parallel in megatron/core/parallel_state.py."""
+    """Which group SHARP works for."""
     if sharp_enabled_group is not None and not use_sharp:
         yield Invalid("--sharp-enabled-group needs --use-sharp", arguments=("sharp_enabled_group",))
     elif sharp_enabled_group == "dp_replica" and (num_distributed_optimizer_instances or 1) < 2:
@@ -246,9 +256,9 @@ def sharp(
         )
 
 
-@checks(">=0.16")
+@checks(">=0.16", see=VALIDATE_ARGS)
 def fake_process_group(fake_process_group: bool, moe_token_dispatcher_type: str) -> Problems:
-    """A single process that plays many ranks. See validate_args."""
+    """A single process that plays many ranks."""
     if fake_process_group and moe_token_dispatcher_type == "flex":
         yield Invalid(
             "--fake-process-group cannot be combined with --moe-token-dispatcher-type flex",
@@ -256,7 +266,7 @@ def fake_process_group(fake_process_group: bool, moe_token_dispatcher_type: str)
         )
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def device_connections(
     tensor_model_parallel_size: int,
     context_parallel_size: int,
@@ -265,7 +275,7 @@ def device_connections(
     overlap_moe_expert_parallel_comm: bool | None,
     env: Mapping[str, str],
 ) -> Problems:
-    """One hardware queue on Hopper and before, so that communication starts first. See validate_args."""
+    """One hardware queue on Hopper and before, so that communication starts first."""
     if tensor_model_parallel_size == 1 and context_parallel_size == 1:
         return
     if use_torch_fsdp2 or use_megatron_fsdp or overlap_moe_expert_parallel_comm:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 
 from bridge_args.megatron_lm.derive.hybrid import virtual_stages_of
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, computes, derives, flag
+from bridge_args.megatron_lm.derive.registry import (
+    TRANSFORMER_CONFIG,
+    VALIDATE_ARGS,
+    Invalid,
+    Problems,
+    checks,
+    computes,
+    derives,
+    flag,
+)
 
 _GROUP = re.compile(r"\(([^)]+)\)\*(\d+)")  # (tt|)*3
 _LETTER = re.compile(r"(.)\*(\d+)")  # t*3
@@ -46,13 +55,13 @@ def stages_of(layout: str) -> list[str]:
     return stages
 
 
-@computes()
+@computes(see=VALIDATE_ARGS)
 def transformer_pipeline_model_parallel_size(pipeline_model_parallel_size: int) -> int:
-    """Pipeline stages of the decoder: all of them. See validate_args in megatron/training/arguments.py."""
+    """Pipeline stages of the decoder: all of them."""
     return pipeline_model_parallel_size
 
 
-@computes()
+@computes(see=VALIDATE_ARGS)
 def virtual_pipeline_model_parallel_size(
     num_layers: int,
     hybrid_layer_pattern: str | None,
@@ -65,7 +74,7 @@ def virtual_pipeline_model_parallel_size(
     decoder_first_pipeline_num_layers: int | None,
     decoder_last_pipeline_num_layers: int | None,
 ) -> int | None:
-    """Virtual stages on each rank; None when there is one. See validate_args, uneven virtual pipeline parallelism."""
+    """Virtual stages on each rank; None when there is one."""
     ways = {
         "num_layers_per_virtual_pipeline_stage": num_layers_per_virtual_pipeline_stage,
         "num_virtual_stages_per_pipeline_rank": num_virtual_stages_per_pipeline_rank,
@@ -125,23 +134,23 @@ def _whole(layers: int, ranks: int, num_layers: int) -> int:
     return layers // ranks
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def overlap_p2p_comm(overlap_p2p_comm: bool, virtual_pipeline_model_parallel_size: int | None) -> bool:
-    """Only the interleaved schedule overlaps sends between stages. See validate_args."""
+    """Only the interleaved schedule overlaps sends between stages."""
     return overlap_p2p_comm and virtual_pipeline_model_parallel_size is not None
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def align_param_gather(align_param_gather: bool, virtual_pipeline_model_parallel_size: int | None) -> bool:
-    """Only the interleaved schedule has parameter gathers to align. See validate_args."""
+    """Only the interleaved schedule has parameter gathers to align."""
     return align_param_gather and virtual_pipeline_model_parallel_size is not None
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def interleaved_schedule(
     virtual_pipeline_model_parallel_size: int | None, overlap_p2p_comm: bool, pipeline_model_parallel_size: int
 ) -> Problems:
-    """How many ranks virtual stages need. See validate_args."""
+    """How many ranks virtual stages need."""
     least = 2 if overlap_p2p_comm else 3
     if virtual_pipeline_model_parallel_size is not None and pipeline_model_parallel_size < least:
         without = "" if overlap_p2p_comm else " and --no-overlap-p2p-communication"
@@ -152,7 +161,7 @@ def interleaved_schedule(
         )
 
 
-@checks()
+@checks(see=TRANSFORMER_CONFIG)
 def ways_to_split(
     pipeline_model_parallel_layout: str | None,
     decoder_first_pipeline_num_layers: int | None,
@@ -160,7 +169,7 @@ def ways_to_split(
     account_for_embedding_in_pipeline_split: bool | None,
     account_for_loss_in_pipeline_split: bool | None,
 ) -> Problems:
-    """Only one way to split a model into stages. See TransformerConfig.__post_init__."""
+    """Only one way to split a model into stages."""
     used = {
         "pipeline_model_parallel_layout": pipeline_model_parallel_layout is not None,
         "decoder_first_pipeline_num_layers": decoder_first_pipeline_num_layers is not None,
@@ -178,7 +187,7 @@ def ways_to_split(
         )
 
 
-@checks()
+@checks(see=TRANSFORMER_CONFIG)
 def uneven_stages(
     num_layers: int,
     pipeline_model_parallel_size: int,
@@ -186,7 +195,7 @@ def uneven_stages(
     decoder_first_pipeline_num_layers: int | None,
     decoder_last_pipeline_num_layers: int | None,
 ) -> Problems:
-    """What is left for the stages in the middle. See TransformerConfig.__post_init__, uneven pipelines."""
+    """What is left for the stages in the middle."""
     given = {
         "decoder_first_pipeline_num_layers": decoder_first_pipeline_num_layers,
         "decoder_last_pipeline_num_layers": decoder_last_pipeline_num_layers,
@@ -218,7 +227,7 @@ def uneven_stages(
         )
 
 
-@checks()
+@checks(see="megatron/core/transformer/transformer_block.py::get_num_layers_to_build")
 def even_virtual_stages(
     num_layers: int,
     pipeline_model_parallel_size: int,
@@ -230,7 +239,7 @@ def even_virtual_stages(
     account_for_embedding_in_pipeline_split: bool | None,
     account_for_loss_in_pipeline_split: bool | None,
 ) -> Problems:
-    """Layers a virtual stage. See get_num_layers_to_build in megatron/core/transformer/transformer_block.py."""
+    """Layers a virtual stage."""
     if virtual_pipeline_model_parallel_size is None:
         return
     if hybrid_layer_pattern is not None or pipeline_model_parallel_layout is not None:
@@ -248,7 +257,9 @@ def even_virtual_stages(
         )
 
 
-@checks()
+@checks(
+    see="megatron/core/transformer/pipeline_parallel_layer_layout.py::PipelineParallelLayerLayout.validate_layer_layout"
+)
 def layout_of_stages(
     pipeline_model_parallel_layout: str | None,
     virtual_pipeline_model_parallel_size: int | None,
@@ -256,7 +267,7 @@ def layout_of_stages(
     num_layers: int,
     mtp_num_layers: int | None,
 ) -> Problems:
-    """The layout against the model. See PipelineParallelLayerLayout.validate_layer_layout."""
+    """The layout against the model."""
     if pipeline_model_parallel_layout is None:
         return
     stages = stages_of(pipeline_model_parallel_layout)
@@ -281,14 +292,14 @@ def layout_of_stages(
         yield Invalid(f"{said} must keep all multi-token-prediction layers in one stage, the last of its rank")
 
 
-@checks()
+@checks(see="megatron/core/model_parallel_config.py::ModelParallelConfig.__post_init__")
 def embedding_gradients(
     defer_embedding_wgrad_compute: bool | None,
     pipeline_model_parallel_size: int,
     gradient_accumulation_fusion: bool | None,
     wgrad_deferral_limit: int | None,
 ) -> Problems:
-    """When the embedding's weight gradients may come last. See ModelParallelConfig.__post_init__."""
+    """When the embedding's weight gradients may come last."""
     if not defer_embedding_wgrad_compute:
         return
     if pipeline_model_parallel_size == 1:
@@ -307,9 +318,9 @@ def embedding_gradients(
         )
 
 
-@checks()
+@checks(see="megatron/core/model_parallel_config.py::ModelParallelConfig.__post_init__")
 def overlap_in_warmup(overlap_p2p_comm_warmup_flush: bool | None, overlap_p2p_comm: bool) -> Problems:
-    """Overlap in the first and last steps of the schedule. See ModelParallelConfig.__post_init__."""
+    """Overlap in the first and last steps of the schedule."""
     if overlap_p2p_comm_warmup_flush and not overlap_p2p_comm:
         yield Invalid(
             "--overlap-p2p-communication-warmup-flush works only with virtual pipeline stages and overlapped "

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, computes, derives, flag
+from bridge_args.megatron_lm.derive.registry import (
+    TRANSFORMER_CONFIG,
+    VALIDATE_ARGS,
+    Invalid,
+    Problems,
+    checks,
+    computes,
+    derives,
+    flag,
+)
 from bridge_args.values import Symbol
 
 FP32: Final = Symbol("torch.float32")
@@ -16,43 +25,43 @@ _FORMATS: Final = {
 }
 
 
-@computes()
+@computes(see=VALIDATE_ARGS)
 def params_dtype(fp16: bool, bf16: bool) -> Symbol:
-    """Format of the parameters. See validate_args in megatron/training/arguments.py."""
+    """Format of the parameters."""
     if fp16 and bf16:
         raise Invalid("--fp16 and --bf16 exclude each other", "keep one of them")
     return _FORMATS["fp16" if fp16 else "bf16" if bf16 else "fp32"]
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def main_grads_dtype(main_grads_dtype: str) -> Symbol:
-    """Format of the gradients in the optimizer. See validate_args, dtype_map."""
+    """Format of the gradients in the optimizer."""
     return _FORMATS[main_grads_dtype]
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def main_params_dtype(main_params_dtype: str) -> Symbol:
-    """Format of the parameters in the optimizer. See validate_args, dtype_map."""
+    """Format of the parameters in the optimizer."""
     return _FORMATS[main_params_dtype]
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def exp_avg_dtype(exp_avg_dtype: str) -> Symbol:
-    """Format of Adam's first moment. See validate_args, dtype_map."""
+    """Format of Adam's first moment."""
     return _FORMATS[exp_avg_dtype]
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def exp_avg_sq_dtype(exp_avg_sq_dtype: str) -> Symbol:
-    """Format of Adam's second moment. See validate_args, dtype_map."""
+    """Format of Adam's second moment."""
     return _FORMATS[exp_avg_sq_dtype]
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def accumulate_allreduce_grads_in_fp32(
     accumulate_allreduce_grads_in_fp32: bool, bf16: bool, grad_reduce_in_bf16: bool | None, main_grads_dtype: Symbol
 ) -> bool:
-    """On with bf16, unless gradients are reduced in bf16 or kept in another format. See validate_args."""
+    """On with bf16, unless gradients are reduced in bf16 or kept in another format."""
     if not bf16:
         return accumulate_allreduce_grads_in_fp32
     if accumulate_allreduce_grads_in_fp32 and main_grads_dtype != FP32:
@@ -66,29 +75,35 @@ def accumulate_allreduce_grads_in_fp32(
     return accumulate_allreduce_grads_in_fp32 or main_grads_dtype == FP32
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def check_for_nan_in_loss_and_grad(
     check_for_nan_in_loss_and_grad: bool, fp16: bool, loss_scale: float | None, fake_process_group: bool | None
 ) -> bool:
-    """Off with dynamic loss scaling, which needs NaNs to go on. See validate_args."""
+    """Off with dynamic loss scaling, which needs NaNs to go on."""
     return check_for_nan_in_loss_and_grad and not (fp16 and not loss_scale) and not fake_process_group
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def fp8_param_gather(fp8_param_gather: bool, use_torch_fsdp2: bool | None) -> bool:
-    """Torch FSDP2 gathers parameters in bf16. See validate_args."""
+    """Torch FSDP2 gathers parameters in bf16."""
     return fp8_param_gather and not use_torch_fsdp2
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def reuse_grad_buf_for_mxfp8_param_ag(
     reuse_grad_buf_for_mxfp8_param_ag: bool, fsdp_manual_registration: bool | None, use_megatron_fsdp: bool | None
 ) -> bool:
-    """Off where Megatron FSDP registers its buffers itself. See validate_args."""
+    """Off where Megatron FSDP registers its buffers itself."""
     return reuse_grad_buf_for_mxfp8_param_ag and not (fsdp_manual_registration and use_megatron_fsdp)
 
 
-@checks()
+@checks(
+    see=(
+        VALIDATE_ARGS,
+        TRANSFORMER_CONFIG,
+        "megatron/core/distributed/distributed_data_parallel_config.py::DistributedDataParallelConfig.__post_init__",
+    )
+)
 def low_precision(
     fp8: str | None,
     fp8_recipe: str | None,
@@ -103,7 +118,7 @@ def low_precision(
     use_megatron_fsdp: bool | None,
     reuse_grad_buf_for_mxfp8_param_ag: bool | None,
 ) -> Problems:
-    """FP8 and FP4. See validate_args, TransformerConfig.__post_init__, DistributedDataParallelConfig.__post_init__."""
+    """FP8 and FP4."""
     if fp8 and fp4:
         yield Invalid("--fp8-format and --fp4-format exclude each other", "keep one of them", ("fp8", "fp4"))
     if fp4_param and not fp4:
@@ -133,7 +148,7 @@ def low_precision(
             )
 
 
-@checks()
+@checks(see=TRANSFORMER_CONFIG)
 def layers_in_bf16(
     fp8: str | None,
     fp8_recipe: str | None,
@@ -143,7 +158,7 @@ def layers_in_bf16(
     num_layers: int,
     pipeline_model_parallel_size: int,
 ) -> Problems:
-    """First and last layers outside FP8. See TransformerConfig.__post_init__."""
+    """First and last layers outside FP8."""
     if not fp8 or not first_last_layers_bf16:
         return
     if fp8_recipe == "delayed":
@@ -160,11 +175,11 @@ def layers_in_bf16(
             yield Invalid(f"{flag(name)} must be from 0 to {most}, the layers of a stage, not {layers}", "", (name,))
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def half_precision(
     fp16: bool, bf16: bool, fp16_lm_cross_entropy: bool | None, fp32_residual_connection: bool | None
 ) -> Problems:
-    """What only makes sense in fp16 or bf16. See validate_args."""
+    """What only makes sense in fp16 or bf16."""
     if fp16_lm_cross_entropy and not fp16:
         yield Invalid("--fp16-lm-cross-entropy needs --fp16", arguments=("fp16_lm_cross_entropy",))
     if fp32_residual_connection and not (fp16 or bf16):

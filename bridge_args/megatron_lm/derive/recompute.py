@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, derives
+from bridge_args.megatron_lm.derive.registry import (
+    TRANSFORMER_CONFIG,
+    VALIDATE_ARGS,
+    Invalid,
+    Problems,
+    checks,
+    derives,
+)
 
 _MODULES = ("core_attn", "moe_act", "layernorm", "mla_up_proj", "mlp", "moe", "shared_experts")
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def recompute_granularity(recompute_granularity: str | None, recompute_activations: bool | None) -> str | None:
-    """--recompute-activations means selective. See validate_args in megatron/training/arguments.py."""
+    """--recompute-activations means selective."""
     return "selective" if recompute_activations else recompute_granularity
 
 
-@checks()
+@checks(see=TRANSFORMER_CONFIG)
 def granularity(
     recompute_granularity: str | None,
     recompute_method: str | None,
@@ -22,7 +29,7 @@ def granularity(
     pipeline_model_parallel_size: int,
     moe_layer_recompute: bool | None,
 ) -> Problems:
-    """Full recomputation needs a method and a number; selective has neither. See TransformerConfig.__post_init__."""
+    """Full recomputation needs a method and a number; selective has neither."""
     if recompute_granularity == "full":
         if recompute_method is None:
             yield Invalid(
@@ -54,7 +61,7 @@ def granularity(
                 )
 
 
-@checks("<0.17")
+@checks("<0.17", see=TRANSFORMER_CONFIG)
 def modules(
     recompute_granularity: str | None,
     recompute_modules: list[str] | None,
@@ -65,7 +72,7 @@ def modules(
     fp8: str | None,
     fp8_recipe: str | None,
 ) -> Problems:
-    """What selective recomputation may name. See TransformerConfig.__post_init__."""
+    """What selective recomputation may name."""
     if recompute_granularity != "selective" or not recompute_modules:
         return
     concerned = ("recompute_modules",)
@@ -92,7 +99,7 @@ def modules(
         )
 
 
-@checks()
+@checks(see=(VALIDATE_ARGS, TRANSFORMER_CONFIG))
 def distributed_activations(
     distribute_saved_activations: bool | None,
     tensor_model_parallel_size: int,
@@ -100,7 +107,7 @@ def distributed_activations(
     recompute_method: str | None,
     sequence_parallel: bool,
 ) -> Problems:
-    """Kept activations divided among tensor-parallel ranks. See validate_args, and TransformerConfig.__post_init__."""
+    """Kept activations divided among tensor-parallel ranks."""
     if not distribute_saved_activations:
         return
     for on, name, fact in (

@@ -8,22 +8,49 @@ typed), ``world_size``, ``env`` and ``program``. Arguments that a Megatron-LM ve
 ``computes`` marks a value that Megatron-LM keeps under a name of its own, such as ``data_parallel_size``.
 Where Megatron-LM would stop for want of the value, the function raises ``Invalid``.
 
-A check has no value: it yields an ``Invalid`` for each thing that Megatron-LM stops at. Its docstring names the
-place. Where later versions loosened a rule, the check's condition says so. Checks assume what Megatron-LM's own
-containers have: H100 GPUs, Transformer Engine 2.10, PyTorch 2.7.
+A check has no value: it yields an ``Invalid`` for each thing that Megatron-LM stops at. Checks assume what the own
+containers of Megatron-LM have: H100 GPUs, Transformer Engine 2.10, PyTorch 2.7.
+
+Each says on what it rests:
+
+``see``
+    where Megatron-LM does it, ``file::function`` or ``file::Class.method``, several as a tuple. A file is named from
+    the root of a checkout. ``bridge_args/megatron_lm/authority.json`` has what those functions were when they were read
+    (``python -m bridge_args.dev authority``).
+``when``
+    a condition on the Megatron-LM version, such as ``>=0.15``: the versions for which the function is used. Its lower
+    bound is the version that brought the rule.
+``until``
+    the first version that has the rule no more, because somebody looked there. An upper bound in ``when`` says less:
+    from that version on Megatron-LM may do it in another way.
+``read``
+    the series of versions whose source was read for the function. ``unread`` has the functions that nobody has compared
+    with a version.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from bridge_args.versions import Versions, holds
+from bridge_args.versions import Versions, holds, number
 
 Function = Callable[..., Any]
 
 # What a derivation may read beside arguments.
 CONTEXT: Final = ("given", "world_size", "env", "program")
+
+# Where Megatron-LM settles and refuses most.
+VALIDATE_ARGS: Final = "megatron/training/arguments.py::validate_args"
+CORE_CONFIG: Final = "megatron/training/arguments.py::core_transformer_config_from_args"
+TRANSFORMER_CONFIG: Final = "megatron/core/transformer/transformer_config.py::TransformerConfig.__post_init__"
+PARALLEL_STATE: Final = "megatron/core/parallel_state.py::initialize_model_parallel"
+SCHEDULER: Final = "megatron/core/optimizer_param_scheduler.py::OptimizerParamScheduler.__init__"
+
+# The series that was read for all functions which do not say otherwise.
+READ: Final = ("0.16",)
+
+See = str | tuple[str, ...]
 
 
 class Invalid(Exception):
@@ -69,18 +96,52 @@ def later(message: str, remedy: str, arguments: tuple[str, ...], see: str, *, va
     return Invalid(f"{message} (megatron/core/{see})", remedy, arguments, variable=variable, late=True)
 
 
-class _Step:
-    __slots__ = ("function", "name", "reads", "when")
+class Authority(NamedTuple):
+    """On what a function here rests; the words are those of the module's text."""
 
-    def __init__(self, name: str, reads: tuple[str, ...], function: Function, when: str) -> None:
-        self.name = name
-        self.reads = reads
+    see: tuple[str, ...]
+    when: str = ""
+    until: str = ""
+    read: tuple[str, ...] = READ
+
+    def holds(self, version: str) -> bool:
+        """Is the function used for a Megatron-LM version?"""
+        return not self.is_gone(version) and _meets(self.when, version)
+
+    def is_gone(self, version: str) -> bool:
+        """Is it known that this version has the rule no more?"""
+        return bool(self.until) and number(version) >= number(self.until)
+
+    def is_before(self, version: str) -> bool:
+        """Is the version older than the rule?"""
+        return not all(_meets(bound, version) for bound in self.when.split(",") if bound.lstrip().startswith(">"))
+
+    def was_read(self, version: str) -> bool:
+        """Was the source of this version, or of another of its series, read for the function?"""
+        return ".".join(map(str, (*number(version), 0)[:2])) in self.read
+
+
+def _meets(when: str, version: str) -> bool:
+    return not when.strip() or holds(f"megatron {when.strip()}", Versions(version, "0"))
+
+
+class _Step:
+    __slots__ = ("authority", "function", "name", "reads")
+
+    def __init__(self, function: Function, authority: Authority) -> None:
+        self.name = function.__name__
+        self.reads = _parameters(function)
         self.function = function
-        self.when = when
+        self.authority = authority
 
     def holds(self, version: str) -> bool:
         """Does this hold for a Megatron-LM version?"""
-        return not self.when or holds(f"megatron {self.when}", Versions(version, "0"))
+        return self.authority.holds(version)
+
+    @property
+    def place(self) -> str:
+        """Our function: ``derive/attention.py kv_channels``."""
+        return f"derive/{self.function.__module__.rpartition('.')[2]}.py {self.function.__name__}"
 
 
 class Derivation(_Step):
@@ -88,10 +149,10 @@ class Derivation(_Step):
 
     __slots__ = ("argument", "sets")
 
-    def __init__(self, name: str, reads: tuple[str, ...], function: Function, when: str, argument: bool) -> None:
-        super().__init__(name, reads, function, when)
+    def __init__(self, function: Function, authority: Authority, argument: bool) -> None:
+        super().__init__(function, authority)
         self.argument = argument
-        self.sets: tuple[str, ...] = (name,)
+        self.sets: tuple[str, ...] = (self.name,)
 
 
 class Check(_Step):
@@ -101,7 +162,23 @@ class Check(_Step):
     sets: tuple[str, ...] = ()
 
 
-REGISTERED: Final[list[Derivation | Check]] = []
+Step = Derivation | Check
+REGISTERED: Final[list[Step]] = []
+
+
+def unread(version: str) -> tuple[Step, ...]:
+    """What nobody has compared with the source of a Megatron-LM version, in the order of our modules.
+
+    Neither what is known to be gone there is among it, nor what only came later. Whether a function is used for the
+    version is another question: some are, unread, because most rules stay.
+    """
+    return tuple(
+        step
+        for step in REGISTERED
+        if not (
+            step.authority.was_read(version) or step.authority.is_gone(version) or step.authority.is_before(version)
+        )
+    )
 
 
 def _parameters(function: Function) -> tuple[str, ...]:
@@ -109,31 +186,41 @@ def _parameters(function: Function) -> tuple[str, ...]:
     return code.co_varnames[: code.co_argcount]
 
 
-def derives(when: str = "") -> Callable[[Function], Function]:
-    """Registers an argument's derivation; ``when`` is a condition on the Megatron-LM version, such as ``>=0.15``."""
+def _authority(when: str, see: See, until: str, read: tuple[str, ...]) -> Authority:
+    return Authority((see,) if isinstance(see, str) else see, when, until, read)
+
+
+def derives(
+    when: str = "", *, see: See, until: str = "", read: tuple[str, ...] = READ
+) -> Callable[[Function], Function]:
+    """Registers an argument's derivation; the module's text says what the words mean."""
 
     def register(function: Function) -> Function:
-        REGISTERED.append(Derivation(function.__name__, _parameters(function), function, when, argument=True))
+        REGISTERED.append(Derivation(function, _authority(when, see, until, read), argument=True))
         return function
 
     return register
 
 
-def computes(when: str = "") -> Callable[[Function], Function]:
-    """Registers a value that is no argument; ``when`` as in ``derives``."""
+def computes(
+    when: str = "", *, see: See, until: str = "", read: tuple[str, ...] = READ
+) -> Callable[[Function], Function]:
+    """Registers a value that is no argument."""
 
     def register(function: Function) -> Function:
-        REGISTERED.append(Derivation(function.__name__, _parameters(function), function, when, argument=False))
+        REGISTERED.append(Derivation(function, _authority(when, see, until, read), argument=False))
         return function
 
     return register
 
 
-def checks(when: str = "") -> Callable[[Callable[..., Problems]], Callable[..., Problems]]:
-    """Registers a check; ``when`` as in ``derives``."""
+def checks(
+    when: str = "", *, see: See, until: str = "", read: tuple[str, ...] = READ
+) -> Callable[[Callable[..., Problems]], Callable[..., Problems]]:
+    """Registers a check."""
 
     def register(function: Callable[..., Problems]) -> Callable[..., Problems]:
-        REGISTERED.append(Check(function.__name__, _parameters(function), function, when))
+        REGISTERED.append(Check(function, _authority(when, see, until, read)))
         return function
 
     return register

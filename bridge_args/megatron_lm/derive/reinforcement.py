@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, computes, flag
+from bridge_args.megatron_lm.derive.registry import VALIDATE_ARGS, Invalid, Problems, checks, computes, flag
 
 
-@computes(">=0.16")
+@computes(">=0.16", see=VALIDATE_ARGS)
 def grpo_samples_per_iteration(
     perform_rl_step: bool | None, grpo_prompts_per_step: int | None, grpo_group_size: int | None
 ) -> int | None:
-    """Samples generated at a time, None without --perform-rl-step. See validate_args in arguments.py."""
+    """Samples generated at a time, None without --perform-rl-step."""
     if not perform_rl_step or grpo_prompts_per_step is None or grpo_group_size is None:
         return None
     return grpo_prompts_per_step * grpo_group_size
 
 
-@checks(">=0.16")
+@checks(">=0.16", see=VALIDATE_ARGS)
 def generation(
     grpo_samples_per_iteration: int | None,
     grpo_iterations: int,
@@ -25,7 +25,7 @@ def generation(
     rl_use_sequence_packing: bool,
     micro_batch_size: int,
 ) -> Problems:
-    """Batches of training in what is generated at a time. See validate_args."""
+    """Batches of training in what is generated at a time."""
     if grpo_samples_per_iteration is None:
         return
     samples = grpo_samples_per_iteration * grpo_iterations
@@ -49,7 +49,7 @@ def generation(
         )
 
 
-@checks(">=0.16, <0.17")
+@checks(">=0.16, <0.17", see=VALIDATE_ARGS)
 def memory_of_inference(
     perform_rl_step: bool,
     rl_remove_kv_cache_during_training: bool | None,
@@ -62,7 +62,7 @@ def memory_of_inference(
     expert_model_parallel_size: int,
     moe_use_legacy_grouped_gemm: bool | None,
 ) -> Problems:
-    """What happens to the inference side while training. See validate_args."""
+    """What happens to the inference side while training."""
     if rl_offload_kv_cache_during_training and inference_dynamic_batching_unified_memory_level:
         yield Invalid(
             "--rl-offload-kv-cache-during-training does not work with a cache in unified memory",

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, flag
+from bridge_args.megatron_lm.derive.registry import VALIDATE_ARGS, Invalid, Problems, checks, flag
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def old_names(
     batch_size: int | None,
     warmup: int | None,
     model_parallel_size: int | None,
     checkpoint_activations: bool | None,
 ) -> Problems:
-    """Names from before 2021. See validate_args in megatron/training/arguments.py, deprecated arguments."""
+    """Names from before 2021."""
     for name, used, today in (
         ("batch_size", batch_size is not None, "--micro-batch-size"),
         ("warmup", warmup is not None, "--lr-warmup-fraction"),

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from bridge_args.megatron_lm.derive.batch import ramp
-from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, computes, derives, flag
+from bridge_args.megatron_lm.derive.registry import (
+    SCHEDULER,
+    VALIDATE_ARGS,
+    Invalid,
+    Problems,
+    checks,
+    computes,
+    derives,
+    flag,
+)
 
 
-@computes()
+@computes(see="megatron/training/training.py::update_train_iters")
 def train_iters_from_samples(
     train_samples: int | None,
     train_iters: int | None,
     global_batch_size: int,
     rampup_batch_size: list[int] | None,
 ) -> int | None:
-    """Iterations of a run whose length is given in samples, else None. See update_train_iters in training.py."""
+    """Iterations of a run whose length is given in samples, else None."""
     if train_iters or not train_samples:
         return None
     if rampup_batch_size is None:
@@ -31,35 +40,35 @@ def train_iters_from_samples(
     return iterations + max(0, train_samples - done) // global_batch_size
 
 
-@derives()
+@derives(see="megatron/training/training.py::get_optimizer_param_scheduler")
 def lr_decay_iters(lr_decay_iters: int | None, train_iters: int | None, skip_train: bool | None) -> int | None:
-    """The whole run by default. See get_optimizer_param_scheduler in megatron/training/training.py."""
+    """The whole run by default."""
     if lr_decay_iters is None and train_iters and not skip_train:
         return train_iters
     return lr_decay_iters
 
 
-@derives()
+@derives(see="megatron/training/training.py::get_optimizer_param_scheduler")
 def lr_decay_samples(
     lr_decay_samples: int | None, train_samples: int | None, train_iters: int | None, skip_train: bool | None
 ) -> int | None:
-    """The whole run by default. See get_optimizer_param_scheduler in megatron/training/training.py."""
+    """The whole run by default."""
     if lr_decay_samples is None and train_samples and not train_iters and not skip_train:
         return train_samples
     return lr_decay_samples
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def start_weight_decay(
     start_weight_decay: float | None, weight_decay: float, weight_decay_incr_style: str
 ) -> float | None:
-    """Weight decay at the start; the constant one by default. See validate_args in megatron/training/arguments.py."""
+    """Weight decay at the start; the constant one by default."""
     return _bound("start_weight_decay", start_weight_decay, weight_decay, weight_decay_incr_style)
 
 
-@derives()
+@derives(see=VALIDATE_ARGS)
 def end_weight_decay(end_weight_decay: float | None, weight_decay: float, weight_decay_incr_style: str) -> float | None:
-    """Weight decay at the end; the constant one by default. See validate_args."""
+    """Weight decay at the end; the constant one by default."""
     return _bound("end_weight_decay", end_weight_decay, weight_decay, weight_decay_incr_style)
 
 
@@ -79,7 +88,7 @@ def _bound(name: str, value: float | None, weight_decay: float, style: str) -> f
     return value
 
 
-@checks()
+@checks(see=(VALIDATE_ARGS, "megatron/training/training.py::get_train_valid_test_num_samples"))
 def iterations_or_samples(
     train_iters: int | None,
     train_samples: int | None,
@@ -88,10 +97,7 @@ def iterations_or_samples(
     lr_warmup_samples: int,
     lr_warmup_iters: int,
 ) -> Problems:
-    """Everything in iterations, or everything in samples.
-
-    See validate_args, and get_train_valid_test_num_samples for why the length is needed without training, too.
-    """
+    """Everything in iterations, or everything in samples; a length is needed without training, too."""
     if train_iters:
         length = f"--train-iters {train_iters}"
         others = {
@@ -123,9 +129,9 @@ def iterations_or_samples(
             )
 
 
-@checks("<0.18")
+@checks("<0.18", see=VALIDATE_ARGS)
 def length_with_ramp(train_iters: int | None, rampup_batch_size: list[int] | None) -> Problems:
-    """A batch size that grows makes iterations unequal. See validate_args."""
+    """A batch size that grows makes iterations unequal."""
     if train_iters and rampup_batch_size is not None:
         yield Invalid(
             f"--rampup-batch-size counts in samples, but the run is given by --train-iters {train_iters}",
@@ -134,7 +140,7 @@ def length_with_ramp(train_iters: int | None, rampup_batch_size: list[int] | Non
         )
 
 
-@checks()
+@checks(see=VALIDATE_ARGS)
 def one_warmup(
     lr_warmup_fraction: float | None,
     lr_warmup_iters: int,
@@ -142,7 +148,7 @@ def one_warmup(
     train_iters: int | None,
     train_samples: int | None,
 ) -> Problems:
-    """Warmup as a fraction or as a length, not both. See validate_args."""
+    """Warmup as a fraction or as a length, not both."""
     if lr_warmup_fraction is None:
         return
     for name, value, counts in (
@@ -157,11 +163,11 @@ def one_warmup(
             )
 
 
-@checks()
+@checks(see=(VALIDATE_ARGS, SCHEDULER))
 def learning_rates(
     lr: float | None, min_lr: float | None, lr_warmup_init: float | None, skip_train: bool | None
 ) -> Problems:
-    """Bounds of the learning rate. See validate_args, and OptimizerParamScheduler."""
+    """Bounds of the learning rate."""
     lowest = min_lr or 0.0
     if lr is None:
         if not skip_train:
@@ -174,7 +180,7 @@ def learning_rates(
         yield Invalid(f"--min-lr must be at least 0, not {lowest}", arguments=("min_lr",))
 
 
-@checks()
+@checks(see=SCHEDULER)
 def length_of_decay(
     train_iters: int | None,
     train_samples: int | None,
@@ -188,7 +194,7 @@ def length_of_decay(
     lr_wsd_decay_samples: int | None,
     skip_train: bool | None,
 ) -> Problems:
-    """Warmup, decay and annealing against each other. See OptimizerParamScheduler."""
+    """Warmup, decay and annealing against each other."""
     if skip_train or not (train_iters or train_samples):
         return
     if train_iters:
@@ -214,11 +220,11 @@ def length_of_decay(
         yield Invalid(f"--lr-decay-style WSD needs {flag(f'lr_wsd_decay_{unit}')}", arguments=("lr_decay_style",))
 
 
-@checks()
+@checks(see=SCHEDULER)
 def bounds_of_weight_decay(
     start_weight_decay: float, end_weight_decay: float, weight_decay: float, skip_train: bool | None
 ) -> Problems:
-    """Weight decay may only grow. See OptimizerParamScheduler."""
+    """Weight decay may only grow."""
     if skip_train:
         return
     if start_weight_decay < 0:
@@ -231,20 +237,20 @@ def bounds_of_weight_decay(
         )
 
 
-@checks()
+@checks(see=SCHEDULER)
 def schedule_of_checkpoint(
     override_opt_param_scheduler: bool | None, use_checkpoint_opt_param_scheduler: bool | None, skip_train: bool | None
 ) -> Problems:
-    """The checkpoint's schedule, or this one. See OptimizerParamScheduler."""
+    """The checkpoint's schedule, or this one."""
     if override_opt_param_scheduler and use_checkpoint_opt_param_scheduler and not skip_train:
         yield Invalid("--override-opt-param-scheduler and --use-checkpoint-opt-param-scheduler exclude each other")
 
 
-@checks(">=0.16")
+@checks(">=0.16", see="megatron/training/training.py::get_train_valid_test_num_samples")
 def evaluation(
     eval_interval: int | None, train_iters: int | None, skip_train: bool | None, full_validation: bool | None
 ) -> Problems:
-    """How often to evaluate. See get_train_valid_test_num_samples in megatron/training/training.py."""
+    """How often to evaluate."""
     if eval_interval is None and not skip_train and not full_validation:
         yield Invalid(
             "without --eval-interval Megatron-LM stops before the first step; Bridge trains, and never evaluates",

@@ -11,11 +11,11 @@ DISTRIBUTED = "distributed/distributed_data_parallel.py DistributedDataParallel.
 SCHEDULE = "pipeline_parallel/schedules.py forward_backward_pipelining_with_interleaving"
 
 
-@checks()
+@checks(see="megatron/core/optimizer/distrib_optimizer.py::DistributedOptimizer.__init__")
 def sharded_states(
     optimizer: str, use_distributed_optimizer: bool, optimizer_cpu_offload: bool | None, skip_train: bool | None
 ) -> Problems:
-    """Whose states can be divided among ranks. See DistributedOptimizer.__init__."""
+    """Whose states can be divided among ranks."""
     if optimizer == "sgd" and use_distributed_optimizer and not optimizer_cpu_offload and not skip_train:
         yield later(
             "--use-distributed-optimizer divides the states of adam, not of sgd: the optimizer cannot be built",
@@ -25,9 +25,15 @@ def sharded_states(
         )
 
 
-@checks(">=0.16, <0.17")
+@checks(
+    ">=0.16, <0.17",
+    see=(
+        "megatron/core/optimizer/muon.py::get_megatron_muon_optimizer",
+        "megatron/core/optimizer/muon.py::TensorParallelMuon.__init__",
+    ),
+)
 def muon_steps(optimizer: str, fp16: bool, muon_num_ns_steps: int, skip_train: bool | None) -> Problems:
-    """What Muon computes with. See get_megatron_muon_optimizer, and TensorParallelMuon.__init__."""
+    """What Muon computes with."""
     if "muon" not in optimizer or skip_train:
         return
     if fp16:
@@ -46,7 +52,12 @@ def muon_steps(optimizer: str, fp16: bool, muon_num_ns_steps: int, skip_train: b
         )
 
 
-@checks()
+@checks(
+    see=(
+        "megatron/core/optimizer/grad_scaler.py::MegatronGradScaler.__init__",
+        "megatron/core/optimizer/grad_scaler.py::DynamicGradScaler.__init__",
+    )
+)
 def scales_of_losses(
     fp16: bool,
     bf16: bool,
@@ -57,7 +68,7 @@ def scales_of_losses(
     hysteresis: int | None,
     skip_train: bool | None,
 ) -> Problems:
-    """Bounds of the loss scale. See ConstantGradScaler and DynamicGradScaler."""
+    """Bounds of the loss scale."""
     if skip_train or not (fp16 or bf16):
         return
     see = "optimizer/grad_scaler.py"
@@ -84,7 +95,12 @@ def scales_of_losses(
         )
 
 
-@checks()
+@checks(
+    see=(
+        "megatron/core/distributed/distributed_data_parallel.py::DistributedDataParallel.__init__",
+        "megatron/core/distributed/param_and_grad_buffer.py::_ParamAndGradBucketGroup.__init__",
+    )
+)
 def reduced_gradients(
     num_distributed_optimizer_instances: int | None,
     use_distributed_optimizer: bool,
@@ -94,7 +110,7 @@ def reduced_gradients(
     use_torch_fsdp2: bool | None,
     use_megatron_fsdp: bool | None,
 ) -> Problems:
-    """How gradients are summed. See DistributedDataParallel, and _ParamAndGradBucketGroup.__init__."""
+    """How gradients are summed."""
     if use_torch_fsdp2 or use_megatron_fsdp:
         return
     several = (num_distributed_optimizer_instances or 1) > 1
@@ -123,7 +139,7 @@ def reduced_gradients(
         )
 
 
-@checks()
+@checks(see="megatron/core/pipeline_parallel/schedules.py::forward_backward_pipelining_with_interleaving")
 def microbatches_of_virtual_stages(
     virtual_pipeline_model_parallel_size: int | None,
     pipeline_model_parallel_size: int,
@@ -133,7 +149,7 @@ def microbatches_of_virtual_stages(
     rampup_batch_size: list[int] | None,
     data_parallel_size: int,
 ) -> Problems:
-    """The interleaved schedule goes by groups. See forward_backward_pipelining_with_interleaving."""
+    """The interleaved schedule goes by groups."""
     if virtual_pipeline_model_parallel_size is None or pipeline_model_parallel_size < 2:
         return
     samples = rampup_batch_size[0] if rampup_batch_size else global_batch_size
@@ -170,11 +186,11 @@ def microbatches_of_virtual_stages(
         )
 
 
-@checks()
+@checks(see="megatron/training/checkpointing.py::save_checkpoint")
 def saving_in_the_background(
     save: str | None, async_save: bool | None, use_persistent_ckpt_worker: bool | None, ckpt_format: str
 ) -> Problems:
-    """Formats that are not saved in the background. See save_checkpoint in megatron/training/checkpointing.py."""
+    """Formats that are not saved in the background."""
     if save is not None and async_save and use_persistent_ckpt_worker and ckpt_format in ("fsdp_dtensor", "torch_dcp"):
         yield Invalid(
             f"--ckpt-format {ckpt_format} is not saved in the background: the first save stops "
@@ -185,9 +201,9 @@ def saving_in_the_background(
         )
 
 
-@checks()
+@checks(see="megatron/training/initialize.py::_set_random_seed")
 def seeds(seed: int) -> Problems:
-    """Where random numbers begin. See _set_random_seed in megatron/training/initialize.py."""
+    """Where random numbers begin."""
     if seed <= 0:
         yield Invalid(
             f"--seed must be above 0, not {seed} (megatron/training/initialize.py _set_random_seed)",
@@ -197,9 +213,9 @@ def seeds(seed: int) -> Problems:
         )
 
 
-@checks()
+@checks(see="megatron/core/ssm/mamba_block.py::MambaStack._select_layers_for_pipeline_parallel")
 def stages_of_hybrid_models(virtual_pipeline_model_parallel_size: int | None, program: str) -> Problems:
-    """Hybrid models have no virtual stages. See MambaStack._select_layers_for_pipeline_parallel."""
+    """Hybrid models have no virtual stages."""
     if program == "pretrain_mamba.py" and virtual_pipeline_model_parallel_size is not None:
         yield later(
             "hybrid models have no virtual pipeline stages: the model cannot be built",

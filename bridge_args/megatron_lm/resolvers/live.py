@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.converters import converts
-from bridge_args.megatron_lm.derive.registry import Check, Derivation, Invalid
+from bridge_args.megatron_lm.derive.registry import PARALLEL_STATE, SCHEDULER, Check, Derivation, Invalid
 from bridge_args.megatron_lm.parse import Given
 from bridge_args.megatron_lm.resolvers import built_in
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Resolved, Setting, finding_of, plan_of
@@ -24,11 +24,23 @@ from bridge_args.values import Symbol, is_dotted
 # Arguments that Megatron-LM settles behind validate_args, when it builds the model and the schedule.
 BEHIND: Final = frozenset({"num_query_groups", "padded_vocab_size", "lr_decay_iters"})
 
-# Checks of what is not asked: it needs the data, the processes or the model. A check's text names its place.
-_NOT_ASKED: Final = re.compile(
-    r"OptimizerParamScheduler|get_optimizer_param_scheduler|BlendedMegatronDatasetConfig|initialize_model_parallel"
-    r"|parallel_state|get_model |get_train_valid_test_num_samples|_set_wandb_writer|num_microbatches_calculator"
-    r"|initialize_megatron|mamba_builders|gpt_builders|DistributedDataParallelConfig|get_num_layers_to_build"
+# Where Megatron-LM refuses without a checkout being asked: there the data, the processes or the model are needed.
+NOT_ASKED: Final = frozenset(
+    {
+        "gpt_builders.py::gpt_builder",
+        "mamba_builders.py::mamba_builder",
+        "megatron/core/datasets/blended_megatron_dataset_config.py::BlendedMegatronDatasetConfig.__post_init__",
+        "megatron/core/distributed/distributed_data_parallel_config.py::DistributedDataParallelConfig.__post_init__",
+        "megatron/core/num_microbatches_calculator.py::RampupBatchsizeNumMicroBatchesCalculator.update",
+        "megatron/core/parallel_state.py::create_group",
+        "megatron/core/transformer/transformer_block.py::get_num_layers_to_build",
+        "megatron/training/global_vars.py::_set_wandb_writer",
+        "megatron/training/initialize.py::initialize_megatron",
+        "megatron/training/training.py::get_model",
+        "megatron/training/training.py::get_train_valid_test_num_samples",
+        PARALLEL_STATE,
+        SCHEDULER,
+    }
 )
 _ACTIONS: Final = ("store", "append", "store_true", "store_false", "store_const", "BooleanOptionalAction")
 _VARIABLE: Final = re.compile(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b")
@@ -143,7 +155,7 @@ def overlay(effective: Mapping[str, Any], given: Given, run: Run, accepted: bool
     values |= {"given": given.values, **run.context}
     findings = [finding for finding in worked_out.findings if finding.level != "error" and not accepted]
     for step in plan_of(catalog):
-        asked_about = isinstance(step, Check) and _NOT_ASKED.search(step.function.__doc__ or "") and not accepted
+        asked_about = isinstance(step, Check) and not NOT_ASKED.isdisjoint(step.authority.see) and not accepted
         wanted = isinstance(step, Derivation) and (step.name in behind or step.name not in effective)
         if not asked_about and not wanted:
             continue
