@@ -30,6 +30,17 @@ def main(argv: list[str] | None = None) -> int:
     for command in (catalog, schema):
         command.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
         command.add_argument("-o", dest="file", type=Path, metavar="FILE", help="another file than the package's own")
+    authority = commands.add_parser(
+        "authority", help="what the functions that ours rest on are in a version that was read"
+    )
+    work = commands.add_parser("new-version", help="what there is to do for a version of Megatron-LM")
+    work.add_argument("--format", choices=("text", "json"), default="text")
+    for command in (authority, work):
+        command.add_argument("checkout", type=Path, metavar="CHECKOUT", help="a source tree of Megatron-LM")
+        command.add_argument("--name", metavar="VERSION", help="what to call the version (default: its tag or package)")
+    authority.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
+    authority.set_defaults(run=_authority)
+    work.set_defaults(run=_new_version)
     docs = commands.add_parser("docs", help="the reference made from the mapping tables")
     docs.add_argument("--check", action="store_true", help="compare with the files instead of writing them")
     docs.set_defaults(run=_docs)
@@ -57,6 +68,25 @@ def _schema(options: argparse.Namespace) -> int:
 
     data = from_installed()
     return _settle(data, options.file or FOLDER / f"{data['version']}.json", options.check)
+
+
+def _authority(options: argparse.Namespace) -> int:
+    from bridge_args.dev import authority
+    from bridge_args.dev.catalog import version_of
+
+    version = options.name or version_of(options.checkout)
+    now = authority.digests(options.checkout, authority.seen())
+    return _write(as_text(authority.content(version, now, authority.read_file())), authority.FILE, options.check)
+
+
+def _new_version(options: argparse.Namespace) -> int:
+    from bridge_args.dev.catalog import from_checkout
+    from bridge_args.dev.new_version import text, work_list
+    from bridge_args.megatron_lm.catalog import from_data
+
+    work = work_list(from_data(from_checkout(options.checkout, options.name)), options.checkout)
+    print(json.dumps(work.data(), indent=2) if options.format == "json" else "\n".join(text(work)))
+    return 0
 
 
 def _docs(options: argparse.Namespace) -> int:

@@ -39,9 +39,8 @@ def from_checkout(checkout: Path, version: str | None = None, program: str = "pr
     without_kitchen = _probe(checkout / program, [], _LAUNCHER)
     without_modelopt = _probe(checkout / program, ["--kitchen", "--hide", "modelopt"])
     ref, commit = _git(checkout)
-    named = re.fullmatch(r"core_v(.+)", ref)
     return {
-        "version": version or (named.group(1) if named else _package_version(checkout)),
+        "version": version or version_of(checkout),
         "ref": ref,
         "commit": commit,
         "program_defaults": full["program_defaults"],
@@ -51,6 +50,19 @@ def from_checkout(checkout: Path, version: str | None = None, program: str = "pr
             launched=without_kitchen["arguments"],
         ),
     }
+
+
+def version_of(checkout: Path) -> str:
+    """What a checkout is called: its tag without ``core_v``, else what its package says.
+
+    Raises:
+        ValueError: it says nothing.
+    """
+    named = re.fullmatch(r"core_v(.+)", _git(checkout)[0])
+    try:
+        return named.group(1) if named else _package_version(checkout)
+    except (OSError, KeyError) as problem:
+        raise ValueError(f"{checkout} does not say which version it is; give it a --name") from problem
 
 
 def compact(

@@ -120,6 +120,10 @@ class Authority(NamedTuple):
         """Was the source of this version, or of another of its series, read for the function?"""
         return ".".join(map(str, (*number(version), 0)[:2])) in self.read
 
+    def is_unread(self, version: str) -> bool:
+        """Has nobody compared the function with this version, which may have the rule?"""
+        return not (self.was_read(version) or self.is_gone(version) or self.is_before(version))
+
 
 def _meets(when: str, version: str) -> bool:
     return not when.strip() or holds(f"megatron {when.strip()}", Versions(version, "0"))
@@ -172,13 +176,7 @@ def unread(version: str) -> tuple[Step, ...]:
     Neither what is known to be gone there is among it, nor what only came later. Whether a function is used for the
     version is another question: some are, unread, because most rules stay.
     """
-    return tuple(
-        step
-        for step in REGISTERED
-        if not (
-            step.authority.was_read(version) or step.authority.is_gone(version) or step.authority.is_before(version)
-        )
-    )
+    return tuple(step for step in REGISTERED if step.authority.is_unread(version))
 
 
 def _parameters(function: Function) -> tuple[str, ...]:

@@ -1,0 +1,202 @@
+"""``python -m bridge_args.dev new-version``: what there is to do for a version of Megatron-LM.
+
+Its arguments against the nearest catalog, which of them the tables have no row for, and which functions that ours rest
+on are not what they were when somebody read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from bridge_args.bridge import schema as schemas
+from bridge_args.dev import authority
+from bridge_args.dev.authority import Compared
+from bridge_args.mapping import table as tables
+from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.megatron_lm.catalog import Catalog
+from bridge_args.megatron_lm.derive.registry import REGISTERED, Derivation, Step, unread
+from bridge_args.versions import Versions, nearest
+
+# What of an argument a row, a derivation or a user's command line may rest on.
+_COMPARED: Final = ("default", "type", "choices", "members", "nargs", "action", "const", "requires")
+
+
+class Named(NamedTuple):
+    """An argument that is there on one side only; ``reads`` are our functions that read it."""
+
+    argument: str
+    flags: tuple[str, ...]
+    default: Any
+    has_row: bool
+    reads: tuple[str, ...]
+
+
+class Change(NamedTuple):
+    """What differs in one argument: ``flags``, ``default``, ... to the old and the new."""
+
+    argument: str
+    flags: tuple[str, ...]
+    differs: Mapping[str, tuple[Any, Any]]
+    reads: tuple[str, ...]
+
+
+class WorkList(NamedTuple):
+    """What there is to do for a version.
+
+    Attributes:
+        against: the version of the catalog that it is compared with.
+        compared: the functions of Megatron-LM's that ours rest on.
+        unread: our functions that nobody has compared with the version, whether their authority changed or not.
+    """
+
+    version: str
+    against: str
+    added: tuple[Named, ...]
+    removed: tuple[Named, ...]
+    changed: tuple[Change, ...]
+    compared: tuple[Compared, ...]
+    unread: tuple[Step, ...]
+
+    def data(self) -> dict[str, Any]:
+        """The list as JSON has it."""
+        return {
+            "version": self.version,
+            "against": self.against,
+            "added": [one._asdict() for one in self.added],
+            "removed": [one._asdict() for one in self.removed],
+            "changed": [one._asdict() for one in self.changed],
+            "authority": [
+                {**one._asdict(), "steps": [step.place for step in one.steps]}
+                for one in self.compared
+                if one.state != "same"
+            ],
+            "unread": [step.place for step in self.unread],
+        }
+
+
+def work_list(catalog: Catalog, checkout: Path) -> WorkList:
+    """What there is to do for a checkout.
+
+    Args:
+        catalog: what its parser says; ``dev.catalog.from_checkout``.
+    """
+    version = catalog.version
+    against = nearest(version, tuple(known for known in catalogs.versions() if known != version))
+    before = catalogs.load(against)
+    rows = tables.load(Versions(version, schemas.versions()[-1])).rows
+    named = {
+        name: Named(name, there.flags_of(name), there.defaults[name], name in rows, _readers(name))
+        for there in (before, catalog)
+        for name in there.defaults
+    }
+    return WorkList(
+        version,
+        against,
+        tuple(named[name] for name in catalog.defaults if name not in before.defaults),
+        tuple(named[name] for name in before.defaults if name not in catalog.defaults),
+        tuple(changes(before, catalog)),
+        tuple(authority.compared(checkout, version, authority.read_file())),
+        unread(version),
+    )
+
+
+def changes(before: Catalog, after: Catalog) -> Iterator[Change]:
+    """The arguments that both have, and that are not the same."""
+    for name in after.defaults:
+        if name in before.defaults:
+            old, new = _facts(before, name), _facts(after, name)
+            differs = {what: (old[what], new[what]) for what in new if old[what] != new[what]}
+            if differs:
+                yield Change(name, after.flags_of(name), differs, _readers(name))
+
+
+def text(work: WorkList) -> Iterator[str]:
+    """The list for people."""
+    yield f"Megatron-LM {work.version} against the catalog of {work.against}"
+    yield ""
+    yield from _added(work.added)
+    yield ""
+    yield from _removed(work.removed)
+    yield ""
+    yield from _changed(work.changed)
+    yield ""
+    yield from _compared(work)
+    yield ""
+    yield _unread(work)
+
+
+def _added(added: Sequence[Named]) -> Iterator[str]:
+    yield f"{_count(added, 'argument')} added, {sum(not one.has_row for one in added)} of them without a row"
+    for one in added:
+        yield f"  {_flags(one)} = {one.default!r}{'' if one.has_row else '  NO ROW'}"
+
+
+def _removed(removed: Sequence[Named]) -> Iterator[str]:
+    yield f"{_count(removed, 'argument')} removed"
+    for one in removed:
+        yield f"  {_flags(one)}"
+        yield from (f"    read by {place}" for place in one.reads)
+
+
+def _changed(changed: Sequence[Change]) -> Iterator[str]:
+    yield f"{_count(changed, 'argument')} changed"
+    for one in changed:
+        yield f"  {one.flags[0] if one.flags else one.argument}"
+        yield from (f"    {what}: {_shown(old)} -> {_shown(new)}" for what, (old, new) in one.differs.items())
+        yield from (f"    read by {place}" for place in one.reads)
+
+
+def _compared(work: WorkList) -> Iterator[str]:
+    number = {state: sum(one.state == state for one in work.compared) for state in ("same", "changed", "gone")}
+    yield (
+        f"{_count(work.compared, 'function')} of Megatron-LM that unread functions of ours rest on: "
+        f"{number['same']} the same, {number['changed']} changed, {number['gone']} gone"
+    )
+    for one in sorted(work.compared, key=lambda one: one.state != "gone"):
+        if one.state != "same":
+            others = f"; there is one in {', '.join(one.elsewhere)}" if one.elsewhere else ""
+            yield f"  {one.see}: {one.state} since {one.since}{others}"
+            yield from (f"    {step.place}{_used(step, work.version)}" for step in one.steps)
+
+
+def _unread(work: WorkList) -> str:
+    derivations = sum(isinstance(step, Derivation) for step in work.unread)
+    used = sum(step.holds(work.version) for step in work.unread)
+    return (
+        f"{derivations} derivations and {len(work.unread) - derivations} checks were not read for {work.version}; "
+        f"{used} of them are used for it"
+    )
+
+
+def _facts(catalog: Catalog, name: str) -> dict[str, Any]:
+    arguments = [argument for argument in catalog.arguments if argument.dest == name]
+    facts = {what: _together(getattr(argument, what) for argument in arguments) for what in _COMPARED}
+    return {"flags": catalog.flags_of(name), **facts, "default": catalog.defaults[name]}
+
+
+def _together(values: Iterator[Any]) -> Any:
+    found: list[Any] = []
+    found += (value for value in values if value not in found)
+    return found[0] if len(found) == 1 else found
+
+
+def _readers(name: str) -> tuple[str, ...]:
+    return tuple(step.place for step in REGISTERED if name in step.reads)
+
+
+def _flags(one: Named) -> str:
+    return ", ".join(one.flags) or one.argument
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) and value else repr(value)
+
+
+def _used(step: Step, version: str) -> str:
+    return "" if step.holds(version) else f" (not used for {version})"
+
+
+def _count(things: Sequence[object], what: str) -> str:
+    return f"{len(things)} {what}" if len(things) == 1 else f"{len(things)} {what}s"
