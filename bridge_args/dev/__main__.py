@@ -75,7 +75,10 @@ def _authority(options: argparse.Namespace) -> int:
     from bridge_args.dev.catalog import version_of
 
     version = options.name or version_of(options.checkout)
-    now = authority.digests(options.checkout, authority.seen())
+    read = [step for step in authority.REGISTERED if step.authority.was_read(version)]
+    if not read:
+        raise ValueError(f"no function of ours says that {version} was read; write it into its read=")
+    now = authority.digests(options.checkout, authority.seen(read))
     return _write(as_text(authority.content(version, now, authority.read_file())), authority.FILE, options.check)
 
 

@@ -115,7 +115,7 @@ def positions(
         )
 
 
-@checks("<0.19", see=VALIDATE_ARGS)
+@checks("<0.19", see=VALIDATE_ARGS, read=("0.16", "0.17", "0.18"))
 def multi_token_prediction(mtp_num_layers: int | None, position_embedding_type: str) -> Problems:
     """Positions that predict several tokens."""
     if mtp_num_layers and position_embedding_type not in ("rope", "none"):

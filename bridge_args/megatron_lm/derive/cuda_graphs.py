@@ -27,7 +27,7 @@ def cuda_graph_impl(cuda_graph_impl: str, enable_cuda_graph: bool | None, extern
     return "local" if enable_cuda_graph else "transformer_engine"
 
 
-@derives(">=0.16, <0.18", see=VALIDATE_ARGS)
+@derives(">=0.16", see=VALIDATE_ARGS, until="0.18", read=("0.16", "0.17", "0.18"))
 def cuda_graph_scope(cuda_graph_scope: list[str]) -> list[str]:
     """Parts of a layer to capture; "full" is the old word for none named, the whole layer."""
     if "full" not in cuda_graph_scope:

@@ -157,7 +157,7 @@ def filling_in_the_middle(
         yield Invalid(f"--fim-data needs {', '.join(missing)}", arguments=("fim_data",))
 
 
-@checks("<0.18", see=VALIDATE_ARGS)
+@checks(see=VALIDATE_ARGS, until="0.18", read=("0.16", "0.17", "0.18"))
 def phases(phase_transition_iterations: list[int] | None, rampup_batch_size: list[int] | None) -> Problems:
     """Phases are counted in steps of one size."""
     if phase_transition_iterations and rampup_batch_size is not None:

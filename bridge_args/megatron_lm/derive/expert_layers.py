@@ -188,11 +188,12 @@ def choice_of_experts(
 
 
 @checks(
-    "<0.17",
     see=(
         "megatron/core/transformer/moe/experts.py::GroupedMLP.__init__",
         "megatron/core/transformer/moe/experts.py::GroupedMLP.forward",
     ),
+    until="0.17",
+    read=("0.16", "0.17"),
 )
 def legacy_groups(
     num_experts: int | None,

@@ -27,7 +27,7 @@ def virtual_stages_of(pattern: str, ranks: int) -> int | None:
     return segments // ranks if segments > ranks else None
 
 
-@derives(">=0.17", see=VALIDATE_ARGS)
+@derives(">=0.17", see=VALIDATE_ARGS, read=("0.17",))
 def hybrid_layer_pattern(hybrid_layer_pattern: str | None, hybrid_override_pattern: str | None) -> str | None:
     """The old --hybrid-override-pattern means the same."""
     if hybrid_layer_pattern is not None and hybrid_override_pattern is not None:
@@ -39,7 +39,7 @@ def hybrid_layer_pattern(hybrid_layer_pattern: str | None, hybrid_override_patte
     return hybrid_override_pattern if hybrid_layer_pattern is None else hybrid_layer_pattern
 
 
-@derives(">=0.17", see=VALIDATE_ARGS)
+@derives(">=0.17", see=VALIDATE_ARGS, read=("0.17",))
 def mtp_num_layers(mtp_num_layers: int | None, hybrid_layer_pattern: str | None) -> int | None:
     """Multi-token-prediction layers; the pattern's, where it has some."""
     return (hybrid_layer_pattern or "").count("/") or mtp_num_layers

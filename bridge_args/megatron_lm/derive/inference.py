@@ -5,7 +5,7 @@ from __future__ import annotations
 from bridge_args.megatron_lm.derive.registry import TRANSFORMER_CONFIG, VALIDATE_ARGS, Invalid, Problems, checks, flag
 
 
-@checks("<0.18", see=VALIDATE_ARGS)
+@checks("<0.18", see=VALIDATE_ARGS, read=("0.16", "0.17"))
 def batching(
     inference_batch_times_seqlen_threshold: int | None,
     pipeline_model_parallel_size: int,

@@ -191,7 +191,7 @@ def activation_function(
 _NO_GELU_FUSION = "--no-bias-gelu-fusion"
 
 
-@checks("<0.18", see=CORE_CONFIG)
+@checks("<0.18", see=CORE_CONFIG, read=("0.16", "0.17"))
 def initialisation(init_method_xavier_uniform: bool | None) -> Problems:
     """TransformerConfig lacks a field that this sets."""
     if init_method_xavier_uniform:

@@ -129,7 +129,7 @@ def iterations_or_samples(
             )
 
 
-@checks("<0.18", see=VALIDATE_ARGS)
+@checks(see=VALIDATE_ARGS, until="0.18", read=("0.16", "0.17", "0.18"))
 def length_with_ramp(train_iters: int | None, rampup_batch_size: list[int] | None) -> Problems:
     """A batch size that grows makes iterations unequal."""
     if train_iters and rampup_batch_size is not None:
