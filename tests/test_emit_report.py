@@ -14,6 +14,7 @@ from report_cases import HOSTILE, example, hostile, in_a_script, outcome
 
 from bridge_args import emit, translate
 from bridge_args.emit.report import Format, report
+from bridge_args.emit.report_data import step_of
 from bridge_args.mapping.rows import FATES
 from bridge_args.mapping.unread import replaced
 from bridge_args.megatron_lm.resolvers.built_in import Setting
@@ -104,6 +105,28 @@ def test_json() -> None:
     assert data["settings"][2]["shown"] == "torch.bfloat16"
     assert data["settings"][2]["origin"]["inputs"] == {"bf16": True}
     assert data["findings"][2]["place"] == {"source": "a.sh", "line": 3, "column": 1}
+
+
+def test_a_derived_setting_names_the_step_that_derives_it() -> None:
+    words = (
+        "--num-layers 4 --hidden-size 256 --num-attention-heads 8 --seq-length 128 --max-position-embeddings 128 "
+        "--micro-batch-size 1 --train-iters 10 --lr 1e-4 --eval-interval 10 --mock-data --sequence-parallel "
+        "--tokenizer-type NullTokenizer --vocab-size 1000 --bf16"
+    )
+    t = translate(words.split(), world_size=8, megatron_lm="0.16.1", bridge="0.3.1")
+    settings = {setting["path"]: setting for setting in json.loads(report(t, "json"))["settings"]}
+    validate_args = "megatron/training/arguments.py validate_args"
+    assert settings["model.sequence_parallel"]["origin"]["step"] == {
+        "function": "derive/parallelism.py sequence_parallel",
+        "see": [validate_args],
+    }
+    assert settings["train.micro_batch_size"]["origin"]["step"] is None
+    assert step_of(settings["train.micro_batch_size"]) == ""
+    said = f"computed by derive/parallelism.py sequence_parallel; Megatron-LM: {validate_args}"
+    assert step_of(settings["model.sequence_parallel"]) == said
+    page = report(t, "html")
+    assert page.count(said) == 2  # where one points at the setting, and in the table
+    assert "computed by" not in report(t, "text") + report(t, "markdown")
 
 
 def test_json_has_no_numbers_json_does_not_know() -> None:

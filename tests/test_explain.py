@@ -92,6 +92,26 @@ def test_what_is_derived() -> None:
     assert facts.row.feeds == ("virtual_pipeline_model_parallel_size",)
 
 
+def test_what_derives_it() -> None:
+    facts = about("kv_channels", VERSIONS)
+    page = pages([facts])
+    assert (
+        "  derived: computed by derive/attention.py kv_channels\n"
+        "    Width of one head; hidden size / heads by default.\n"
+        "    from hidden_size, num_attention_heads\n"
+        "    see megatron/training/arguments.py validate_args\n"
+    ) in page
+    assert json.loads(pages([facts], "json"))[0]["derivation"] == {
+        "function": "derive/attention.py kv_channels",
+        "from": ["hidden_size", "num_attention_heads"],
+        "see": ["megatron/training/arguments.py validate_args"],
+    }
+    assert about("hybrid_layer_pattern", Versions("0.17.1", "0.3.1")).step is not None
+    plain = about("lr", VERSIONS)
+    assert plain.step is None and plain.derived_from == () and "computed by" not in pages([plain])
+    assert json.loads(pages([plain], "json"))[0]["derivation"] is None
+
+
 def test_an_argument_of_another_version() -> None:
     old = next(dest for dest in catalogs.load("0.11.0").defaults if dest not in CATALOG.defaults)
     facts = about(old, VERSIONS, TRANSLATE)

@@ -73,9 +73,10 @@ def _schema(options: argparse.Namespace) -> int:
 def _authority(options: argparse.Namespace) -> int:
     from bridge_args.dev import authority
     from bridge_args.dev.catalog import version_of
+    from bridge_args.megatron_lm.derive.registry import REGISTERED
 
     version = options.name or version_of(options.checkout)
-    read = [step for step in authority.REGISTERED if step.authority.was_read(version)]
+    read = [step for step in REGISTERED if step.authority.was_read(version)]
     if not read:
         raise ValueError(f"no function of ours says that {version} was read; write it into its read=")
     now = authority.digests(options.checkout, authority.seen(read))

@@ -59,6 +59,12 @@ class WorkList(NamedTuple):
     compared: tuple[Compared, ...]
     unread: tuple[Step, ...]
 
+    @property
+    def untouched(self) -> tuple[Step, ...]:
+        """The unread functions of ours that rest on nothing that changed."""
+        touched = {step for one in self.compared if one.state != "same" for step in one.steps}
+        return tuple(step for step in self.unread if step not in touched)
+
     def data(self) -> dict[str, Any]:
         """The list as JSON has it."""
         return {
@@ -73,6 +79,7 @@ class WorkList(NamedTuple):
                 if one.state != "same"
             ],
             "unread": [step.place for step in self.unread],
+            "untouched": [step.place for step in self.untouched],
         }
 
 
@@ -166,7 +173,7 @@ def _unread(work: WorkList) -> str:
     used = sum(step.holds(work.version) for step in work.unread)
     return (
         f"{derivations} derivations and {len(work.unread) - derivations} checks were not read for {work.version}; "
-        f"{used} of them are used for it"
+        f"{used} of them are used for it, {len(work.untouched)} rest on nothing that changed"
     )
 
 

@@ -38,7 +38,8 @@ def report(
       ``fate`` (a key of ``mapping.rows.FATES``, or null), ``paths``, ``reason``, ``row`` (file and line of our
       table), in the order they were typed;
     * ``settings``: ``path``, ``value`` (as Bridge writes it in YAML; numbers that are not finite as text), ``shown``,
-      ``from`` (a sentence), ``origin`` (``kind``, ``arguments``, ``text``, ``inputs``), ``row``, in Bridge's order;
+      ``from`` (a sentence), ``origin`` (``kind``, ``arguments``, ``text``, ``inputs``, ``step``: of a derived value the
+      ``function`` of ours that derives it, and where Megatron-LM does it, or null), ``row``, in Bridge's order;
     * ``environment`` and ``launcher``: names and values.
     """
     if format not in get_args(Format):

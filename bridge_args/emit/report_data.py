@@ -176,6 +176,7 @@ def _setting(t: Translation, assignment: Assignment) -> dict[str, Any]:
             "arguments": list(origin.arguments),
             "text": origin.text,
             "inputs": {name: _json(value) for name, value in origin.inputs.items()},
+            "step": {"function": origin.step.place, "see": list(origin.step.see)} if origin.step else None,
         },
         "row": assignment.row.place,
     }
@@ -212,6 +213,12 @@ def message_of(finding: Mapping[str, Any]) -> str:
     """What was found, and what to do about it."""
     message, remedy = finding["message"], finding["remedy"]
     return f"{message.removesuffix('.')}; {remedy}" if remedy else str(message)
+
+
+def step_of(setting: Mapping[str, Any]) -> str:
+    """Which function of ours derived a setting, and where Megatron-LM does it; empty where it is no one function."""
+    step = setting["origin"]["step"]
+    return f"computed by {step['function']}; Megatron-LM: {', '.join(step['see'])}" if step else ""
 
 
 def table_of(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:

@@ -23,6 +23,7 @@ from bridge_args.emit.report_data import (
     indices,
     message_of,
     place_of,
+    step_of,
     summary_of,
     where,
 )
@@ -72,7 +73,7 @@ def html(t: Translation, data: Mapping[str, Any], sources: Mapping[str, str]) ->
     yield from _findings(data, shown)
     yield '<div class="panes">'
     yield from _left(t, data, shown)
-    yield from _right(t)
+    yield from _right(t, data)
     yield "</div>"
     yield from _table(data, shown)
     yield from _surroundings(data)
@@ -327,8 +328,9 @@ def _target(argument: Mapping[str, Any]) -> str:
 # The right side: what Bridge gets -------------------------------------------------------------------------------------
 
 
-def _right(t: Translation) -> Iterator[str]:
+def _right(t: Translation, data: Mapping[str, Any]) -> Iterator[str]:
     made = {assignment.path: assignment for assignment in t.assignments}
+    steps = {setting["path"]: step_of(setting) for setting in data["settings"]}
     seen: set[str] = set()
     yield '<section class="pane" id="right" aria-label="What Bridge gets">'
     yield f'<h2>Megatron Bridge {_e(t.versions.bridge)}</h2><ol class="code">'
@@ -345,18 +347,19 @@ def _right(t: Translation) -> Iterator[str]:
             continue
         own = "" if line.path in seen else f' id="set-{_e(line.path)}"'
         seen.add(line.path)
-        yield f"<li{own}>{_setting(t, assignment, line.text)}{comment}</li>"
+        yield f"<li{own}>{_setting(t, assignment, line.text, steps[line.path])}{comment}</li>"
     yield "</ol></section>"
 
 
-def _setting(t: Translation, assignment: Assignment, text: str) -> str:
+def _setting(t: Translation, assignment: Assignment, text: str, step: str) -> str:
     origin = assignment.origin
     typed = [name for name in origin.arguments if indices(t, name)]
     inputs = [name for name in origin.inputs if indices(t, name) and name not in typed]
     indent = text[: len(text) - len(text.lstrip())]
     data = _data("args", typed) + _data("from", inputs)
     first = next(iter([*typed, *inputs]), None)
-    inner = f'class="{origin.kind}"{data} title="{_e(assignment.path)}: {_e(assignment.row.place)}"'
+    title = f"{assignment.path}: {assignment.row.place}{step and f'; {step}'}"
+    inner = f'class="{origin.kind}"{data} title="{_e(title)}"'
     if first is None:
         return f"{indent}<span {inner}>{_e(text.lstrip())}</span>"
     return f'{indent}<a href="#flag-{_e(first)}" {inner}>{_e(text.lstrip())}</a>'
@@ -379,8 +382,9 @@ def _table(data: Mapping[str, Any], shown: Mapping[str, str]) -> Iterator[str]:
         ]
         fate = FATES_IN_SHORT[argument["fate"]]
         became = "<br>".join(lines) or f'<span class="{_class(argument)}">{_e(fate)}</span>'
-        derived = [settings[path]["from"] for path in written if settings[path]["origin"]["kind"] == "derived"]
-        why = "; ".join(dict.fromkeys([argument["reason"], *derived])).removeprefix("; ")
+        derived = [settings[path] for path in written if settings[path]["origin"]["kind"] == "derived"]
+        told = [argument["reason"], *(text for one in derived for text in (one["from"], step_of(one)))]
+        why = "; ".join(text for text in dict.fromkeys(told) if text)
         yield (
             f'<tr id="row-{_e(name)}"{_data("args", [name])}><td>{_place(argument["place"], shown)}</td>'
             f"<td><code>{_e(' '.join(argument['words']))}</code></td><td>{became}</td><td>{_e(why)}</td></tr>"

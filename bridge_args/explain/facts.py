@@ -74,6 +74,7 @@ class Facts(NamedTuple):
         having: the versions that have it.
         row: what becomes of it; None where the tables have no row for this pair of versions.
         derived: names of values that Megatron-LM works out from it.
+        step: what of ours derives it, where it is derived.
     """
 
     name: str
@@ -85,6 +86,13 @@ class Facts(NamedTuple):
     targets: tuple[Target, ...]
     derived: tuple[str, ...]
     example: Example | None
+    step: Derivation | None = None
+
+    @property
+    def derived_from(self) -> tuple[str, ...]:
+        """What it is derived from, beside what was typed for it; environment variables are ``env``."""
+        unsaid = {"given", "program", self.name}
+        return tuple(name for name in self.step.reads if name not in unsaid) if self.step else ()
 
     def data(self) -> dict[str, Any]:
         """The facts as JSON has them."""
@@ -115,6 +123,13 @@ class Facts(NamedTuple):
             "decided_by": list(row.sections) if row else [],
             "feeds": list(row.feeds) if row else [],
             "derived_from_it": list(self.derived),
+            "derivation": {
+                "function": self.step.place,
+                "from": list(self.derived_from),
+                "see": list(self.step.see),
+            }
+            if self.step
+            else None,
             "example": {key: list(value) for key, value in self.example._asdict().items()} if self.example else None,
         }
 
@@ -137,7 +152,8 @@ def about(dest: str, versions: Versions, translate: Callable[[Sequence[str]], Tr
     if translate and arguments and version == versions.megatron:
         example = _example(arguments[0], catalog, translate)
     targets = tuple(_targets(row, schemas.load(versions.bridge))) if row else ()
-    return Facts(dest, arguments, version, having, versions, row, targets, derived, example)
+    step = next((step for step in steps if step.name == dest), None)
+    return Facts(dest, arguments, version, having, versions, row, targets, derived, example, step)
 
 
 def dest_of(name: str, catalog: Catalog) -> str | None:

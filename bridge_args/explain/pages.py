@@ -70,6 +70,11 @@ def _sections(facts: Facts) -> Iterator[Section]:
             lines.append(f"without it the run differs in {CHANGES[row.changes]}")
         lines += [f"see {see}" for see in row.see]
         yield f"{row.fate.replace('_', ' ')}: {FATES[row.fate]} ({row.place})", lines
+    if facts.step:
+        inputs = ", ".join(facts.derived_from)
+        text = (facts.step.function.__doc__ or "").partition("\n")[0]
+        lines = [text, *(f"from {name}" for name in [inputs] if name), *(f"see {see}" for see in facts.step.see)]
+        yield f"derived: computed by {facts.step.place}", lines
     if facts.derived:
         yield "Megatron-LM works out from it", [", ".join(facts.derived)]
     if facts.example:

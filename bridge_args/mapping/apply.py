@@ -160,7 +160,7 @@ def _decide(path: str, value: Any, origin: Origin, row: Row, schema: Schema, giv
 def _origin(name: str, setting: Setting, given: Given) -> Origin:
     text = given.text(name)
     if setting.source == "derived":
-        return Origin("derived", (name,), text, setting.inputs)
+        return Origin("derived", (name,), text, setting.inputs, setting.step)
     return Origin("flag" if setting.typed else "default", (name,), text)
 
 

@@ -10,6 +10,7 @@ from bridge_args.bridge.schema import Schema
 from bridge_args.findings import KINDS, Finding
 from bridge_args.mapping.rows import Fate, Row
 from bridge_args.megatron_lm.catalog import Catalog
+from bridge_args.megatron_lm.derive.registry import Derivation
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs
 from bridge_args.secrets import Secret
 from bridge_args.values import references_in
@@ -26,12 +27,14 @@ class Origin(NamedTuple):
         text: the user's words for a flag; empty otherwise.
         arguments: the arguments whose values went in.
         inputs: for a derived value, what it was derived from.
+        step: for a derived value, what of ours derived it, where that is one function of ``megatron_lm/derive``.
     """
 
     kind: Literal["flag", "default", "derived"]
     arguments: tuple[str, ...]
     text: str = ""
     inputs: Mapping[str, Any] = MappingProxyType({})
+    step: Derivation | None = None
 
     def __str__(self) -> str:
         if self.kind == "default":

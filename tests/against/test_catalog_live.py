@@ -30,6 +30,16 @@ def test_catalog_is_what_the_checkout_says() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.skipif(not CHECKOUT, reason="MEGATRON_LM_CHECKOUT names no checkout")
+def test_there_is_nothing_to_read_anew_in_the_version_that_was_read() -> None:
+    done = dev("new-version", str(CHECKOUT), "--format", "json")
+    assert done.returncode == 0, done.stderr
+    work = json.loads(done.stdout)
+    assert (work["version"], work["against"], work["authority"], work["unread"]) == ("0.16.1", "0.15.3", [], [])
+    assert "phase_transition_iterations" in [one["argument"] for one in work["added"] if one["has_row"]]
+    assert [one["argument"] for one in work["added"] if not one["has_row"]] == []
+
+
 @pytest.mark.skipif(not HAS_BRIDGE, reason="Bridge is not installed")
 def test_schema_is_what_the_installed_bridge_says(tmp_path: Path) -> None:
     version = importlib.metadata.version("megatron-bridge")

@@ -143,8 +143,13 @@ class _Step:
         return self.authority.holds(version)
 
     @property
+    def see(self) -> tuple[str, ...]:
+        """Where Megatron-LM does it, for people: ``megatron/training/arguments.py validate_args``."""
+        return tuple(see.replace("::", " ") for see in self.authority.see)
+
+    @property
     def place(self) -> str:
-        """Our function: ``derive/attention.py kv_channels``."""
+        """Our function, from the folder of this package: ``derive/attention.py kv_channels``."""
         return f"derive/{self.function.__module__.rpartition('.')[2]}.py {self.function.__name__}"
 
 

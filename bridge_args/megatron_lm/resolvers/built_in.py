@@ -29,12 +29,14 @@ class Setting(NamedTuple):
         source: was it typed, is it the default, or was it derived.
         inputs: for a derived value, what it was derived from.
         typed: the flag as the user wrote it, where there is one (also when a derivation changed the value).
+        step: what of ours derived the value; None where Megatron-LM itself was asked, and where nothing is derived.
     """
 
     value: Any
     source: Source
     inputs: Mapping[str, Any] = MappingProxyType({})
     typed: Typed | None = None
+    step: Derivation | None = None
 
 
 class MegatronArgs:
@@ -116,6 +118,7 @@ def resolve(given: Given, run: Run) -> Resolved:
             "derived",
             {name: values[name] for name in step.reads if name in values and name not in _UNSAID and name != step.name},
             before.typed if before else None,
+            step,
         )
         values[step.name] = result
     return Resolved(given, MegatronArgs(settings, tuple(findings), run.world_size))

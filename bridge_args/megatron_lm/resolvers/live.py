@@ -214,7 +214,7 @@ def _setting(name: str, value: Any, given: Given, catalog: Catalog) -> Setting:
 def _derived(step: Derivation, result: Any, values: Mapping[str, Any], before: Setting | None) -> Setting:
     inputs = {name: values[name] for name in step.reads if name in values and name not in ("given", "env", "program")}
     inputs.pop(step.name, None)
-    return Setting(result, "derived", inputs, before.typed if before else None)
+    return Setting(result, "derived", inputs, before.typed if before else None, step)
 
 
 def _refusal(answer: Mapping[str, Any], given: Given, catalog: Catalog) -> Finding:
