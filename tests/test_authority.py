@@ -260,6 +260,7 @@ def test_work_list(checkout: Path) -> None:
     assert {one.argument for one in work.added} == {
         name for name in catalogs.load("0.17.1").defaults if name not in catalogs.load("0.16.1").defaults
     }
+    assert {one.argument for one in work.added if not one.has_row} <= set(work.without_row)
     changed = {one.argument: one.differs for one in work.changed}
     assert changed["moe_hybridep_num_sms"] == {"default": (16, None)}
     assert {one.state for one in work.compared} == {"gone"}

@@ -6,7 +6,7 @@ on are not what they were when somebody read them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +14,7 @@ from bridge_args.bridge import schema as schemas
 from bridge_args.dev import authority
 from bridge_args.dev.authority import Compared
 from bridge_args.mapping import table as tables
+from bridge_args.mapping.check import without_row
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.derive.registry import REGISTERED, Derivation, Step, unread
@@ -47,6 +48,7 @@ class WorkList(NamedTuple):
 
     Attributes:
         against: the version of the catalog that it is compared with.
+        without_row: every argument of the version that the tables have no row for, added now or earlier.
         compared: the functions of Megatron-LM's that ours rest on.
         unread: our functions that nobody has compared with the version, whether their authority changed or not.
     """
@@ -56,6 +58,7 @@ class WorkList(NamedTuple):
     added: tuple[Named, ...]
     removed: tuple[Named, ...]
     changed: tuple[Change, ...]
+    without_row: tuple[str, ...]
     compared: tuple[Compared, ...]
     unread: tuple[Step, ...]
 
@@ -73,6 +76,7 @@ class WorkList(NamedTuple):
             "added": [one._asdict() for one in self.added],
             "removed": [one._asdict() for one in self.removed],
             "changed": [one._asdict() for one in self.changed],
+            "without_row": list(self.without_row),
             "authority": [
                 {**one._asdict(), "steps": [step.place for step in one.steps]}
                 for one in self.compared
@@ -92,9 +96,10 @@ def work_list(catalog: Catalog, checkout: Path) -> WorkList:
     version = catalog.version
     against = nearest(version, tuple(known for known in catalogs.versions() if known != version))
     before = catalogs.load(against)
-    rows = tables.load(Versions(version, schemas.versions()[-1])).rows
+    table = tables.load(Versions(version, schemas.versions()[-1]))
+    missing = tuple(dict.fromkeys(argument.dest for argument in without_row(table, catalog)))
     named = {
-        name: Named(name, there.flags_of(name), there.defaults[name], name in rows, _readers(name))
+        name: Named(name, there.flags_of(name), there.defaults[name], name not in missing, _readers(name))
         for there in (before, catalog)
         for name in there.defaults
     }
@@ -104,6 +109,7 @@ def work_list(catalog: Catalog, checkout: Path) -> WorkList:
         tuple(named[name] for name in catalog.defaults if name not in before.defaults),
         tuple(named[name] for name in before.defaults if name not in catalog.defaults),
         tuple(changes(before, catalog)),
+        missing,
         tuple(authority.compared(checkout, version, authority.read_file())),
         unread(version),
     )
@@ -124,6 +130,8 @@ def text(work: WorkList) -> Iterator[str]:
     yield f"Megatron-LM {work.version} against the catalog of {work.against}"
     yield ""
     yield from _added(work.added)
+    earlier = len(work.without_row) - sum(not one.has_row for one in work.added)
+    yield f"{_count(work.without_row, 'argument')} without a row, {earlier} of them from earlier versions"
     yield ""
     yield from _removed(work.removed)
     yield ""
@@ -156,10 +164,11 @@ def _changed(changed: Sequence[Change]) -> Iterator[str]:
 
 
 def _compared(work: WorkList) -> Iterator[str]:
-    number = {state: sum(one.state == state for one in work.compared) for state in ("same", "changed", "gone")}
+    seen = {state: {one.see for one in work.compared if one.state == state} for state in ("same", "changed", "gone")}
+    sees = {one.see for one in work.compared}
     yield (
-        f"{_count(work.compared, 'function')} of Megatron-LM that unread functions of ours rest on: "
-        f"{number['same']} the same, {number['changed']} changed, {number['gone']} gone"
+        f"{_count(sees, 'function')} of Megatron-LM that unread functions of ours rest on: "
+        f"{len(seen['same'])} the same, {len(seen['changed'])} changed, {len(seen['gone'])} gone"
     )
     for one in sorted(work.compared, key=lambda one: one.state != "gone"):
         if one.state != "same":
@@ -205,5 +214,5 @@ def _used(step: Step, version: str) -> str:
     return "" if step.holds(version) else f" (not used for {version})"
 
 
-def _count(things: Sequence[object], what: str) -> str:
+def _count(things: Sized, what: str) -> str:
     return f"{len(things)} {what}" if len(things) == 1 else f"{len(things)} {what}s"

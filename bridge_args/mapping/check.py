@@ -16,7 +16,7 @@ from bridge_args.mapping.rows import Row
 from bridge_args.mapping.sections.registry import BUILDERS, parameters
 from bridge_args.mapping.table import Table
 from bridge_args.megatron_lm import catalog as catalogs
-from bridge_args.megatron_lm.catalog import Catalog
+from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.derive.registry import CONTEXT, Derivation
 from bridge_args.megatron_lm.resolvers.built_in import plan_of
 from bridge_args.versions import Versions
@@ -69,9 +69,15 @@ def check_row(row: Row, table: Table, catalog: Catalog, schema: Schema) -> Itera
 
 def check_completeness(table: Table, catalog: Catalog) -> Iterator[str]:
     """Every argument of the catalog has a row."""
+    for argument in without_row(table, catalog):
+        yield f"mappings: {argument.dest} ({argument.flags[0]}, group {argument.group}) has no row"
+
+
+def without_row(table: Table, catalog: Catalog) -> Iterator[Argument]:
+    """The arguments that should have a row and have none."""
     for argument in catalog.arguments:
         if argument.dest not in table.rows and argument.requires != "nvidia_kitchen":
-            yield f"mappings: {argument.dest} ({argument.flags[0]}, group {argument.group}) has no row"
+            yield argument
 
 
 def check_builders(table: Table) -> Iterator[str]:
