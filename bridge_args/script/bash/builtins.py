@@ -59,7 +59,7 @@ def declared_words(shell: Shell, words: Sequence[s.ShellWord | s.Assignment]) ->
                 before = replace(before or Variable({}), integer=True)
             if before.readonly if before else False:
                 raise shell.expand.mistake(f"{word.name} is readonly", word.at)
-            made.append(Declared(word.name, shell.array(word, before), word))
+            made.append(Declared(word.name, shell.assigner.array(word, before), word))
         else:
             several = pattern.braces(word.value, shell.state.shared.budget)
             if several == [word.value]:
@@ -167,9 +167,9 @@ def _declare_one(shell: Shell, kind: str, letters: tuple[str, str], word: Declar
         state.variables[name] = replace(variable, value=value)
     elif value is not None and index is not None:
         assert isinstance(word, Declared)
-        shell.assign(word.assignment)
+        shell.assigner.assign(word.assignment)
     elif isinstance(value, Traced):
-        shell.give(name, value, append, at)
+        shell.assigner.give(name, value, append, at)
     elif value is not None:
         state.set(name, value, at)
     variable = state.variables.get(name)

@@ -86,7 +86,7 @@ def _give(shell: Shell, names: Sequence[str], values: Sequence[Traced], at: int)
         if not is_name(name):
             shell.state.shared.say("not-read", f"read {name} is not read", at)
             continue
-        shell.give(name, values[index] if index < len(values) else Traced(), False, at)
+        shell.assigner.give(name, values[index] if index < len(values) else Traced(), False, at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from bridge_args.findings import Finding
-from bridge_args.script.bash import builtins, conditions, grammar, guards, pattern, syntax_walk
+from bridge_args.script.bash import builtins, conditions, grammar, guards, syntax_walk
 from bridge_args.script.bash import syntax as s
 from bridge_args.script.bash.arithmetic import NotANumber, Wrong, WrongIndex
+from bridge_args.script.bash.assign import Assigner
 from bridge_args.script.bash.budget import MAX_PROGRAMS, MAX_WORDS, Budget, LimitReached
 from bridge_args.script.bash.expand import Expander
 from bridge_args.script.bash.files import Files
@@ -26,6 +27,7 @@ from bridge_args.script.bash.hooks import Hooks
 from bridge_args.script.bash.inside_words import SyntaxProblem
 from bridge_args.script.bash.started import Started, commands, ends, rendered, why_few
 from bridge_args.script.bash.state import (
+    DECIDE,
     Choice,
     Failure,
     Found,
@@ -38,7 +40,7 @@ from bridge_args.script.bash.state import (
     State,
     Variable,
 )
-from bridge_args.script.bash.traced import Traced, is_hole, joined, plain, without_holes
+from bridge_args.script.bash.traced import Traced, joined, plain, without_holes
 
 _NO_HOOKS: Final = Hooks()
 MAX_READINGS: Final = 32  # ways through the unknown conditions of a script
@@ -106,7 +108,7 @@ def read(
         choices = following
         if len(readings) >= MAX_READINGS:
             at = next(iter(shared.ways))[0]
-            shared.say("not-read", f"conditions leave more than {MAX_READINGS} ways through the script", at, _DECIDE)
+            shared.say("not-read", f"conditions leave more than {MAX_READINGS} ways through the script", at, DECIDE)
             break
     findings = dict.fromkeys(finding for shared in readings for finding in shared.findings)
     reasons = dict.fromkeys(reason for shared in readings for reason in why_few(shared))
@@ -114,9 +116,6 @@ def read(
     found = tuple(commands(readings))
     of_job = hooks.job_variables(without_holes(text), job)
     return Script(found, tuple(findings), of_job, tuple(reasons), tuple(ended))
-
-
-_DECIDE: Final = "give the variables that decide them with --set NAME=VALUE"
 
 
 def _clean(variables: Mapping[str, str]) -> dict[str, str]:
@@ -231,6 +230,7 @@ class Shell:
         self.depth = depth
         self.files = Files(state)
         self.expand = Expander(state, self.capture)
+        self.assigner = Assigner(state, self.expand)
         self.comment_at = -1
         self.about = ""
         self.asked = False  # is what follows the condition of a structure?
@@ -648,7 +648,7 @@ class Shell:
             if word and not word.known and not self.state.as_unset(word):  # none, if nobody sets it
                 names = ", ".join(self.state.shared.names_in(word.text))
                 self.state.shared.say(
-                    "not-read", f"the loop's rounds are not known without {names}", command.at, _DECIDE
+                    "not-read", f"the loop's rounds are not known without {names}", command.at, DECIDE
                 )
             try:
                 self.state.set(command.name, word, command.at)
@@ -688,7 +688,7 @@ class Shell:
     def _unknown_rounds(self, command: s.ForArithmetic, names: tuple[str, ...]) -> None:
         """How often the loop goes round is not known: its programs are read once, what it sets is unknown."""
         without = f" without {', '.join(names)}" if names else ""
-        self.state.shared.say("not-read", f"the loop's rounds are not known{without}", command.at, _DECIDE)
+        self.state.shared.say("not-read", f"the loop's rounds are not known{without}", command.at, DECIDE)
         self.state.shared.budget.work(len(command.written), command.at)
         clauses = " ".join(clause.written for clause in command.clauses)
         assigned = [*syntax_walk.assigned(command.body), *syntax_walk.assigned_in_arithmetic(clauses)]
@@ -771,14 +771,9 @@ class Shell:
         """A command that only sets variables; when one of them cannot be set, bash drops the rest of the line."""
         for assignment in assignments:
             try:
-                self.assign(assignment)
+                self.assigner.assign(assignment)
             except Refused as refused:
-                raise self._not_set(f"{refused.name} is readonly", assignment.at) from refused
-
-    def _not_set(self, what: str, at: int) -> Leave:
-        """A variable cannot be set: the rest of the line is dropped, with `set -e` the script ends, even in a test."""
-        leave = self.expand.mistake(what, at)
-        return Leave("exit", 1) if "errexit" in self.state.options else leave
+                raise self.assigner.not_set(f"{refused.name} is readonly", assignment.at) from refused
 
     def run(
         self,
@@ -878,7 +873,7 @@ class Shell:
                     known = self.state.get(assignment.name)
                     if known is not None and known.readonly:  # then bash does not look at the value
                         raise Refused(assignment.name)
-                    self.assign(assignment, exported=True, kept=before)
+                    self.assigner.assign(assignment, exported=True, kept=before)
                 except Refused as problem:
                     self._refused(problem, assignment.at)
                     refused.append(assignment.name)
@@ -922,208 +917,6 @@ class Shell:
         shared.found.append(
             Found((*self.prefix, *words), state.exports(), at, met, folder, state.sbatch, state.frame, spots)
         )
-
-    # Assignments --------------------------------------------------------------------------------------------------
-
-    def assign(
-        self, assignment: s.Assignment, exported: bool | None = None, kept: dict[str, Variable | None] | None = None
-    ) -> None:
-        """``kept``: it is for one command, which has nothing of the variable but this text, no attributes and no list;
-        what it is outside is put there, once the value is known, which may change it.
-        """
-        name, at = assignment.name, assignment.at
-        before = self.state.get(name)
-        if isinstance(assignment.value, s.Array):
-            if assignment.index is not None:
-                raise self.expand.mistake(f"{name}[...] cannot be a list", at)
-            elements = self.array(assignment, before)
-            if kept is not None:
-                kept.setdefault(name, self.state.variables.get(name))
-            self.state.set(name, elements, at, exported=exported)
-            return
-        value = self.expand.text(assignment.value, assigned=True)
-        if kept is not None:
-            kept.setdefault(name, self.state.variables.get(name))
-            before = self.state.get(name)
-        self.state.shared.origins[name] = assignment.value.written
-        if before is None and not value.known:
-            value = self._without_itself(name, value, at)
-        if assignment.index is not None:
-            if before and before.integer:
-                value = self._number(value, assignment.value.written, at)
-            self._element(assignment, value, before)
-            return
-        if kept is not None and not assignment.append and before and not before.readonly and not before.reference:
-            self.state.variables.pop(name)
-        self.give(name, value, assignment.append, at, exported)
-
-    def give(self, name: str, value: Traced, append: bool, at: int, exported: bool | None = None) -> None:
-        """``NAME=value`` or ``NAME+=value``."""
-        before = self.state.get(name)
-        if before is not None and before.integer:
-            value = self._number(value, rendered(value, self.state.shared), at)
-        if append:
-            value = self._appended(name, before, value, at)
-        self.state.set(name, value, at, exported=exported)
-
-    def _number(self, value: Traced, written: str, at: int) -> Traced:
-        """The value of a variable that holds whole numbers (``declare -i``)."""
-        try:
-            return plain(str(self.expand.calculated(value, at)), value.first)
-        except Wrong as wrong:
-            raise self.expand.great_mistake(f"{value.text[:60]}: {wrong}", at) from wrong
-        except NotANumber:
-            return self.state.shared.hole(Hole("expression", written, at))
-
-    def _without_itself(self, name: str, value: Traced, at: int) -> Traced:
-        """``ARGS="$ARGS --more"`` where nobody sets ARGS before: the list starts empty, as with ``+=``."""
-        for index, char in enumerate(value.text):
-            if is_hole(char) and self.state.shared.holes_in(char)[0].variable == name:
-                around = value.text[index - 1 : index] if index else value.text[index + 1 : index + 2]
-                if around.isspace() and not self.state.always_set(name):
-                    self.state.shared.assumed.setdefault(name, at)
-                    return value[:index] + value[index + 1 :]
-        return value
-
-    def _appended(self, name: str, before: Variable | None, value: Traced, at: int) -> Traced:
-        if before is None:
-            # What the environment holds comes first; a variable nobody sets is taken as empty, and named.
-            self.state.shared.assumed.setdefault(name, at)
-            return value
-        return self._sum(before, before.scalar() or Traced(), value)
-
-    def _sum(self, variable: Variable | None, old: Traced, value: Traced) -> Traced:
-        """``+=``: a number is added, a text put behind."""
-        if variable is None or not variable.integer:
-            return old + value
-        if not old.known or not value.known:
-            if old.known:
-                self._number(old, old.text, value.first)  # what it holds may be no number, whatever is added
-            return self.state.shared.hole(
-                Hole(
-                    "expression",
-                    f"{rendered(old, self.state.shared)} + {rendered(value, self.state.shared)}",
-                    value.first,
-                )
-            )
-        written = f"{rendered(old, self.state.shared)}+{rendered(value, self.state.shared)}"
-        return self._number(old + plain("+") + value, written, value.first)
-
-    def array(self, assignment: s.Assignment, before: Variable | None) -> Mapping[int | str, Traced]:
-        """The elements of ``NAME=(...)``; what is expanded may change the variable itself, so that comes first."""
-        assert isinstance(assignment.value, s.Array)
-        keyed = before is not None and before.keyed
-        if keyed and any(item.key is None for item in assignment.value.items):
-            message = f"{assignment.name}=(...) without [key]= is not read: bash takes the words for keys and values"
-            self.state.shared.say("not-read", message, assignment.at)
-        try:
-            values_of = [
-                self.expand.words([item.word], elements=True)
-                if item.key is None
-                else [self.expand.text(item.word, assigned=not keyed, home=not keyed)]
-                for item in assignment.value.items
-            ]
-        except Leave:
-            if keyed and assignment.append:
-                self._say_partly_set(assignment)
-            raise
-        made: dict[int | str, Traced] = {}
-        if assignment.append and before is not None:
-            made = (self.state.get(assignment.name) or before).numbered()
-        now = self.state.get(assignment.name)
-        try:
-            self._fill(made, assignment, values_of, before)
-        except Leave:  # element by element, if it can be done at all
-            self._say_partly_set(assignment)
-            raise
-        if self.state.get(assignment.name) is not now:
-            message = f"{assignment.name}=(...), which changes {assignment.name} itself, is not read"
-            self.state.shared.say("not-read", message, assignment.at)
-        return made
-
-    def _fill(
-        self,
-        made: dict[int | str, Traced],
-        assignment: s.Assignment,
-        values_of: Sequence[Sequence[Traced]],
-        before: Variable | None,
-    ) -> None:
-        """Puts the elements of ``NAME=(...)`` into ``made``; ``values_of``: for each of them what it holds."""
-        assert isinstance(assignment.value, s.Array)
-        keyed, integer = before is not None and before.keyed, before is not None and before.integer
-        budget = self.state.shared.budget
-        following = _behind(made)
-        for item, values in zip(assignment.value.items, values_of, strict=True):
-            if item.key is None:
-                for value in values:
-                    made[following] = self._number(value, value.text, assignment.at) if integer else value
-                    following += 1
-                continue
-            if not keyed and pattern.braces(item.word, budget) != [item.word]:
-                message = f"[{item.key.written}]={item.word.written} is not read: bash takes braces in it for words"
-                self.state.shared.say("not-read", message, assignment.at)
-            key: int | str
-            if keyed:
-                key = self.expand.text(item.key).text
-            else:
-                try:
-                    key = self.expand.number(item.key)
-                except Wrong as wrong:
-                    raise self.expand.wrong_index(f"[{item.key.written}]", wrong, assignment.at) from wrong
-                except NotANumber:
-                    message = f"the index {item.key.written} is not known"
-                    self.state.shared.say("not-read", message, assignment.at, _DECIDE)
-                    continue
-                key += _behind(made) if key < 0 else 0
-            if key == "" or (isinstance(key, int) and key < 0):  # bash leaves this element out, and goes on
-                message = f"bash leaves out [{item.key.written}]={item.word.written}: there is no such element"
-                self.state.shared.say("not-read", message, assignment.at)
-                continue
-            following = key + 1 if isinstance(key, int) else following
-            value = self._number(values[0], item.word.written, assignment.at) if integer else values[0]
-            made[key] = self._sum(before, made.get(key, Traced()), value) if item.append else value
-
-    def _say_partly_set(self, assignment: s.Assignment) -> None:
-        message = f"what is set of {assignment.name}=(...) before bash stops there is not read"
-        self.state.shared.say("not-read", message, assignment.at)
-
-    def _key(self, assignment: s.Assignment, index: s.ShellWord) -> str:
-        key = self.expand.text(index)
-        if not key.text:
-            raise self._not_set(f"{assignment.name} has no empty key", assignment.at)
-        if not key.known:
-            message = f"which element {assignment.name}[{index.written}] is depends on what is not known"
-            self.state.shared.say("not-read", message, assignment.at, _DECIDE)
-        return key.text
-
-    def _element(self, assignment: s.Assignment, value: Traced, before: Variable | None) -> None:
-        """``NAME[index]=value``; without an index, element 0 of what is an array already."""
-        keyed = before is not None and before.keyed
-        index: int | str = "0" if keyed else 0
-        if assignment.index is not None:
-            if keyed:
-                index = self._key(assignment, assignment.index)
-            else:
-                try:
-                    index = self.expand.number(assignment.index)
-                except Wrong as wrong:
-                    raise self.expand.wrong_index(f"[{assignment.index.written}]", wrong, assignment.at) from wrong
-                except NotANumber:
-                    written = assignment.index.written
-                    self.state.shared.say("not-read", f"the index {written} is not known", assignment.at, _DECIDE)
-                    return
-        now = self.state.get(assignment.name)
-        elements = now.numbered() if now else {}
-        if isinstance(index, int) and index < 0:
-            index += _behind(elements)
-            if index < 0:
-                raise self._not_set(f"{assignment.name} has no such element", assignment.at)
-        if any(element.vanishes for element in elements.values()):
-            message = f"which element {assignment.name}[{index}] is depends on variables that nobody sets"
-            self.state.shared.say("not-read", message, assignment.at, _DECIDE)
-        if assignment.append:
-            value = self._sum(before, elements.get(index, Traced()), value)
-        self.state.set(assignment.name, {**elements, index: value}, assignment.at)
 
     # Redirections -------------------------------------------------------------------------------------------------
 
@@ -1229,11 +1022,6 @@ _ALWAYS_THERE: Final = ("/dev/", "/proc/", "/sys/")
 _READING: Final = frozenset("read mapfile readarray cat cut head sort tail tr wc : true".split())
 _HOLDS: Final = ("holds", "does not hold")
 _PASTE: Final = "put the command line after -- instead"
-
-
-def _behind(elements: Mapping[int | str, Traced]) -> int:
-    """The index behind the last one of an array."""
-    return max((key for key in elements if isinstance(key, int)), default=-1) + 1
 
 
 def _came_out(patterns: Sequence[s.ShellWord]) -> str:

@@ -25,6 +25,10 @@ SYSTEM: Final = frozenset(
 )
 
 
+# What is said to do about what depends on unknown variables.
+DECIDE: Final = "give the variables that decide them with --set NAME=VALUE"
+
+
 class Refused(Exception):
     """bash refuses to set the variable ``name``: it is readonly."""
 

@@ -75,7 +75,7 @@ def printf(shell: Shell, words: list[Traced], at: int) -> int | None:
         name = element.group(1)
         shell.state.set(name, {**(before.numbered() if before else {}), int(element.group(2)): value}, at)
     elif is_name(name):
-        shell.give(name, value, False, at)
+        shell.assigner.give(name, value, False, at)
     else:
         shell.state.shared.say("not-read", f"printf -v {name} is not read", at)
     return printed.status
