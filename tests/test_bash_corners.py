@@ -202,6 +202,7 @@ TOLD = {
     "a status that is not known": ("grep a b || torchrun $?\n", 1),
     "conditions that decide together": ("A=1\ncase $(hostname) in\nb) ;;&\na*) ;;\n*) A=2\nesac\ntorchrun $A\n", 2),
     "a declaration with an empty IFS": ("set -- p q\nIFS=\ndeclare A=$*\ntorchrun $A\n", 3),
+    "a program in the condition of a loop": ("set -- a\nwhile torchrun \"$@\"; do set -- b; done\n", 2),
 }  # fmt: skip
 
 

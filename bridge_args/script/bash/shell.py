@@ -723,6 +723,7 @@ class Shell:
             if unknown:
                 self.state.shared.budget.work(len(command.written), command.at)
                 self._forget(syntax_walk.assigned(command.body), command.at)
+                self._in_loop(lambda: self.condition(command.condition))  # it is asked once more at least
                 break
         return result
 
