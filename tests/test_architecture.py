@@ -42,10 +42,10 @@ STARTING = {"training", "emulation", "rehearse", "checkout", "verify", "audit", 
 INSIDE = {"checkout.child"}  # what such a program does, in a process of its own
 
 # Modules that import one another because what they read is recursive: words hold commands, which hold words; a command
-# of bash's own may run commands.
+# of bash's own may run commands, and so may a redirection.
 RECURSIVE = [
     {"script.bash.grammar", "script.bash.inside_words"},
-    {"script.bash.shell", "script.bash.builtins", "script.bash.reading", "script.bash.utilities"},
+    {f"script.bash.{name}" for name in ("shell", "builtins", "reading", "redirect", "utilities")},
 ]
 
 # The only packages beside the standard library that the core may import, by room.

@@ -25,6 +25,7 @@ from bridge_args.script.bash.expand import Expander
 from bridge_args.script.bash.files import Files
 from bridge_args.script.bash.hooks import Hooks
 from bridge_args.script.bash.inside_words import SyntaxProblem
+from bridge_args.script.bash.redirect import Input, NotStarted, perhaps_not_run, printed, redirected
 from bridge_args.script.bash.started import Started, commands, ends, rendered, why_few
 from bridge_args.script.bash.state import (
     DECIDE,
@@ -167,49 +168,6 @@ def _next_choices(shared: Shared) -> dict[Choice, int] | None:
 
 
 # ---------------------------------------------------------------- one reading
-
-
-class Input:
-    """Standard input: text that is read line by line, or None when it is not known.
-
-    Attributes:
-        whole: all of it.
-        position: how many characters have been read.
-    """
-
-    def __init__(self, text: Traced | None) -> None:
-        self.whole = text
-        self.position = 0
-
-    @property
-    def text(self) -> Traced | None:
-        """What is left."""
-        return self.whole[self.position :] if self.whole is not None and self.position else self.whole
-
-    @text.setter
-    def text(self, text: Traced | None) -> None:
-        self.whole, self.position = text, 0
-
-    @property
-    def known(self) -> bool:
-        return self.whole is not None
-
-    @property
-    def ended(self) -> bool:
-        return self.whole is not None and self.position >= len(self.whole)
-
-    def line(self, ends: str = "\n") -> Traced | None:
-        """Up to the next ``ends``, and that too; None at the end."""
-        assert self.whole is not None
-        if self.ended:
-            return None
-        start = self.position
-        self.position = self.whole.text.find(ends, start) + 1 or len(self.whole)
-        return self.whole[start : self.position]
-
-
-class NotStarted(Exception):
-    """A redirection ends the process of a program before it starts."""
 
 
 class Shell:
@@ -448,7 +406,7 @@ class Shell:
             self.about = shell.about
             if not last:
                 assert output is not None
-                stdin = Input(self._printed(output))
+                stdin = Input(printed(output, self.state.shared.budget))
         if "pipefail" in self.state.options:
             failed = [status for status in statuses if status != 0]
             return failed[-1] if failed else 0
@@ -471,13 +429,13 @@ class Shell:
             status = self._simple(command)
             return self._checked(status, command.at, trap) if checked else status
         try:
-            with self.redirected(command.redirects, isinstance(command, s.Subshell)) as missing:
+            with redirected(self, command.redirects, isinstance(command, s.Subshell)) as missing:
                 status = self._structure(command)
         except NotStarted:
             return self._checked(1, command.at, trap) if checked else 1
         if missing:
             if not isinstance(command, s.While):  # whether it goes round is not known either
-                self._perhaps_not_run(missing, "these commands")
+                perhaps_not_run(self, missing, "these commands")
             status = None
         checked &= isinstance(command, (s.Subshell, s.ArithmeticCommand, s.Condition))
         return self._checked(status, command.at, trap) if checked else status
@@ -733,7 +691,7 @@ class Shell:
         self.state.shared.budget.step(command.at)
         self.captured, self.asking = 0, False
         if not command.words:
-            with self.redirected(command.redirects) as missing:
+            with redirected(self, command.redirects) as missing:
                 self._assign_all(command.assignments)
             return None if missing else self.captured
         first = command.words[0]
@@ -749,7 +707,7 @@ class Shell:
         variables = dict(self.state.variables) if command.redirects else {}
         of_program = bool(command.redirects) and self._is_program(words)
         try:
-            with self.redirected(command.redirects, of_program) as missing:
+            with redirected(self, command.redirects, of_program) as missing:
                 if of_program:  # which opens them itself: what they set is lost
                     self.state.variables = variables
                 status = self.run(words, command.assignments, command.at)
@@ -759,7 +717,7 @@ class Shell:
         if missing:
             name = words[0].text if words and isinstance(words[0], Traced) else "this command"
             if name not in _READING and (name != "exec" or len(words) > 1):
-                self._perhaps_not_run(missing, name)
+                perhaps_not_run(self, missing, name)
             self.asking, status = False, None
         self.comment_at = command.comment_at
         return status
@@ -919,95 +877,6 @@ class Shell:
             Found((*self.prefix, *words), state.exports(), at, met, folder, state.sbatch, state.frame, spots)
         )
 
-    # Redirections -------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def redirected(self, redirects: Sequence[s.Redirect], of_program: bool = False) -> Iterator[list[Traced]]:
-        """Input and output as the redirections say; files are only remembered, never written.
-
-        Gives the files for input that may not be there: then bash does not run the command, whose status is 1.
-
-        Raises:
-            NotStarted: a mistake in one ``of_program`` or a subshell, whose own process expands it, ends only that.
-        """
-        missing: list[Traced] = []
-        if not redirects:
-            yield missing
-            return
-        before = (self.stdin, self.output)
-        targets: list[tuple[Traced, bool]] = []
-        forked, self.expand.of_program = self.state.forked, of_program
-        self.state.forked |= of_program
-        try:
-            for redirect in redirects:
-                self._redirect(redirect, targets, missing)
-        except Leave as leave:
-            self.stdin, self.output = before
-            if of_program and leave.what in ("line", "all", "exit"):
-                raise NotStarted from leave
-            raise
-        finally:
-            self.state.forked, self.expand.of_program = forked, False
-        output = self.output
-        try:
-            yield missing
-        finally:
-            self.stdin, self.output = before
-            for target, append in targets:
-                assert output is not None
-                self.files.store(target, self._printed(output), append)
-
-    def _perhaps_not_run(self, missing: Sequence[Traced], what: str) -> None:
-        for name in missing:
-            written = self.rendered(name)
-            message = f"{written} is not beside the script: if it is nowhere else, bash does not run {what}"
-            self.state.shared.say("not-read", message, name.first)
-
-    def _redirect(self, redirect: s.Redirect, targets: list[tuple[Traced, bool]], missing: list[Traced]) -> None:
-        op, fd = redirect.op, redirect.fd
-        only = redirect.target.parts[0] if len(redirect.target.parts) == 1 else None
-        if op == "<" and fd in ("", "0") and isinstance(only, s.Process) and only.written.startswith("<"):
-            self.stdin = Input(self._of_process(only))
-            return
-        if op in ("<<", "<<-") and fd in ("", "0"):
-            self.stdin = Input(self.expand.text(redirect.body) if redirect.body else Traced())
-            return
-        target = self.expand.text(redirect.target)
-        if op == "<<<" and fd in ("", "0"):
-            self.stdin = Input(target + plain("\n", target.first))
-        elif op == "<":
-            content = self.files.content(target)
-            if content is None and not target.text.startswith(_ALWAYS_THERE) and not self.files.is_written(target):
-                missing.append(target)
-            if fd in ("", "0"):
-                self.stdin = Input(content)
-        elif op in (">", ">>", ">|", "&>", "&>>") and fd in ("", "1"):
-            if target.text == "/dev/stdout":
-                return
-            self.output = []
-            if not target.text.startswith("/dev/"):
-                targets.append((target, op.endswith(">>")))
-            else:
-                targets.clear()
-        elif op == ">&" and fd in ("", "1") and target.text != "1":
-            self.output = []  # to standard error, or closed
-
-    def _of_process(self, part: s.Process) -> Traced | None:
-        """What the commands of ``< <(commands)`` print; None when that is not known."""
-        output: list[Traced | None] = []
-        shell = self.inner(self.state.subshell(), output)
-        shell.state.loops = 0
-        shell.process(lambda: shell.sequence(part.body))
-        return self._printed(output)
-
-    def _printed(self, output: Sequence[Traced | None]) -> Traced | None:
-        """What was written, as one text; None when a part of it is not known."""
-        known = [text for text in output if text is not None]
-        if len(known) < len(output):
-            return None
-        self.state.shared.budget.work(sum(map(len, known)))
-        return joined(known)
-
     # Text for people ----------------------------------------------------------------------------------------------
 
     def rendered(self, text: Traced) -> str:
@@ -1018,7 +887,6 @@ class Shell:
 
 
 _LIST_INSIDE: Final = re.compile(r"\$\([^()]*\w\+?=\([^()\\]*\\(?!\n)")
-_ALWAYS_THERE: Final = ("/dev/", "/proc/", "/sys/")
 # What these read from a file that is not known is not known either, and told where it is used.
 _READING: Final = frozenset("read mapfile readarray cat cut head sort tail tr wc : true".split())
 _HOLDS: Final = ("holds", "does not hold")
