@@ -98,16 +98,17 @@ def work_list(catalog: Catalog, checkout: Path) -> WorkList:
     before = catalogs.load(against)
     table = tables.load(Versions(version, schemas.versions()[-1]))
     missing = tuple(dict.fromkeys(argument.dest for argument in without_row(table, catalog)))
-    named = {
-        name: Named(name, there.flags_of(name), there.defaults[name], name not in missing, _readers(name))
-        for there in (before, catalog)
-        for name in there.defaults
-    }
+
+    def named(there: Catalog, other: Catalog) -> tuple[Named, ...]:
+        names = [name for name in there.defaults if name not in other.defaults]
+        having = catalog.defaults.keys() - set(missing) | table.rows.keys()
+        return tuple(Named(n, there.flags_of(n), there.defaults[n], n in having, _readers(n)) for n in names)
+
     return WorkList(
         version,
         against,
-        tuple(named[name] for name in catalog.defaults if name not in before.defaults),
-        tuple(named[name] for name in before.defaults if name not in catalog.defaults),
+        named(catalog, before),
+        named(before, catalog),
         tuple(changes(before, catalog)),
         missing,
         tuple(authority.compared(checkout, version, authority.read_file())),
