@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
 from bridge_args import cli_options
+from bridge_args.errors import UserError
 from bridge_args.files import remember
 from bridge_args.findings import Finding, without_secrets
 from bridge_args.secrets import Secret, masked
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 STDIN: Final = "<stdin>"
 
 
-class Problem(Exception):
+class Problem(UserError):
     """Something the user has to mend; printed without a traceback, exit code 1."""
 
 
@@ -67,9 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if rest and getattr(options, "source", "") is None:
             _none_of_ours_among(rest, options)
         return command(options)
-    except (Problem, SourceError) as problem:
+    except UserError as problem:
         _say(str(problem))
-        return 1
+        return problem.code
     except BrokenPipeError:  # the reader of our output went away: not our problem
         _give_up_output()
         return 1
@@ -178,7 +179,7 @@ def _report(options: argparse.Namespace) -> int:
 def _validate(options: argparse.Namespace) -> int:
     """With ``--format json`` the answer is written whatever it is."""
     from bridge_args.emit import validation
-    from bridge_args.training.container import BridgeMissing, BridgeRejects, to_container
+    from bridge_args.training.container import BridgeRejects, to_container
 
     translation, more, message = None, [], ""
     status: validation.Status = "errors"
@@ -193,7 +194,7 @@ def _validate(options: argparse.Namespace) -> int:
         more = [Finding("unreadable-source", str(problem))]
     except BridgeRejects as problem:
         more = [Finding("bridge-rejects", str(problem))]
-    except (Problem, BridgeMissing) as problem:
+    except UserError as problem:
         status, message = "not-validated", str(problem)
     for said in [message, *(finding.message for finding in more)]:
         if said:
@@ -234,9 +235,8 @@ def _verify(options: argparse.Namespace) -> int:
 
     from bridge_args.files import read_file
     from bridge_args.megatron_lm.resolvers.of_checkout import is_checkout
-    from bridge_args.training.processes import RehearsalError
     from bridge_args.verify import page
-    from bridge_args.verify.changed import ChangeError, change
+    from bridge_args.verify.changed import change
     from bridge_args.verify.translating import translations
     from bridge_args.verify.verify import Request, verify
 
@@ -263,8 +263,6 @@ def _verify(options: argparse.Namespace) -> int:
                 own=text is not None,
             )
             result = verify(translation, translations(translation, checkout, options.mappings), request, _say)
-    except (RehearsalError, ChangeError) as problem:
-        raise Problem(str(problem)) from problem
     except OSError as error:
         raise Problem(f"{error.filename} cannot be read or written: {error.strerror}") from error
     made = page.json_of(result) if options.format == "json" else page.text_of(result)
@@ -288,30 +286,22 @@ def _launch(options: argparse.Namespace) -> int:
 
     asked = _asked(options)
     given = from_namespace(options, asked)
-    try:
-        read = None if _is_checkpoint(options) else job.read(given, partial(_source, options, asked), os.environ)
-        if read is not None:
-            asked = asked._replace(world_size=read.world_size)
-        translation = added.settled(_translation(options, asked, read.translated if read else None))
-        _say_findings(translation)
-        if _refused(translation, options):
-            return 1
-        tell = partial(_tell, known=translation.secrets)
-        return job.launch(given, read, translation, os.environ, partial(_write, path=None), tell)
-    except SourceError:
-        raise
-    except ValueError as problem:  # an unknown name behind --accept, what cannot be started
-        raise Problem(str(problem)) from problem
+    read = None if _is_checkpoint(options) else job.read(given, partial(_source, options, asked), os.environ)
+    if read is not None:
+        asked = asked._replace(world_size=read.world_size)
+    translation = added.settled(_translation(options, asked, read.translated if read else None))
+    _say_findings(translation)
+    if _refused(translation, options):
+        return 1
+    tell = partial(_tell, known=translation.secrets)
+    return job.launch(given, read, translation, os.environ, partial(_write, path=None), tell)
 
 
 def _audit(options: argparse.Namespace) -> int:
     from bridge_args.audit import run, summary
     from bridge_args.pairs.pairs import chosen_versions
 
-    try:
-        chosen_versions(options.megatron_lm, options.bridge)
-    except ValueError as error:
-        raise Problem(str(error)) from error
+    chosen_versions(options.megatron_lm, options.bridge)
     told = run.Bar(sys.stderr) if sys.stderr.isatty() else run.silent
     try:
         result = run.audit(options.sources, _asked(options), jobs=options.jobs, timeout=options.timeout, told=told)
@@ -334,11 +324,8 @@ def _diff(options: argparse.Namespace) -> int:
 
     if not options.megatron_lm or not is_checkout(options.megatron_lm):
         raise Problem("diff compares a checkout with what is built in; name one with --megatron-lm CHECKOUT")
-    try:
-        asked = _asked(options)
-        differing, findings = compared(_source(options, asked), asked)
-    except ValueError as error:
-        raise Problem(str(error)) from error
+    asked = _asked(options)
+    differing, findings = compared(_source(options, asked), asked)
     for finding in findings:
         _say_finding(finding)
     _write("".join(f"{visible_lines(masked(line))}\n" for line in differing), None)
@@ -351,12 +338,9 @@ def _checkpoint(options: argparse.Namespace) -> int:
     from bridge_args.emit import checkpoint
     from bridge_args.steps import translate_saved
 
-    try:
-        saved = saved_args.read(options.path)
-        translation = translate_saved(saved.values, options.megatron_lm)
-        _write(checkpoint.about(saved, translation, options.format), None)
-    except ValueError as error:
-        raise Problem(str(error)) from error
+    saved = saved_args.read(options.path)
+    translation = translate_saved(saved.values, options.megatron_lm)
+    _write(checkpoint.about(saved, translation, options.format), None)
     return 0
 
 
@@ -372,10 +356,7 @@ def _explain(options: argparse.Namespace) -> int:
     names = [*options.names, *(options.rest or ())]
     if not names:
         raise Problem("nothing to explain: name an argument, or say in words what it is about")
-    try:
-        versions = chosen_versions(options.megatron_lm, options.bridge)
-    except ValueError as error:
-        raise Problem(str(error)) from error
+    versions = chosen_versions(options.megatron_lm, options.bridge)
     catalog = catalogs.load(versions.megatron)
     dests = [explain.dest_of(name, catalog) for name in names]
     queries = [name for name, dest in zip(names, dests, strict=True) if dest is None]
@@ -437,12 +418,7 @@ def _translation(options: argparse.Namespace, asked: Asked | None = None, source
     from bridge_args.steps import translated
 
     asked = asked or _asked(options)
-    try:
-        return translated(source or _source(options, asked), asked)
-    except SourceError:
-        raise
-    except ValueError as error:  # an unknown version, named on our own command line
-        raise Problem(str(error)) from error
+    return translated(source or _source(options, asked), asked)
 
 
 def _is_checkpoint(options: argparse.Namespace) -> bool:

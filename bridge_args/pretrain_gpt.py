@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bridge_args.bridge import installed
 from bridge_args.drop_in import errors, options, preflight, provenance
+from bridge_args.errors import UserError
 from bridge_args.training import ranks
 
 if TYPE_CHECKING:
@@ -37,37 +38,12 @@ _CONCERNS: Final = re.compile(
 _PATIENCE: Final = 5.0  # seconds; a launcher ends the rank that has something to say as soon as another has gone
 
 
-class Problem(Exception):
-    """Why the run does not start, for the user; every rank finds the same, and rank 0 says it.
-
-    Attributes:
-        code: what the process ends with.
-    """
-
-    code = 1
-
-    def is_said_by(self, env: Mapping[str, str]) -> bool:
-        return env["RANK"] == "0"
-
-
-class WrongUse(Problem):
-    """Our own options are not right."""
-
-    code = 2
-
-
-class Missing(Problem):
+class Missing(UserError):
     """Something is not on this machine: its first rank says so."""
 
-    def is_said_by(self, env: Mapping[str, str]) -> bool:
-        return env["LOCAL_RANK"] == "0"
 
-
-class Stopped(Problem):
+class Stopped(UserError):
     """Why the run cannot go on, which this rank knows; empty where another one does."""
-
-    def is_said_by(self, env: Mapping[str, str]) -> bool:
-        return True
 
 
 def main(
@@ -86,8 +62,8 @@ def main(
     ranks.end_with_launcher(env)
     try:
         _run(words, env, program)
-    except Problem as problem:
-        if str(problem) and problem.is_said_by(env):
+    except UserError as problem:
+        if str(problem) and _is_said_here(problem, env):
             _say(problem)
         else:
             time.sleep(_PATIENCE)
@@ -95,17 +71,21 @@ def main(
     return 0
 
 
+def _is_said_here(problem: UserError, env: Mapping[str, str]) -> bool:
+    """Is it for this rank to say? What every rank finds is said by rank 0."""
+    if isinstance(problem, Missing):
+        return env["LOCAL_RANK"] == "0"
+    return isinstance(problem, Stopped) or env["RANK"] == "0"
+
+
 def _run(words: Sequence[str], env: MutableMapping[str, str], program: str) -> None:
     """Everything in order.
 
     Raises:
-        Problem: what is in the way.
+        UserError: what is in the way.
     """
     first = env["RANK"] == "0"
-    try:
-        own = options.take(words)
-    except options.OwnOptionError as error:
-        raise WrongUse(str(error)) from error
+    own = options.take(words)
     translation = _translated(own, env, program)
     run_config = _checked(translation, env)
     if first:
@@ -135,24 +115,21 @@ def _translated(own: options.Own, env: MutableMapping[str, str], program: str) -
     from bridge_args.steps import translate
     from bridge_args.training import added
 
-    try:
-        translation = translate(
-            own.words,
-            world_size=int(env["WORLD_SIZE"]),
-            megatron_lm=own.megatron_lm or detect(own.words, MEGATRON_LM).version,
-            bridge=own.bridge,
-            env=env,
-            program=program,
-            read=read_file,
-            mappings=own.mappings,
-        )
-        if translation.errors:
-            raise Problem("\n".join(map(str, translation.errors)))
-        lost = refused(translation, own.accept)
-    except ValueError as error:  # an unknown version or argument, a table that is not right
-        raise Problem(str(error)) from error
+    translation = translate(
+        own.words,
+        world_size=int(env["WORLD_SIZE"]),
+        megatron_lm=own.megatron_lm or detect(own.words, MEGATRON_LM).version,
+        bridge=own.bridge,
+        env=env,
+        program=program,
+        read=read_file,
+        mappings=own.mappings,
+    )
+    if translation.errors:
+        raise UserError("\n".join(map(str, translation.errors)))
+    lost = refused(translation, own.accept)
     if lost:
-        raise Problem(refusal(lost))
+        raise UserError(refusal(lost))
     # The whole environment was looked at; only a part is worth telling, and much of it is not to be told.
     kept_variables = {name: value for name, value in translation.environment.items() if _CONCERNS.match(name)}
     return added.settled(translation)._replace(environment=kept_variables)
@@ -192,28 +169,26 @@ def _keep(translation: Translation, words: Sequence[str], env: Mapping[str, str]
     try:
         provenance.keep(provenance.texts_of(translation, words), save)
     except OSError as error:
-        raise Problem(f"not started: nothing can be saved in {save}: {error.strerror or error}") from error
+        raise UserError(f"not started: nothing can be saved in {save}: {error.strerror or error}") from error
 
 
 def _container(translation: Translation, run_config: dict[str, Any], env: MutableMapping[str, str]) -> Any:
     """The container to train with; ``pretrain`` has Bridge validate it."""
-    from bridge_args.training.container import BridgeMissing, BridgeRejects, in_terms_of, load
+    from bridge_args.training.container import BridgeRejects, in_terms_of, load
 
     if absent := installed.missing(translation.versions.bridge):
         raise Missing(absent)
     if env.get("BRIDGE_ARGS_CPU", "") not in ("", "0"):
         run_config = _emulate(run_config)
     elif not importlib.import_module("torch").cuda.is_available():
-        raise Problem(
+        raise UserError(
             "no GPU is visible to PyTorch; `bridge-args rehearse -- <the same arguments>` runs this training loop "
             "on the CPU (--steps N for the first iterations only, --shrink for a small model like this one)"
         )
     try:
         return load(run_config)
     except BridgeRejects as rejection:
-        raise Problem(str(in_terms_of(translation, rejection))) from rejection
-    except BridgeMissing as missing:
-        raise Problem(str(missing)) from missing
+        raise UserError(str(in_terms_of(translation, rejection))) from rejection
 
 
 def _emulate(run_config: dict[str, Any]) -> dict[str, Any]:
@@ -236,7 +211,7 @@ def _emulate(run_config: dict[str, Any]) -> dict[str, Any]:
     return adapted
 
 
-def _train(translation: Translation, config: Any, env: Mapping[str, str]) -> Problem | None:
+def _train(translation: Translation, config: Any, env: Mapping[str, str]) -> UserError | None:
     """Trains; returns what was in the way, if that can be said in a sentence."""
     from bridge_args.drop_in import hooks
     from bridge_args.training import added, process
@@ -246,7 +221,7 @@ def _train(translation: Translation, config: Any, env: Mapping[str, str]) -> Pro
     try:
         process.pretrain(config, added.of(translation))
     except BridgeRejects as rejection:
-        return Problem(str(in_terms_of(translation, rejection)))
+        return UserError(str(in_terms_of(translation, rejection)))
     except hooks.SaveFailed as failure:
         if env.get("BRIDGE_ARGS_TRACEBACK"):
             traceback.print_exc()

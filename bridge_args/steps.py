@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, cast
 
 from bridge_args.bridge import schema as bridge_schema
+from bridge_args.errors import UserError, WrongValue
 from bridge_args.files import reader
 from bridge_args.findings import Finding
 from bridge_args.mapping import table as tables
@@ -94,7 +95,7 @@ def translate(
             checkout that cannot be asked, a table that is not right.
     """
     if world_size is not None and (not isinstance(world_size, int) or isinstance(world_size, bool) or world_size < 1):
-        raise ValueError(f"world_size is a number of ranks, at least 1, not {world_size!r}")
+        raise WrongValue(f"world_size is a number of ranks, at least 1, not {world_size!r}")
     command = argv if isinstance(argv, Command) else read_command(cast("Sequence[str | Word]", argv))
     asked = Asked(megatron_lm, bridge, world_size, mappings, program, env, read or _read_nothing)
     return translated(Source(command, None, ()), asked)
@@ -135,9 +136,19 @@ def translated(source: Source, asked: Asked = _NOTHING) -> Translation:
         return _translated(source, asked)
     try:
         return _translated(source, asked)
-    except (TypeError, AttributeError, LookupError, ArithmeticError, RecursionError, MemoryError) as error:
+    except UserError:
+        raise
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        RecursionError,
+        MemoryError,
+    ) as error:
         # Values that no parser and no validate_args has made; reading goes on in a hundred places that trust them.
-        raise ValueError(f"the saved arguments are not those of a run of Megatron-LM: {error}") from error
+        raise WrongValue(f"the saved arguments are not those of a run of Megatron-LM: {error}") from error
 
 
 def _translated(source: Source, asked: Asked) -> Translation:
@@ -186,7 +197,7 @@ def run_of(source: Source, asked: Asked) -> tuple[Run, Given, list[Finding]]:
     if source.values is not None:
         run = run._replace(world_size=_ranks_saved(source.values), whole_env=False)
         if wrong := saved.wrong_values(source.values, catalog):
-            raise ValueError(f"the saved arguments are not those of a run of Megatron-LM: {'; '.join(wrong[:3])}")
+            raise WrongValue(f"the saved arguments are not those of a run of Megatron-LM: {'; '.join(wrong[:3])}")
         return run, saved.given_by(source.values, run), findings
     unused = {row.argument for row in tables.load(versions).rows.values() if row.fate in ("launcher", "not_needed")}
     given = parse(command.argv, catalog, unused=unused)
@@ -206,7 +217,7 @@ def _program(source: Source, asked: Asked) -> tuple[str, tuple[Finding, ...]]:
     command = source.command
     program = asked.program or programs.meaning_of(command.program or PROGRAMS[0], command.module).taken_for
     if program not in PROGRAMS:
-        raise ValueError(f"program is one of {', '.join(PROGRAMS)}, not {program!r}")
+        raise WrongValue(f"program is one of {', '.join(PROGRAMS)}, not {program!r}")
     finding = programs.finding_of(command.program, command.module)
     # What it is taken for need not be said to who says it.
     if finding is None or (asked.program is not None and finding.level != "error"):

@@ -6,6 +6,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from bridge_args.errors import WrongValue
+
 _CONDITION = re.compile(r"^(bridge|megatron)\s+((?:(?:>=|<=|==|!=|>|<)\s*[\d.]+\s*,?\s*)+)$")
 _BOUND = re.compile(r"(>=|<=|==|!=|>|<)\s*([\d.]+)")
 
@@ -37,7 +39,7 @@ def holds(condition: str, versions: Versions) -> bool:
     """
     match = _CONDITION.match(condition.strip())
     if not match:
-        raise ValueError(f"not a version condition: {condition!r} (write for example 'bridge >=0.4')")
+        raise WrongValue(f"not a version condition: {condition!r} (write for example 'bridge >=0.4')")
     actual = number(versions.bridge if match.group(1) == "bridge" else versions.megatron)
     for operator, text in _BOUND.findall(match.group(2)):
         bound = number(text)

@@ -17,6 +17,7 @@ MODULES = sorted((ROOT / "bridge_args").rglob("*.py"))
 # Lowest first. A room imports from the floors below it, and nothing from its neighbours on the same floor. A new
 # module or folder must be given its place here.
 FLOORS = [
+    {"errors"},
     {"words", "versions", "values", "seen", "begin", "files", "secret_names"},
     {"children", "secret_places"},
     {"secrets"},
@@ -35,8 +36,8 @@ FLOORS = [
 ]
 # The rooms that know neither torch nor the machine they run on.
 CORE = {
-    *"words versions values seen files secret_names secret_places secrets findings bridge script megatron_lm".split(),
-    *"pairs mapping source emit explain steps".split(),
+    *"errors words versions values seen files secret_names secret_places secrets findings bridge script".split(),
+    *"megatron_lm pairs mapping source emit explain steps".split(),
 }
 STARTING = {"training", "emulation", "rehearse", "checkout", "verify", "audit", "begin"}  # have programs of their own
 INSIDE = {"checkout.child"}  # what such a program does, in a process of its own
@@ -217,3 +218,39 @@ def test_the_checks_see_what_they_look_for() -> None:
     assert room_of("bridge.schema") == "bridge"
     with pytest.raises(AssertionError, match="has no place in FLOORS"):
         room_of("nowhere")
+
+
+# ---------------------------------------------------------------- errors
+
+# What never reaches a user: it is caught where it is explained, or becomes a finding.
+INTERNAL = {
+    "checkout.sandbox.Refused",
+    "checkpoint.unpickle.Refused",
+    "emulation.te_layers.NotEmulated",
+    "megatron_lm.derive.registry.Invalid",
+    "script.bash.arithmetic.NotANumber",
+    "script.bash.budget.LimitReached",
+    "script.bash.conditions.NotATest",
+    "script.bash.escapes.Ended",
+    "script.bash.inside_words.SyntaxProblem",
+    "script.bash.shell.NotStarted",
+    "script.bash.state.Leave",
+    "script.bash.state.Refused",
+    "script.bash.utilities._NotPrinted",
+    "script.kept.NotChanged",
+}
+
+
+def test_what_a_user_must_act_on_has_one_base() -> None:
+    """So that the two programs catch it in one place."""
+    bases = {
+        f"{name_of(path)}.{node.name}": {ast.unparse(base) for base in node.bases}
+        for path in MODULES
+        for node in tree_of(path).body
+        if isinstance(node, ast.ClassDef)
+    }
+    short = {"Exception", "ValueError", "ImportError", "OSError", "RuntimeError", "NotImplementedError"}
+    errors = {name for name, of in bases.items() if of & short or "UserError" in of}
+    for_users = {name for name in errors if "UserError" in bases[name]} | {"errors.UserError"}
+    assert len(for_users) > 15
+    assert errors - for_users == INTERNAL

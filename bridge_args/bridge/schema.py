@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from bridge_args.errors import WrongValue
+
 FOLDER: Final = Path(__file__).parent / "schemas"
 
 
@@ -115,7 +117,7 @@ def load(version: str) -> Schema:
     """
     path = FOLDER / f"{version}.json"
     if not path.is_file():
-        raise ValueError(f"no schema of Megatron Bridge {version}; there are {', '.join(versions())}")
+        raise WrongValue(f"no schema of Megatron Bridge {version}; there are {', '.join(versions())}")
     return from_data(json.loads(path.read_bytes()))
 
 

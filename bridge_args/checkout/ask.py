@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from bridge_args import children
+from bridge_args.errors import UserError
 from bridge_args.files import remember, write_whole
 
 _MODULE = "bridge_args.checkout.sandbox"
@@ -26,7 +27,7 @@ _GRACE: Final = 10.0  # seconds
 _KEPT: Final = "PATH LD_LIBRARY_PATH LANG LC_ALL LC_CTYPE TZ CUDA_HOME CUDA_PATH SYSTEMROOT".split()
 
 
-class CheckoutError(ValueError):
+class CheckoutError(UserError, ValueError):
     """The folder is no checkout, or its program cannot be asked; the message says which and why."""
 
 

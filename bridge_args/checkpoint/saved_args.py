@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bridge_args.checkpoint.unpickle import Member, Named, Refused, load, plain
+from bridge_args.errors import UserError
 from bridge_args.files import read_bytes
 from bridge_args.megatron_lm.resolvers.live import Unread
 from bridge_args.values import Symbol, is_dotted
@@ -29,7 +30,7 @@ _MEMBERS: Final = {
 }
 
 
-class SavedArgsError(ValueError):
+class SavedArgsError(UserError, ValueError):
     """There is no checkpoint with arguments here, or its file is not one to trust; the message says which and why."""
 
 

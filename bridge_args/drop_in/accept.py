@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Sequence
 
+from bridge_args.errors import WrongValue
 from bridge_args.findings import Finding
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm.catalog import Catalog
@@ -20,7 +21,7 @@ def refused(translation: Translation, accepted: Collection[str] = ()) -> tuple[F
         accepted: arguments by a flag (``--moe-router-fusion``) or by name (``moe_router_fusion``).
 
     Raises:
-        ValueError: a name in ``accepted`` that is no argument of this Megatron-LM.
+        WrongValue: a name in ``accepted`` that is no argument of this Megatron-LM.
     """
     names = {_argument(name, translation.catalog) for name in accepted}
     return tuple(
@@ -59,4 +60,4 @@ def _argument(name: str, catalog: Catalog) -> str:
         return name
     near = difflib.get_close_matches(name.lstrip("-").replace("-", "_"), catalog.defaults, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise ValueError(f"--accept {name}: Megatron-LM {catalog.version} has no such argument{hint}")
+    raise WrongValue(f"--accept {name}: Megatron-LM {catalog.version} has no such argument{hint}")

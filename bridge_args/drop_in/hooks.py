@@ -14,12 +14,13 @@ from typing import Any, Final
 
 from bridge_args.checkpoint import mend as checkpoints
 from bridge_args.emulation import placeholders
+from bridge_args.errors import UserError
 from bridge_args.training.container import rejection
 
 _OF_A_DISK: Final = (ENOSPC, EDQUOT, EFBIG, EIO, EROFS, EACCES, EPERM, ENOENT, ENOTDIR, ESTALE, ENOTCONN)
 
 
-class SaveFailed(Exception):
+class SaveFailed(UserError):
     """A checkpoint could not be written; the message is for the user, and empty where another rank has the reason."""
 
 

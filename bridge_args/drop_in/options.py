@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from bridge_args.errors import UserError
+
 # No version of Megatron-LM has a flag of one of these names (tests/test_own_options.py looks).
 OPTIONS: Final = {
     "--accept": "NAME[,NAME...]: train although this argument is lost; may be repeated",
@@ -14,8 +16,10 @@ OPTIONS: Final = {
 }
 
 
-class OwnOptionError(ValueError):
-    """One of our options is not complete; the message is for the user."""
+class OwnOptionError(UserError, ValueError):
+    """One of our options is not complete: wrong use."""
+
+    code = 2
 
 
 class Own(NamedTuple):

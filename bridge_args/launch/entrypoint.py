@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from bridge_args.errors import UserError
 from bridge_args.findings import Finding
 from bridge_args.script import slurm
 from bridge_args.script.bash.state import Hole
@@ -33,7 +34,7 @@ _HARMLESS: Final = frozenset(
 )
 
 
-class NotStarted(ValueError):
+class NotStarted(UserError, ValueError):
     """There is no telling what to start; the message says why and what to do."""
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from bridge_args.drop_in import accept
+from bridge_args.errors import WrongValue
 from bridge_args.findings import Finding
 from bridge_args.launch import entrypoint, options
 from bridge_args.launch.executors import local, slurm
@@ -61,7 +62,7 @@ def read(given: Options, read_source: Read, env: Mapping[str, str]) -> Job:
     """
     if given.executor == "local":
         if flags := options.for_slurm(given):
-            raise ValueError(f"{flags[0]} is about a job of Slurm; say --executor slurm as well")
+            raise WrongValue(f"{flags[0]} is about a job of Slurm; say --executor slurm as well")
         source = _opened(_no_manifest(read_source(env), given), env)
         return Job(source, source, env, given.asked.world_size)
     of_tasks = sbatch.OF_A_TASK
@@ -89,7 +90,7 @@ def _no_manifest(source: Source, given: Options) -> Source:
     """The source, unless it is what only Kubernetes starts."""
     if kubernetes.is_manifest(source.text):
         module = entrypoint.DROP_IN[PROGRAMS[0]]
-        raise ValueError(
+        raise WrongValue(
             f"{given.source} is a manifest of Kubernetes, which launch does not start; put -m {module} into it "
             f"in place of the program, in an image that has bridge_args and Megatron Bridge, and apply it"
         )

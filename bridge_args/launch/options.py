@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from bridge_args.errors import WrongValue
 from bridge_args.steps import Asked
 
 # Our flag -> sbatch's option; what a flag says counts more than the script's ``#SBATCH`` lines.
@@ -94,7 +95,7 @@ def of_sbatch(options: Options) -> list[str]:
     for pair in options.more:
         key, equals, value = pair.lstrip("-").partition("=")
         if not key:
-            raise ValueError(f"--sbatch expects KEY=VALUE, not {pair!r}")
+            raise WrongValue(f"--sbatch expects KEY=VALUE, not {pair!r}")
         words.append(f"--{key.replace('_', '-')}={value}" if value else f"--{key.replace('_', '-')}")
     return words
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
+from bridge_args.errors import UserError
 from bridge_args.findings import Changes
 
 Fate = Literal["to", "section", "feeds", "launcher", "not_needed", "no_equivalent", "not_yet"]
@@ -24,7 +25,7 @@ def file_of(area: str) -> str:
     return area if area.endswith((".yaml", ".yml")) else f"mappings/{area}.yaml"
 
 
-class TableError(ValueError):
+class TableError(UserError, ValueError):
     """A table that does not follow the grammar; the message starts with file and line."""
 
 

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from bridge_args.errors import WrongValue
+
 FOLDER: Final = Path(__file__).parent / "catalogs"
 
 
@@ -95,7 +97,7 @@ def load(version: str) -> Catalog:
     """
     path = FOLDER / f"{version}.json"
     if not path.is_file():
-        raise ValueError(f"no catalog of Megatron-LM {version}; there are {', '.join(versions())}")
+        raise WrongValue(f"no catalog of Megatron-LM {version}; there are {', '.join(versions())}")
     return from_data(json.loads(path.read_bytes()))
 
 

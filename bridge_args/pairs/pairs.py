@@ -9,6 +9,7 @@ from functools import cache
 from typing import Final
 
 from bridge_args.bridge import schema as bridge_schema
+from bridge_args.errors import WrongValue
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.resolvers import of_checkout
@@ -60,7 +61,7 @@ def megatron_version(text: str) -> str:
         return text
     if text in {version.rpartition(".")[0] for version in catalogs.versions()}:  # 0.16 for 0.16.1
         return nearest(text, catalogs.versions())
-    raise ValueError(f"no catalog of Megatron-LM {text}; there are {', '.join(catalogs.versions())}")
+    raise WrongValue(f"no catalog of Megatron-LM {text}; there are {', '.join(catalogs.versions())}")
 
 
 def bridge_version(text: str | None) -> str:
@@ -80,7 +81,7 @@ def bridge_version(text: str | None) -> str:
     series = ".".join(text.split(".")[:2])
     same = [version for version in known if ".".join(version.split(".")[:2]) == series]
     if not same:
-        raise ValueError(f"no schema of Megatron Bridge {text}; there are {', '.join(known)}")
+        raise WrongValue(f"no schema of Megatron Bridge {text}; there are {', '.join(known)}")
     return nearest(text, tuple(same))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from bridge_args.errors import UserError
 from bridge_args.findings import Finding
 from bridge_args.script.command import Command, read_command
 from bridge_args.secrets import Secret, found_in, found_in_variables, found_in_words, masked
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from bridge_args.script.bash.started import Started
 
 
-class SourceError(ValueError):
+class SourceError(UserError, ValueError):
     """The source cannot be read, or holds no Megatron-LM command; the message says where and what to do.
 
     Attributes:

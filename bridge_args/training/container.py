@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge_args.bridge import installed
 from bridge_args.emulation import placeholders
+from bridge_args.errors import UserError
 from bridge_args.pairs.pairs import BRIDGE
 from bridge_args.secrets import masked
 
@@ -35,11 +36,11 @@ log = logging.getLogger(__name__)
 _RANK = {"RANK": "0", "LOCAL_RANK": "0"}
 
 
-class BridgeMissing(ImportError):
+class BridgeMissing(UserError, ImportError):
     """Megatron Bridge, or something it needs, is not installed; the message says what."""
 
 
-class BridgeRejects(ValueError):
+class BridgeRejects(UserError, ValueError):
     """Bridge does not accept the configuration.
 
     Attributes:

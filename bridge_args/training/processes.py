@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from bridge_args import children
+from bridge_args.errors import UserError
 from bridge_args.training import variables
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -20,7 +21,7 @@ Device = Literal["auto", "cpu", "cuda"]
 _GRACE: Final = 30.0  # seconds
 
 
-class RehearsalError(Exception):
+class RehearsalError(UserError):
     """The processes cannot be started, or the training stopped with an error; the message is for the user.
 
     Attributes:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import yaml
 
+from bridge_args.errors import UserError
 from bridge_args.verify.cause import ABSENT
 
 RunConfig = dict[str, Any]
@@ -24,7 +25,7 @@ _NAMED: Final = re.compile(
 )
 
 
-class ChangeError(ValueError):
+class ChangeError(UserError, ValueError):
     """The file or the override cannot be used; the message is for the user."""
 
 

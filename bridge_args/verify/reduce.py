@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from bridge_args.emit.run_config import to_run_config
 from bridge_args.emulation.adapt import Change, adapt
+from bridge_args.errors import UserError
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.parse import parse
@@ -37,7 +38,7 @@ class Reduced(NamedTuple):
     words: tuple[str, ...]
 
 
-class NotReducible(Exception):
+class NotReducible(UserError):
     """A setting has to change and no argument says it; the message is for the user."""
 
 

@@ -22,7 +22,7 @@ from bridge_args.training.added import Added
 from bridge_args.training.processes import Device, RehearsalError, on_cpu
 from bridge_args.verify import cause as causes
 from bridge_args.verify.compare import Comparison, compare
-from bridge_args.verify.reduce import NotReducible, reduce
+from bridge_args.verify.reduce import reduce
 from bridge_args.verify.sides import Seen, Setup, run_bridge, run_megatron_lm, words_for
 
 RunConfig = dict[str, Any]
@@ -85,6 +85,7 @@ def verify(t: Translation, again: Retranslate, request: Request, tell: Tell) -> 
         tell: gets a line whenever something begins or ends.
 
     Raises:
+        NotReducible: a setting has to change and no argument does that.
         RehearsalError: the two cannot be started here; or Megatron-LM itself stops before its first step. Where it
             stops later, that is the cause of the difference.
     """
@@ -94,10 +95,7 @@ def verify(t: Translation, again: Retranslate, request: Request, tell: Tell) -> 
     nproc = processes_for(t, shrink=request.shrink, nproc=request.nproc)
     emulate = on_cpu(request.device, nproc)
     steps = request.steps or (SHRUNK_STEPS if request.shrink else None)
-    try:
-        reduced = reduce(t, lambda words: again(words, nproc), nproc=nproc, small=request.shrink, emulate=emulate)
-    except NotReducible as problem:
-        raise RehearsalError(str(problem)) from problem
+    reduced = reduce(t, lambda words: again(words, nproc), nproc=nproc, small=request.shrink, emulate=emulate)
     if reduced.translation.errors:
         said = "\n".join(map(str, reduced.translation.errors))
         raise RehearsalError(f"the command line scaled down for this machine is refused: {said}")

@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from bridge_args.errors import UserError
+
 VERSION: Final = "0.11.1"
 INSTALL: Final = f'pip install "bridge_args[slurm]" && pip install --no-deps nemo_run=={VERSION} torchx==0.7.0'
 # Options of sbatch that are fields of SlurmExecutor; the others go into its additional_parameters.
@@ -36,7 +38,7 @@ _OUT_OF_THE_WAY: Final = "/nemo\0run"
 _SUBMITTED_FROM: Final = '"$SLURM_SUBMIT_DIR"'
 
 
-class NemoRunMissing(ValueError):
+class NemoRunMissing(UserError, ValueError):
     """nemo-run, or something it imports, is not installed."""
 
 

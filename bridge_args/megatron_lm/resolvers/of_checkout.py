@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge_args.errors import WrongValue
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import Given
@@ -38,7 +39,7 @@ def version_of(checkout: str) -> str:
     """
     info = Path(checkout) / "megatron" / "core" / "package_info.py"
     if not info.is_file():
-        raise ValueError(f"{checkout} is not a Megatron-LM checkout: it has no megatron/core/package_info.py")
+        raise WrongValue(f"{checkout} is not a Megatron-LM checkout: it has no megatron/core/package_info.py")
     text = info.read_text(encoding="utf-8", errors="replace")
     said = dict(re.findall(r"^(MAJOR|MINOR|PATCH) *= *(\d+)", text, re.MULTILINE))
     return ".".join(said.get(part, "0") for part in ("MAJOR", "MINOR", "PATCH"))

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
+from bridge_args.errors import UserError
 from bridge_args.words import Place
 
 MAX_TEXT: Final = 1_000_000  # characters; the largest file of Megatron-LM's tests has 9 kB
@@ -23,7 +24,7 @@ _CORE: Final = "tag:yaml.org,2002:"
 _READ: Final = frozenset(_CORE + name for name in ("str", "int", "float", "bool", "null", "seq", "map", "merge"))
 
 
-class YamlProblem(ValueError):
+class YamlProblem(UserError, ValueError):
     """The file cannot be read; the message says where and why.
 
     Attributes:
