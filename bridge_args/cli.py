@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 from bridge_args import cli_options
 from bridge_args.errors import UserError
 from bridge_args.files import remember
-from bridge_args.findings import Finding, without_secrets
+from bridge_args.findings import KINDS, Finding, without_secrets
 from bridge_args.secrets import Secret, masked
 from bridge_args.seen import visible_lines
 from bridge_args.source.read import MAX_SCRIPT, from_argv, from_checkpoint, from_file, from_text
 from bridge_args.source.source import Source, SourceError
 from bridge_args.values import references_in
+from bridge_args.wording import counted, listed
 from bridge_args.words import OF_A_TASK
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ STDIN: Final = "<stdin>"
 
 
 class Problem(UserError):
-    """Something the user has to mend; printed without a traceback, exit code 1."""
+    """Something the user has to fix; printed without a traceback, exit code 1."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         os.getcwd()
     except OSError:
-        _say("the folder this is called in is gone; go to one that is there, and try again")
+        _say("the current folder no longer exists; change to another one and try again")
         return 1
     words = list(sys.argv[1:] if argv is None else argv)
     words, rest = _split(words)
@@ -57,11 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown and getattr(options, "source", None) and not any(word.startswith("-") for word in unknown):
         options.words, unknown = [*options.words, *unknown], []  # SOURCE --set A=1 WORD
     if unknown and words[0] != "explain":
-        after = "; words of the script that begin with - go after --" if getattr(options, "source", None) else ""
+        after = "; arguments of the script that begin with - go after --" if getattr(options, "source", None) else ""
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{after}")
     options.rest = [*unknown, *(rest or ())] if unknown else rest  # explain --moe-router-topk
     if rest and words and words[0] in _WITHOUT_WORDS:
-        parser.error(f"{words[0]} takes no words after --: {' '.join(rest)}")
+        parser.error(f"{words[0]} takes no arguments after --: {' '.join(rest)}")
     options.typed = cache(_typed)  # standard input is read once
     command: Callable[[argparse.Namespace], int] = options.run
     try:
@@ -160,7 +161,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 def _translate(options: argparse.Namespace) -> int:
     translation = _translation(options)
-    _say_findings(translation)
+    _say_findings(translation, options)
     if options.report:
         _print(_reported(translation, options, options.report, _coloured(sys.stderr)).rstrip("\n"))
     if _refused(translation, options):
@@ -290,7 +291,7 @@ def _launch(options: argparse.Namespace) -> int:
     if read is not None:
         asked = asked._replace(world_size=read.world_size)
     translation = added.settled(_translation(options, asked, read.translated if read else None))
-    _say_findings(translation)
+    _say_findings(translation, options)
     if _refused(translation, options):
         return 1
     tell = partial(_tell, known=translation.secrets)
@@ -329,7 +330,7 @@ def _diff(options: argparse.Namespace) -> int:
     for finding in findings:
         _say_finding(finding)
     _write("".join(f"{visible_lines(masked(line))}\n" for line in differing), None)
-    _say(f"{len(differing)} disagreements" if differing else "both resolvers agree on every argument")
+    _say(counted(len(differing), "disagreement") if differing else "both resolvers agree on every argument")
     return 1 if differing else 0
 
 
@@ -355,7 +356,7 @@ def _explain(options: argparse.Namespace) -> int:
 
     names = [*options.names, *(options.rest or ())]
     if not names:
-        raise Problem("nothing to explain: name an argument, or say in words what it is about")
+        raise Problem("nothing to explain: name an argument, or describe it in a few words")
     versions = chosen_versions(options.megatron_lm, options.bridge)
     catalog = catalogs.load(versions.megatron)
     dests = [explain.dest_of(name, catalog) for name in names]
@@ -426,7 +427,7 @@ def _is_checkpoint(options: argparse.Namespace) -> bool:
     if not options.source or not os.path.isdir(options.source):
         return False
     if words := _words_of_script(options):
-        raise Problem(f"{options.source} is a folder, which takes no words: {' '.join(words)}")
+        raise Problem(f"{options.source} is a folder, which takes no arguments: {' '.join(words)}")
     return True
 
 
@@ -459,7 +460,7 @@ def _to_run(options: argparse.Namespace, asked: Asked) -> Translation:
         translation = _translation(options, asked._replace(variables={**here, **asked.variables}))
     if not getattr(options, "run_config", None):
         translation = added.settled(translation)
-    _say_findings(translation)
+    _say_findings(translation, options)
     return translation
 
 
@@ -543,9 +544,8 @@ def _none_of_ours_among(words: Sequence[str], options: argparse.Namespace) -> No
     here = [flag for flag in foreign if options.command in owners.get(flag, ())]
     said = []
     if here:
-        listed = here[0] if len(here) == 1 else f"{', '.join(here[:-1])} and {here[-1]}"
         what = "is an option of bridge-args: put it" if len(here) == 1 else "are options of bridge-args: put them"
-        said.append(f"{listed} {what} before --")
+        said.append(f"{listed(here)} {what} before --")
     for flag in foreign:
         if flag in owners and flag not in here:
             commands = " and ".join(f"bridge-args {command}" for command in owners[flag])
@@ -574,7 +574,7 @@ def _reported(translation: Translation, options: argparse.Namespace, format: For
     from bridge_args.emit.report import report
 
     sources = _texts(translation, options) if format == "html" else {}
-    return report(translation, format, sources=sources, colour=coloured)
+    return report(translation, format, sources=sources, colour=coloured, verbose=options.verbose)
 
 
 def _texts(translation: Translation, options: argparse.Namespace) -> dict[str, str]:
@@ -634,17 +634,23 @@ def _refused(translation: Translation, options: argparse.Namespace) -> bool:
         return True
     lost = len(translation.number_losses)
     if options.strict and lost:
-        what = "setting would be lost that changes" if lost == 1 else "settings would be lost that change"
-        _say(f"--strict: {lost} {what} the numbers")
+        what = "changes the numbers has" if lost == 1 else "change the numbers have"
+        _say(f"--strict: {counted(lost, 'setting')} that {what} no equivalent")
         return True
     return False
 
 
-def _say_findings(translation: Translation) -> None:
-    """Errors first: they are what must be mended, however much else there is to say."""
+def _say_findings(translation: Translation, options: argparse.Namespace) -> None:
+    """Errors first: they are what must be fixed. Of notes only the number, unless they are asked for."""
+    from bridge_args.emit.report_data import notes_left_out
+
     levels = ("error", "warning", "note")
+    notes = [finding for finding in translation.findings if KINDS[finding.kind].group == "note"]
     for finding in sorted(translation.findings, key=lambda finding: levels.index(finding.level)):
-        _say_finding(finding)
+        if options.verbose or finding not in notes:
+            _say_finding(finding)
+    if notes and not options.verbose and getattr(options, "report", None) != "text":  # which counts them itself
+        _say(notes_left_out(len(notes)))
 
 
 def _tell(said: str | Finding, known: Sequence[Secret] = ()) -> None:
@@ -704,10 +710,10 @@ _COMMANDS: Final[
 ] = {
     # name: (summary, what it does, does it start from a command line, its own options)
     "translate": ("translate a command line or a script", _translate, True, cli_options.translate),
-    "report": ("say what becomes of every flag", _report, True, cli_options.report),
+    "report": ("report what becomes of every flag", _report, True, cli_options.report),
     "validate": ("build the real ConfigContainer and let Bridge validate it", _validate, True, cli_options.validate),
     "rehearse": ("train with the real Bridge loop, on a CPU if need be", _rehearse, True, cli_options.rehearse),
-    "verify": ("run Megatron-LM and Bridge, and say whether they are the same run", _verify, True, cli_options.verify),
+    "verify": ("run Megatron-LM and Bridge, and compare the two runs", _verify, True, cli_options.verify),
     "launch": ("start what the script would have started, on Bridge", _launch, True, cli_options.launch),
     "audit": ("translate many scripts and YAML files, and sum up", _audit, False, cli_options.audit),
     "diff": ("compare a checkout's own resolver with the built-in one", _diff, True, cli_options.none),

@@ -27,14 +27,19 @@ def source(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "source", nargs="?", metavar="SOURCE", help="a script, a YAML file, a checkpoint, or - for stdin"
     )
-    command.add_argument("words", nargs="*", metavar="WORD", help="words of the script: its $1, $2, ...; after -- any")
+    command.add_argument(
+        "words", nargs="*", metavar="WORD", help="arguments of the script: its $1, $2, ...; after -- any"
+    )
     command.add_argument("--command", dest="number", type=_positive, metavar="N", help="which of a script's commands")
+    command.add_argument("--verbose", action="store_true", help="show notes, not only their number")
     common(command)
 
 
 def common(command: argparse.ArgumentParser) -> None:
     """What every command takes that translates."""
-    command.add_argument("--world-size", type=_positive, metavar="N", help="number of GPUs, if the words do not say it")
+    command.add_argument(
+        "--world-size", type=_positive, metavar="N", help="number of GPUs, if the command does not give it"
+    )
     command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the script")
     command.add_argument("--mappings", metavar="FILE", help="rows of your own, for the flags of a fork")
     command.add_argument("--strict", action="store_true", help="a loss that changes the numbers is an error")
@@ -112,7 +117,7 @@ def completion(command: argparse.ArgumentParser) -> None:
 
 
 def checkpoint(command: argparse.ArgumentParser) -> None:
-    command.add_argument("action", choices=("inspect",), help="inspect: what the checkpoint says of its run")
+    command.add_argument("action", choices=("inspect",), help="inspect: what the checkpoint stores about its run")
     command.add_argument("path", metavar="DIR", help="the folder given to --save, or one iteration of it")
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
 

@@ -19,7 +19,7 @@ CHANGES: Final[dict[Changes, str]] = {
 }
 
 # What a finding asks of the user.
-Group = Literal["mend", "decide", "check", "note"]
+Group = Literal["fix", "decide", "check", "note"]
 
 
 class Kind(NamedTuple):
@@ -44,15 +44,15 @@ class Kind(NamedTuple):
 KINDS: Final[dict[str, Kind]] = {
     kind.name: kind
     for kind in (
-        Kind("unknown-argument", "error", "mend", False, "This Megatron-LM version has no such argument."),
-        Kind("stray-word", "error", "mend", False, "A word that is neither a flag nor the value of one."),
-        Kind("missing-value", "error", "mend", False, "A flag without the value that it takes."),
-        Kind("bad-value", "error", "mend", False, "A value that the argument does not take."),
-        Kind("conflicting-arguments", "error", "mend", False, "Arguments that exclude one another."),
-        Kind("invalid-command-line", "error", "mend", False, "Megatron-LM would stop with these arguments."),
-        Kind("bridge-rejects", "error", "mend", False, "Bridge's own validation stops with the translated values."),
-        Kind("unreadable-source", "error", "mend", False, "The source cannot be read, or holds no such command."),
-        Kind("other-model", "error", "mend", False, "A program that trains a kind of model that is not translated."),
+        Kind("unknown-argument", "error", "fix", False, "This Megatron-LM version has no such argument."),
+        Kind("stray-word", "error", "fix", False, "A word that is neither a flag nor the value of one."),
+        Kind("missing-value", "error", "fix", False, "A flag without the value that it takes."),
+        Kind("bad-value", "error", "fix", False, "A value that the argument does not take."),
+        Kind("conflicting-arguments", "error", "fix", False, "Arguments that exclude one another."),
+        Kind("invalid-command-line", "error", "fix", False, "Megatron-LM would stop with these arguments."),
+        Kind("bridge-rejects", "error", "fix", False, "Bridge's own validation stops with the translated values."),
+        Kind("unreadable-source", "error", "fix", False, "The source cannot be read, or holds no such command."),
+        Kind("other-model", "error", "fix", False, "A program that trains a kind of model that is not translated."),
         Kind("stops-later", "warning", "check", False, "Megatron-LM accepts the arguments and stops in its set-up."),
         Kind("other-program", "warning", "check", False, "A program that may do more than the one it is taken for."),
         Kind("unresolved-variable", "warning", "check", False, "A variable that has no value here."),
@@ -65,7 +65,7 @@ KINDS: Final[dict[str, Kind]] = {
         Kind("ignored-by-megatron", "warning", "check", False, "A value that the run does not use."),
         Kind("overrides-cannot-say", "warning", "check", False, "Hydra's overrides cannot hold this value."),
         Kind("assumed-world-size", "note", "check", False, "The number of GPUs, where nothing gives it."),
-        Kind("assumed-version", "note", "note", False, "The Megatron-LM version, where nothing gives it."),
+        Kind("assumed-version", "note", "check", False, "The Megatron-LM version, where nothing gives it."),
         Kind("no-effect", "note", "note", False, "A value that no pretraining reads."),
         Kind("launcher", "note", "note", False, "What belongs to the launcher, not to the configuration."),
         Kind("environment", "note", "note", False, "An environment variable that this run reads."),

@@ -259,7 +259,7 @@ def _smallest_world(values: Mapping[str, object]) -> tuple[int, Finding]:
         f"the number of GPUs is not known; {ranks} is assumed "
         f"(tensor {sizes[0]} x pipeline {sizes[1]} x context {sizes[2]})"
     )
-    return ranks, Finding("assumed-world-size", message, "say it with --world-size N, or give the torchrun words")
+    return ranks, Finding("assumed-world-size", message, "set it with --world-size N, or give the torchrun command")
 
 
 # Run -> effective arguments -------------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def _mapped(source: Source, run: Run, given: Given, args: MegatronArgs, findings
 
 def _was_read(file: tuple[str, int]) -> Finding:
     name, length = file
-    return Finding("file-read", f"{name} was read: {length} characters; the translation holds what stood in it")
+    return Finding("file-read", f"{name} was read: {length} characters; the translation holds its content")
 
 
 def compared(source: Source, asked: Asked) -> tuple[list[str], tuple[Finding, ...]]:

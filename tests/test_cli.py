@@ -300,7 +300,8 @@ def test_options_of_a_script_before_the_dashes_are_sent_behind_them(
         main(["translate", str(tmp_path / "train.sh"), "--tp", "2"])
     assert left.value.code == 2
     assert (
-        "unrecognized arguments: --tp 2; words of the script that begin with - go after --" in capsys.readouterr().err
+        "unrecognized arguments: --tp 2; arguments of the script that begin with - go after --"
+        in capsys.readouterr().err
     )
 
 
@@ -320,14 +321,14 @@ def test_other_sources_take_no_words(kind: str, tmp_path: Path, capsys: pytest.C
     source = str(tmp_path) if kind == "a folder" else str(ROOT / "tests" / "model_config.yaml")
     code, out, err = run(capsys, "translate", source, "--", "--lr", "1")
     assert (code, out) == (1, "")
-    assert err == f"{source} is {kind}, which takes no words: --lr 1\n"
+    assert err == f"{source} is {kind}, which takes no arguments: --lr 1\n"
 
 
 def test_commands_without_a_source_take_no_words(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["check", "--", "--lr", "1"])
     assert left.value.code == 2
-    assert "check takes no words after --: --lr 1" in capsys.readouterr().err
+    assert "check takes no arguments after --: --lr 1" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- our options in the wrong place

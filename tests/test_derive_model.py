@@ -199,7 +199,7 @@ REFUSED = {
     "local attention without local layers": Refused("--attention-backend local", "needs --spec local"),
     "batch-invariant without flash": Refused("--batch-invariant-mode", "needs --attention-backend flash, not auto"),
     "layers without rope that do not divide": Refused("--no-rope-freq 3", "--no-rope-freq 3 does not divide"),
-    "layers without rope, too few named": Refused("--no-rope-freq [0,1]*2", "says something about 4 layers"),
+    "layers without rope, too few named": Refused("--no-rope-freq [0,1]*2", "covers 4 layers"),
     "flash decoding without rope": Refused("--no-rope-freq 4 --flash-decode", "exclude each other"),
     "gated delta net without frequency": Refused(
         "--experimental-attention-variant gated_delta_net", "needs --linear-attention-freq"
@@ -289,7 +289,7 @@ REFUSED = {
     "delayed weight gradients alone": Refused("--delay-wgrad-compute", "needs --overlap-moe-expert-parallel-comm"),
     "upcycling to nowhere": Refused("--moe-use-upcycling", "--moe-use-upcycling needs --save"),
     "a pattern of experts for other layers": Refused(
-        MOE + "--moe-layer-freq [0,1]*2", "--moe-layer-freq says something about 4 layers"
+        MOE + "--moe-layer-freq [0,1]*2", "--moe-layer-freq covers 4 layers"
     ),
     "full recomputation without a method": Refused(
         "--recompute-granularity full --recompute-num-layers 1", "needs --recompute-method"

@@ -248,7 +248,7 @@ REFUSED = {
         "has 5 stages, which pipeline 2 does not divide",
     ),
     "a layout with an unknown letter": Refused(
-        "--pipeline-model-parallel-size 2 --pipeline-model-parallel-layout Et*4|x*4L", "has x, which stands for nothing"
+        "--pipeline-model-parallel-size 2 --pipeline-model-parallel-layout Et*4|x*4L", "has x, which is no layer type"
     ),
     "a layout of another depth": Refused(
         "--pipeline-model-parallel-size 2 --pipeline-model-parallel-layout Et*4|t*3L",

@@ -216,7 +216,7 @@ REFUSED = {
     "warmup in the other unit": Refused(
         SAMPLES + " --lr-warmup-iters 2", "--lr-warmup-iters counts in iterations", without=NO_ITERS
     ),
-    "two warmups": Refused("--lr-warmup-iters 2 --lr-warmup-fraction 0.1", "both say how long to warm up"),
+    "two warmups": Refused("--lr-warmup-iters 2 --lr-warmup-fraction 0.1", "both set the warm-up length"),
     "a warmup as long as the decay": Refused(
         "--lr-warmup-iters 10", "--lr-warmup-iters 10 is not shorter than --lr-decay-iters 10"
     ),

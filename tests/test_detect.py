@@ -137,7 +137,7 @@ def test_the_command_line_says_which_version_and_why(tmp_path: Path, capsys: pyt
     assert main(["translate", str(script)]) == 0
     out, err = capsys.readouterr()
     assert f"note: Megatron-LM 0.15.3 is assumed: {script}:2 says" in err
-    assert "say another with --megatron-lm VERSION" in err
+    assert "set another with --megatron-lm VERSION" in err
     assert "from a Megatron-LM 0.15.3 command line" in out
     assert main(["translate", "--megatron-lm", "0.16", str(script)]) == 0
     assert "is assumed: " not in capsys.readouterr().err

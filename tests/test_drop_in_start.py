@@ -66,7 +66,7 @@ def test_it_refuses_before_torch_is_imported() -> None:
     program = f"import sys; from bridge_args.pretrain_gpt import main; main({[*SMALL, *MOCK, '--sft']}); "
     program += "print([name for name in sys.modules if name in ('torch', 'megatron')])"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n" and done.stderr.startswith("not started: an argument is lost")
+    assert done.stdout == "[]\n" and done.stderr.startswith("not started: 1 argument has no equivalent")
 
 
 # ---------------------------------------------------------------- what is missing

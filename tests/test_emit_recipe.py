@@ -87,7 +87,7 @@ from megatron.core.transformer.enums import AttnBackend
 
 
 def pretrain_config() -> ConfigContainer:
-    """The configuration for 8 GPUs; what is not named here is as Bridge has it."""
+    """The configuration for 8 GPUs; everything else is the default of Bridge."""
     return ConfigContainer(
         train=TrainingConfig(
             train_iters=5,  # --train_iters 5

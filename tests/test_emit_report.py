@@ -25,37 +25,37 @@ def test_text() -> None:
     assert (
         report(example())
         == """\
-Mend (1): Megatron-LM or Bridge would stop with this command line.
+Fix (1): Megatron-LM or Bridge would stop with this command line.
   --num-layerz is not an argument of Megatron-LM 0.16.1; did you mean --num-layers?
       --distributed-backend nccl --num-layerz 3
                                  ^^^^^^^^^^^^
 
-Decide (1): Bridge will not do this; can you do without?
+Decide (1): Bridge cannot do this; decide whether the run needs it.
   --lr = 1e-05 is lost: Bridge has no rate; leave it out
 
-Check (2): This is not what the command line says at first sight.
+Check (2): Takes effect differently than the flag suggests.
   a.sh:3: $X is not set
       --a $X
           ^^
   8 is assumed
 
-For your information (2)
-  --num-layers: Counts every layer.
-  --distributed-backend: Say it to torchrun.
-
 What becomes of the arguments
   --num-layers 4              model.num_layers = 4
   --global-batch-size 8       train.global_batch_size = 16  derived
   --lr 1e-5                   no equivalent
-  --lr-warmup-init 0.1        used up                       used for max_lr
+  --lr-warmup-init 0.1        used only to compute max_lr
   --no-load-rng               unknown
   --distributed-backend nccl  for the launcher
 
-What nobody typed, and Bridge would have otherwise
+Set although not on the command line: defaults differ
   model.params_dtype = torch.bfloat16  derived from bf16=True
   train.eval_iters = 50                Megatron-LM's default
 
-6 arguments given, 4 settings written; 1 to mend, 1 to decide, 2 to check, 2 notes (Megatron-LM 0.16.1 to Megatron \
+For your information (2)
+  --num-layers: Counts every layer.
+  --distributed-backend: Say it to torchrun.
+
+6 arguments given, 4 settings written; 1 to fix, 1 to decide, 2 to check, 2 notes (Megatron-LM 0.16.1 to Megatron \
 Bridge 0.3.1, pretrain_gpt.py, 8 GPUs)
 """
     )
@@ -72,10 +72,23 @@ def test_markdown_names_the_line_of_every_flag() -> None:
     assert "| `train.sh:2` | `--num-layers 4` | `model.num_layers = 4` |" in report(in_a_script()[0], "markdown")
 
 
+def test_notes_are_one_line_unless_asked_for() -> None:
+    short, full = report(example(), verbose=False), report(example())
+    assert "\n2 notes: --verbose shows them\n" in short and "Counts every layer" not in short
+    kept = [line for line in short.splitlines() if "--verbose" not in line]
+    assert [line for line in kept if line and line not in full.splitlines()] == []
+    t = example()
+    one = t._replace(outcomes={**t.outcomes, **dict([outcome("distributed_backend", "to")])})
+    assert "\n1 note: --verbose shows it\n" in report(one, verbose=False)
+    assert "note" not in report(translation(), verbose=False).replace("0 notes", "")
+    others = ("json", "markdown", "html")
+    assert all(report(t, format, verbose=False) == report(t, format) for format in others)
+
+
 def test_colours_are_asked_for() -> None:
     plain, coloured = report(example()), report(example(), colour=True)
     assert "\033" not in plain
-    assert "\033[1;31mMend (1)\033[0m" in coloured
+    assert "\033[1;31mFix (1)\033[0m" in coloured
     assert re.sub("\033\\[[0-9;]*m", "", coloured) == plain
 
 
@@ -88,7 +101,7 @@ def test_the_same_number_in_other_digits_is_no_surprise(typed: str, value: Any) 
 def test_json() -> None:
     data = json.loads(report(example(), "json"))
     assert data["schema"] == 1
-    assert data["counts"] == {"arguments": 6, "settings": 4, "mend": 1, "decide": 1, "check": 2, "note": 2}
+    assert data["counts"] == {"arguments": 6, "settings": 4, "fix": 1, "decide": 1, "check": 2, "note": 2}
     assert data["versions"] == {"megatron_lm": "0.16.1", "bridge": "0.3.1"}
     assert data["arguments"][0] == {
         "argument": "num_layers",

@@ -95,7 +95,7 @@ def test_every_format_works_on_what_there_is_when_the_command_line_is_wrong() ->
     assert OverridesParser.create().parse_overrides(to_overrides(t))
     assert "--num-layerz" not in to_argv(t)
     ast.parse(to_recipe(t))
-    assert json.loads(report(t, "json"))["counts"]["mend"] == len(t.errors)
+    assert json.loads(report(t, "json"))["counts"]["fix"] == len(t.errors)
 
 
 def test_nothing_at_all() -> None:

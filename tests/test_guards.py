@@ -10,7 +10,7 @@ from bridge_args.script.read import read_script
 from bridge_args.source.read import from_text
 from bridge_args.source.source import SourceError
 
-WORDS = "give it the words it wants behind its name"
+WORDS = "give the script its arguments after its name"
 RUN = "\ntorchrun pretrain_gpt.py --lr 1\n"
 USAGE = 'usage() {\n  echo "$0 SIZE"\n  exit 1\n}\n'
 # script -> what is said of its end
@@ -66,7 +66,7 @@ def test_an_exit_of_a_subshell_is_not_the_scripts() -> None:
     ("script", "says"),
     [
         (": ${DATA:?the folder}", "$DATA must be given: the folder; give it with --set DATA=VALUE"),
-        ("SIZE=${1:?usage}", "$1 must be given: usage; give it behind the script's name"),
+        ("SIZE=${1:?usage}", "$1 must be given: usage; give it after the script's name"),
         ("set -u\necho $DATA", "$DATA must be given: `set -u` wants a value; give it with --set DATA=VALUE"),
     ],
 )

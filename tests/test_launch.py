@@ -177,7 +177,7 @@ def test_what_else_a_script_does_is_said(machine: Path, capsys: pytest.CaptureFi
     ("program", "code", "said"),
     [
         ("pretrain_t5.py", 1, "pretrain_t5.py trains another kind of model"),
-        ("/opt/pretrain_llama.py", 0, "/opt/pretrain_llama.py is taken for a pretrain_gpt.py"),
+        ("/opt/pretrain_llama.py", 0, "/opt/pretrain_llama.py is treated as pretrain_gpt.py"),
         ("/opt/pretrain_gpt.py", 0, ""),
         ("-m megatron.pretrain_gpt", 0, ""),
     ],
@@ -191,7 +191,9 @@ def test_words_for_the_script_are_asked_for(machine: Path, capsys: pytest.Captur
     script = machine / "train.sh"
     script.write_text(f"torchrun pretrain_gpt.py {' '.join(SMALL)} --tensorboard-dir $1\n")
     code, _, err = launched([str(script), "--dry-run"], capsys)
-    assert code == 1 and "give the words for the script behind its name" in err and "--set" not in err.splitlines()[-1]
+    assert (
+        code == 1 and "give the arguments of the script after its name" in err and "--set" not in err.splitlines()[-1]
+    )
     assert "--tensorboard-dir tb\n" in launched([str(script), "tb", "--dry-run"], capsys)[1]
 
 
@@ -267,7 +269,7 @@ class TestSlurm:
     @pytest.mark.parametrize(
         ("lines", "command", "message"),
         [
-            ("-N 2", "torchrun --nproc-per-node 8", "the job has 2 nodes, and torchrun is told of one node"),
+            ("-N 2", "torchrun --nproc-per-node 8", "the job has 2 nodes, and torchrun is set up for one node"),
             ("-N 2", "mpirun -np 2 python", "nemo-run starts them with srun"),
             ("-N 1\n#SBATCH hetjob\n#SBATCH -N 1", "torchrun", "a job of several parts"),
             ("-N 1", "srun --container-mounts=/a:/b torchrun", "no --container-image"),

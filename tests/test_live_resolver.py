@@ -66,7 +66,7 @@ def test_its_own_flags_have_no_row(capsys: pytest.CaptureFixture[str]) -> None:
     t = translated("--router-noise", "0.25", "--window-pair", "3:4", "--mood", "wild")
     lost = {finding.arguments[0]: finding for finding in t.findings if finding.kind == "no-row"}
     assert set(lost) == {"router_noise", "window_pair", "mood"}
-    assert str(lost["router_noise"]).startswith("--router-noise = 0.25 is lost: no table has a row for it")
+    assert str(lost["router_noise"]).startswith("--router-noise = 0.25 is lost: no mapping table has it")
     assert lost["router_noise"].excerpt is not None
     assert "--mappings FILE" in lost["router_noise"].remedy
     assert t.args["window_pair"] == (3, 4)  # its own converter

@@ -229,7 +229,7 @@ MESSAGES = {
         "--kitchen-recipe-number is not an argument of Megatron-LM 0.16.1; "
         "Megatron-LM has it only where nvidia-kitchen is installed",
     ),
-    "--": ("--bf16 -- a b", "Megatron-LM's parser refuses -- and every word after it; leave the -- out"),
+    "--": ("--bf16 -- a b", "Megatron-LM's parser refuses -- and everything after it; leave the -- out"),
 }
 
 

@@ -69,7 +69,7 @@ def test_another_kind_of_model_is_an_error(front: str) -> None:
 def test_other_names_are_a_warning_that_says_what_they_are_taken_for(front: str, taken_for: str) -> None:
     (finding,) = about_the_program(front)
     assert finding.level == "warning"
-    assert f"is taken for a {taken_for}; what it does beside that is not done" in finding.message
+    assert f"is treated as {taken_for}; anything else it does is skipped" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_programs_of_others_are_no_errors(
     monkeypatch.chdir(tmp_path)
     assert main(["audit", "."]) == 0
     lines = capsys.readouterr().out.split("\n")
-    ours = "./ours.sh: finetune_ours.py is taken for a pretrain_gpt.py"
+    ours = "./ours.sh: finetune_ours.py is treated as pretrain_gpt.py"
     assert any(line.split() == ["ok", *ours.split()] for line in lines), lines
     said = [line for line in lines if f"./{name}" in line]
     assert all(line.startswith("-  ") for line in said) and len(said) == (name != "Makefile"), said

@@ -172,7 +172,7 @@ def test_a_missing_variable(env: Mapping[str, str] | None, whole: bool, kinds: l
     ("words", "without", "says"),
     [
         ("--mock-data", "--eval-interval", "without --eval-interval Megatron-LM stops before the first step"),
-        ("", "", "without data Megatron-LM stops before the first step; Bridge trains on made-up data"),
+        ("", "", "without data Megatron-LM stops before the first step; Bridge trains on mock data"),
         ("--mock-data", "", ""),
         ("--train-data-path a", "", ""),
     ],

@@ -260,7 +260,7 @@ def test_unknown_names_do_not_run_into_what_follows() -> None:
         ("torchrun ${F%.json}\n", "${F%.json}", ("F",), "give it with --set F=VALUE"),
         ("torchrun ${D:?where the data is}\n", "${D}", ("D",), "$D must be given: where the data is"),
         ("torchrun ~/x\n", "$HOME/x", ("HOME",), "--set HOME=VALUE"),
-        ("torchrun --data $1\n", "$1", ("1",), "give it behind the script's name"),
+        ("torchrun --data $1\n", "$1", ("1",), "give it after the script's name"),
         ("torchrun /d/*.bin\n", "/d/*.bin", (), "bash fills in the file names"),
         ("G=$(nvidia-smi -L | wc -l)\ntorchrun $((G * 2))\n", "$((G * 2))", ("G",), "without G"),
         ("torchrun $RANDOM\n", "$RANDOM", ("RANDOM",), "--set RANDOM=VALUE"),

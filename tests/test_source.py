@@ -44,7 +44,7 @@ def test_of_several_commands_one_is_picked() -> None:
     with pytest.raises(SourceError) as error:
         read(script)
     assert str(error.value).split("\n") == [
-        "train.sh starts Megatron-LM 2 times; say which is meant with --command N:",
+        "train.sh starts Megatron-LM 2 times; choose one with --command N:",
         "  1  line 2: --tensor-model-parallel-size 1",
         "  2  line 2: --tensor-model-parallel-size 2",
     ]

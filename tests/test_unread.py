@@ -41,7 +41,7 @@ def told(words: str, kind: str = "ignored-by-megatron", **given: object) -> list
     [
         (
             "--position-embedding-type rope --use-rope-scaling --rope-scaling-factor 32",
-            "--rope-scaling-factor 32 has no effect: Megatron-LM 0.16 does not hand it to its GPT model, which always",
+            "--rope-scaling-factor 32 has no effect: Megatron-LM 0.16 does not pass it to its GPT model, which always",
         ),
         (
             "--data-parallel-sharding-strategy optim_grads",

@@ -102,7 +102,7 @@ def _not_ours(t: Translation) -> Finding | None:
         if finding.kind == "other-program" and not any(
             t.outcomes[name].given for name in _WANTED if name in t.outcomes
         ):
-            return finding._replace(message="a program of others, with none of the arguments Megatron-LM wants")
+            return finding._replace(message="another program, with none of the arguments that Megatron-LM requires")
     return None
 
 

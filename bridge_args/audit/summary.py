@@ -11,6 +11,7 @@ from bridge_args.audit.examine import Entry
 from bridge_args.findings import CHANGES
 from bridge_args.secrets import masked
 from bridge_args.seen import visible
+from bridge_args.wording import counted
 
 _STATUSES: Final = ("ok", "losses", "errors", "not-megatron-lm")
 
@@ -58,9 +59,9 @@ def text_of(result: dict[str, Any]) -> str:
     total = sum(counts.values()) - counts["not-megatron-lm"]
     lines += [
         "",
-        f"{_count(total, 'command')} in {_count(said['sources'], 'source')}: {counts['ok']} translated, "
+        f"{counted(total, 'command')} in {counted(said['sources'], 'source')}: {counts['ok']} translated, "
         f"{counts['losses']} translated with losses, {counts['errors']} with errors; "
-        f"{_count(counts['not-megatron-lm'], 'source')} without a Megatron-LM command",
+        f"{counted(counts['not-megatron-lm'], 'source')} without a Megatron-LM command",
     ]
     titles = (
         ("lost_numbers", "lost in translation"),
@@ -75,10 +76,6 @@ def text_of(result: dict[str, Any]) -> str:
         if said[key]:
             lines.append(f"{title}: " + ", ".join(f"{name} ({count})" for name, count in said[key].items()))
     return "\n".join(map(visible, lines)) + "\n"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _line(entry: Entry) -> str:

@@ -37,12 +37,12 @@ def refusal(findings: Sequence[Finding]) -> str:
     """What to tell the user of ``refused`` findings."""
     names = dict.fromkeys(name for finding in findings for name in finding.arguments)
     accept = " ".join(f"--accept {name}" for name in names)
-    what = "an argument is" if len(names) == 1 else f"{len(names)} arguments are"
-    lines = [f"not started: {what} lost, and the run would not be the one that was asked for"]
+    what = "argument has" if len(names) == 1 else "arguments have"
+    lines = [f"not started: {len(names)} {what} no equivalent, so the run would differ"]
     lines += [
         f"  {finding.place}: {finding.message}" if finding.place else f"  {finding.message}" for finding in findings
     ]
-    lines.append(f"take {'it' if len(names) == 1 else 'them'} out, or train without: {accept}")
+    lines.append(f"leave {'it' if len(names) == 1 else 'them'} out, or start without: {accept}")
     return "\n".join(lines)
 
 

@@ -96,7 +96,7 @@ def mend(save: str | None, load: str | None) -> str:
     try:
         return checkpoints.mend(Path(save))
     except OSError as error:
-        raise SaveFailed(f"not started: the checkpoints in {save} cannot be mended: {error}") from error
+        raise SaveFailed(f"not started: the checkpoints in {save} cannot be repaired: {error}") from error
 
 
 class _Saves:

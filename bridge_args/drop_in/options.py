@@ -9,7 +9,7 @@ from bridge_args.errors import UserError
 
 # No version of Megatron-LM has a flag of one of these names (tests/test_own_options.py looks).
 OPTIONS: Final = {
-    "--accept": "NAME[,NAME...]: train although this argument is lost; may be repeated",
+    "--accept": "NAME[,NAME...]: start even though this argument has no equivalent; may be repeated",
     "--mappings": "FILE: rows of your own, for the flags of a fork",
     "--megatron-lm": "VERSION|CHECKOUT: whose command line this is",
     "--bridge": "VERSION: whose settings are meant; default: the installed one",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 from bridge_args.checkpoint.mend import MEGATRON_TRACKER, TRACKER
+from bridge_args.wording import counted
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
@@ -84,7 +85,7 @@ def _data(dataset: Mapping[str, Any]) -> Iterator[Problem]:
         prefixes = dict.fromkeys(prefix for blend in several if blend for prefix in blend[0])
         files = [f"{prefix}{end}" for prefix in prefixes for end in (".bin", ".idx") if _local(prefix)]
         if missing := [file for file in files if not _there(file)]:
-            yield Problem(path, f"no such data: {_listed(missing)} (of {_count(len(prefixes), 'data set')})")
+            yield Problem(path, f"no such data: {_listed(missing)} (of {counted(len(prefixes), 'data set')})")
 
 
 def _tokenizer(tokenizer: Mapping[str, Any]) -> Iterator[Problem]:
@@ -109,7 +110,7 @@ def _start(checkpoint: Mapping[str, Any]) -> Iterator[Problem]:
     load, pretrained, step = (checkpoint.get(name) for name in ("load", "pretrained_checkpoint", "ckpt_step"))
     if _local(load) and not has_checkpoint(load):
         if checkpoint.get("exit_on_missing_checkpoint"):
-            yield Problem("checkpoint.load", f"no checkpoint in {load}, and the run is not to start without")
+            yield Problem("checkpoint.load", f"no checkpoint in {load}, and --exit-on-missing-checkpoint is set")
         elif _local(pretrained) and not has_checkpoint(pretrained):
             yield Problem("checkpoint.pretrained_checkpoint", f"no checkpoint in {pretrained}, and none in {load}")
     elif _local(load) and step is not None and not Path(load, f"iter_{step:07d}").is_dir():
@@ -135,10 +136,6 @@ def _listed(files: Iterable[str]) -> str:
     files = list(files)
     more = f" and {len(files) - _LISTED} more files" if len(files) > _LISTED else ""
     return ", ".join(files[:_LISTED]) + more
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def said(found: Sequence[Problem], t: Translation, node: str = "") -> str:

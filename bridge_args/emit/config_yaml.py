@@ -26,6 +26,7 @@ from bridge_args.emit.run_config import plain_settings
 from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.secrets import masked
 from bridge_args.values import to_plain
+from bridge_args.wording import counted
 
 _WIDTH: Final = 100  # characters a mapping may take on one line
 _BARE: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
@@ -136,7 +137,7 @@ def _escape(char: str) -> str:
 
 
 def _head(t: Translation) -> list[str]:
-    ranks = "1 GPU" if t.world_size == 1 else f"{t.world_size} GPUs"
+    ranks = counted(t.world_size, "GPU")
     first = (
         f"# For Megatron Bridge {t.versions.bridge}, from a Megatron-LM {t.versions.megatron} command line, {ranks}:"
     )

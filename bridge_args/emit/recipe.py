@@ -11,6 +11,7 @@ from bridge_args.emit.layout import Part, class_of, field_of, leaf, on_one_line,
 from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.secrets import masked
 from bridge_args.values import Built, Member, Partial, Referring, Symbol, is_dotted
+from bridge_args.wording import counted
 
 _WIDTH: Final = 119
 _STANDARD: Final = frozenset({"functools", "signal", "pathlib", "enum"})  # modules of Python our values come from
@@ -25,7 +26,7 @@ def to_recipe(t: Translation) -> str:
     names = _Names()
     container = names.of(t.schema.container)
     body = list(_body(t, container, names))
-    ranks = "1 GPU" if t.world_size == 1 else f"{t.world_size} GPUs"
+    ranks = counted(t.world_size, "GPU")
     return "\n".join(
         [
             f'"""Megatron-LM {t.versions.megatron} arguments as a recipe for Megatron Bridge {t.versions.bridge}."""',
@@ -34,7 +35,7 @@ def to_recipe(t: Translation) -> str:
             "",
             "",
             f"def pretrain_config() -> {container}:",
-            f'    """The configuration for {ranks}; what is not named here is as Bridge has it."""',
+            f'    """The configuration for {ranks}; everything else is the default of Bridge."""',
             *body,
             "",
         ]

@@ -13,7 +13,12 @@ Format = Literal["text", "json", "markdown", "html"]
 
 
 def report(
-    t: Translation, format: Format = "text", *, sources: Mapping[str, str] | None = None, colour: bool = False
+    t: Translation,
+    format: Format = "text",
+    *,
+    sources: Mapping[str, str] | None = None,
+    colour: bool = False,
+    verbose: bool = True,
 ) -> str:
     """Every flag that was given and every fate that matters.
 
@@ -21,6 +26,7 @@ def report(
         format: ``text``, ``json``, ``markdown``, or ``html`` (one page that needs no network).
         sources: name to text of the files that the words come from (``Place.source``); shown by ``html``.
         colour: escape sequences for a terminal, in ``text``.
+        verbose: with notes; without, ``text`` has their number only. The other formats always have them.
 
     Raises:
         ValueError: for another format.
@@ -30,7 +36,7 @@ def report(
     * ``schema``: 1; a reader may rely on everything below while it is 1, and must expect further keys;
     * ``versions``: ``megatron_lm`` and ``bridge``; ``program``; ``world_size`` (ranks);
     * ``counts``: ``arguments`` (given), ``settings`` (written), and findings in each group;
-    * ``findings``: list of ``group`` (by what the user must do: ``mend``, ``decide``, ``check``, or ``note``),
+    * ``findings``: list of ``group`` (by what the user must do: ``fix``, ``decide``, ``check``, or ``note``),
       ``kind``, ``message``, ``remedy``, ``arguments``, ``place`` (``source``, ``line``, ``column``, or null),
       ``excerpt`` (``text`` with the marked part from ``start`` to before ``end``, or null), ``changes`` (of a loss:
       ``numbers``, ``speed`` for speed or memory, ``logs`` for logs and files; else null);
@@ -55,5 +61,5 @@ def report(
     else:
         from bridge_args.emit.report_text import markdown, text
 
-        lines = text(data, colour) if format == "text" else markdown(data)
+        lines = text(data, colour, verbose) if format == "text" else markdown(data)
     return "".join(f"{line}\n" for line in lines)

@@ -14,22 +14,23 @@ from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.secrets import masked_values
 from bridge_args.seen import visible
 from bridge_args.values import to_plain
+from bridge_args.wording import counted
 from bridge_args.words import Place
 
 SCHEMA: Final = 1  # of the JSON: report_schema.json
 
 # By what the user must do.
 GROUPS: Final[dict[Group, tuple[str, str]]] = {
-    "mend": ("Mend", "Megatron-LM or Bridge would stop with this command line."),
-    "decide": ("Decide", "Bridge will not do this; can you do without?"),
-    "check": ("Check", "This is not what the command line says at first sight."),
+    "fix": ("Fix", "Megatron-LM or Bridge would stop with this command line."),
+    "decide": ("Decide", "Bridge cannot do this; decide whether the run needs it."),
+    "check": ("Check", "Takes effect differently than the flag suggests."),
     "note": ("For your information", ""),
 }
 
 FATES_IN_SHORT: Final[dict[Fate | None, str]] = {
-    "to": "as Bridge has it",
-    "section": "as Bridge has it",
-    "feeds": "used up",
+    "to": "same as Bridge's default, not written",
+    "section": "same as Bridge's default, not written",
+    "feeds": "used only to compute another argument",
     "launcher": "for the launcher",
     "not_needed": "not needed",
     "no_equivalent": "no equivalent",
@@ -160,7 +161,7 @@ def _reason(t: Translation, name: str) -> str:
     if outcome is None:
         return ""
     if outcome.fate == "feeds" and outcome.row.feeds:
-        return f"used for {', '.join(outcome.row.feeds)}"
+        return f"used only to compute {', '.join(outcome.row.feeds)}"
     return outcome.reason
 
 
@@ -229,7 +230,7 @@ def table_of(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         written = [path for path in argument["paths"] if path in settings]
         if argument["fate"] not in ("to", "section", "feeds") or not written:
             reason = argument["reason"] if argument["fate"] == "feeds" else ""
-            yield place, words, FATES_IN_SHORT[argument["fate"]], reason
+            yield place, words, reason or FATES_IN_SHORT[argument["fate"]], ""
         else:
             for path in written:
                 derived = settings[path]["origin"]["kind"] == "derived"
@@ -245,18 +246,19 @@ def untyped_of(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"{setting['path']} = {setting['shown']}", setting["from"]
 
 
-UNTYPED: Final = "What nobody typed, and Bridge would have otherwise"
+UNTYPED: Final = "Set although not on the command line: defaults differ"
+
+
+def notes_left_out(number: int) -> str:
+    """The line in place of notes."""
+    return f"{counted(number, 'note')}: --verbose shows {'it' if number == 1 else 'them'}"
 
 
 def summary_of(data: Mapping[str, Any]) -> str:
     """The counts and the versions, in one line."""
     counts, versions = data["counts"], data["versions"]
-    said = f"{_count(counts['arguments'], 'argument')} given, {_count(counts['settings'], 'setting')} written"
-    todo = f"{counts['mend']} to mend, {counts['decide']} to decide, {counts['check']} to check"
+    said = f"{counted(counts['arguments'], 'argument')} given, {counted(counts['settings'], 'setting')} written"
+    todo = f"{counts['fix']} to fix, {counts['decide']} to decide, {counts['check']} to check"
     pair = f"Megatron-LM {versions['megatron_lm']} to Megatron Bridge {versions['bridge']}"
-    ranks = _count(data["world_size"], "GPU")
-    return visible(f"{said}; {todo}, {_count(counts['note'], 'note')} ({pair}, {data['program']}, {ranks})")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    ranks = counted(data["world_size"], "GPU")
+    return visible(f"{said}; {todo}, {counted(counts['note'], 'note')} ({pair}, {data['program']}, {ranks})")

@@ -332,7 +332,7 @@ def _right(t: Translation, data: Mapping[str, Any]) -> Iterator[str]:
     made = {assignment.path: assignment for assignment in t.assignments}
     steps = {setting["path"]: step_of(setting) for setting in data["settings"]}
     seen: set[str] = set()
-    yield '<section class="pane" id="right" aria-label="What Bridge gets">'
+    yield '<section class="pane" id="right" aria-label="Bridge configuration">'
     yield f'<h2>Megatron Bridge {_e(t.versions.bridge)}</h2><ol class="code">'
     head = True
     for line in yaml_lines(t):

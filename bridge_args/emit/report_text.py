@@ -8,25 +8,40 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from bridge_args.emit.layout import on_one_line
-from bridge_args.emit.report_data import GROUPS, UNTYPED, message_of, summary_of, table_of, untyped_of, where
+from bridge_args.emit.report_data import (
+    GROUPS,
+    UNTYPED,
+    message_of,
+    notes_left_out,
+    summary_of,
+    table_of,
+    untyped_of,
+    where,
+)
 from bridge_args.findings import Group
 from bridge_args.seen import visible
 
-_COLOURS: Final[dict[Group, str]] = {"mend": "1;31", "decide": "1;35", "check": "1;33", "note": "1;36"}
+_COLOURS: Final[dict[Group, str]] = {"fix": "1;31", "decide": "1;35", "check": "1;33", "note": "1;36"}
 _HEADING: Final = "1"
 _PALE: Final = "2"
 
 
-def text(data: dict[str, Any], colour: bool = False) -> Iterator[str]:
-    """The lines of the report for a terminal; ``colour`` adds escape sequences."""
+def text(data: dict[str, Any], colour: bool = False, verbose: bool = True) -> Iterator[str]:
+    """The lines of the report for a terminal: what asks for something, the tables, notes.
+
+    Args:
+        colour: adds escape sequences.
+        verbose: with notes, not only with their number.
+    """
 
     def paint(words: str, how: str) -> str:
         return f"\033[{how}m{words}\033[0m" if colour and words else words
 
-    for group, (title, about) in GROUPS.items():
+    def of(group: Group) -> Iterator[str]:
+        title, about = GROUPS[group]
         found = [finding for finding in data["findings"] if finding["group"] == group]
         if not found:
-            continue
+            return
         yield paint(f"{title} ({len(found)})", _COLOURS[group]) + (f": {about}" if about else "")
         for finding in found:
             yield from _wrapped(_sentence(finding))
@@ -36,12 +51,19 @@ def text(data: dict[str, Any], colour: bool = False) -> Iterator[str]:
                 yield "      " + visible(excerpt["text"])
                 yield "      " + " " * excerpt["start"] + paint(marks, _COLOURS[group])
         yield ""
+
+    for group in ("fix", "decide", "check"):
+        yield from of(group)
     for title, rows in (("What becomes of the arguments", table_of(data)), (UNTYPED, untyped_of(data))):
         lines = list(_columns(rows, paint))
         if lines:
             yield paint(title, _HEADING)
             yield from lines
             yield ""
+    if verbose:
+        yield from of("note")
+    elif notes := data["counts"]["note"]:
+        yield from (paint(notes_left_out(notes), _COLOURS["note"]), "")
     yield summary_of(data)
 
 

@@ -60,11 +60,14 @@ def _sections(facts: Facts) -> Iterator[Section]:
     yield f"in Megatron-LM {_eras(facts.having)}", []
     row = facts.row
     if row is None:
-        yield f"no row for Megatron-LM {facts.versions.megatron} and Bridge {facts.versions.bridge}", []
+        yield (
+            f"not in the mapping tables for Megatron-LM {facts.versions.megatron} and Bridge {facts.versions.bridge}",
+            [],
+        )
     else:
         lines = [f"-> {path}" for path in _targets(facts)]
-        lines += [f"-> decided together with others by {section} (mapping/sections)" for section in row.sections]
-        lines += [f"-> used up in {target}" for target in row.feeds]
+        lines += [f"-> set together with related arguments by {section} (mapping/sections)" for section in row.sections]
+        lines += [f"-> used only to compute {target}" for target in row.feeds]
         lines += [text for text in (row.reason, row.note) if text]
         if row.fate in ("no_equivalent", "not_yet"):
             lines.append(f"without it the run differs in {CHANGES[row.changes]}")
@@ -92,7 +95,7 @@ def _targets(facts: Facts) -> Iterator[str]:
 
 def _example(example: Example) -> Iterator[Section]:
     beside = f", beside {' '.join(example.beside)}" if example.beside else ""
-    lines = list(example.becomes or ("nothing that Bridge is told",))
+    lines = list(example.becomes or ("no Bridge setting changes",))
     yield f"for example {' '.join(example.words)}{beside}", [*lines, *example.findings]
 
 

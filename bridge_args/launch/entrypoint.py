@@ -86,7 +86,7 @@ def replaced(
     command, started = source.command, source.started
     count = len(source.words) - len(command.argv) if command.program and source.words else 0
     if count and source.words[count:] != command.argv:
-        raise NotStarted("the arguments stand inside the text of a shell; put them into a script, and name that")
+        raise NotStarted("the arguments are inside a quoted shell command; put them into a script, and pass that")
     holes: Mapping[str, Hole] = {}
     options = command.launcher_options
     if not count:
@@ -109,7 +109,7 @@ def replaced(
             outer = _outer(source, program, own, more, count)
         except NotChanged as problem:
             where = f"{problem.place}: " if problem.place else ""
-            raise NotStarted(f"{where}{problem.what}; write the words where the program is started") from problem
+            raise NotStarted(f"{where}{problem.what}; write the arguments where the program is started") from problem
         words, front, folder, holes, environment = (
             outer.words,
             outer.front,

@@ -40,11 +40,11 @@ def not_known(holes: Iterable[Hole]) -> NotStarted:
         names += [name for name in hole.names if name not in names and name not in OF_A_TASK]
     given = " ".join(f"--set {name}=VALUE" for name in names if not name.isdigit())
     if any(name.isdigit() for name in names):
-        lines.append("give the words for the script behind its name")
+        lines.append("give the arguments of the script after its name")
     if given:
         lines.append(f"give it with {given}")
     elif not names and not of_tasks:
         lines.append("put it into a variable of the script, and give that with --set NAME=VALUE")
     if of_tasks:
-        lines.append("every task has its own: let a shell of the task say it, as in srun bash -c '… $SLURM_PROCID …'")
+        lines.append("every task has its own: let a shell of the task read it, as in srun bash -c '… $SLURM_PROCID …'")
     return NotStarted("\n".join(lines))

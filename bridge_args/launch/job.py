@@ -62,7 +62,7 @@ def read(given: Options, read_source: Read, env: Mapping[str, str]) -> Job:
     """
     if given.executor == "local":
         if flags := options.for_slurm(given):
-            raise WrongValue(f"{flags[0]} is about a job of Slurm; say --executor slurm as well")
+            raise WrongValue(f"{flags[0]} applies to a Slurm job; add --executor slurm")
         source = _opened(_no_manifest(read_source(env), given), env)
         return Job(source, source, env, given.asked.world_size)
     of_tasks = sbatch.OF_A_TASK

@@ -22,9 +22,13 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--executor", choices=("local", "slurm"), default="local", help="default: local, this machine")
     command.add_argument("--dry-run", action="store_true", help="print the command or the batch file, start nothing")
     command.add_argument(
-        "--accept", action="append", default=[], metavar="NAME", help="train although this argument is lost"
+        "--accept",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="start even though this argument has no equivalent",
     )
-    job = command.add_argument_group("a job of Slurm", "they count more than the #SBATCH lines of a script")
+    job = command.add_argument_group("a job of Slurm", "override the script's #SBATCH lines")
     for name in (*SBATCH, *CONTAINER):
         job.add_argument(f"--{name.replace('_', '-')}", metavar=_METAVARS.get(name, "TEXT"))
     job.add_argument(

@@ -18,7 +18,7 @@ from bridge_args.megatron_lm.parse import Given
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs
 from bridge_args.versions import Versions
 
-_REASON = "Our tables have no row for this argument of a fork."
+_REASON = "The mapping tables do not have this argument of a fork."
 
 
 def with_own_rows(table: Table, path: str, versions: Versions, catalog: Catalog, schema: Schema) -> Table:
@@ -71,8 +71,8 @@ def without_row(
         if typed or args[name] != default:
             finding = Finding(
                 "no-row",
-                f"{given.typed[name].flag if typed else name} = {shown(args[name])} is lost: no table has a row for it",
-                remedy="say where it goes in a table of your own, and name that with --mappings FILE",
+                f"{given.typed[name].flag if typed else name} = {shown(args[name])} is lost: no mapping table has it",
+                remedy="map it in a table of your own, and pass that with --mappings FILE",
                 arguments=(name,),
                 place=given.place(name),
                 excerpt=given.excerpt(name),

@@ -11,8 +11,8 @@ Fate = Literal["to", "section", "feeds", "launcher", "not_needed", "no_equivalen
 
 FATES: Final[dict[Fate, str]] = {
     "to": "the value goes to a Bridge setting",
-    "section": "handed, with its fellows, to a builder for a whole section",
-    "feeds": "used up in deriving another value",
+    "section": "combined with related arguments by a section builder",
+    "feeds": "used only to compute another value",
     "launcher": "belongs to how processes are started, not to the config",
     "not_needed": "nothing is lost: Bridge already behaves so, or a pretraining run never reads it",
     "no_equivalent": "Bridge cannot; a value other than the default changes the run",

@@ -12,6 +12,7 @@ from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import Given
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs
 from bridge_args.values import to_plain
+from bridge_args.wording import listed
 
 
 def replaced(args: MegatronArgs, words: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -80,11 +81,10 @@ def _unmet(name: str, args: MegatronArgs, program: str, doubtful: Collection[str
 
 def _unread(kind: str, why: str, names: Sequence[str], given: Given, catalog: Catalog) -> Finding:
     flags = [given.text(name) for name in names]
-    listed = flags[0] if len(flags) == 1 else f"{', '.join(flags[:-1])} and {flags[-1]}"
     verb, them = ("has", "it") if len(flags) == 1 else ("have", "them")
     if why in {condition for name in names for condition in readers.conditions_of().get(name, ())}:
         why = f"Megatron-LM reads {them} only with {readers.said(why, catalog)}"
-    return _about(kind, f"{listed} {verb} no effect: {why}", tuple(names), given)
+    return _about(kind, f"{listed(flags)} {verb} no effect: {why}", tuple(names), given)
 
 
 def _about(kind: str, message: str, names: tuple[str, ...], given: Given) -> Finding:

@@ -234,9 +234,9 @@ class _Parser:
             return False
         if argument.type in (None, "str") and (first or not _OPTIONS_IN_IT.search(word.text)):
             return False
-        message = f"{word.text} stands behind the values of {argument.flags[0]}, and nobody sets it"
+        message = f"{word.text} comes after the values of {argument.flags[0]}, and nobody sets it"
         remedy = _given_with(word.unresolved)
-        self._say("unresolved-variable", f"{message}; it is taken as no word at all", index, None, remedy)
+        self._say("unresolved-variable", f"{message}; it is taken as empty", index, None, remedy)
         return True
 
     def _switch(self, argument: Argument, flag: str, index: int, attached: str | None) -> Typed | None:
@@ -314,7 +314,7 @@ class _Parser:
         if names:
             remedy = _given_with(names) or "write the value"
             if OF_A_TASK.issuperset(names):
-                remedy = "it is another one in every task; write the value that all have"
+                remedy = "it differs in every task; write the value that all have"
             message = f"{typed.flag} needs {expectation(typed.argument)}, and {text} is not known"
             self._say("bad-value", message, index, typed, remedy)
             return
@@ -335,7 +335,7 @@ class _Parser:
         remedy = ""
         follows = self.texts[self.at] if self.at < len(self.words) else ""
         if attached:
-            remedy = f"write the values as words of their own: {typed.flag} VALUE VALUE ..."
+            remedy = f"write the values separately: {typed.flag} VALUE VALUE ..."
         elif nargs is None and re.match(r"-\.?\d", follows):
             remedy = f"write {typed.flag}={follows}, because a word that starts with a dash is read as an option"
             ahead = 1
@@ -369,7 +369,7 @@ class _Parser:
         text = self.texts[index]
         self.at += 1
         if self.words[index].unresolved and text.startswith(("$", "`")):
-            message = f"{text} stands where an option could be, and nobody sets it; it is taken as no word at all"
+            message = f"{text} stands where an option could be, and nobody sets it; it is taken as empty"
             self._say("unresolved-variable", message, index, None, _given_with(self.words[index].unresolved))
             return
         message, remedy = f'"{text}" belongs to no argument', ""
@@ -385,13 +385,13 @@ class _Parser:
             remedy = f"write {typed}: the dash in front is not the one on the keyboard"
             self.at += self._values_ahead()
         elif text == "":
-            message, remedy = "An empty word belongs to no argument", "look for a variable that is empty"
+            message, remedy = "An empty string belongs to no argument", "look for a variable that is empty"
         elif text == "\\" or text.isspace():
             remedy = "a backslash continues a line only as its very last character"
         self._say("stray-word", message, index, previous if behind else None, remedy)
 
     def _after_double_dash(self) -> None:
-        message = "Megatron-LM's parser refuses -- and every word after it"
+        message = "Megatron-LM's parser refuses -- and everything after it"
         last = len(self.words) - 1
         self.findings.append(
             Finding(

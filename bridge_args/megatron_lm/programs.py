@@ -118,7 +118,7 @@ def finding_of(program: str | None, module: bool) -> Finding | None:
     if meaning.own:
         return None
     beside = f" ({meaning.beside})" if meaning.beside else ""
-    message = f"{program} is taken for a {meaning.taken_for}; what it does beside that is not done{beside}"
+    message = f"{program} is treated as {meaning.taken_for}; anything else it does is skipped{beside}"
     return Finding("other-program", message)
 
 

@@ -33,7 +33,7 @@ _BY_MONTH: Final[dict[str, dict[str, str]]] = {
         "--no-delay-grad-reduce": "write --no-align-grad-reduce",
     },
     "2024-08": {
-        "--local_rank": "leave it out: the launcher says it in LOCAL_RANK",
+        "--local_rank": "leave it out: the launcher sets LOCAL_RANK",
         "--log-batch-size-to-tensorboard": _LOGGED,
         "--no-log-learnig-rate-to-tensorboard": _LOGGED,
     },
@@ -66,7 +66,7 @@ _BY_MONTH: Final[dict[str, dict[str, str]]] = {
         "--retro-split-preprocessing": _RETRO,
     },
     "2023-10": {
-        "--embedding-weights-in-fp32": "leave it out: it was a way around differing runs, and is gone; "
+        "--embedding-weights-in-fp32": "leave it out: it was a workaround for runs that differed, and was removed; "
         "--deterministic-mode makes runs repeatable",
         "--tp-comm-bulk-dgrad": _ALWAYS.format(off="--disable-tp-comm-bulk-dgrad"),
         "--tp-comm-bulk-wgrad": _ALWAYS.format(off="--disable-tp-comm-bulk-wgrad"),

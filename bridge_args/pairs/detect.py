@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.versions import nearest, number
+from bridge_args.wording import listed
 
 # The month in which a series came out, by the dates of its tags ``core_v0.11.0`` and so on: (year, month).
 RELEASED: Final = {
@@ -132,4 +133,4 @@ def _unlike(default: str, hints: Iterable[Hint], name: str) -> str:
 
 def _listed(flags: list[str]) -> str:
     shown = flags if len(flags) <= 3 else [*flags[:3], f"{len(flags) - 3} more"]
-    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " and " + shown[-1]
+    return listed(shown)

@@ -37,7 +37,7 @@ def megatron_lm_of(
     if not why:
         return version, ()
     message = f"Megatron-LM {version} is assumed: {why}"
-    return version, (Finding("assumed-version", message, "say another with --megatron-lm VERSION, or name a checkout"),)
+    return version, (Finding("assumed-version", message, "set another with --megatron-lm VERSION, or name a checkout"),)
 
 
 def chosen_versions(megatron_lm: str | None = None, bridge: str | None = None) -> Versions:

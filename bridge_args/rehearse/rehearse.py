@@ -24,6 +24,7 @@ from bridge_args.seen import visible_lines
 from bridge_args.training import added, variables
 from bridge_args.training.process import Plan
 from bridge_args.training.processes import Device, RehearsalError, on_cpu, records
+from bridge_args.wording import counted
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
@@ -109,13 +110,13 @@ def processes_for(t: Translation, *, shrink: bool, nproc: int | None) -> int:
         return nproc or 1
     if nproc is None and t.world_size > MOST_PROCESSES:
         raise RehearsalError(
-            f"the command line is for {t.world_size} processes; add --shrink to scale it down to one, "
+            f"the command line is for {counted(t.world_size, 'process')}; add --shrink to scale it down to one, "
             f"or --nproc {t.world_size} to start them all on this machine"
         )
     if nproc not in (None, t.world_size):
         raise RehearsalError(
-            f"the command line was read for {t.world_size} processes, so {nproc} cannot run it as it is; "
-            f"say --world-size {nproc}, or add --shrink"
+            f"the command line is for {counted(t.world_size, 'process')}, so {nproc} cannot run it as it is; "
+            f"set --world-size {nproc}, or add --shrink"
         )
     return t.world_size
 
@@ -214,15 +215,15 @@ def _tell(stream: TextIO, text: object) -> None:
 
 def _introduction(rehearsal: Rehearsal) -> Iterator[str]:
     """What differs from the run the command line asks for, one line each."""
-    steps = f"{rehearsal.plan.steps} steps" if rehearsal.plan.steps is not None else "all steps"
+    steps = counted(rehearsal.plan.steps, "step") if rehearsal.plan.steps is not None else "all steps"
     where = "CPU" if rehearsal.plan.emulate else "GPU"
-    processes = "1 process" if rehearsal.nproc == 1 else f"{rehearsal.nproc} processes"
+    processes = counted(rehearsal.nproc, "process")
     yield f"rehearsing {steps} of Bridge's training loop on the {where}, {processes}"
     places = folders.replaced(rehearsal.plan.run_config)
     if rehearsal.real_folders:
-        yield "it writes where the command line says, as the run itself would"
+        yield "it writes where the command line says, as the real run would"
     elif places:
-        own = "a folder of its own, which goes at its end" if rehearsal.folder is None else rehearsal.folder
+        own = "a folder of its own, deleted at the end" if rehearsal.folder is None else rehearsal.folder
         yield f"what it writes is in {own}, not in {', '.join(map(str, places))}; --real-folders writes there"
     if away := variables.said(variables.kept_away(rehearsal.environment)):
         yield away

@@ -25,7 +25,7 @@ LATENT: Final = 32  # ranks of multi-latent attention's projections
 
 _SIZE = "smaller model"
 _PARALLEL = "fits the processes of the rehearsal"
-_FILES = "the rehearsal leaves files of the real run alone"
+_FILES = "the rehearsal does not touch files of the real run"
 
 
 def shrink(

@@ -116,7 +116,7 @@ def from_text(
     """
     if _is_yaml(text, name):
         if positional:
-            raise SourceError(f"{name} is YAML, which takes no words: {' '.join(positional)}")
+            raise SourceError(f"{name} is YAML, which takes no arguments: {' '.join(positional)}")
         return _from_yaml(text, name, variables or {}, number, folder, megatron_lm)
     from bridge_args.source.script import of_script
 

@@ -168,7 +168,7 @@ def _with_slurm(command: Command, job: Mapping[str, str]) -> Command:
 
 
 def listed(started: Sequence[Started], name: str) -> str:
-    lines = [f"{name} starts Megatron-LM {len(started)} times; say which is meant with --command N:"]
+    lines = [f"{name} starts Megatron-LM {len(started)} times; choose one with --command N:"]
     for index, one in enumerate(started[:_SHOWN], start=1):
         place = one.words[0].place
         line = f"line {place.line}: " if place else ""

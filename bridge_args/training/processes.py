@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, Protocol
 from bridge_args import children
 from bridge_args.errors import UserError
 from bridge_args.training import variables
+from bridge_args.wording import counted
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -92,7 +93,9 @@ def records(
             where = f" (at {failure['where']})" if failure["where"] else ""
             raise RehearsalError(f"training stopped: {failure['error']}{where}", code or 1)
         if code:
-            raise RehearsalError(f"training stopped with exit code {code}; its last words:\n{_tail(log_file)}", code)
+            raise RehearsalError(
+                f"training stopped with exit code {code}; last lines of its log:\n{_tail(log_file)}", code
+            )
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -116,7 +119,7 @@ def on_cpu(device: Device, nproc: int) -> bool:
         raise RehearsalError("no GPU is visible to PyTorch; --device cpu runs the emulation")
     if gpus and gpus < nproc:
         raise RehearsalError(
-            f"{nproc} processes want {nproc} GPUs and {gpus} are here; "
+            f"{counted(nproc, 'process')} need {counted(nproc, 'GPU')}, and this machine has {gpus}; "
             "add --shrink to scale the run down to one, or --device cpu for the emulation"
         )
     return not gpus

@@ -13,6 +13,7 @@ from bridge_args.verify.cause import ABSENT, Cause, Suspect, built_otherwise, pa
 from bridge_args.verify.compare import EXACT, Comparison, Difference, relative_difference
 from bridge_args.verify.sides import Record, Seen
 from bridge_args.verify.verify import Verification
+from bridge_args.wording import counted
 
 ROWS: Final = 12  # steps in the table; the first ones, those around the difference, the last
 LISTED: Final = 5  # of any kind of difference
@@ -137,13 +138,13 @@ def _relative(c: Comparison) -> str:
 
 
 def _experiments(cause: Cause, v: Verification) -> Iterator[str]:
-    runs = f"{cause.runs} more {'run' if cause.runs == 1 else 'runs'} of Bridge"
+    runs = f"{counted(cause.runs, 'more run')} of Bridge"
     if cause.settings:
-        it = "it" if len(cause.settings) == 1 else "them"
-        yield f"with {it} put right the runs are the same ({runs})"
+        these = "this setting" if len(cause.settings) == 1 else "these settings"
+        yield f"with {these} corrected, the runs match ({runs})"
         return
     if cause.suspects:
-        yield f"putting right what differs does not make the runs the same ({runs}); what differs:"
+        yield f"correcting the differing settings does not make the runs match ({runs}); what differs:"
         yield from (f"  {_suspect(suspect, v)}" for suspect in cause.suspects[: 2 * LISTED])
     for loss in v.losses:
         yield f"the translation says: {loss}"

@@ -24,6 +24,7 @@ from bridge_args.verify import cause as causes
 from bridge_args.verify.compare import Comparison, compare
 from bridge_args.verify.reduce import reduce
 from bridge_args.verify.sides import Seen, Setup, run_bridge, run_megatron_lm, words_for
+from bridge_args.wording import counted
 
 RunConfig = dict[str, Any]
 Tell = Callable[[str], None]
@@ -109,7 +110,7 @@ def verify(t: Translation, again: Retranslate, request: Request, tell: Tell) -> 
         added=Added() if request.own else added.of(reduced.translation),
     )
     if places := folders.replaced_arguments(t.args):
-        tell(f"what both sides write is in folders of their own, not in {', '.join(map(str, places))}")
+        tell(f"both sides write to folders of their own, not to {', '.join(map(str, places))}")
     if away := variables.said(variables.kept_away(t.run_environment)):
         tell(away)
     for change in reduced.changes:
@@ -124,7 +125,9 @@ def verify(t: Translation, again: Retranslate, request: Request, tell: Tell) -> 
     megatron_lm, bridge = _both(setup, run_config, tell)
     if not megatron_lm.steps and not megatron_lm.evaluations:
         said = megatron_lm.error or "it ended without a training step"
-        raise RehearsalError(f"Megatron-LM's own run came to nothing, so there is nothing to compare with: {said}")
+        raise RehearsalError(
+            f"Megatron-LM did not complete a training step, so there is nothing to compare with: {said}"
+        )
     comparison = compare(megatron_lm, bridge, rounding=not emulate)
     cause = None
     if not comparison.same and not megatron_lm.error:
@@ -136,10 +139,10 @@ def verify(t: Translation, again: Retranslate, request: Request, tell: Tell) -> 
 def _handed_over(setup: Setup, at: int, tell: Tell) -> Setup:
     """Megatron-LM trains the first steps and saves; the rest starts from there."""
     saved = setup.folder.resolve() / "hand_over"
-    tell(f"running {at} steps of Megatron-LM, for a checkpoint that both sides go on from")
+    tell(f"running {counted(at, 'step')} of Megatron-LM, for a checkpoint that both sides go on from")
     first = run_megatron_lm(setup._replace(steps=at, save=str(saved)), _run_config_of(setup.translation))
     if first.error:
-        raise RehearsalError(f"Megatron-LM's own run came to nothing: {first.error}")
+        raise RehearsalError(f"Megatron-LM did not complete a training step: {first.error}")
     return setup._replace(load=str(saved))
 
 
@@ -167,15 +170,18 @@ _PLACES: Final = {
 def _both(setup: Setup, run_config: RunConfig, tell: Tell) -> tuple[Seen, Seen]:
     """Side by side where every process can have a core, else one after the other."""
     where = "CPU" if setup.emulate else "GPU"
-    length = f"{setup.steps} steps" if setup.steps else "all steps"
-    tell(f"running {length} of Megatron-LM and of Bridge on the {where}, {setup.nproc} processes each")
+    length = counted(setup.steps, "step") if setup.steps else "all steps"
+    tell(f"running {length} of Megatron-LM and of Bridge on the {where}, {counted(setup.nproc, 'process')} each")
     workers = 2 if setup.emulate and 2 * setup.nproc <= (os.cpu_count() or 1) else 1
     with ThreadPoolExecutor(workers) as pool:
         first = pool.submit(run_megatron_lm, setup, run_config)
         second = pool.submit(run_bridge, setup, run_config)
         seen = first.result(), second.result()
     for name, side in zip(("Megatron-LM", "Bridge"), seen, strict=True):
-        tell(f"{name}: {len(side.steps)} steps in {side.seconds:.1f} s" + (f"; {side.error}" if side.error else ""))
+        tell(
+            f"{name}: {counted(len(side.steps), 'step')} in {side.seconds:.1f} s"
+            + (f"; {side.error}" if side.error else "")
+        )
     return seen
 
 
@@ -196,7 +202,7 @@ def _cause(
         tell(f"experiment: {'the same' if same else 'still different'} ({seen.error or f'{seen.seconds:.1f} s'})")
         return same
 
-    tell(f"looking for the cause among {len(suspects)} settings that differ")
+    tell(f"looking for the cause among {counted(len(suspects), 'differing setting')}")
     return causes.find(suspects, run_config, mends)
 
 

@@ -73,7 +73,7 @@ def test_two_nodes_train(tmp_path: Path) -> None:
     ]
     first, second = together([([*node.split(), *SMALL], {}) for node in nodes], tmp_path)
     assert "iteration        2/       2" in second  # the last rank has the loss
-    assert "--mock-data: Bridge makes up data" in first and "--mock-data: " not in second
+    assert "--mock-data: Bridge uses mock data" in first and "--mock-data: " not in second
     assert (tmp_path / "ckpt" / "latest_checkpointed_iteration.txt").read_text() == "2"
     kept = tmp_path / "ckpt" / "bridge_args"
     assert sorted(file.name for file in kept.iterdir()) == [

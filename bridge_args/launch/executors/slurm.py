@@ -32,6 +32,7 @@ from bridge_args.script.command import TORCHRUN_FAMILY, options_in_front, option
 from bridge_args.secret_names import is_secret
 from bridge_args.secrets import Secret, found_in_variables, holds_secret
 from bridge_args.source.source import Source
+from bridge_args.wording import counted
 from bridge_args.words import Word
 
 PORT: Final = 29500  # torchrun's own default
@@ -190,7 +191,7 @@ def _about_secrets(passed: Mapping[str, str], text: str) -> list[Finding]:
         findings.append(Finding("launcher", message, f"where you submit it yourself, export {names} before sbatch"))
     if holds_secret(text):
         message = "the batch file holds a secret, and is for its owner only"
-        findings.append(Finding("launcher", message, "say it with a variable of your environment"))
+        findings.append(Finding("launcher", message, "set it with an environment variable"))
     return findings
 
 
@@ -317,7 +318,7 @@ def _options(words: Sequence[str]) -> tuple[dict[str, str], list[Finding]]:
         asked[name] = value
     if not any(name.startswith(("gpus", "tres")) or "gpu" in asked.get("gres", "") for name in asked):
         message = "the job asks for no GPUs"
-        findings.append(Finding("launcher", message, "say --gpus-per-node N where your Slurm hands them out by number"))
+        findings.append(Finding("launcher", message, "set --gpus-per-node N if your Slurm allocates GPUs by number"))
     return asked, findings
 
 
@@ -326,8 +327,8 @@ def _too_many(start: Start, asked: Mapping[str, str]) -> list[Finding]:
     processes = start.options.get("nproc_per_node")
     gpus = slurm.from_options([f"--{name}={value}" for name, value in asked.items()]).get("SLURM_GPUS_ON_NODE", "")
     if isinstance(processes, int) and gpus and processes > int(gpus):
-        message = f"{processes} processes start on every node, where the job has {gpus} GPU{'s' * (gpus != '1')}"
-        return [Finding("launcher", message, f"say --gpus-per-node {processes}")]
+        message = f"{counted(processes, 'process')} start on every node, where the job has {counted(int(gpus), 'GPU')}"
+        return [Finding("launcher", message, f"set --gpus-per-node {processes}")]
     return []
 
 
@@ -355,7 +356,7 @@ def _srun(start: Start, nodes: int, given: Options) -> tuple[dict[str, tuple[str
             before.pop()
         if before and before[0] != "salloc":  # whose options are the job's
             shown = " ".join(words[:at])
-            raise NotStarted(f"{shown} stands in front of srun; nemo-run has no place for it there, put it behind")
+            raise NotStarted(f"{shown} comes before srun, where nemo-run cannot put it; move it after srun")
         found, length = options_of_srun([Word(word) for word in words[at:]])
         options = {name: tuple(word.text for word in some) for name, some in found.items()}
         return _on_nodes(options, given), words[at + length :], True
@@ -364,8 +365,8 @@ def _srun(start: Start, nodes: int, given: Options) -> tuple[dict[str, tuple[str
         told = nodes  # as other_nodes writes it
     if told == 1 or start.launcher == "python":
         if nodes > 1:
-            what = "is told of one node" if start.launcher != "python" else "is started once"
-            raise NotStarted(f"the job has {nodes} nodes, and {start.launcher} {what}; say --nnodes to torchrun")
+            what = "is set up for one node" if start.launcher != "python" else "is started once"
+            raise NotStarted(f"the job has {nodes} nodes, and {start.launcher} {what}; give torchrun --nnodes")
         alone = ["--nodes=1", "--ntasks=1", "--ntasks-per-node=1", "--cpu-bind=none"]
     else:
         alone = [f"--ntasks={nodes}", "--ntasks-per-node=1", "--cpu-bind=none"]

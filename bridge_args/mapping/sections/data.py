@@ -45,7 +45,7 @@ def data_source(
             decided["dataset.blend_per_split"] = _per_split(read(per_split_data_args_path))
     except (OSError, ValueError) as error:
         name = "data_args_path" if data_args_path is not None else "per_split_data_args_path"
-        remedy = "write what it holds after --data-path, or --train-data-path and fellows."
+        remedy = "write what it holds after --data-path, or --train-data-path, --valid-data-path and --test-data-path."
         decided[name] = _unusable(error) or Lost(_unread(error, remedy))
     if mock_data:
         decided.pop("dataset.blend", None)

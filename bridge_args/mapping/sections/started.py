@@ -19,7 +19,7 @@ def predicted_loss(mtp_num_layers: int | None, eod_mask_loss: bool) -> dict[str,
         return {}
     return {
         "eod_mask_loss": NeedsDropIn(
-            "--eod-mask-loss does not reach the losses of --mtp-num-layers in Bridge's own script, which hands the "
+            "--eod-mask-loss does not reach the losses of --mtp-num-layers in Bridge's own script, which passes the "
             "model no mask, so every gradient differs"
         )
     }

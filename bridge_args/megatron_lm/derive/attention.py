@@ -192,7 +192,7 @@ def layers_without_rope(no_rope_freq: int | list[int] | None, num_layers: int, f
         if num_layers % no_rope_freq:
             yield Invalid(f"--no-rope-freq {no_rope_freq} does not divide --num-layers {num_layers}")
     elif len(no_rope_freq) != num_layers:
-        yield Invalid(f"--no-rope-freq says something about {len(no_rope_freq)} layers; --num-layers is {num_layers}")
+        yield Invalid(f"--no-rope-freq covers {len(no_rope_freq)} layers; --num-layers is {num_layers}")
 
 
 @checks(">=0.16, <0.17", see=TRANSFORMER_CONFIG)
@@ -240,8 +240,7 @@ def attention_variant(
         yield Invalid(f"{said} needs {', '.join(missing)}", arguments=("experimental_attention_variant",))
     if isinstance(linear_attention_freq, list) and len(linear_attention_freq) != num_layers:
         yield Invalid(
-            f"--linear-attention-freq says something about {len(linear_attention_freq)} layers; "
-            f"--num-layers is {num_layers}",
+            f"--linear-attention-freq covers {len(linear_attention_freq)} layers; --num-layers is {num_layers}",
             arguments=("linear_attention_freq", "num_layers"),
         )
     keys, values, tensor = linear_num_key_heads, linear_num_value_heads, tensor_model_parallel_size

@@ -131,7 +131,7 @@ def variables_of_attention(
         )
     if deterministic_mode and env.get("NVTE_ALLOW_NONDETERMINISTIC_ALGO", "1") != "0":
         yield later(
-            "--deterministic-mode with Transformer Engine wants NVTE_ALLOW_NONDETERMINISTIC_ALGO=0 in the environment",
+            "--deterministic-mode with Transformer Engine needs NVTE_ALLOW_NONDETERMINISTIC_ALGO=0 in the environment",
             "export NVTE_ALLOW_NONDETERMINISTIC_ALGO=0",
             ("deterministic_mode",),
             ENGINE,

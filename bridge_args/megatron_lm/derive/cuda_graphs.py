@@ -163,7 +163,7 @@ def graph_memory(
         movable = "expandable_segments:True" in env.get("PYTORCH_CUDA_ALLOC_CONF", "")
         if movable and env.get("NCCL_GRAPH_REGISTER", "") != "0":
             yield Invalid(
-                "--cuda-graph-impl transformer_engine with PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True wants "
+                "--cuda-graph-impl transformer_engine with PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True requires "
                 "NCCL_GRAPH_REGISTER=0 in the environment",
                 "export NCCL_GRAPH_REGISTER=0",
                 ("cuda_graph_impl",),

@@ -194,7 +194,7 @@ def determinism(
     algorithm = env.get("NCCL_ALGO")
     if algorithm not in _DETERMINISTIC:
         yield Invalid(
-            "--deterministic-mode wants NCCL_ALGO in the environment to be one of "
+            "--deterministic-mode requires NCCL_ALGO in the environment to be one of "
             f"{', '.join(_DETERMINISTIC)}" + (f", not {algorithm}" if algorithm else ""),
             "export NCCL_ALGO=Ring",
             ("deterministic_mode",),
@@ -230,8 +230,8 @@ def tokens_to_train_on(
     named = (data_path, data_args_path, train_data_path, valid_data_path, test_data_path, per_split_data_args_path)
     if not any((mock_data, sft, perform_rl_step, *named)):
         yield Invalid(
-            "without data Megatron-LM stops before the first step; Bridge trains on made-up data",
-            "name the data with --data-path, or ask for made-up data with --mock-data",
+            "without data Megatron-LM stops before the first step; Bridge trains on mock data",
+            "name the data with --data-path, or ask for mock data with --mock-data",
             ("data_path",),
             late=True,
         )

@@ -278,7 +278,7 @@ def ranks_of_experts(
             )
     if moe_token_dispatcher_type == "flex" and expert_tensor_parallel_size * expert_model_parallel_size == 1:
         yield later(
-            "--moe-token-dispatcher-type flex has nobody to send tokens to: the model cannot be built",
+            "--moe-token-dispatcher-type flex has no other rank to send tokens to: the model cannot be built",
             "use alltoall, or divide the experts with --expert-model-parallel-size",
             ("moe_token_dispatcher_type",),
             "transformer/moe/token_dispatcher.py MoEFlexTokenDispatcher.__init__",

@@ -47,7 +47,7 @@ def pattern_of_layers(
         )
     if unknown := sorted(set(hybrid_override_pattern) - set(LETTERS)):
         yield later(
-            f"--hybrid-override-pattern has {' '.join(unknown)}, which stands for no layer",
+            f"--hybrid-override-pattern has {' '.join(unknown)}, which is no layer type",
             "write " + ", ".join(f"{letter} for {kind}" for letter, kind in LETTERS.items()),
             ("hybrid_override_pattern",),
             f"{LAYOUT} allocate_layers",
@@ -93,7 +93,7 @@ def sizes_of_mamba(
     if mamba_num_heads is None and 2 * hidden_size % mamba_head_dim:
         yield later(
             f"2 x --hidden-size {hidden_size} is not a multiple of --mamba-head-dim {mamba_head_dim}",
-            "choose another --mamba-head-dim, or say how many heads with --mamba-num-heads",
+            "choose another --mamba-head-dim, or set the number of heads with --mamba-num-heads",
             ("mamba_head_dim", "hidden_size"),
             MIXER,
         )

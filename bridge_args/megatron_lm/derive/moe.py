@@ -67,7 +67,7 @@ def experts(
             ("moe_latent_size", moe_latent_size is not None),
         ):
             if on:
-                yield Invalid(f"{flag(name)} needs experts", "say how many with --num-experts", (name,))
+                yield Invalid(f"{flag(name)} needs experts", "set their number with --num-experts", (name,))
         return
     if expert_model_parallel_size > 1 and num_experts % expert_model_parallel_size:
         yield Invalid(
@@ -84,7 +84,7 @@ def experts(
         )
     if isinstance(moe_layer_freq, list) and len(moe_layer_freq) != num_layers:
         yield Invalid(
-            f"--moe-layer-freq says something about {len(moe_layer_freq)} layers; --num-layers is {num_layers}",
+            f"--moe-layer-freq covers {len(moe_layer_freq)} layers; --num-layers is {num_layers}",
             arguments=("moe_layer_freq", "num_layers"),
         )
     if add_bias_linear and expert_tensor_parallel_size not in (None, 1):
@@ -100,7 +100,7 @@ def width_of_experts(moe_ffn_hidden_size: int | None, num_experts: int | None) -
     """Only experts have a width of experts."""
     if num_experts is None and moe_ffn_hidden_size is not None:
         yield Invalid(
-            "--moe-ffn-hidden-size needs experts", "say how many with --num-experts", ("moe_ffn_hidden_size",)
+            "--moe-ffn-hidden-size needs experts", "set their number with --num-experts", ("moe_ffn_hidden_size",)
         )
 
 

@@ -291,7 +291,7 @@ def device_connections(
     )
     if value is None:
         yield Invalid(
-            "with tensor or context parallelism Megatron-LM wants CUDA_DEVICE_MAX_CONNECTIONS=1 in the environment",
+            "with tensor or context parallelism Megatron-LM requires CUDA_DEVICE_MAX_CONNECTIONS=1 in the environment",
             "export CUDA_DEVICE_MAX_CONNECTIONS=1",
             concerned,
             variable="CUDA_DEVICE_MAX_CONNECTIONS",

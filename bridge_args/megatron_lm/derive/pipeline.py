@@ -48,7 +48,7 @@ def stages_of(layout: str) -> list[str]:
     unknown = sorted(set("".join(stages)) - set("EtmL"))
     if unknown:
         raise Invalid(
-            f"--pipeline-model-parallel-layout {layout} has {', '.join(unknown)}, which stands for nothing",
+            f"--pipeline-model-parallel-layout {layout} has {', '.join(unknown)}, which is no layer type",
             "write E for the embedding, t for a layer, m for a multi-token-prediction layer, L for the loss",
             ("pipeline_model_parallel_layout",),
         )
@@ -128,7 +128,7 @@ def _whole(layers: int, ranks: int, num_layers: int) -> int:
         extra = f" ({num_layers} and the embedding or loss, counted as layers)" if layers != num_layers else ""
         raise Invalid(
             f"{layers} layers{extra} cannot be divided among pipeline {ranks}",
-            f"use a multiple of {ranks}, or say what the stages hold with --pipeline-model-parallel-layout",
+            f"use a multiple of {ranks}, or define the stages with --pipeline-model-parallel-layout",
             ("num_layers", "pipeline_model_parallel_size"),
         )
     return layers // ranks

@@ -157,7 +157,7 @@ def one_warmup(
     ):
         if counts and value:
             yield Invalid(
-                f"--lr-warmup-fraction {lr_warmup_fraction} and {flag(name)} {value} both say how long to warm up",
+                f"--lr-warmup-fraction {lr_warmup_fraction} and {flag(name)} {value} both set the warm-up length",
                 "keep one of them",
                 ("lr_warmup_fraction", name),
             )

@@ -100,7 +100,7 @@ def _with_the_usual(
         return answer, []
     usual = _USUAL[variable]
     (again,) = ask.effective(checkout, [case._replace(env={**case.env, variable: usual})], program)
-    note = Finding("environment", f"Megatron-LM wants {variable}={usual}, which the command line does not show")
+    note = Finding("environment", f"Megatron-LM requires {variable}={usual}, which the command line does not show")
     return again, [note]
 
 

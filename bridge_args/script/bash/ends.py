@@ -27,5 +27,5 @@ class End:
     def remedy(self) -> str:
         given = " ".join(f"--set {name}=VALUE" for name in self.names)
         if self.words:
-            return "give it the words it wants behind its name" + (f", and {given}" if given else "")
+            return "give the script its arguments after its name" + (f", and {given}" if given else "")
         return f"give it with {given}" if given else ""

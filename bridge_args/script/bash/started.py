@@ -176,7 +176,7 @@ def _must(name: str, said: str) -> str:
 
 
 def _given(name: str) -> str:
-    return "give it behind the script's name" if name.isdigit() else f"give it with --set {name}=VALUE"
+    return "give it after the script's name" if name.isdigit() else f"give it with --set {name}=VALUE"
 
 
 def _unresolved(word: Traced, shared: Shared) -> tuple[str, ...]:
@@ -251,19 +251,17 @@ def _unknown(found: Found, shared: Shared) -> Iterator[Finding]:
     there = {word.text for word in found.words}
     for text, at in shared.patterns.items():
         if text in there:
-            message = (
-                f"bash fills in the file names that fit {rendered(plain(text), shared)}; it is kept as it is written"
-            )
+            message = f"bash fills in the file names that fit {rendered(plain(text), shared)}; it is kept as written"
             yield Finding("unresolved-variable", message, place=shared.sources.place(at))
 
 
 def _about(hole: Hole, shared: Shared) -> Finding:
     place = shared.sources.place(hole.at)
     if hole.variable.isdigit():
-        message = f"{hole.written} is a word given to the script; it is kept as it is written"
-        return Finding("unresolved-variable", message, "give it behind the script's name", place=place)
+        message = f"{hole.written} is a word given to the script; it is kept as written"
+        return Finding("unresolved-variable", message, "give it after the script's name", place=place)
     if hole.variable:
-        message = f"${hole.variable} is used but the script does not set it; it is kept as it is written"
+        message = f"${hole.variable} is used but the script does not set it; it is kept as written"
         if hole.required:
             message = f"${hole.variable} must be given: {hole.required}"
         return Finding("unresolved-variable", message, f"give it with --set {hole.variable}=VALUE", place=place)

@@ -233,5 +233,5 @@ def filled_in(text: str, variables: Table[str, str]) -> tuple[str, tuple[str, ..
 
 
 def _unknown(name: str, place: Place) -> Finding:
-    message = f"${name} is used but the file does not set it; it is kept as it is written"
+    message = f"${name} is used but the file does not set it; it is kept as written"
     return Finding("unresolved-variable", message, f"give it with --set {name}=VALUE", place=place)

@@ -105,7 +105,7 @@ def _from_model_args(text: str, name: str, variables: Table[str, str], number: i
         held = f"{len(runs)} runs" if len(runs) > 1 else "one run"
         raise YamlProblem(f"there is no command {number}: {name} holds {held}")
     if number is None and len(runs) > 1:
-        lines = [f"{name} holds {len(runs)} runs; say which is meant with --command N:"]
+        lines = [f"{name} holds {len(runs)} runs; choose one with --command N:"]
         lines += [f"  {at}  line {key.place.line}: {key.text}" for at, (key, _) in enumerate(runs, start=1)]
         raise YamlProblem("\n".join(lines), len(runs))
     key, arguments = runs[(number or 1) - 1]
@@ -186,17 +186,17 @@ def _machines(
         nodes, gpus, file = here[0]
         if len({(a, b) for a, b, _ in here}) > 1:
             message = f"the recipes differ; {nodes * gpus} GPUs are taken from {file}"
-            findings.append(Finding("assumed-world-size", message, "say it with --world-size N", place=place))
+            findings.append(Finding("assumed-world-size", message, "set it with --world-size N", place=place))
         return gpus, nodes, findings
     if nodes is None:
         each = gpus or _GPUS_PER_NODE
         nodes = _least_nodes(words, each) if gpus is None else 1
         if gpus is None:
             message = (
-                f"the number of GPUs is not said; {each * nodes} are assumed: {each} on each node, as the tests' "
+                f"the number of GPUs is not given; {each * nodes} are assumed: {each} on each node, as the tests' "
                 f"runner does, and the fewest nodes that the parallel sizes allow"
             )
-            findings.append(Finding("assumed-world-size", message, "say it with --world-size N", place=place))
+            findings.append(Finding("assumed-world-size", message, "set it with --world-size N", place=place))
     return gpus or _GPUS_PER_NODE, nodes, findings
 
 
