@@ -68,7 +68,7 @@ KINDS: Final[dict[str, Kind]] = {
         Kind("assumed-version", "note", "check", False, "The Megatron-LM version, where nothing gives it."),
         Kind("no-effect", "note", "note", False, "A value that no pretraining reads."),
         Kind("launcher", "note", "note", False, "What belongs to the launcher, not to the configuration."),
-        Kind("environment", "note", "note", False, "An environment variable that this run reads."),
+        Kind("environment", "note", "check", False, "An environment variable that this run reads."),
         Kind("file-read", "note", "note", False, "A file that was read for the translation."),
         Kind("not-needed", "note", "note", False, "Bridge needs no setting for it; in reports only."),
         Kind("remark", "note", "note", False, "What the mapping table adds about an argument; in reports only."),

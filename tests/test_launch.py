@@ -159,7 +159,7 @@ def test_a_checkpoint_starts_with_its_own_arguments(
 
 def test_flags_for_slurm_need_slurm(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = launched(["--dry-run", "--nodes", "2", "--", *SMALL], capsys)
-    assert code == 1 and "--nodes is about a job of Slurm" in err
+    assert code == 1 and "--nodes applies to a Slurm job" in err
 
 
 def test_what_else_a_script_does_is_said(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:

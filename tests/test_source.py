@@ -245,7 +245,7 @@ def test_an_unset_variable_behind_many_values_is_no_word(words: str, values: dic
     given = parse(source.command.argv, catalog.load("0.16.1"))
     assert not [finding for finding in given.findings if finding.level == "error"]
     assert {name: given.values[name] for name in values} == values and given.values["seed"] == 3
-    dropped = [finding.message for finding in given.findings if "taken as no word at all" in finding.message]
+    dropped = [finding.message for finding in given.findings if "taken as empty" in finding.message]
     assert len(dropped) == sum("MORE" in word or "EXTRA" in word for word in words.split())
 
 

@@ -165,7 +165,7 @@ def test_merged_flags_come_first_and_own_ones_win() -> None:
 def test_several_runs_are_listed_and_one_is_picked() -> None:
     text = TEST + "MODEL_ARGS_2:\n  --num-layers: 24\n"
     message = refused(text)
-    assert "holds 2 runs; say which is meant with --command N" in message
+    assert "holds 2 runs; choose one with --command N" in message
     assert "2  line 15: MODEL_ARGS_2" in message
     assert words(text, number=2) == ["--num-layers", "24"]
     with pytest.raises(SourceError, match="there is no command 3"):
