@@ -24,6 +24,7 @@ from bridge_args.seen import visible_lines
 from bridge_args.source.read import MAX_SCRIPT, from_argv, from_checkpoint, from_file, from_text
 from bridge_args.source.source import Source, SourceError
 from bridge_args.values import references_in
+from bridge_args.versions import PROVEN
 from bridge_args.wording import counted, listed
 from bridge_args.words import OF_A_TASK
 
@@ -147,9 +148,11 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
             )
             command.set_defaults(run=run, command=name)
             add_options(command)
-            command.add_argument("--megatron-lm", metavar="VERSION|CHECKOUT", default=None, help="default: 0.16.1")
             command.add_argument(
-                "--bridge", metavar="VERSION", default=None, help="default: the installed one, or 0.3.1"
+                "--megatron-lm", metavar="VERSION|CHECKOUT", default=None, help=f"default: {PROVEN.megatron}"
+            )
+            command.add_argument(
+                "--bridge", metavar="VERSION", default=None, help=f"default: the installed one, or {PROVEN.bridge}"
             )
             if from_source:
                 cli_options.source(command)

@@ -28,7 +28,7 @@ def from_checkout(checkout: Path, version: str | None = None, program: str = "pr
     flags along; takes half a minute.
 
     Args:
-        version: what to call it; None for the tag (``core_v0.16.1``), else what the checkout's package says.
+        version: what to call it; None for the tag (without ``core_v``), else what the checkout's package says.
 
     Raises:
         ValueError: when there is no such program, or it does not come as far as its command line.

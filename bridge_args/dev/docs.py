@@ -16,19 +16,18 @@ from bridge_args.mapping.folder import mappings_folder
 from bridge_args.mapping.rows import FATES, Row
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Catalog
-from bridge_args.versions import Versions
+from bridge_args.versions import PROVEN
 
-PAIR = Versions("0.16.1", "0.3.1")
 _MARKED = re.compile(r"(<!-- fates: generated -->\n).*?(<!-- end of fates -->)", re.DOTALL)
 
 
 def pages() -> dict[Path, str]:
     """Every generated file and what it should hold."""
     root = mappings_folder().parent
-    files = {mappings_folder() / "README.md": reference(PAIR), tables.INDEX: tables.index_text()}
+    files = {mappings_folder() / "README.md": reference(PROVEN), tables.INDEX: tables.index_text()}
     readme = root / "README.md"
     if readme.is_file():
-        counts = "\n".join(fate_counts(PAIR)) + "\n"
+        counts = "\n".join(fate_counts(PROVEN)) + "\n"
         files[readme] = _MARKED.sub(lambda m: m.group(1) + counts + m.group(2), readme.read_text(encoding="utf-8"))
     return files
 
@@ -116,7 +115,8 @@ def _corrections() -> Iterator[str]:
         return
     yield "## Corrections to the published guide"
     yield ""
-    yield "NVIDIA's Megatron-LM to Megatron Bridge guide names settings that Bridge 0.3.1 does not have, or that say"
+    bridge = PROVEN.bridge
+    yield f"NVIDIA's Megatron-LM to Megatron Bridge guide names settings that Bridge {bridge} does not have, or that say"
     yield "something else. What is right instead, and why:"
     yield ""
     yield "| flag | the guide | here | reason |"

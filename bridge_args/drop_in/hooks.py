@@ -32,7 +32,7 @@ def install(say: Callable[[str], None]) -> None:
     * The handler of ``--exit-signal-handler`` is installed.
     * A save keeps the old checkpoint of the same iteration until it has ended, and raises ``SaveFailed``.
     * The save at the end of training is left out when that iteration has just been saved, as Megatron-LM does
-      (training/training.py ``pretrain``: ``iteration % args.save_interval != 0``). Bridge 0.3.1 saves twice.
+      (training/training.py ``pretrain``: ``iteration % args.save_interval != 0``). Bridge 0.3 saves twice.
     """
     with placeholders.absent_packages():
         pretrain = importlib.import_module("megatron.bridge.training.pretrain")
@@ -60,7 +60,7 @@ def _validating(update: Callable[[Any], None]) -> Callable[[Any], None]:
 def _attempting(run: Callable[..., None], say: Callable[[str], None]) -> Callable[..., None]:
     """Every attempt of an in-process restart comes by here, and must not depend on the one before.
 
-    Bridge 0.3.1 remembers for the life of a process what trackers and configurations say (training/utils/
+    Bridge 0.3 remembers for the life of a process what trackers and configurations say (training/utils/
     checkpoint_utils.py ``read_train_state``), so that an attempt would go on from where the first one did. And it shuts
     down Megatron Core's queue of saves, but leaves it in place (training/inprocess_restart.py ``AbortCheckpoint``), so
     that no later save would succeed. And it makes the handler of ``--exit-signal-handler``, but does not install it

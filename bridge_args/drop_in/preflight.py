@@ -104,7 +104,7 @@ def _start(checkpoint: Mapping[str, Any]) -> Iterator[Problem]:
     """Checkpoints the run cannot do without.
 
     A folder to load from that holds none is none of them: both Megatron-LM and Bridge start from random weights then,
-    unless ``--exit-on-missing-checkpoint`` is given. Bridge 0.3.1 does not read that before it has found a checkpoint
+    unless ``--exit-on-missing-checkpoint`` is given. Bridge 0.3 does not read that before it has found a checkpoint
     (training/setup.py ``should_load_checkpoint``), so it is asked here.
     """
     load, pretrained, step = (checkpoint.get(name) for name in ("load", "pretrained_checkpoint", "ckpt_step"))

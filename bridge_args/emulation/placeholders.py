@@ -22,7 +22,7 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-# Modules of Bridge 0.3.1 and Megatron Core 0.16 with an unguarded import of a GPU-only package, and the package.
+# Modules of Bridge 0.3 and Megatron Core 0.16 with an unguarded import of a GPU-only package, and the package.
 # Verify: `grep -rn "^import triton\|^import transformer_engine\|^from transformer_engine" megatron/`.
 UNGUARDED: Final[dict[str, str]] = {
     "megatron.bridge.peft.lora": "transformer_engine",

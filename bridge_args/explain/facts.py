@@ -192,7 +192,7 @@ def _example(argument: Argument, catalog: Catalog, translate: Callable[[Sequence
     """The flag in a small command line, beside what it needs; None where no example here is without an error."""
     flag = argument.flags[0]
     best: Example | None = None
-    for values in _values(argument):
+    for values in probes(argument):
         words = (flag, *values)
         for beside in _AROUND:
             if flag in beside:
@@ -231,7 +231,7 @@ def _without(words: Sequence[str], flag: str, catalog: Catalog) -> list[str]:
     return kept
 
 
-def _values(argument: Argument) -> Iterator[tuple[str, ...]]:
+def probes(argument: Argument) -> Iterator[tuple[str, ...]]:
     """Values that somebody may write, most telling first."""
     if argument.action in ("store_true", "store_false", "BooleanOptionalAction", "store_const") or argument.nargs == 0:
         yield ()

@@ -62,9 +62,11 @@ def check_row(row: Row, table: Table, catalog: Catalog, schema: Schema) -> Itera
         yield f"{row.place}: a reason is a sentence with a capital and a full stop, not {row.reason!r}"
     if row.note and not _is_sentence(row.note):
         yield f"{row.place}: a note is a sentence with a capital and a full stop, not {row.note!r}"
-    plain = row.fate == "to" and len(row.to) == 1 and not row.conversion and row.to[0].endswith(f".{row.argument}")
-    if not plain and not row.see and row.fate in ("no_equivalent", "section"):
+    if not row.see and row.fate in ("no_equivalent", "section"):
         yield f"{row.place}: {row.argument} says {row.fate} but not where that can be verified (see:)"
+    if not row.see and not row.derived and row.fate == "to" and not any(map(row.is_called_like, row.to)):
+        to = ", ".join(row.to)
+        yield f"{row.place}: {row.argument} goes to {to}, another name; say where that can be verified (see:)"
 
 
 def check_completeness(table: Table, catalog: Catalog) -> Iterator[str]:

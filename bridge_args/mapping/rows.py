@@ -65,6 +65,12 @@ class Row(NamedTuple):
     changes: Changes = "numbers"
     tell: Literal["", "note", "warning"] = ""
 
+    def is_called_like(self, path: str) -> bool:
+        """Is a setting called like the argument, or like it without the beginning of its section's name?"""
+        section, _, name = path.rpartition(".")
+        prefix = self.argument.removesuffix(f"_{name}" if name != "enabled" else "")
+        return name == self.argument or (prefix != self.argument or name == "enabled") and section.startswith(prefix)
+
     @property
     def place(self) -> str:
         """``mappings/moe.yaml:41``; a user's own table under the path it was given by."""

@@ -17,10 +17,9 @@ from typing import Any, Final, NamedTuple
 
 from bridge_args.mapping.folder import mappings_folder
 from bridge_args.mapping.rows import Area, OptionalSection, Row, TableError
-from bridge_args.versions import Versions
+from bridge_args.versions import PROVEN, Versions
 
 INDEX: Final = Path(__file__).parent / "index.json"
-INDEXED: Final = Versions("0.16.1", "0.3.1")
 
 
 class Table(NamedTuple):
@@ -43,7 +42,7 @@ def load(versions: Versions) -> Table:
         TableError: when a table does not follow the grammar.
     """
     files = [(path.stem, path.read_bytes()) for path in sorted(mappings_folder().glob("*.yaml"))]
-    if versions == INDEXED and INDEX.is_file():
+    if versions == PROVEN and INDEX.is_file():
         index = json.loads(INDEX.read_bytes())
         if index["checksum"] == _checksum(files):
             return _from_index(index)
@@ -75,7 +74,7 @@ def from_files(files: Iterable[tuple[str, bytes]], versions: Versions) -> Table:
 def index_text() -> str:
     """What ``index.json`` should hold now; one row a line."""
     files = [(path.stem, path.read_bytes()) for path in sorted(mappings_folder().glob("*.yaml"))]
-    table = from_files(files, INDEXED)
+    table = from_files(files, PROVEN)
     parts: dict[str, list[tuple[Any, ...]]] = {
         "rows": list(table.rows.values()),
         "areas": list(table.areas.values()),

@@ -8,9 +8,9 @@ from functools import lru_cache
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm import fork_flags, retired_flags
 from bridge_args.megatron_lm.catalog import Argument, Catalog
-from bridge_args.versions import number
+from bridge_args.versions import PROVEN, number
 
-_USUAL = "0.16.1"  # looked at first: reading one catalog is quicker than reading all
+_USUAL = PROVEN.megatron  # looked at first: reading one catalog is quicker than reading all
 
 # Flag as typed -> every version that has it, oldest first, with what it is there.
 History = Callable[[str], Mapping[str, Argument]]

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Final
 
 from bridge_args.bridge import schema as bridge_schema
 from bridge_args.errors import WrongValue
@@ -14,10 +13,9 @@ from bridge_args.findings import Finding
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.resolvers import of_checkout
 from bridge_args.pairs import detect
-from bridge_args.versions import Versions, nearest
+from bridge_args.versions import PROVEN, Versions, nearest
 
-MEGATRON_LM: Final = "0.16.1"
-BRIDGE: Final = "0.3.1"  # the newest version our translations are checked against
+MEGATRON_LM, BRIDGE = PROVEN
 
 
 def megatron_lm_of(
@@ -59,7 +57,7 @@ def megatron_version(text: str) -> str:
         return nearest(of_checkout.version_of(text), catalogs.versions())
     if text in catalogs.versions():
         return text
-    if text in {version.rpartition(".")[0] for version in catalogs.versions()}:  # 0.16 for 0.16.1
+    if text in {version.rpartition(".")[0] for version in catalogs.versions()}:  # a series
         return nearest(text, catalogs.versions())
     raise WrongValue(f"no catalog of Megatron-LM {text}; there are {', '.join(catalogs.versions())}")
 

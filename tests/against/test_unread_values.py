@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import bridge_args
-from bridge_args.explain.facts import _values
+from bridge_args.explain.facts import probes
 from bridge_args.megatron_lm import catalog, readers
 
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
@@ -39,7 +39,7 @@ def unread_words() -> list[str]:
     words: list[str] = []
     for name in readers.conditions_of():
         for argument in (argument for argument in arguments if argument.dest == name):
-            for values in _values(argument):
+            for values in probes(argument):
                 more = [argument.flags[0], *values]
                 made = bridge_args.translate([*SMALL, *words, *more], world_size=1)
                 told = {name for f in made.findings if f.kind == "ignored-by-megatron" for name in f.arguments}

@@ -32,7 +32,7 @@ def is_checkout(text: str) -> bool:
 
 
 def version_of(checkout: str) -> str:
-    """What the checkout's package calls itself: ``0.16.1``.
+    """What the checkout's package calls itself, three numbers.
 
     Raises:
         ValueError: the folder is no checkout.

@@ -31,7 +31,7 @@ _RENAMED: Final = {"num_moe_experts": "num_experts"}
 _ON: Final = frozenset(("true", "yes", "on"))
 _OFF: Final = frozenset(("false", "no", "off"))
 
-# Settings without a flag, and what Megatron Core 0.16.1 has when nobody sets them (TransformerConfig).
+# Settings without a flag, and what Megatron Core has (read in 0.16) when nobody sets them (TransformerConfig).
 _WITHOUT_FLAG: Final = {
     "memory_efficient_layer_norm": "false",
     "moe_token_dropping": "false",
