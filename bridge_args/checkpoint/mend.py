@@ -1,6 +1,6 @@
 """The folder of a run's checkpoints, as a run that was ended in the middle of a save leaves it, and how it is mended.
 
-Bridge (read in 0.3) saves in this order (training/checkpointing.py ``save_checkpoint``): the tensors of ``iter_0000006``,
+Bridge 0.3 saves in this order (training/checkpointing.py ``save_checkpoint``): the tensors of ``iter_0000006``,
 ``metadata.json`` when all are there, ``train_state.pt``; then, over the old ones, ``latest_train_state.pt`` and
 ``latest_checkpointed_iteration.txt``; then ``run_config.yaml``, without which the checkpoint cannot be loaded. So a
 kill can leave a tracker that is torn, or that names a checkpoint which is not complete.

@@ -16,7 +16,7 @@ from bridge_args.mapping.folder import mappings_folder
 from bridge_args.mapping.rows import FATES, Row
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Catalog
-from bridge_args.versions import PROVEN
+from bridge_args.versions import PROVEN, Versions
 
 _MARKED = re.compile(r"(<!-- fates: generated -->\n).*?(<!-- end of fates -->)", re.DOTALL)
 
@@ -115,8 +115,10 @@ def _corrections() -> Iterator[str]:
         return
     yield "## Corrections to the published guide"
     yield ""
-    bridge = PROVEN.bridge
-    yield f"NVIDIA's Megatron-LM to Megatron Bridge guide names settings that Bridge {bridge} does not have, or that say"
+    yield (
+        f"NVIDIA's Megatron-LM to Megatron Bridge guide names settings that Bridge {PROVEN.bridge} does not have, or"
+        " that say"
+    )
     yield "something else. What is right instead, and why:"
     yield ""
     yield "| flag | the guide | here | reason |"
