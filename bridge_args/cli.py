@@ -23,7 +23,7 @@ from bridge_args.secrets import Secret, masked
 from bridge_args.seen import visible_lines
 from bridge_args.source.read import MAX_SCRIPT, from_argv, from_checkpoint, from_file, from_text
 from bridge_args.source.source import Source, SourceError
-from bridge_args.values import references_in
+from bridge_args.values import finite, references_in
 from bridge_args.versions import PROVEN
 from bridge_args.wording import counted, listed
 from bridge_args.words import OF_A_TASK
@@ -629,7 +629,7 @@ def _rendered(translation: Translation, options: argparse.Namespace) -> str:
 
             from bridge_args.emit.run_config import to_run_config
 
-            return json.dumps(to_run_config(translation), indent=1) + "\n"
+            return json.dumps(finite(to_run_config(translation)), indent=1, allow_nan=False) + "\n"
 
 
 def _refused(translation: Translation, options: argparse.Namespace) -> bool:

@@ -8,6 +8,7 @@ way to be written, the one Bridge itself writes and reads back (``megatron/bridg
 from __future__ import annotations
 
 import keyword
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -194,4 +195,16 @@ def to_plain(value: object) -> object:
             return [to_plain(item) for item in value]
         case dict():
             return {key: to_plain(item) for key, item in value.items()}
+    return value
+
+
+def finite(value: Any) -> Any:
+    """What JSON can hold: ``inf``, ``-inf`` and ``nan`` are texts in it, which ``float`` reads."""
+    match value:
+        case dict():
+            return {key: finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [finite(item) for item in value]
+        case float() if not math.isfinite(value):
+            return str(value)
     return value

@@ -150,6 +150,30 @@ def test_wrong_use_is_exit_2() -> None:
     assert stop.value.code == 2
 
 
+def test_json_has_no_numbers_that_json_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    """They are texts there, as in the JSON of a report."""
+    words = ["--world-size", "1", "--format", "json", "--", *SMALL, "--weight-decay", "inf", "--adam-eps", "nan"]
+    code, out, _ = run(capsys, "translate", *words)
+    made = json.loads(out, parse_constant=lambda text: pytest.fail(text))
+    assert code == 0
+    assert (made["optimizer"]["weight_decay"], made["optimizer"]["adam_eps"]) == ("inf", "nan")
+    _, out, _ = run(capsys, "report", *words)
+    settings = json.loads(out, parse_constant=lambda text: pytest.fail(text))["settings"]
+    assert {"inf", "nan"} <= {setting["value"] for setting in settings if isinstance(setting["value"], str)}
+
+
+def test_notes_are_counted_unless_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What asks for something is never among them."""
+    words = ["-o", str(tmp_path / "x.yaml"), "--", *SMALL, "--inference-max-seq-length", "4096", "--deterministic-mode"]
+    _, _, err = run(capsys, "translate", *words)
+    assert err.endswith("\n1 note: --verbose shows it\n")
+    assert "4096 has no effect" not in err and "NCCL_ALGO" in err and "GPUs is not known" in err
+    _, _, err = run(capsys, "translate", "--verbose", *words)
+    assert "--verbose" not in err and "note: --inference-max-seq-length 4096 has no effect" in err
+    _, _, err = run(capsys, "translate", "--report", "text", *words)
+    assert err.count("--verbose") == 1
+
+
 def test_report_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "report", "--world-size", "1", "--format", "json", "--", *SMALL)
     assert code == 0

@@ -64,7 +64,7 @@ def test_many_processes_are_not_started_unasked() -> None:
 
 
 def test_another_number_of_processes() -> None:
-    with pytest.raises(RehearsalError, match="read for 2 processes, so 4 cannot .* --world-size 4"):
+    with pytest.raises(RehearsalError, match="is for 2 processes, so 4 cannot .* --world-size 4"):
         plan(translation(2), nproc=4)
 
 
@@ -145,7 +145,7 @@ def test_the_gpu_is_used_where_there_is_one(
 
 @pytest.mark.parametrize(
     ("device", "gpus", "nproc", "said"),
-    [("cuda", 0, 1, "no GPU is visible"), ("auto", 1, 2, "2 processes want 2 GPUs and 1 are here")],
+    [("cuda", 0, 1, "no GPU is visible"), ("auto", 1, 2, "2 processes need 2 GPUs, and this machine has 1")],
 )
 def test_too_few_gpus(monkeypatch: pytest.MonkeyPatch, device: Any, gpus: int, nproc: int, said: str) -> None:
     monkeypatch.setattr(processes, "_gpus", lambda: gpus)

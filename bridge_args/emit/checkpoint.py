@@ -10,7 +10,7 @@ from bridge_args.emit.hydra import shell_word
 from bridge_args.mapping.translation import Translation
 from bridge_args.secrets import found_in_variables, masked, masked_values
 from bridge_args.seen import visible
-from bridge_args.values import Symbol
+from bridge_args.values import Symbol, finite
 
 
 def about(saved: Saved, translation: Translation, format: str = "text") -> str:
@@ -36,7 +36,7 @@ def about(saved: Saved, translation: Translation, format: str = "text") -> str:
     if format == "json":
         arguments = {name: _plain(value) for name, value in sorted(saved.values.items())}
         document = {**told, "argv": list(translation.words), "args": arguments}
-        return json.dumps(masked_values(document, known), indent=1) + "\n"
+        return json.dumps(finite(masked_values(document, known)), indent=1, allow_nan=False) + "\n"
     lines = [f"{name.replace('_', ' ')}: {value}" for name, value in told.items() if value is not None]
     lines.append("command line:")
     lines += [f"  {line}" for line in _wrapped(translation.words)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from bridge_args.mapping.rows import Fate
 from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.secrets import masked_values
 from bridge_args.seen import visible
-from bridge_args.values import to_plain
+from bridge_args.values import finite, to_plain
 from bridge_args.wording import counted
 from bridge_args.words import Place
 
@@ -195,10 +194,8 @@ def _json(value: Any) -> Any:
             return {str(key): _json(item) for key, item in plain.items()}
         case list() | tuple():
             return [_json(item) for item in plain]
-        case float() if not math.isfinite(plain):
-            return str(plain)
         case None | bool() | int() | float() | str():
-            return plain
+            return finite(plain)
     return str(plain)
 
 

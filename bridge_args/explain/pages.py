@@ -11,6 +11,7 @@ from bridge_args.explain.facts import Example, Facts, defaults_differ, takes
 from bridge_args.explain.search import Hit
 from bridge_args.findings import CHANGES
 from bridge_args.mapping.rows import FATES
+from bridge_args.values import finite
 
 FORMATS: Final = ("text", "json", "markdown")
 
@@ -24,7 +25,7 @@ def pages(facts: Sequence[Facts], format: str = "text") -> str:
         ValueError: for a format that is not in ``FORMATS``.
     """
     if format == "json":
-        return json.dumps([one.data() for one in facts], indent=2) + "\n"
+        return json.dumps(finite([one.data() for one in facts]), indent=2, allow_nan=False) + "\n"
     if format not in FORMATS:
         raise ValueError(f"a page is made as {', '.join(FORMATS)}, not as {format!r}")
     page = _text if format == "text" else _markdown

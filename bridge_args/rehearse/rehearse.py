@@ -24,6 +24,7 @@ from bridge_args.seen import visible_lines
 from bridge_args.training import added, variables
 from bridge_args.training.process import Plan
 from bridge_args.training.processes import Device, RehearsalError, on_cpu, records
+from bridge_args.values import finite
 from bridge_args.wording import counted
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def rehearse(
                     for text in entry["replaced"]:
                         _tell(err, f"replaced: {text}")
                     continue
-                _tell(out, json.dumps(entry) if format == "json" else _line(entry))
+                _tell(out, json.dumps(finite(entry), allow_nan=False) if format == "json" else _line(entry))
                 if isinstance(entry["lm_loss"], float):
                     (evaluations if "split" in entry else losses).append((entry["iteration"], entry["lm_loss"]))
     except RehearsalError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bridge_args.rehearse.curve import plotting, write_png
+from bridge_args.values import finite
 from bridge_args.verify.cause import ABSENT, Cause, Suspect, built_otherwise, parted
 from bridge_args.verify.compare import EXACT, Comparison, Difference, relative_difference
 from bridge_args.verify.sides import Record, Seen
@@ -235,7 +236,7 @@ def json_of(v: Verification) -> str:
         "megatron_lm": _seen_json(v.megatron_lm),
         "bridge": _seen_json(v.bridge),
     }
-    return json.dumps(document, indent=1) + "\n"
+    return json.dumps(finite(document), indent=1, allow_nan=False) + "\n"
 
 
 def _seen_json(seen: Seen) -> dict[str, Any]:
