@@ -1,7 +1,7 @@
 """Every output of many command lines, as files: what two states of the code give is compared with ``diff -r``.
 
 ``python benchmarks/outputs.py FOLDER [RECORDED.jsonl ...]`` writes one file for each example, each script in
-``tests/whole_scripts`` and each line of the recorded files (``{"case": {"argv": [...], "world_size": N, ...}}``),
+``tests/script/whole_scripts`` and each line of the recorded files (``{"case": {"argv": [...], "world_size": N}}``),
 with the translation in every format, the report and all findings.
 """
 

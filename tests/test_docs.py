@@ -204,7 +204,7 @@ class Shell:
 
 
 def write_checkpoint(folder: Path) -> None:
-    from test_saved_args import content_of, effective, pickled, zipped
+    from saved_checkpoints import content_of, effective, pickled, zipped
 
     zipped(pickled(content_of(effective())), folder / "iter_0000005" / "common.pt")
     (folder / "latest_checkpointed_iteration.txt").write_text("5")

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from bridge_args.errors import UserError
 
-# No version of Megatron-LM has a flag of one of these names (tests/test_own_options.py looks).
+# No version of Megatron-LM has a flag of one of these names (tests/drop_in/test_own_options.py looks).
 OPTIONS: Final = {
     "--accept": "NAME[,NAME...]: start even though this argument has no equivalent; may be repeated",
     "--mappings": "FILE: rows of your own, for the flags of a fork",

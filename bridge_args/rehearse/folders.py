@@ -1,7 +1,7 @@
 """Settings and arguments that name what a run writes; a rehearsal and a verification write to folders of their own.
 
-One table for Bridge and one for Megatron-LM; ``tests/test_folders.py`` goes over every setting and argument that looks
-like a path, so that a new one is decided on.
+One table for Bridge and one for Megatron-LM; ``tests/rehearse/test_folders.py`` goes over every setting and argument
+that looks like a path, so that a new one is decided on.
 """
 
 from __future__ import annotations

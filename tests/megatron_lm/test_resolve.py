@@ -22,7 +22,7 @@ from bridge_args.megatron_lm.parse import parse
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, plan, resolve
 from bridge_args.values import Symbol
 
-GOLDEN = Path(__file__).resolve().parents[1] / ".." / "shared" / "golden" / "mlm-0.16.1"
+GOLDEN = Path(__file__).resolve().parents[2] / ".." / "shared" / "golden" / "mlm-0.16.1"
 
 # Names of the recorded namespace that we leave out, or keep under another meaning, and why.
 LEFT_OUT = {

@@ -21,8 +21,8 @@ from bridge_args.checkout import ask
 from bridge_args.cli import main
 from bridge_args.megatron_lm.resolvers import of_checkout
 
-FORK = Path(__file__).parent / "fork"
-ROOT = Path(__file__).resolve().parents[1]
+FORK = Path(__file__).parents[1] / "fork"
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 32 --max-position-embeddings 32 "
     "--micro-batch-size 1 --global-batch-size 8 --train-iters 5 --lr 1e-3 --mock-data --eval-interval 10 "

@@ -242,7 +242,7 @@ def test_spec_is_imported_by_its_name() -> None:
 SCRIPTS = sorted(
     path
     for folder in ("examples", "tests/launch")
-    for path in (Path(__file__).resolve().parents[1] / folder).glob("*/*")
+    for path in (Path(__file__).resolve().parents[2] / folder).glob("*/*")
     if path.suffix in (".sh", ".sbatch", ".slurm") and not path.name.startswith("expected")
 )
 

@@ -17,7 +17,7 @@ from bridge_args.mapping.rows import TableError
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.resolvers import live, of_checkout
 
-FORK = Path(__file__).parent / "fork"
+FORK = Path(__file__).parents[1] / "fork"
 SMALL = (
     "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 32 --max-position-embeddings 32 "
     "--micro-batch-size 1 --global-batch-size 8 --train-iters 5 --lr 1e-3 --mock-data --eval-interval 10 "

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import collections
 import enum
-import io
 import json
 import os
 import pickle
@@ -24,36 +23,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from derive_cases import run_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from saved_checkpoints import SMALL, Dtype, content_of, effective, pickled, zipped
 
 import bridge_args
 from bridge_args.checkpoint import saved_args
 from bridge_args.checkpoint.saved_args import SavedArgsError
 from bridge_args.checkpoint.unpickle import Refused, load
 from bridge_args.cli import main
-from bridge_args.megatron_lm import catalog as catalogs
-from bridge_args.megatron_lm.parse import parse
-from bridge_args.megatron_lm.resolvers.built_in import resolve
 from bridge_args.steps import translate_saved
 from bridge_args.values import Symbol
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / ".." / "shared" / "golden" / "mlm-0.16.1"
-SMALL = (
-    "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 32 --max-position-embeddings 32 "
-    "--micro-batch-size 1 --global-batch-size 8 --train-iters 5 --lr 1e-3 --mock-data --eval-interval 10 "
-    "--tokenizer-type NullTokenizer --vocab-size 100 --bf16 --swiglu --attention-backend unfused"
-).split()
-
-
-def effective(words: list[str] = SMALL, ranks: int = 1) -> dict[str, Any]:
-    """What Megatron-LM would have in ``args``, from our own resolver."""
-    catalog = catalogs.load("0.16.1")
-    args = resolve(parse(words, catalog), run_of(catalog, ranks, {})).args
-    assert not [finding for finding in args.findings if finding.level == "error"]
-    return {name: args[name] for name in args} | {"rank": 0, "world_size": ranks, "consumed_train_samples": 40}
 
 
 @pytest.fixture
@@ -81,47 +64,6 @@ def classes() -> Iterator[types.SimpleNamespace]:
         del sys.modules[name]
         if name in before:
             sys.modules[name] = before[name]
-
-
-class Dtype:
-    """Pickled as torch pickles a dtype: by its name in the module."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __reduce__(self) -> str:
-        return self.name
-
-
-class _Pickler(pickle._Pickler):  # the one in Python, so that names of modules that are not there can be written
-    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
-        if isinstance(obj, Dtype):
-            self.write(pickle.GLOBAL + b"torch\n" + obj.name.encode() + b"\n")  # type: ignore[attr-defined]
-        else:
-            super().save(obj, save_persistent_id)  # type: ignore[misc]
-
-
-def pickled(content: Any) -> bytes:
-    stream = io.BytesIO()
-    _Pickler(stream, 2).dump(content)
-    return stream.getvalue()
-
-
-def zipped(data: bytes, path: Path, name: str = "common") -> Path:
-    """As ``torch.save`` writes: an archive of one pickle and the tensors' bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"{name}/data.pkl", data)
-        archive.writestr(f"{name}/version", "3\n")
-    return path
-
-
-def content_of(values: dict[str, Any]) -> dict[str, Any]:
-    plain = {
-        name: Dtype(value.path.rpartition(".")[2]) if isinstance(value, Symbol) else value
-        for name, value in values.items()
-    }
-    return {"args": argparse.Namespace(**plain), "checkpoint_version": 3.0, "iteration": 5}
 
 
 @pytest.fixture

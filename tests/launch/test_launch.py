@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_saved_args import content_of, effective, pickled, zipped
+from saved_checkpoints import content_of, effective, pickled, zipped
 
 from bridge_args.cli import main
 
-CASES = sorted(path.parent for path in (Path(__file__).parent / "launch").glob("*/script.sh"))
+CASES = sorted(path.parent for path in (Path(__file__).parent).glob("*/script.sh"))
 NEMO_RUN = pytest.mark.skipif(importlib.util.find_spec("nemo_run") is None, reason="nemo_run is not installed")
 SMALL = (
     "--num-layers 2 --hidden-size 32 --num-attention-heads 2 --seq-length 16 --max-position-embeddings 16 --mock-data "

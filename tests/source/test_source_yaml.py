@@ -19,7 +19,7 @@ from bridge_args.source.yaml.model_args import _by_xargs
 from bridge_args.source.yaml.nodes import Mapping, YamlProblem, entries, item, read
 
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
-RECORDED = Path(__file__).resolve().parents[1] / ".." / "shared" / "golden" / "mlm-0.16.1" / "functional.jsonl"
+RECORDED = Path(__file__).resolve().parents[2] / ".." / "shared" / "golden" / "mlm-0.16.1" / "functional.jsonl"
 
 TEST = """\
 ENV_VARS:

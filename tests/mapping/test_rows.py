@@ -1,7 +1,7 @@
 """What every argument of Megatron-LM 0.16.1 does to Bridge 0.3.1's settings: one line of ``rows.expected`` each.
 
 A row that says something else, or two that were exchanged, is a change of that file, for people to look at.
-``pytest tests/test_rows.py --update-cases`` writes it anew.
+``pytest tests/mapping/test_rows.py --update-cases`` writes it anew.
 """
 
 # ruff: noqa: E501  a base on one line can be compared with its neighbours

@@ -11,7 +11,7 @@ import pytest
 from bridge_args.dev.layout import as_text
 from bridge_args.megatron_lm import catalog
 
-OBSERVED = Path(__file__).resolve().parents[1] / ".." / "shared" / "catalog" / "megatron-lm"
+OBSERVED = Path(__file__).resolve().parents[2] / ".." / "shared" / "catalog" / "megatron-lm"
 FLAGS_WITHOUT_VALUE = ("store_true", "store_false")
 
 

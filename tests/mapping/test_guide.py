@@ -18,7 +18,7 @@ from bridge_args.mapping.folder import mappings_folder
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Argument
 
-SEED = Path(__file__).resolve().parents[1] / ".." / "shared" / "seeds" / "004_88a973e1d8ccc33d.txt"
+SEED = Path(__file__).resolve().parents[2] / ".." / "shared" / "seeds" / "004_88a973e1d8ccc33d.txt"
 CORRECTIONS: dict[str, dict[str, Any]] = yaml.safe_load(
     (mappings_folder() / "notes" / "guide_corrections.yaml").read_text(encoding="utf-8")
 )

@@ -246,7 +246,7 @@ def rehearsed(folder: Path, script: str, *words: str) -> subprocess.CompletedPro
     done = subprocess.run(
         [sys.executable, "-m", "bridge_args", "rehearse", "train.sh", "--device", "cpu", *words],
         cwd=folder,
-        env={**env, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+        env={**env, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
         capture_output=True,
         text=True,
         timeout=900,
@@ -324,7 +324,7 @@ def test_the_ranks_of_a_rehearsal_end_with_it(production: Path, number: signal.S
                 continue
         return found
 
-    root, log = str(Path(__file__).resolve().parents[1]), production / "log"
+    root, log = str(Path(__file__).resolve().parents[2]), production / "log"
     with log.open("w") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "bridge_args", "rehearse", "train.sh", "--device", "cpu", "--shrink", "--nproc", "2"]

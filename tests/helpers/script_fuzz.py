@@ -1,6 +1,6 @@
 """Scripts that are nearly right, made from real ones, and what reading and translating each of them does.
 
-Started as a program of its own (``python tests/script_fuzz.py SEED COUNT``), with bounds for memory and for the time
+Started as a program of its own (``python tests/helpers/script_fuzz.py SEED COUNT``), with bounds for memory and for the time
 of each script: what raises, hangs or fills the memory is printed, a JSON object a line (``test_script_fuzz.py``).
 """
 
@@ -21,13 +21,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-import test_shell
+import shell_scripts
 
 from bridge_args.source.read import from_text
 from bridge_args.source.source import SourceError
 from bridge_args.steps import Asked, translated
 
-ROOT: Final = Path(__file__).resolve().parents[1]
+ROOT: Final = Path(__file__).resolve().parents[2]
 MEMORY: Final = 1 << 30  # bytes
 SECONDS: Final = 40  # of processor time for one script; each takes less than two where nothing else runs
 
@@ -50,7 +50,7 @@ def real_scripts() -> list[str]:
     """Scripts of the examples and of the tests."""
     files = [path for folder in ("examples", "tests") for path in sorted((ROOT / folder).rglob("*.sh"))]
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in files if path.stat().st_size < 50_000]
-    return [*texts * 5, *test_shell.SCRIPTS.values(), *test_shell.ENDLESS.values()]
+    return [*texts * 5, *shell_scripts.SCRIPTS.values(), *shell_scripts.ENDLESS.values()]
 
 
 def mutated(script: str, others: list[str], chance: random.Random) -> str:

@@ -14,7 +14,7 @@ from bridge_args.drop_in import preflight, provenance
 from bridge_args.pretrain_gpt import main
 from bridge_args.training.ranks import rank_variables
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = "--num-layers 2 --hidden-size 32 --num-attention-heads 2 --seq-length 16 --max-position-embeddings 16".split()
 SMALL += "--micro-batch-size 1 --train-iters 2 --lr 1e-3 --eval-interval 10".split()
 NULL = "--tokenizer-type NullTokenizer --vocab-size 100".split()

@@ -21,7 +21,7 @@ from bridge_args.megatron_lm.retired_flags import RETIRED
 from bridge_args.words import Place, Word, as_words
 
 MEGATRON = catalogs.load("0.16.1")
-GOLDEN = Path(__file__).resolve().parents[1] / ".." / "shared" / "golden" / "mlm-0.16.1"
+GOLDEN = Path(__file__).resolve().parents[2] / ".." / "shared" / "golden" / "mlm-0.16.1"
 
 # argparse 3.12 and later treat "--" and negative numbers in other ways; Megatron-LM is measured with 3.10 and 3.11.
 JUDGED = pytest.mark.skipif(sys.version_info >= (3, 12), reason="the judge is argparse of Python 3.10 and 3.11")

@@ -18,7 +18,7 @@ import pytest
 from bridge_args.bridge import schema
 from bridge_args.dev.layout import as_text
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 HAS_BRIDGE = find_spec("megatron") is not None and find_spec("megatron.bridge") is not None
 OBSERVED = ROOT / ".." / "shared" / "catalog" / "bridge"
 GPT = "megatron.bridge.models.gpt_provider.GPTModelProvider"

@@ -151,7 +151,7 @@ def test_modules_of_the_current_folder_stand_in_for_nothing(tmp_path: Path, monk
     for name in ("json", "torch", "bridge_args", "argparse", "yaml"):
         (tmp_path / f"{name}.py").write_text("open('ran', 'w')\nraise SystemExit(9)\n")
     (tmp_path / "train.sh").write_text(f"python pretrain_gpt.py {ARGS} --num-layers 3x\n")
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-m", "bridge_args", "launch", "train.sh"]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     (tmp_path / "bridge_args.py").unlink()  # for our own start; the launched program is looked at below

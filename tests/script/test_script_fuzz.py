@@ -16,7 +16,7 @@ SEED = int(os.environ.get("BRIDGE_ARGS_SEED", "0"))
 
 
 def test_scripts_that_are_nearly_right_are_read_or_refused() -> None:
-    worker = Path(__file__).with_name("script_fuzz.py")
+    worker = Path(__file__).parents[1] / "helpers" / "script_fuzz.py"
     done = subprocess.run(
         [sys.executable, str(worker), str(SEED), str(COUNT)], capture_output=True, text=True, errors="replace"
     )

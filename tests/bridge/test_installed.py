@@ -13,7 +13,7 @@ import pytest
 from bridge_args.bridge import installed
 from bridge_args.steps import BRIDGE
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TINY = "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 64 --max-position-embeddings 64".split()
 
 TRAINED = "--micro-batch-size 1 --train-iters 5 --lr 1e-3 --mock-data --eval-interval 5".split()

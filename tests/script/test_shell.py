@@ -10,138 +10,13 @@ from pathlib import Path
 
 import by_bash
 import pytest
+from shell_scripts import ENDLESS, SCRIPTS
 
 from bridge_args.script.bash.started import Started
 from bridge_args.script.read import Script, read_script
 from bridge_args.script.slurm import variables as slurm_variables
 
 # ---------------------------------------------------------------- known wholly: word for word
-
-SCRIPTS = {
-    # words and quotes
-    "continuation lines": "torchrun --a 1 \\\n  --b 2 \\\n\n echo done\n",
-    "comments": "# torchrun no\ntorchrun --a 1 # not this\n",
-    "a comment sign inside a word": "torchrun --a x#y '#z'\n",
-    "a comment between continued lines ends the command": "torchrun --a 1 \\\n  # --b 2 \\\n  --c 3\n",
-    "a comment behind a word and a backslash": "torchrun --a 1 \\ # --b\n",
-    "single quotes": "torchrun --a '$HOME \"x\" \\n' ''\n",
-    "double quotes": 'N=3\ntorchrun --a "n is $N, \\$N, \\"q\\" \\\\ ${N}rd \\x"\n',
-    "dollar quotes": "torchrun $'a\\tb\\n' $'it\\'s' $'\\x41\\101' $\"plain\"\n",
-    "quotes side by side": "N=a\ntorchrun x'y z'\"$N b\"c\\ d\n",
-    "escapes": "torchrun a\\ b \\$x \\\\ \\\"\n",
-    "a dollar alone": "torchrun $ 5$ '$' \"$\"\n",
-    "carriage returns": "N=1\r\ntorchrun $N \\\r\n  --x\r\n",
-    "a backslash at the end of the file": "torchrun --a 1 \\",
-    "braces": "torchrun {1..4} {a,b}{x,y} {01..03} {c..e} {a} '{1,2}' x{,y} {1..7..3} {0..0} a{b,c{d,e}}f\n",
-    # variables
-    "a variable": "N=4\nM=${N}\ntorchrun --n $N --m=$M\n",
-    "words in a variable": "ARGS='--a 1  --b 2'\ntorchrun $ARGS \"$ARGS\"\n",
-    "words over several lines": 'ARGS="\n  --a 1 \\\n  --b 2\n"\ntorchrun $ARGS end\n',
-    "an empty variable": 'E=""\ntorchrun --a $E "$E" --b\n',
-    "a split variable inside a word": "A='1 2 3'\ntorchrun x${A}y x\"${A}\"y\n",
-    "another separator": "A=1,2,,3,\nIFS=,\ntorchrun $A \"$A\"\n",
-    "no separator": "A='1 2'\nIFS=\ntorchrun $A\n",
-    "a list that starts empty": 'for i in 1 2; do A="$A --x $i"; B="--y $B"; done\nC+=" 1"\ntorchrun $A $B $C\n',
-    "appending": "S=ab\nS+=cd\nS+=$S\ntorchrun $S\n",
-    "exports": "export N=3 M=4\nexport N\ntorchrun $N $M\n",
-    "declared": "declare N=3\nreadonly M=4\ndeclare -i S=N+M\nS+=1\ntorchrun $N $M $S\n",
-    "unset": "A=1\nunset A\ntorchrun x$A ${A:-gone}\n",
-    "a prefix is for one command only": "A=1\nA=2 torchrun $A\ntorchrun $A\n",
-    "indirection": "A=B\nB=c\ntorchrun ${!A}\n",
-    # ${...}
-    "defaults": "A=1\ntorchrun ${A:-2} ${B:-2} ${B-3} ${C:=5} $C ${D:-${A}x} ${E:-a b} \"${E:-a b}\" ${E:-\"a b\"}\n",
-    "defaults of the empty": "E=\ntorchrun ${E:-2} ${E-2}x ${E:+3}x ${E+3}\n",
-    "when set": "A=1\ntorchrun ${A:+--flag $A} ${A:+\"--flag $A\"} ${NO:+--none}\n",
-    "required and given": 'A=1\ntorchrun ${A:?must be given} ${A?}\n',
-    "quotes in a default in quotes": "torchrun \"${X:-'a b'}\" \"${X:-\"c d\"}\" \"${X:-e}f}\"\n",
-    "lengths": 'A=hello\nB=(1 2 3)\ntorchrun ${#A} ${#B[@]} ${#B} $#\n',
-    "cut from the end": "F=/data/my.model.json\ntorchrun ${F%.*} ${F%%.*} ${F##*/} ${F#*/} ${F%/} ${F%\".json\"}\n",
-    "replaced": "F=a-b-c\ntorchrun ${F/-/+} ${F//-/_} ${F/#a/x} ${F/%c/z} ${F//-} ${F//[ac]/.} \"${F//b/ }\"\n",
-    "substrings": "F=abcdef\nN=2\ntorchrun ${F:1} ${F:1:2} ${F:N:N+1} ${F: -2} ${F:0:-1}\n",
-    "upper and lower": "A=bf16\nB=FP8\ntorchrun ${A^^} ${A^} ${B,,} ${B,}\n",
-    # arrays
-    "an array": 'A=(--x 1 "two words" # comment\n  --y 2\n)\ntorchrun "${A[@]}" end\n',
-    "array and more": 'A=(--x 1)\nA+=(--y "2 3")\ntorchrun "${A[@]}" ${A[@]} "${A[*]}" ${A[0]} $A\n',
-    "an empty array": 'A=()\ntorchrun a "${A[@]}" b "${A[@]}"x ${A[@]:-none}\n',
-    "an array inside a word": 'A=(1 2 3)\ntorchrun "<${A[@]}>" x"${A[*]}"\n',
-    "an array of arrays": 'A=(1 "2 3")\nB=("${A[@]}" ${A[@]} 4)\ntorchrun "${B[@]}"\n',
-    "elements": "A=(a b c)\nA[1]=x\nA[5]=y\nI=2\ntorchrun ${A[1]} ${A[I]} ${A[$I]} ${A[-1]} ${!A[@]} \"${A[@]:1:2}\"\n",
-    "keys": 'declare -A M=([small]=8 ["large"]=80)\nM[x]=1\nK=large\ntorchrun ${M[small]} ${M[$K]} ${#M[@]} ${M[x]}\n',
-    "patterns on arrays": "A=(a.json b.json)\ntorchrun ${A[@]%.json} \"${A[@]/#/--x=}\"\n",
-    "from a text": 'T="1 2 3"\nA=($T)\nread -r -a B <<< "$T"\nIFS=, read -ra C <<< "x,y z"\ntorchrun ${#A[@]} ${#B[@]} "${C[@]}"\n',
-    "lines to an array": "mapfile -t A <<EOF\none two\nthree\nEOF\ntorchrun \"${A[@]}\"\n",
-    "a guarded empty array": 'set -u\nA=()\ntorchrun x ${A[@]+"${A[@]}"} y\n',
-    # arithmetic
-    "arithmetic": "N=8\nM=2\ntorchrun $((N*M)) $(( $N + 1 )) $((N / 3)) $((-N + 2*(M+1))) $((-7/2)) $((-7%3)) $((2**10))\n",
-    "comparison": "N=8\ntorchrun $((N > 4 ? 1 : 2)) $((N == 8 && N != 2)) $((!N)) $((N >= 8 || 1/0)) $((~N & 0xff)) $((1 << 4 | 1))\n",
-    "assignment in arithmetic": "N=1\n((N++))\n((N += 5))\nM=$((K = N * 2))\nlet N=N-1\ntorchrun $N $M $K\n",
-    "bases": "torchrun $((010)) $((0x1F)) $((2#101)) $((10#08))\n",
-    "names of names": "A=B\nB=5\ntorchrun $((A + 1)) $(( ${B}0 ))\n",
-    "elements in arithmetic": "A=(3 4)\ntorchrun $((A[0] + A[1])) $[1 + 2]\n",
-    "numbers wrap": "torchrun $((9223372036854775807 + 1))\n",
-    # conditions
-    "if": 'N=4\nif [ $N -gt 2 ]; then A=big; elif [ $N -eq 2 ]; then A=two; else A=small; fi\ntorchrun $A\n',
-    "test": 'A=x\nif test "$A" = x -a -n "$A"; then B=1; fi\n[ "$A" != y ] && C=2\n[ -z "$A" ] || D=3\ntorchrun $B $C $D\n',
-    "double brackets": 'A=bf16\n[[ $A == bf* && ! $A == "bf*" ]] && B=1\n[[ ( $A = x || -n $A ) && 3 -lt 10 ]] && C=2\n[[ $A < cf ]] && D=3\ntorchrun $B $C $D\n',
-    "regular expressions": 'A=llama-70b\nif [[ $A =~ ^llama-([0-9]+)b$ ]]; then S=${BASH_REMATCH[1]}; fi\ntorchrun $S\n',
-    "negation": "if ! [ 1 = 2 ]; then A=1; fi\nif ! false; then B=2; fi\ntorchrun $A $B\n",
-    "arithmetic conditions": "N=4\nif (( N % 2 == 0 )); then A=even; fi\n(( N > 10 )) || B=few\ntorchrun $A $B\n",
-    "and, or": "true && A=1 || A=2\nfalse && B=1 || B=2\nfalse || { C=3; D=4; }\ntorchrun $A $B $C $D\n",
-    "case": "S=7b\ncase $S in\n  1b|7b) L=32 ;;\n  *b) L=64;;\n  *) exit 1\nesac\ntorchrun $L\n",
-    "case falls through": 'case ab in\n a*) A=1 ;;&\n *b) B=2 ;&\n x) C=3 ;;\n *) D=4\nesac\ntorchrun $A $B $C\n',
-    "case with quotes and classes": 'case "a b" in "a b") A=1;; esac\ncase 7 in [0-9]) B=2;; esac\ncase x in [!x]) C=3;; [[:alpha:]]) C=4;; esac\ntorchrun $A $B $C\n',
-    "nested": "N=2\nif [ $N = 2 ]; then\n  case $N in 2) if true; then A=yes; fi;; esac\nfi\ntorchrun $A\n",
-    "what is not set is empty in a condition": 'if [ -z "$NOT_SET" ]; then A=1; fi\nif [ "$NOT_SET" = x ]; then A=2; fi\nif [[ $NOT_SET -eq 0 ]]; then B=3; fi\ntorchrun $A $B\n',
-    # loops
-    "for": 'A=\nfor i in 1 "2 3" 4; do A="$A<$i>"; done\ntorchrun "$A"\n',
-    "for with positional": 'set -- a "b c"\nfor i; do A+=("$i"); done\ntorchrun "${A[@]}"\n',
-    "for numbers": "for ((i = 0; i < 3; i++)); do S+=$i; done\nfor i in {1..3} $(seq 4 5); do T+=$i; done\ntorchrun $S $T\n",
-    "while": "N=0\nwhile [ $N -lt 3 ]; do N=$((N + 1)); done\nuntil (( N == 5 )); do ((N++)); done\ntorchrun $N\n",
-    "break and continue": "for i in 1 2 3 4; do\n  [ $i = 2 ] && continue\n  [ $i = 4 ] && break\n  S+=$i\ndone\ntorchrun $S\n",
-    "leaving two loops": "for i in 1 2; do for j in a b; do S+=$i$j; break 2; done; done\ntorchrun $S\n",
-    "reading lines": 'while read -r a b; do S+="$a=$b;"; done <<EOF\nx 1 2\ny 3\nEOF\ntorchrun "$S"\n',
-    "commands in a loop": "for tp in 1 2; do\n  torchrun --tp $tp\ndone\n",
-    # functions and subshells
-    "functions": 'f() { echo "$1-$2"; }\nfunction g { local A=in; B=$A; }\nA=out\ng\ntorchrun $(f 1 2) $A $B\n',
-    "a function that returns": 'f() { [ "$1" = x ] && return 0; return 1; }\nf x && A=1\nf y || B=2\ntorchrun $A $B\n',
-    "a function that starts it": 'run() { torchrun "$@" --last; }\nrun --a "b c"\n',
-    "positional parameters": 'set -- a "b c" d\nshift\ntorchrun $# "$@" "$*" $1 "${@:2}" ${*}\n',
-    "set and its options": 'set -- a b\nset -euo pipefail\nset -x +x -o errexit\ntorchrun "$@"\nset x\ntorchrun $1\n',
-    "options of a function": 'f() { while [[ $# -gt 0 ]]; do case $1 in --n) N=$2; shift 2;; *) R+=("$1"); shift;; esac; done; }\nf --n 3 x y\ntorchrun $N "${R[@]}"\n',
-    "getopts": 'set -- -n 4 -v rest\nwhile getopts "n:v" o; do case $o in n) N=$OPTARG;; v) V=1;; esac; done\nshift $((OPTIND - 1))\ntorchrun $N $V $1\n',
-    "a subshell keeps its variables": "A=1\n(A=2; torchrun $A)\n{ A=3; }\ntorchrun $A\n",
-    "a pipe is a subshell": "A=1\necho x | read A\ntorchrun $A\n",
-    "exit ends it": "torchrun 1\nexit 0\ntorchrun 2\n",
-    # substitution
-    "what echo and printf print": "torchrun $(echo a b) \"$(echo 'a  b')\" $(printf '%s-%03d' x 7) `echo c` $(printf '%s,' 1 2)\n",
-    "nested substitution": 'A=$(echo "$(echo "x y")")\ntorchrun "$A" "$(basename /a/$(echo b).json .json)"\n',
-    "small programs": "torchrun $(dirname /a/b/c) $(basename /a/b.txt) $(expr 3 \\* 4) $(echo a:b:c | cut -d: -f2) $(echo ab | tr a-z A-Z)\n",
-    "counting": "A='n1 n2 n3'\ntorchrun $(echo $A | wc -w) $(printf 'a\\nb\\n' | wc -l) $(printf 'a\\nb\\n' | head -n 1)\n",
-    "the name of the script": 'torchrun $(dirname "$0") $(basename $0 .sh) ${0##*/} ${BASH_SOURCE[0]}\n',
-    # here-documents and files
-    "a here-document into a file": "N=3\ncat > args.txt <<EOF\n--n $N \\\n--m \\$N\nEOF\ntorchrun $(cat args.txt)\n",
-    "a quoted here-document": "cat <<'EOF' > a\n$N `x`\nEOF\ntorchrun \"$(cat a)\" \"$(<a)\"\n",
-    "a here-document with tabs": "A=$(cat <<-EOF\n\t\tx\n\ty\n\tEOF\n)\ntorchrun \"$A\"\n",
-    "a script that is written and run": "cat > inner.sh <<'EOF'\ntorchrun --inner $1 \"$A\"\nEOF\nexport A='x y'\nB=no\nbash inner.sh 7\n",
-    "written and sourced": "echo 'N=5' > env.txt\necho \"M=6\" >> env.txt\n. ./env.txt\ntorchrun $N $M\n",
-    "tee": "echo 'N=5' | tee a.txt\nsource a.txt\ntorchrun $N\n",
-    "a here-document for a shell": "N=4\nbash <<EOF\ntorchrun --n $N\nEOF\n",
-    # what starts it
-    "redirections": "torchrun --a 1 > log.txt 2>&1\ntorchrun --b 2 2> >(cat)\n",
-    "a pipe to tee": "torchrun --a 1 2>&1 | tee log.txt\n",
-    "in the background": "torchrun --a 1 &\nwait\n",
-    "several commands on a line": "N=1; torchrun $N && echo x; echo y\n",
-    "eval": 'CMD="torchrun --a \'b c\' $(echo d)"\neval "$CMD"\neval $CMD --again\n',
-    "a command in a variable": 'CMD="torchrun --a b"\n$CMD --c\nC=(torchrun "x y")\n"${C[@]}"\n',
-    "bash -c": 'export N=3\nM=4\nbash -c "torchrun --m $M --n \\$N"\nbash -c \'torchrun "$0" "$@"\' zero one "two 2"\n',
-    "srun with a shell": 'ARGS="--a 1"\nsrun --nodes=1 -n 2 bash -c "\n  cd /x\n  export N=3\n  torchrun \\\n    --n \\$N $ARGS\n"\n',
-    "srun, container, shell": "srun singularity exec --nv img.sif bash -c 'cd . && torchrun --a 1'\n",
-    "docker": "docker run --rm --gpus all -e N=3 image bash -c 'torchrun --n $N'\n",
-    "sbatch": 'sbatch -N 2 --wrap="torchrun --wrapped"\nsbatch <<EOF\n#!/bin/bash\ntorchrun --written\nEOF\n',
-    "wrappers": "env A=1 nohup nsys profile -o x torchrun --a 1\nexec torchrun --b 2\n",
-    "deepspeed and python": "deepspeed --num_gpus 8 train.py --a 1\npython -u -m torch.distributed.run --nproc_per_node 8 train.py\n",
-    "time": "time torchrun --a 1\n! torchrun --b\n",
-}  # fmt: skip
 
 
 def commands(script: Script, *programs: str) -> list[list[str]]:
@@ -415,36 +290,6 @@ def test_only_files_beside_the_script_are_opened(tmp_path: Path) -> None:
         script = f"X=$(cat {path})\nsource {path}\ntorchrun $X $N\n"
         words = only(read_script(script, "train.sh", folder=inside)).words
         assert [word.text for word in words] == ["torchrun", "$X", "$N"], path
-
-
-ENDLESS = {
-    "while true": "while true; do sleep 1; done\n",
-    "counting up": "i=0; while :; do i=$((i + 1)); done\n",
-    "a retry loop": "until torchrun --a; do sleep 5; done\n",
-    "for without end": "for ((;;)); do x=$x; done\n",
-    "recursion": "f() { f; }\nf\n",
-    "two functions": "f() { g $1$1; }; g() { f $1$1; }\nf x\n",
-    "a script that sources itself": ". ./self.sh\n",
-    "a script that runs itself": "bash self.sh\n",
-    "eval of itself": 'X=\'eval "$X"\'\neval "$X"\n',
-    "doubling": "A=x; while true; do A=$A$A; done\n",
-    "doubling arrays": 'A=(x); while true; do A+=("${A[@]}"); done\n',
-    "braces": "torchrun {1..9999}{1..9999}{1..9999}\n",
-    "deep braces": "torchrun " + "{a,b}" * 40 + "\n",
-    "a long series": "for i in $(seq 1 1000000000); do x=$i; done\n",
-    "nested substitutions": "torchrun " + "$(echo " * 500 + ")" * 500 + "\n",
-    "nested groups": "{ " * 5000 + "\n",
-    "nested parentheses": "((" + "(" * 5000 + "1" + ")" * 5000 + "))\n",
-    "many arithmetics left open": "$((" * 20_000 + "\n",
-    "many conditions": "".join(f"if [ -f /x{i} ]; then A{i}=1; fi\n" for i in range(40)) + "torchrun 1\n",
-    "hard patterns": "A="
-    + "a" * 5000
-    + "\n[[ $A == *a*a*a*a*a*a*a*a*b ]] && x=1\necho ${A//*a*a*a*a*a*b/x}\n[[ $A =~ (a+)+b ]]\n",
-    "numbers": "A=2; for ((i = 0; i < 100; i++)); do A=$((A ** 60)); done\n",
-    "many quotes": "torchrun " + "'a'\"b\"" * 20_000 + "\n",
-    "many lines": "A+=xxxxxxxxxx\n" * 15_000 + "torchrun ok\n",
-    "unread input": "while read x; do torchrun $x; done\n",
-}
 
 
 @pytest.mark.parametrize("script", ENDLESS.values(), ids=ENDLESS.keys())
