@@ -29,6 +29,7 @@ def check(versions: Versions) -> list[str]:
     """Everything wrong with our tables for a pair of versions; each starts with file and line."""
     table, catalog, schema = tables.load(versions), catalogs.load(versions.megatron), schemas.load(versions.bridge)
     problems = [problem for row in table.rows.values() for problem in check_row(row, table, catalog, schema)]
+    problems += [problem for row in table.rows.values() for problem in check_name(row)]
     problems += check_completeness(table, catalog)
     problems += check_builders(table)
     problems += check_paths(table)
@@ -64,6 +65,10 @@ def check_row(row: Row, table: Table, catalog: Catalog, schema: Schema) -> Itera
         yield f"{row.place}: a note is a sentence with a capital and a full stop, not {row.note!r}"
     if not row.see and row.fate in ("no_equivalent", "section"):
         yield f"{row.place}: {row.argument} says {row.fate} but not where that can be verified (see:)"
+
+
+def check_name(row: Row) -> Iterator[str]:
+    """A setting of another name: without a place where that can be verified, it may be one row's and another's."""
     if not row.see and not row.derived and row.fate == "to" and not any(map(row.is_called_like, row.to)):
         to = ", ".join(row.to)
         yield f"{row.place}: {row.argument} goes to {to}, another name; say where that can be verified (see:)"
