@@ -48,7 +48,7 @@ __all__ = [
 # Where each public name lives. They are imported when first used: the command line needs few of them, and
 # to_container imports torch and Bridge.
 _HOMES = {
-    "to_container": "bridge.container",
+    "to_container": "training.container",
     "to_argv": "emit.argv",
     "to_yaml": "emit.config_yaml",
     "to_overrides": "emit.hydra",

@@ -157,6 +157,20 @@ def test_importing_the_package_imports_no_torch() -> None:
     assert done.stdout.split() == []
 
 
+def test_every_public_name_is_where_the_package_looks_for_it() -> None:
+    """Whether or not what it needs is installed: a name is imported when it is first used."""
+    tree = tree_of(ROOT / "bridge_args" / "__init__.py")
+    (homes,) = [
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_HOMES"
+    ]
+    (checked,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    for_types = {
+        alias.name: node.module for node in checked.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert {name: f"bridge_args.{home}" for name, home in ast.literal_eval(homes).items()} == for_types
+    assert [home for home in for_types.values() if not is_our_module(str(home))] == []
+
+
 def is_entry_point(path: Path) -> bool:
     """May print, exit and read sys.argv: the command line, the drop-in, maintainers' commands, launched children.
 
