@@ -5,15 +5,20 @@ Run by a test with one test id per row, and by ``bridge-args check``.
 
 from __future__ import annotations
 
+import ast
 import difflib
+import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
 
 from bridge_args.bridge import schema as schemas
 from bridge_args.bridge.schema import Schema
 from bridge_args.mapping import table as tables
 from bridge_args.mapping.convert import CONVERSIONS
 from bridge_args.mapping.rows import Row
-from bridge_args.mapping.sections.registry import BUILDERS, parameters
+from bridge_args.mapping.sections.registry import BUILDERS, WRITES, parameters
 from bridge_args.mapping.table import Table
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Argument, Catalog
@@ -21,6 +26,12 @@ from bridge_args.megatron_lm.derive.registry import CONTEXT, Derivation
 from bridge_args.megatron_lm.resolvers.built_in import plan_of
 from bridge_args.versions import Versions
 
+_SETTING: Final = re.compile(r"[a-z_]+\.[a-z_][a-z0-9_]*[a-z0-9]")
+# Texts that only look like settings: attributes of objects that training has made of them (verify/cause.py).
+_NO_SETTINGS: Final = frozenset(
+    "model.max_sequence_length dataset.vocab_size scheduler.max_lr scheduler.min_lr scheduler.init_lr "
+    "scheduler.start_wd scheduler.end_wd scheduler.wd_incr_style".split()
+)
 # What a builder may read beside arguments that have a row naming it.
 BUILDER_CONTEXT = ("schema", "program", "read")
 
@@ -31,7 +42,8 @@ def check(versions: Versions) -> list[str]:
     problems = [problem for row in table.rows.values() for problem in check_row(row, table, catalog, schema)]
     problems += [problem for row in table.rows.values() for problem in check_name(row)]
     problems += check_completeness(table, catalog)
-    problems += check_builders(table)
+    problems += check_builders(table, schema)
+    problems += check_literals()
     problems += check_paths(table)
     return problems
 
@@ -87,8 +99,8 @@ def without_row(table: Table, catalog: Catalog) -> Iterator[Argument]:
             yield argument
 
 
-def check_builders(table: Table) -> Iterator[str]:
-    """Each builder's parameters are exactly the rows that name it."""
+def check_builders(table: Table, schema: Schema) -> Iterator[str]:
+    """Each builder's parameters are exactly the rows that name it, and Bridge has what it decides."""
     for name, function in BUILDERS.items():
         named = {row.argument for row in table.rows.values() if name in row.sections}
         for parameter in parameters(function):
@@ -96,6 +108,40 @@ def check_builders(table: Table) -> Iterator[str]:
                 yield f"{function.__module__}: {name} reads {parameter}, but no row names the builder"
         if not named:
             yield f"{function.__module__}: no row names the builder {name}"
+        for path in WRITES[name].always:
+            if not has(schema, path):
+                yield f"{function.__module__}: {name} decides {path}, which Bridge {schema.version} does not have"
+
+
+def check_literals() -> Iterator[str]:
+    """Settings that stand in our code outside the tables and the builders: some version of Bridge has them."""
+    known = [schemas.load(version) for version in schemas.versions()]
+    for place, path in literals():
+        if not any(has(schema, path) for schema in known):
+            yield f"{place}: {path} is a setting that no known version of Bridge has"
+
+
+def has(schema: Schema, path: str) -> bool:
+    """Does Bridge have the setting, in any class of its section?"""
+    section = schema.sections.get(path.partition(".")[0])
+    return section is not None and any(schema.find(path, {section.name: name}) for name in section.classes or ("",))
+
+
+@lru_cache(maxsize=None)
+def literals() -> tuple[tuple[str, str], ...]:
+    """Texts in our code that name a setting of some version of Bridge's: where, and which."""
+    sections = {name for version in schemas.versions() for name in schemas.load(version).sections}
+    package = Path(__file__).resolve().parents[1]
+    found = []
+    for file in sorted(package.rglob("*.py")):
+        if {"sections", "dev", "derive"} & set(file.relative_to(package).parts):
+            continue
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and _SETTING.fullmatch(node.value):
+                section = node.value.partition(".")[0]
+                if section in sections and node.value not in _NO_SETTINGS:
+                    found.append((f"{file.relative_to(package.parent)}:{node.lineno}", node.value))
+    return tuple(found)
 
 
 def check_paths(table: Table) -> Iterator[str]:

@@ -50,7 +50,7 @@ def with_own_rows(table: Table, path: str, versions: Versions, catalog: Catalog,
     )
     problems += [problem for row in seen.values() for problem in check.check_row(row, whole, catalog, schema)]
     problems += [problem for problem in check.check_paths(whole) if name in problem]
-    problems += check.check_builders(whole)
+    problems += check.check_builders(whole, schema)
     if problems:
         raise TableError("\n".join(problems))
     return whole

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from bridge_args.bridge import schema as schemas
 from bridge_args.mapping import check, table
 from bridge_args.mapping.rows import Row
+from bridge_args.mapping.sections.registry import WRITES
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.versions import Versions
 
@@ -30,11 +34,31 @@ def test_every_argument_has_a_row(argument: catalogs.Argument) -> None:
 
 
 def test_builders_read_exactly_what_rows_hand_them() -> None:
-    assert list(check.check_builders(TABLE)) == []
+    assert list(check.check_builders(TABLE, SCHEMA)) == []
 
 
 def test_no_path_is_written_twice() -> None:
     assert list(check.check_paths(TABLE)) == []
+
+
+@pytest.mark.parametrize("bridge", [version for version in schemas.versions() if version != "0.2.2"])
+def test_every_known_bridge_has_what_rows_and_builders_write(bridge: str) -> None:
+    assert check.check(Versions("0.16.1", bridge)) == []
+
+
+def test_builders_write_what_they_say() -> None:
+    """Every recorded meaning of a row is reached by settings that the builders have declared."""
+    pinned = Path(__file__).with_name("rows.expected").read_text()
+    by_row = {path for row in TABLE.rows.values() for path in row.to}
+    declared = {path for writes in WRITES.values() for path in (*writes.always, *writes.if_there)}
+    written = set(re.findall(r"[ ,:] ?([a-z_]+(?:\.[a-z_0-9]+)?)=", pinned))
+    assert {path for path in written if "." in path or path in SCHEMA.sections} - by_row - declared == set()
+
+
+def test_literals_are_settings() -> None:
+    found = {path for _, path in check.literals()}
+    assert {"model.num_layers", "checkpoint.save"} <= found and len(found) > 100
+    assert list(check.check_literals()) == []
 
 
 def test_the_checker_sees_what_is_wrong() -> None:

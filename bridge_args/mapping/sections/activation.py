@@ -8,7 +8,7 @@ from bridge_args.mapping.sections.registry import builder
 from bridge_args.values import Symbol
 
 
-@builder
+@builder(writes=("model.activation_func", "model.bias_activation_fusion", "model.gated_linear_unit"))
 def activation(
     swiglu: bool, squared_relu: bool, quick_geglu: bool, bias_gelu_fusion: bool, bias_swiglu_fusion: bool
 ) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from bridge_args.mapping.sections.registry import Lost, Rejected, builder
 WRITTEN: Final = ("torch_dist", "fsdp_dtensor")  # megatron/bridge/training/checkpointing.py load_checkpoint
 
 
-@builder
+@builder(writes=("checkpoint.ckpt_format",))
 def checkpoint_format(ckpt_format: str, load: str | None = None) -> dict[str, Any]:
     """Bridge writes and reads two of Megatron-LM's four formats; what is only written differs as a file."""
     if ckpt_format in WRITTEN:
@@ -23,7 +23,7 @@ def checkpoint_format(ckpt_format: str, load: str | None = None) -> dict[str, An
     }
 
 
-@builder
+@builder()
 def checkpoint_load(
     ckpt_step: int | None, load: str | None, use_checkpoint_args: bool, ckpt_convert_format: str | None
 ) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def checkpoint_load(
     return decided
 
 
-@builder
+@builder()
 def resharding(
     dist_ckpt_optim_fully_reshardable: bool, distrib_optim_fully_reshardable_mem_efficient: bool
 ) -> dict[str, Any]:

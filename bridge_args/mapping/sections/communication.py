@@ -7,13 +7,13 @@ from typing import Any
 from bridge_args.mapping.sections.registry import Rejected, builder
 
 
-@builder
+@builder(writes=("model.overlap_p2p_comm", "model.batch_p2p_comm"))
 def pipeline_communication(overlap_p2p_comm: bool) -> dict[str, Any]:
     """What is not overlapped is batched. See megatron/training/arguments.py core_transformer_config_from_args."""
     return {"model.overlap_p2p_comm": overlap_p2p_comm, "model.batch_p2p_comm": not overlap_p2p_comm}
 
 
-@builder
+@builder(writes=("model.tp_comm_overlap_cfg",))
 def tensor_overlap(tp_comm_overlap: bool, tp_comm_overlap_cfg: str | None, program: str) -> dict[str, Any]:
     """The file that says how each multiplication is overlapped; hybrid models have no setting for it.
 

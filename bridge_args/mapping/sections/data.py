@@ -15,7 +15,7 @@ FILL_IN_THE_MIDDLE: Final = "megatron.bridge.training.config.GPTFIMDatasetConfig
 Blend = list[Any]  # [prefixes, weights or None]
 
 
-@builder
+@builder(writes=("dataset.blend", "dataset.blend_per_split", "dataset.sequences_per_dataset"))
 def data_source(
     data_path: list[str] | None,
     train_data_path: list[str] | None,
@@ -113,7 +113,7 @@ def _number(word: str) -> float | None:
         return None
 
 
-@builder
+@builder(writes=("dataset.skip_getting_attention_mask_from_dataset",))
 def attention_mask(create_attention_mask_in_dataloader: bool) -> dict[str, Any]:
     """Bridge drops the mask the data set made unless told to keep it.
 
@@ -122,7 +122,7 @@ def attention_mask(create_attention_mask_in_dataloader: bool) -> dict[str, Any]:
     return {"dataset.skip_getting_attention_mask_from_dataset": not create_attention_mask_in_dataloader}
 
 
-@builder
+@builder(writes=("dataset.persistent_workers",))
 def workers(num_workers: int) -> dict[str, Any]:
     """Megatron-LM keeps its data-loader workers from one epoch to the next.
 
@@ -131,7 +131,17 @@ def workers(num_workers: int) -> dict[str, Any]:
     return {"dataset.persistent_workers": num_workers > 0}
 
 
-@builder
+@builder(
+    if_there=(
+        "dataset._target_",
+        "dataset.fim_rate",
+        "dataset.fim_spm_rate",
+        "dataset.fim_split_sample",
+        "dataset.fim_fragment_rate",
+        "dataset.fim_no_prefix",
+        "dataset.fim_extra_tokens",
+    )
+)
 def fill_in_the_middle(
     fim_data: bool,
     fim_rate: float,

@@ -8,7 +8,7 @@ from bridge_args.mapping.sections.registry import builder
 from bridge_args.values import Symbol
 
 
-@builder
+@builder(writes=("model.init_method", "model.output_layer_init_method"))
 def initialization(init_method_xavier_uniform: bool) -> dict[str, Any]:
     """One function for all weights. See megatron/training/arguments.py core_transformer_config_from_args."""
     if not init_method_xavier_uniform:

@@ -18,7 +18,7 @@ VARIANT: Final = Symbol(
 )
 
 
-@builder
+@builder(writes=("model.transformer_layer_spec",))
 def layer_spec(
     transformer_impl: str,
     spec: list[str] | None,

@@ -14,7 +14,7 @@ HYBRID: Final = "megatron.bridge.models.mamba.mamba_provider.MambaModelProvider"
 STACK: Final = "megatron.core.models.mamba.mamba_layer_specs.mamba_stack_spec"
 
 
-@builder
+@builder(writes=("model._target_", "model.deallocate_pipeline_outputs"))
 def model_class(multi_latent_attention: bool, program: str, schema: Schema) -> dict[str, Any]:
     """GPT, GPT with latent attention, or hybrid. Megatron-LM always frees a stage's output once it is sent.
 
@@ -36,7 +36,20 @@ def model_class(multi_latent_attention: bool, program: str, schema: Schema) -> d
     return decided
 
 
-@builder
+@builder(
+    if_there=(
+        "model.q_lora_rank",
+        "model.kv_lora_rank",
+        "model.qk_head_dim",
+        "model.qk_pos_emb_head_dim",
+        "model.v_head_dim",
+        "model.rotary_scaling_factor",
+        "model.mscale",
+        "model.mscale_all_dim",
+        "model.cache_mla_latents",
+        "model.rope_type",
+    )
+)
 def latent_attention(
     multi_latent_attention: bool,
     q_lora_rank: int | None,
@@ -74,7 +87,14 @@ def latent_attention(
     return decided
 
 
-@builder
+@builder(
+    writes=(
+        "model.hybrid_attention_ratio",
+        "model.hybrid_mlp_ratio",
+        "model.hybrid_override_pattern",
+        "model.mamba_stack_spec",
+    )
+)
 def hybrid(
     hybrid_attention_ratio: float,
     hybrid_mlp_ratio: float,
@@ -98,7 +118,7 @@ def hybrid(
     return decided
 
 
-@builder
+@builder(writes=("model.rope_scaling", "model.rope_scaling_factor"))
 def rope(use_rope_scaling: bool, program: str) -> dict[str, Any]:
     """Llama 3.1's scaling of rotary positions, by the factor that Megatron Core's GPT model has by default.
 
@@ -109,7 +129,7 @@ def rope(use_rope_scaling: bool, program: str) -> dict[str, Any]:
     return {"model.rope_scaling": True, "model.rope_scaling_factor": 8.0}
 
 
-@builder
+@builder()
 def positions(max_position_embeddings: int, seq_length: int, position_embedding_type: str) -> dict[str, Any]:
     """The table of learned positions, which Bridge makes as long as a sequence.
 
@@ -126,7 +146,7 @@ def positions(max_position_embeddings: int, seq_length: int, position_embedding_
     return {}
 
 
-@builder
+@builder()
 def determinism(deterministic_mode: bool, attention_backend: str) -> dict[str, Any]:
     """Bridge counts flash attention as not deterministic; Megatron-LM refuses only its old switch.
 
@@ -141,7 +161,7 @@ def determinism(deterministic_mode: bool, attention_backend: str) -> dict[str, A
     return {}
 
 
-@builder
+@builder(writes=("model.init_model_with_meta_device",))
 def meta_device(init_model_with_meta_device: bool, use_megatron_fsdp: bool, use_torch_fsdp2: bool) -> dict[str, Any]:
     """Weights without storage, which in Bridge only sharded data parallelism gives storage to.
 

@@ -7,7 +7,7 @@ from typing import Any
 from bridge_args.mapping.sections.registry import Lost, Rejected, builder
 
 
-@builder
+@builder(writes=("logger.logging_level",))
 def logging_level(logging_level: int | None) -> dict[str, Any]:
     """Bridge needs a number; without one its own stays.
 
@@ -16,7 +16,7 @@ def logging_level(logging_level: int | None) -> dict[str, Any]:
     return {} if logging_level is None else {"logger.logging_level": logging_level}
 
 
-@builder
+@builder(writes=("profiling.use_pytorch_profiler", "profiling.use_nsys_profiler", "profiling.record_shapes"))
 def profiler(
     profile: bool, use_pytorch_profiler: bool, record_memory_history: bool, tensorboard_dir: str | None
 ) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def profiler(
     return decided
 
 
-@builder
+@builder(writes=("rerun_state_machine.rerun_mode",))
 def rerun(rerun_mode: str) -> dict[str, Any]:
     """The choice that Megatron-LM calls report_stats has another name where both look it up.
 

@@ -12,7 +12,24 @@ CLASS: Final = "megatron.bridge.training.mixed_precision.MixedPrecisionConfig"
 SECTIONS: Final = ("model", "optimizer", "ddp")  # what MixedPrecisionConfig.setup() writes to
 
 
-@builder
+# What MixedPrecisionConfig.setup() would write, where another value than its own is meant.
+_ITS_SETTINGS: Final = (
+    "ddp.grad_reduce_in_fp32",
+    *(
+        f"model.{name}"
+        for name in (
+            "pipeline_dtype first_last_layers_bf16 num_layers_at_start_in_bf16 num_layers_at_end_in_bf16 fp4 "
+            "fp4_recipe fp8 fp8_recipe fp8_margin fp8_amax_history_len fp8_amax_compute_algo fp8_wgrad"
+        ).split()
+    ),
+    *(
+        f"optimizer.{name}"
+        for name in "fp8_recipe hysteresis initial_loss_scale loss_scale loss_scale_window min_loss_scale".split()
+    ),
+)
+
+
+@builder(writes=("mixed_precision",), if_there=_ITS_SETTINGS)
 def mixed_precision(
     bf16: bool,
     fp16: bool,
@@ -100,7 +117,7 @@ def _directly(wanted: dict[str, Any], schema: Schema) -> dict[str, Any]:
     return decided
 
 
-@builder
+@builder(writes=("model.quant_recipe",))
 def quantization(te_precision_config_file: str | None) -> dict[str, Any]:
     """Precisions per module, read from the file when the configuration is loaded.
 

@@ -43,13 +43,31 @@ class Rejected(NamedTuple):
     reason: str
 
 
+class Writes(NamedTuple):
+    """The settings that a builder may decide: those that Bridge has, and those it has only in some versions."""
+
+    always: tuple[str, ...] = ()
+    if_there: tuple[str, ...] = ()
+
+
 BUILDERS: Final[dict[str, Builder]] = {}
+WRITES: Final[dict[str, Writes]] = {}
 
 
-def builder(function: Builder) -> Builder:
-    """Registers a builder under its function's name."""
-    BUILDERS[function.__name__] = function
-    return function
+def builder(writes: tuple[str, ...] = (), if_there: tuple[str, ...] = ()) -> Callable[[Builder], Builder]:
+    """Registers a builder under its function's name.
+
+    Args:
+        writes: the settings it may decide; every version of Bridge has them.
+        if_there: those that only some versions have; the builder looks before it decides one.
+    """
+
+    def register(function: Builder) -> Builder:
+        BUILDERS[function.__name__] = function
+        WRITES[function.__name__] = Writes(writes, if_there)
+        return function
+
+    return register
 
 
 def parameters(function: Builder) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from bridge_args.bridge.schema import Schema
 from bridge_args.mapping.sections.registry import Lost, NeedsDropIn, builder
 
 
-@builder
+@builder(writes=("train.train_samples", "train.train_iters"))
 def run_length(
     train_samples: int | None,
     rampup_batch_size: list[int] | None,
@@ -35,7 +35,16 @@ def run_length(
     return decided
 
 
-@builder
+@builder(
+    writes=(
+        "scheduler.lr_decay_samples",
+        "scheduler.lr_warmup_samples",
+        "scheduler.lr_wsd_decay_samples",
+        "scheduler.lr_decay_iters",
+        "scheduler.lr_warmup_iters",
+        "scheduler.lr_wsd_decay_iters",
+    )
+)
 def schedule_length(
     train_samples: int | None,
     rampup_batch_size: list[int] | None,
@@ -85,7 +94,7 @@ def iterations(samples: int, batch: int) -> int | float:
     return next((number for number in neighbours if number * batch == samples), near)
 
 
-@builder
+@builder(if_there=("validation.eval_interval", "train.eval_interval"))
 def evaluation(
     eval_interval: int | None, full_validation: bool, multiple_validation_sets: bool, schema: Schema
 ) -> dict[str, Any]:

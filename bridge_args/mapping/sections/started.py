@@ -8,7 +8,7 @@ from bridge_args.bridge.schema import Schema
 from bridge_args.mapping.sections.registry import NeedsDropIn, builder
 
 
-@builder
+@builder()
 def predicted_loss(mtp_num_layers: int | None, eod_mask_loss: bool) -> dict[str, Any]:
     """The loss of predicted tokens is masked as the main loss is, where the model is given the mask.
 
@@ -25,7 +25,7 @@ def predicted_loss(mtp_num_layers: int | None, eod_mask_loss: bool) -> dict[str,
     }
 
 
-@builder
+@builder(if_there=("scheduler.no_weight_decay_cond_type",))
 def weight_decay_of_norms(
     apply_wd_to_qk_layernorm: bool, qk_layernorm: bool, normalization: str, schema: Schema
 ) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def weight_decay_of_norms(
     return decided
 
 
-@builder
+@builder()
 def buckets(ddp_num_buckets: int | None, overlap_grad_reduce: bool) -> dict[str, Any]:
     """Buckets of gradients by their number, which is divided into the parameters that a rank turns out to have.
 

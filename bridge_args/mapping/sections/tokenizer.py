@@ -20,7 +20,10 @@ READ_ONLY: Final = {
 }
 
 
-@builder
+@builder(
+    writes=("tokenizer.special_tokens", "tokenizer.vocab_size", "tokenizer.hf_tokenizer_kwargs"),
+    if_there=("tokenizer.legacy_tokenizer", "tokenizer.sp_tokenizer_kwargs"),
+)
 def tokenizer(
     tokenizer_type: str | None,
     vocab_size: int | None,
