@@ -136,6 +136,8 @@ ENDS = {
     "a reference to itself": ("declare -n A=A\ntorchrun $?\n", 1, "refer to itself"),
     "a value of what is readonly": ("readonly A=1\nunset Y\nA=${Y:?never} torchrun $A\n", 3, "it is readonly"),
     "a prefix with a mistake": ("A=0\nA=1 B=$((1 +)) torchrun never\ntorchrun $A\n", 2, "a syntax error"),
+    "a readonly list in a declaration": ("N=1\nreadonly X=(1)\nreadonly X=($((N += 2))); torchrun never\ntorchrun $N\n", 3, "X is readonly"),
+    "a readonly list": ("N=1\nreadonly X=(1)\nX=($((N += 2))); torchrun never\ntorchrun $N\n", 3, "X is readonly"),
 }  # fmt: skip
 
 # Not read: it is told, with its line.
@@ -203,6 +205,7 @@ TOLD = {
     "conditions that decide together": ("A=1\ncase $(hostname) in\nb) ;;&\na*) ;;\n*) A=2\nesac\ntorchrun $A\n", 2),
     "a declaration with an empty IFS": ("set -- p q\nIFS=\ndeclare A=$*\ntorchrun $A\n", 3),
     "a program in the condition of a loop": ("set -- a\nwhile torchrun \"$@\"; do set -- b; done\n", 2),
+    "a pipe that nobody reads": ("set -o pipefail\necho a | { declare A=1; }\ntorchrun $?\n", 3),
 }  # fmt: skip
 
 

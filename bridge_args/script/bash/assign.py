@@ -12,7 +12,7 @@ from bridge_args.script.bash import syntax as s
 from bridge_args.script.bash.arithmetic import NotANumber, Wrong
 from bridge_args.script.bash.expand import Expander
 from bridge_args.script.bash.started import rendered
-from bridge_args.script.bash.state import DECIDE, Hole, Leave, State, Variable
+from bridge_args.script.bash.state import DECIDE, Hole, Leave, Refused, State, Variable
 from bridge_args.script.bash.traced import Traced, is_hole, plain
 
 
@@ -34,6 +34,8 @@ class Assigner:
         if isinstance(assignment.value, s.Array):
             if assignment.index is not None:
                 raise self.expand.mistake(f"{name}[...] cannot be a list", at)
+            if before is not None and before.readonly:  # then bash does not look at the elements
+                raise Refused(name)
             elements = self.array(assignment, before)
             if kept is not None:
                 kept.setdefault(name, self.state.variables.get(name))

@@ -57,9 +57,10 @@ def declared_words(shell: Shell, words: Sequence[s.ShellWord | s.Assignment]) ->
                 before = Variable({}, keyed=True)
             if "i" in options:
                 before = replace(before or Variable({}), integer=True)
-            if before.readonly if before else False:
+            elements = shell.assigner.array(word, before)
+            if before.readonly if before else False:  # the elements were calculated, and may have set something
                 raise shell.expand.mistake(f"{word.name} is readonly", word.at)
-            made.append(Declared(word.name, shell.assigner.array(word, before), word))
+            made.append(Declared(word.name, elements, word))
         else:
             several = pattern.braces(word.value, shell.state.shared.budget)
             if several == [word.value]:

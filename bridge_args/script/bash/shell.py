@@ -407,10 +407,24 @@ class Shell:
             if not last:
                 assert output is not None
                 stdin = Input(printed(output, self.state.shared.budget))
+                if output and "pipefail" in self.state.options and not self._may_read(commands[index + 1]):
+                    statuses[-1] = None  # it fails if it still prints when the next one has ended
         if "pipefail" in self.state.options:
             failed = [status for status in statuses if status != 0]
             return failed[-1] if failed else 0
         return statuses[-1]
+
+    def _may_read(self, command: s.Command, functions: frozenset[str] = frozenset()) -> bool:
+        """Does the command read standard input, as far as its words tell?"""
+        self.state.shared.budget.work(len(getattr(command, "written", "")) // 4 + 20)
+        for name in dict.fromkeys(syntax_walk.first_words(command)):
+            known = self.state.functions.get(name)
+            if known is not None and name not in functions:
+                if self._may_read(known.body, functions | {name}):
+                    return True
+            elif known is None and name not in _READING_NOTHING:
+                return True
+        return False
 
     def _last(self, command: s.Command, stdin: Input) -> int | None:
         """The last command of a pipeline in this shell itself: `shopt -s lastpipe`."""
@@ -889,6 +903,12 @@ class Shell:
 _LIST_INSIDE: Final = re.compile(r"\$\([^()]*\w\+?=\([^()\\]*\\(?!\n)")
 # What these read from a file that is not known is not known either, and told where it is used.
 _READING: Final = frozenset("read mapfile readarray cat cut head sort tail tr wc : true".split())
+_READING_NOTHING: Final = frozenset(
+    (
+        *grammar.DECLARING,
+        *"[ break cd continue echo exit false let printf pwd return set shift test trap true unset :".split(),
+    )
+)
 _HOLDS: Final = ("holds", "does not hold")
 _PASTE: Final = "put the command line after -- instead"
 

@@ -19,6 +19,23 @@ def assigned_in_arithmetic(text: str) -> list[str]:
     return [first or second for first, second in found]
 
 
+def first_words(node: object) -> Iterator[str]:
+    """The first word of every simple command: `:` where it only assigns, empty where the word is no plain text."""
+    if isinstance(node, s.Simple):
+        first = node.words[0] if node.words else None
+        yield ":" if first is None else (first.literal or "") if isinstance(first, s.ShellWord) else ""
+    for part in _parts(node):
+        yield from first_words(part)
+
+
+def _parts(node: object) -> Iterator[object]:
+    if isinstance(node, tuple):
+        yield from node
+    elif type(node).__module__ == s.__name__:
+        for name in type(node).__dataclass_fields__:  # type: ignore[attr-defined]
+            yield getattr(node, name)
+
+
 def _assigned(node: object) -> Iterator[str]:
     match node:
         case s.Assignment():
@@ -33,9 +50,5 @@ def _assigned(node: object) -> Iterator[str]:
             if node.words[0].literal in ("read", "mapfile", "readarray", "getopts", "unset"):
                 texts = [word.literal or "" for word in node.words[1:] if isinstance(word, s.ShellWord)]
                 yield from (text for text in texts if s.is_name(text))
-    if isinstance(node, tuple):
-        for item in node:
-            yield from _assigned(item)
-    elif type(node).__module__ == s.__name__:
-        for name in type(node).__dataclass_fields__:  # type: ignore[attr-defined]
-            yield from _assigned(getattr(node, name))
+    for part in _parts(node):
+        yield from _assigned(part)
