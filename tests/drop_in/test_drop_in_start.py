@@ -46,7 +46,7 @@ def said(capsys: pytest.CaptureFixture[str], words: list[str], code: int = 1) ->
     ("words", "text"),
     [
         (["--num-layer", "2"], "--num-layer is not an argument of Megatron-LM 0.16.1"),
-        (["--adlr-autoresume"], "train without: --accept adlr_autoresume"),
+        (["--adlr-autoresume"], "start without: --accept adlr_autoresume"),
         (["--accept", "nix"], "--accept nix: Megatron-LM 0.16.1 has no such argument"),
         (["--megatron-lm", "7.0"], "no catalog of Megatron-LM 7.0"),
         (["--bridge", "7.0"], "no schema of Megatron Bridge 7.0"),

@@ -289,7 +289,7 @@ def test_flags_with_a_finding_are_marked_in_the_script() -> None:
     t = translate(script.command)
     page = report(t, "html", sources={"train.sh": text})
     left = page[page.index('id="left"') : page.index('id="right"')]
-    marked = dict(re.findall(r'<mark class="about-(?:mend|decide|check)" title="([^"]*)">([^<]*)</mark>', left))
+    marked = dict(re.findall(r'<mark class="about-(?:fix|decide|check)" title="([^"]*)">([^<]*)</mark>', left))
     by_text = {text: title for title, text in marked.items()}
     assert set(by_text) >= {"fast", "--num-layerz"} and "--seq-length" not in by_text
     assert "expects a number" in by_text["fast"] and "is not an argument" in by_text["--num-layerz"]

@@ -228,7 +228,7 @@ def test_the_verdict_names_step_and_cause() -> None:
     )
     text = page.text_of(result)
     assert "learning rate at step 2: 0.001 in Megatron-LM, 0.5 in Bridge" in text
-    assert "with it corrected, the runs match (1 more run of Bridge)" in text
+    assert "with this setting corrected, the runs match (1 more run of Bridge)" in text
 
 
 def test_without_a_cause_the_losses_of_the_translation_are_told() -> None:
