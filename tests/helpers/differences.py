@@ -58,7 +58,8 @@ def compared(script: str, judge: by_bash.Judge) -> Comparison:
 def told(read: Script) -> str:
     """What is said about a part that is not read; what bash itself refuses is read, and no excuse."""
     for finding in read.findings:
-        if finding.kind in ("not-read", "unreadable-source") and not finding.message.startswith("bash "):
+        refused = finding.message.startswith("bash ")
+        if finding.kind == "lost-words" or (finding.kind in ("not-read", "unreadable-source") and not refused):
             return finding.message
     for started in read.commands:
         if not started_words(started):

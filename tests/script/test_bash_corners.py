@@ -206,6 +206,7 @@ TOLD = {
     "a declaration with an empty IFS": ("set -- p q\nIFS=\ndeclare A=$*\ntorchrun $A\n", 3),
     "a program in the condition of a loop": ("set -- a\nwhile torchrun \"$@\"; do set -- b; done\n", 2),
     "a pipe that nobody reads": ("set -o pipefail\necho a | { declare A=1; }\ntorchrun $?\n", 3),
+    "an element beside lines that are not known": ("mapfile -t X < missing\nX=5\ntorchrun ${X[@]}\n", 2),
 }  # fmt: skip
 
 

@@ -64,7 +64,15 @@ class Assigner:
             value = self._number(value, rendered(value, self.state.shared), at)
         if append:
             value = self._appended(name, before, value, at)
+        if before is not None and isinstance(before.value, dict):
+            self._say_uncertain(f"{name}[0]", before.value, at)
         self.state.set(name, value, at, exported=exported)
+
+    def _say_uncertain(self, written: str, elements: Mapping[int | str, Traced], at: int) -> None:
+        """An element is set where one of the others may be none or several."""
+        if any(element.vanishes or element.splits for element in elements.values()):
+            message = f"which element {written} is depends on what is not known"
+            self.state.shared.say("not-read", message, at, DECIDE)
 
     def _number(self, value: Traced, written: str, at: int) -> Traced:
         """The value of a variable that holds whole numbers (``declare -i``)."""
@@ -218,9 +226,7 @@ class Assigner:
             index += _behind(elements)
             if index < 0:
                 raise self.not_set(f"{assignment.name} has no such element", assignment.at)
-        if any(element.vanishes for element in elements.values()):
-            message = f"which element {assignment.name}[{index}] is depends on variables that nobody sets"
-            self.state.shared.say("not-read", message, assignment.at, DECIDE)
+        self._say_uncertain(f"{assignment.name}[{index}]", elements, assignment.at)
         if assignment.append:
             value = self._sum(before, elements.get(index, Traced()), value)
         self.state.set(assignment.name, {**elements, index: value}, assignment.at)

@@ -217,7 +217,8 @@ def mapfile(shell: Shell, words: list[Traced], at: int) -> int:
     if unread:
         shell.state.shared.say("not-read", f"{words[0].text} -{unread[0]} is not read", at)
     if not shell.stdin.known or unread:
-        shell.state.set(name, {0: shell.state.shared.hole(Hole("command", f"${{{name}[@]}}", at, (name,)))}, at)
+        lines = shell.state.shared.hole(Hole("command", f"${{{name}[@]}}", at, (name,)))
+        shell.state.set(name, {0: replace(lines, splits=True)}, at)
         return 0
     given = options.values.get("d")
     end = "\n" if given is None else given.text[:1] or "\0"
