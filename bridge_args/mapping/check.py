@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from bridge_args.bridge import names
 from bridge_args.bridge import schema as schemas
 from bridge_args.bridge.schema import Schema
 from bridge_args.mapping import table as tables
@@ -44,6 +45,7 @@ def check(versions: Versions) -> list[str]:
     problems += check_completeness(table, catalog)
     problems += check_builders(table, schema)
     problems += check_literals()
+    problems += check_classes(schema)
     problems += check_paths(table)
     return problems
 
@@ -111,6 +113,12 @@ def check_builders(table: Table, schema: Schema) -> Iterator[str]:
         for path in WRITES[name].always:
             if not has(schema, path):
                 yield f"{function.__module__}: {name} decides {path}, which Bridge {schema.version} does not have"
+
+
+def check_classes(schema: Schema) -> Iterator[str]:
+    """Bridge has the classes that configurations of ours name."""
+    for role, path in names.missing(schema).items():
+        yield f"bridge_args/bridge/names.py: {path} ({role}) is no class of Bridge {schema.version}"
 
 
 def check_literals() -> Iterator[str]:

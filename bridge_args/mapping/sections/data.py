@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
+from bridge_args.bridge.names import name_of
 from bridge_args.bridge.schema import Schema
 from bridge_args.files import json_of
 from bridge_args.mapping.sections.registry import Lost, Rejected, builder
-
-FILL_IN_THE_MIDDLE: Final = "megatron.bridge.training.config.GPTFIMDatasetConfig"
 
 Blend = list[Any]  # [prefixes, weights or None]
 
@@ -162,10 +161,11 @@ def fill_in_the_middle(
     """
     if not fim_data:
         return {}
-    if FILL_IN_THE_MIDDLE not in schema.sections["dataset"].classes:
+    config = name_of("data with a middle to fill in", schema.version)
+    if not config:
         return {"fim_data": Lost("This Bridge has no such data set; Bridge 0.3 has.")}
     return {
-        "dataset._target_": FILL_IN_THE_MIDDLE,
+        "dataset._target_": config,
         "dataset.fim_rate": fim_rate,
         "dataset.fim_spm_rate": fim_spm_rate,
         "dataset.fim_split_sample": fim_split_sample,

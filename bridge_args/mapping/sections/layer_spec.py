@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
+from bridge_args.bridge.names import name_of
 from bridge_args.bridge.schema import Schema
 from bridge_args.mapping.sections.registry import Lost, Rejected, builder
 from bridge_args.megatron_lm.derive.pipeline import stages_of
 from bridge_args.megatron_lm.derive.registry import Invalid
 from bridge_args.values import Built, Partial, Symbol, is_dotted
-
-SPECS: Final = "megatron.core.models.gpt"
-LOCAL: Final = Symbol("megatron.bridge.models.gpt_provider.local_layer_spec")
-BLOCK: Final = f"{SPECS}.gpt_layer_specs.get_gpt_decoder_block_spec"
-VARIANT: Final = Symbol(
-    f"{SPECS}.experimental_attention_variant_module_specs.get_transformer_block_with_experimental_attention_variant_spec"
-)
 
 
 @builder(writes=("model.transformer_layer_spec",))
@@ -50,17 +44,18 @@ def layer_spec(
     if spec:
         decided |= named_by(spec, "model.transformer_layer_spec")
     elif experimental_attention_variant is not None:
-        decided["model.transformer_layer_spec"] = VARIANT
+        variant = name_of("layers with another attention", schema.version)
+        decided["model.transformer_layer_spec"] = Symbol(variant)
     elif (
         local
         and not multi_latent_attention
         and (not num_experts or moe_layer_freq == 1)
         and not (num_experts and (moe_use_legacy_grouped_gemm or qk_l2_norm))
     ):
-        decided["model.transformer_layer_spec"] = LOCAL
+        decided["model.transformer_layer_spec"] = Symbol(name_of("local layers", schema.version))
     elif num_experts or multi_latent_attention or qk_l2_norm:
         options = {"use_transformer_engine": not local, "normalization": normalization, "qk_l2_norm": qk_l2_norm}
-        decided["model.transformer_layer_spec"] = Partial(BLOCK, options)
+        decided["model.transformer_layer_spec"] = Partial(name_of("layers of a block", schema.version), options)
     if moe_use_legacy_grouped_gemm and schema.find("model.moe_use_legacy_grouped_gemm") is None:
         decided["moe_use_legacy_grouped_gemm"] = Lost(
             f"Bridge {schema.version} has only the grouped multiplication of Transformer Engine; leave out the flag."

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
+from bridge_args.bridge.names import name_of
 from bridge_args.bridge.schema import Schema
 from bridge_args.mapping.sections.layer_spec import named_by
 from bridge_args.mapping.sections.registry import Lost, Rejected, builder
-
-GPT: Final = "megatron.bridge.models.gpt_provider.GPTModelProvider"
-LATENT: Final = "megatron.bridge.models.mla_provider.MLAModelProvider"
-HYBRID: Final = "megatron.bridge.models.mamba.mamba_provider.MambaModelProvider"
-STACK: Final = "megatron.core.models.mamba.mamba_layer_specs.mamba_stack_spec"
 
 
 @builder(writes=("model._target_", "model.deallocate_pipeline_outputs"))
@@ -20,15 +16,16 @@ def model_class(multi_latent_attention: bool, program: str, schema: Schema) -> d
 
     See megatron/training/arguments.py core_transformer_config_from_args.
     """
-    decided: dict[str, Any] = {"model._target_": GPT, "model.deallocate_pipeline_outputs": True}
+    gpt, latent = (name_of(role, schema.version) for role in ("GPT model", "model with latent attention"))
+    decided: dict[str, Any] = {"model._target_": gpt, "model.deallocate_pipeline_outputs": True}
     if program == "pretrain_mamba.py":
-        decided["model._target_"] = HYBRID
+        decided["model._target_"] = name_of("hybrid model", schema.version)
         if multi_latent_attention:
             decided["multi_latent_attention"] = Lost(
                 "Bridge's hybrid model has no latent attention; leave out --multi-latent-attention."
             )
-    elif multi_latent_attention and LATENT in schema.classes:
-        decided["model._target_"] = LATENT
+    elif multi_latent_attention and latent:
+        decided["model._target_"] = latent
     elif multi_latent_attention:
         decided["multi_latent_attention"] = Lost(
             f"Bridge {schema.version} has no general model class with latent attention; use Bridge 0.3 or later."
@@ -69,7 +66,8 @@ def latent_attention(
 
     See megatron/core/transformer/transformer_config.py MLATransformerConfig.
     """
-    if not multi_latent_attention or program == "pretrain_mamba.py" or LATENT not in schema.classes:
+    there = name_of("model with latent attention", schema.version)
+    if not multi_latent_attention or program == "pretrain_mamba.py" or not there:
         return {}
     decided: dict[str, Any] = {
         "model.q_lora_rank": q_lora_rank,
@@ -101,6 +99,7 @@ def hybrid(
     hybrid_override_pattern: str | None,
     spec: list[str] | None,
     program: str,
+    schema: Schema,
 ) -> dict[str, Any]:
     """Settings that only the hybrid class has; ``pretrain_gpt.py`` reads none of them.
 
@@ -113,7 +112,7 @@ def hybrid(
         "model.hybrid_mlp_ratio": hybrid_mlp_ratio,
         "model.hybrid_override_pattern": hybrid_override_pattern,
     }
-    if spec and ".".join(map(str, spec)) != STACK:
+    if spec and ".".join(map(str, spec)) != name_of("layers of a hybrid model", schema.version):
         decided |= named_by(spec, "model.mamba_stack_spec")
     return decided
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from bridge_args.bridge.names import name_of
 from bridge_args.bridge.schema import Schema
 from bridge_args.mapping.sections.registry import Rejected, builder
 from bridge_args.values import Built, Symbol, to_plain
 
-CLASS: Final = "megatron.bridge.training.mixed_precision.MixedPrecisionConfig"
 SECTIONS: Final = ("model", "optimizer", "ddp")  # what MixedPrecisionConfig.setup() writes to
 
 
@@ -89,7 +89,7 @@ def mixed_precision(
     }
     if not (bf16 or fp16):
         return _directly(wanted, schema)
-    fields = schema.classes[CLASS]
+    fields = schema.classes[name_of("mixed precision", schema.version)]
     for name in sorted(schema.presets):
         if all(to_plain(value) == schema.presets[name][field] for field, value in wanted.items() if field in fields):
             return {"mixed_precision": name}
@@ -98,7 +98,7 @@ def mixed_precision(
         for name, field in fields.items()
         if name in wanted and name != "fp8_param" and to_plain(wanted[name]) != field.default
     }
-    decided: dict[str, Any] = {"mixed_precision": Built(CLASS, said)}
+    decided: dict[str, Any] = {"mixed_precision": Built(name_of("mixed precision", schema.version), said)}
     if fp8_param_gather and fp8_recipe == "mxfp8" and not reuse_grad_buf_for_mxfp8_param_ag:
         decided["fp8_param_gather"] = Rejected(
             "Bridge gathers mxfp8 parameters only in the gradient buffer: add --reuse-grad-buf-for-mxfp8-param-ag "
@@ -118,12 +118,12 @@ def _directly(wanted: dict[str, Any], schema: Schema) -> dict[str, Any]:
 
 
 @builder(writes=("model.quant_recipe",))
-def quantization(te_precision_config_file: str | None) -> dict[str, Any]:
+def quantization(te_precision_config_file: str | None, schema: Schema) -> dict[str, Any]:
     """Precisions per module, read from the file when the configuration is loaded.
 
     See megatron/training/arguments.py core_transformer_config_from_args.
     """
     if not te_precision_config_file:
         return {}
-    load = "megatron.core.quantization.utils.load_quantization_recipe"
+    load = name_of("quantization recipe", schema.version)
     return {"model.quant_recipe": Built(load, {"recipe_path": te_precision_config_file})}

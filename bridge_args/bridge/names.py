@@ -1,0 +1,69 @@
+"""Classes and functions that configurations of ours name, by their role and by version: another name is another line.
+
+``bridge-args check`` asks the schema of every known Bridge for the classes, ``tests/against/test_names.py`` the
+installed Bridge for all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from bridge_args.bridge.schema import Schema
+from bridge_args.versions import Versions, holds
+
+
+class Name(NamedTuple):
+    """What plays a role in some versions.
+
+    Attributes:
+        path: dotted name.
+        condition: the versions of Bridge in which it is so, ``bridge >=0.3``; empty for all.
+        is_class: a class of a section, which a schema lists.
+    """
+
+    path: str
+    condition: str = ""
+    is_class: bool = True
+
+
+ROLES: Final[dict[str, tuple[Name, ...]]] = {
+    "GPT model": (Name("megatron.bridge.models.gpt_provider.GPTModelProvider"),),
+    "model with latent attention": (Name("megatron.bridge.models.mla_provider.MLAModelProvider", "bridge >=0.3"),),
+    "hybrid model": (Name("megatron.bridge.models.mamba.mamba_provider.MambaModelProvider"),),
+    "data with a middle to fill in": (Name("megatron.bridge.training.config.GPTFIMDatasetConfig", "bridge >=0.3"),),
+    "mixed precision": (Name("megatron.bridge.training.mixed_precision.MixedPrecisionConfig"),),
+    "local layers": (Name("megatron.bridge.models.gpt_provider.local_layer_spec", is_class=False),),
+    "layers of a block": (Name("megatron.core.models.gpt.gpt_layer_specs.get_gpt_decoder_block_spec", is_class=False),),
+    "layers with another attention": (
+        Name(
+            "megatron.core.models.gpt.experimental_attention_variant_module_specs."
+            "get_transformer_block_with_experimental_attention_variant_spec",
+            is_class=False,
+        ),
+    ),
+    "layers of a hybrid model": (
+        Name("megatron.core.models.mamba.mamba_layer_specs.mamba_stack_spec", is_class=False),
+    ),
+    "squared ReLU": (Name("megatron.core.activations.squared_relu", is_class=False),),
+    "quick GELU": (Name("megatron.core.fusions.fused_bias_geglu.quick_gelu", is_class=False),),
+    "quantization recipe": (Name("megatron.core.quantization.utils.load_quantization_recipe", is_class=False),),
+}
+
+
+def name_of(role: str, bridge: str) -> str:
+    """The dotted name that plays a role in a version of Bridge; empty where there is none."""
+    for name in ROLES[role]:
+        if not name.condition or holds(name.condition, Versions("0", bridge)):
+            return name.path
+    return ""
+
+
+def classes_of(bridge: str) -> dict[str, str]:
+    """Role to class, for those that a version has."""
+    found = {role: name_of(role, bridge) for role, names in ROLES.items() if names[0].is_class}
+    return {role: path for role, path in found.items() if path}
+
+
+def missing(schema: Schema) -> dict[str, str]:
+    """Role to class, for those that a schema does not have."""
+    return {role: path for role, path in classes_of(schema.version).items() if path not in schema.classes}
