@@ -102,6 +102,21 @@ def test_data_source(given: dict[str, Any], expected: dict[str, Any], losses: se
     assert lost(decided) == losses
 
 
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [
+        pytest.param('["1", "a"]', [["a"], [1.0]], id="a list"),
+        pytest.param('"1 a 2 b"', [["a", "b"], [1.0, 2.0]], id="a text"),
+        pytest.param("null", None, id="a split without data"),
+    ],
+)
+def test_a_file_of_splits(held: str, expected: Any) -> None:
+    decided = source(
+        per_split_data_args_path="s.json", read=lambda _: f'{{"train": "t", "valid": "v", "test": {held}}}'
+    )
+    assert decided["dataset.blend_per_split"] == [[["t"], None], [["v"], None], expected]
+
+
 def test_the_mask_that_is_made_is_used() -> None:
     skip = "dataset.skip_getting_attention_mask_from_dataset"
     assert attention_mask(create_attention_mask_in_dataloader=True) == {skip: False}

@@ -70,8 +70,11 @@ def _per_split(text: str) -> list[Blend | None]:
     held = json_of(text)
     if not isinstance(held, dict) or not {"train", "valid", "test"} <= held.keys():
         raise ValueError("it is not a JSON mapping of train, valid and test")
-    splits = []
+    splits: list[Blend | None] = []
     for name in ("train", "valid", "test"):
+        if held[name] is None:  # Megatron-LM takes it for a split without data
+            splits.append(None)
+            continue
         words = held[name].split() if isinstance(held[name], str) else held[name]
         if not isinstance(words, list):
             raise ValueError(f"{name} is neither a text nor a list")
