@@ -86,6 +86,7 @@ READ = {
     "the status in a loop is the one before it": "for i in $(false) a; do torchrun $?; done\nfalse\nfor ((i = 0; i < 1; i++)); do torchrun $?; done\nfalse\nfor i in; do :; done\ntorchrun $?\n",
     "what a prefix sets beside itself stays": "B=\nB=${B:=x} torchrun p\ntorchrun $B\nA=0\nA=1 C=${C:=$A} torchrun q\ntorchrun $A $C\n",
     "a blank behind a number": "printf -v A %d '7 '\ntorchrun $A $?\nprintf -v A %d ' 7'\ntorchrun $A $?\n",
+    "a local variable hides a readonly one of another function": "f() { local -r B=1; g; torchrun $B; }\ng() { local B=2; torchrun $? $B; }\nf\n",
 }  # fmt: skip
 
 # bash refuses something: the words are the same, and the line is told.
@@ -138,6 +139,7 @@ ENDS = {
     "a prefix with a mistake": ("A=0\nA=1 B=$((1 +)) torchrun never\ntorchrun $A\n", 2, "a syntax error"),
     "a readonly list in a declaration": ("N=1\nreadonly X=(1)\nreadonly X=($((N += 2))); torchrun never\ntorchrun $N\n", 3, "X is readonly"),
     "a readonly list": ("N=1\nreadonly X=(1)\nX=($((N += 2))); torchrun never\ntorchrun $N\n", 3, "X is readonly"),
+    "an index without its bracket": ("N='q['\nX=$((N)); torchrun never\ntorchrun $?\n", 2, "its bracket"),
 }  # fmt: skip
 
 # Not read: it is told, with its line.
@@ -207,6 +209,7 @@ TOLD = {
     "a program in the condition of a loop": ("set -- a\nwhile torchrun \"$@\"; do set -- b; done\n", 2),
     "a pipe that nobody reads": ("set -o pipefail\necho a | { declare A=1; }\ntorchrun $?\n", 3),
     "an element beside lines that are not known": ("mapfile -t X < missing\nX=5\ntorchrun ${X[@]}\n", 2),
+    "changed elements with an empty IFS": ("X=(u 'v w')\nIFS=\ntorchrun a${X[*]#b}\n", 3),
 }  # fmt: skip
 
 

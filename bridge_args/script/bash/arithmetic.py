@@ -212,9 +212,11 @@ class _Reader:
         index: int | None = None
         start, self.i = self.i, self.behind_index(self.i)
         self.look()
-        if self.i > start or self.is_op("["):
+        if self.i > start:
             self.i = start
             index = self.index()
+        elif self.is_op("["):
+            raise Wrong("an index without its bracket")
         return name, index
 
     def index(self) -> int:

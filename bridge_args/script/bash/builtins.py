@@ -189,7 +189,8 @@ def _attributes(state: State, kind: str, letters: tuple[str, str], name: str, va
     options, plus = letters
     before = state.variables.get(name)
     inside = bool(state.locals) and (kind == "local" or (kind in ("declare", "typeset") and "g" not in options))
-    if before is not None and before.readonly and (inside or not valueless):
+    hides = inside and name not in state.locals[-1] and any(name in scope for scope in state.locals)
+    if before is not None and before.readonly and (inside or not valueless) and not hides:
         raise Refused(name)
     if "g" in options and state.locals:
         for scope in state.locals:
