@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from bridge_args.errors import WrongValue
+from bridge_args.launch import executors
 from bridge_args.steps import Asked
 
 # Our flag -> sbatch's option; what a flag says counts more than the script's ``#SBATCH`` lines.
@@ -19,7 +20,7 @@ CONTAINER: Final = ("container_image", "container_mounts", "container_workdir") 
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--executor", choices=("local", "slurm"), default="local", help="default: local, this machine")
+    command.add_argument("--executor", choices=executors.NAMES, default="local", help="default: local, this machine")
     command.add_argument("--dry-run", action="store_true", help="print the command or the batch file, start nothing")
     command.add_argument(
         "--accept",

@@ -17,12 +17,18 @@ from typing import Final, NamedTuple
 
 from bridge_args.drop_in import errors
 from bridge_args.emit.hydra import shell_word
-from bridge_args.launch.entrypoint import NotStarted, Start, text_of
+from bridge_args.errors import WrongValue
+from bridge_args.findings import Finding
+from bridge_args.launch import options
+from bridge_args.launch.entrypoint import More, NotStarted, Start, bare, text_of
 from bridge_args.launch.holes import filled, met_in, not_known
+from bridge_args.launch.options import Options
+from bridge_args.launch.work import Executor, Job, Read, Work, no_manifest, opened
 from bridge_args.mapping.hiding import with_references
-from bridge_args.script.kept import Edits
+from bridge_args.script.kept import Edits, elsewhere
 from bridge_args.script.programs import ELSEWHERE
 from bridge_args.secrets import MASK, Secret, found_in_variables, found_in_words, masked
+from bridge_args.source.source import Source
 from bridge_args.values import references_in
 from bridge_args.words import Word
 
@@ -186,3 +192,44 @@ def of_this_python(words: Sequence[Word], python: str = sys.executable) -> Edits
         elif word.text in ("python", "python3"):
             edits[index] = (python,)
     return edits
+
+
+# As an executor -------------------------------------------------------------------------------------------------------
+
+
+def _read(given: Options, read_source: Read, env: Mapping[str, str]) -> Job:
+    if flags := options.for_slurm(given):
+        raise WrongValue(f"{flags[0]} applies to a Slurm job; add --executor slurm")
+    source = opened(no_manifest(read_source(env), given), env)
+    return Job(source, source, env, given.asked.world_size)
+
+
+def _changing(given: Options, source: Source) -> More:
+    """The programs of this interpreter, unless the command is started elsewhere."""
+    return lambda words: {} if source.started and elsewhere(source.started) else of_this_python(words)
+
+
+def _start(work: Work) -> int:
+    start, job, given = work.start, work.job, work.given
+    if start.launcher is None and not start.front:
+        launcher = [*of_this_python([Word("torchrun")])[0], "--standalone"]
+        launcher += ["--nproc-per-node", str(work.translation.world_size)]
+        start = bare(start, launcher, work.translation.program)
+    try:
+        ready = on_this_machine(start)
+    except NotStarted as problem:
+        if job is None or not job.source.job:
+            raise
+        raise NotStarted(f"{problem}\nthis is a script of Slurm: --executor slurm makes a job of it") from problem
+    missing = not_here(ready)
+    if given.dry_run:
+        if missing:
+            work.say(Finding("launcher", missing, "the command is for where it is"))
+        work.write(shown(ready, work.translation.secrets))
+        return 0
+    if missing:
+        raise NotStarted(missing)
+    return run(ready, work.env, work.say)
+
+
+EXECUTOR: Final = Executor(_read, _changing, _start)

@@ -14,6 +14,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -21,10 +22,11 @@ from typing import Final, NamedTuple
 from bridge_args.findings import Finding
 from bridge_args.launch import entrypoint
 from bridge_args.launch import options as flags
-from bridge_args.launch.entrypoint import NotStarted, Start
-from bridge_args.launch.executors.nemo_run import SlurmJob, batch_file
+from bridge_args.launch.entrypoint import More, NotStarted, Start
+from bridge_args.launch.executors._nemo_run import SlurmJob, batch_file
 from bridge_args.launch.holes import filled, met_in, not_known
 from bridge_args.launch.options import Options
+from bridge_args.launch.work import Executor, Job, Read, Work, no_manifest, opened
 from bridge_args.mapping.translation import Translation
 from bridge_args.script import slurm
 from bridge_args.script.bash.state import Hole
@@ -520,3 +522,45 @@ def _count(text: str) -> int:
 
 def _name(given: Options) -> str:
     return Path(given.source).stem if given.source and given.source != "-" else "bridge-args"
+
+
+# As an executor -------------------------------------------------------------------------------------------------------
+
+
+def _read(given: Options, read_source: Read, env: Mapping[str, str]) -> Job:
+    """What only the job will know is left open in what it is given, and has examples in what is translated."""
+    of_tasks = slurm.OF_A_TASK
+    inherited = {name: value for name, value in env.items() if not is_left_to_the_job(name) and name not in of_tasks}
+    asked = flags.of_sbatch(given)
+    source = no_manifest(read_source(inherited, asked), given)
+    words = sbatch_words(source, given)
+    if slurm.options_of(words).get("export", "").startswith("NONE"):
+        inherited = {}
+    inherited |= slurm.from_options(words)
+    ranks = given.asked.world_size
+    if source.command.program is None and ranks is None:  # bare arguments: a rank for every GPU
+        counts = [inherited.get(name, "") for name in ("SLURM_NNODES", "SLURM_GPUS_ON_NODE")]
+        ranks = int(counts[0] or 1) * int(counts[1]) if counts[1] else None
+    source = opened(read_source(inherited, asked), inherited)
+    filled_in = {**examples(words), **inherited}
+    translated = opened(read_source(filled_in, asked, first_task=True), filled_in, first_task=True)
+    translated = on_nodes(translated, given)._replace(findings=unanswered(translated))
+    return Job(source, translated, inherited, ranks)
+
+
+def _changing(given: Options, source: Source) -> More:
+    return partial(other_nodes, given=given)
+
+
+def _start(work: Work) -> int:
+    words = sbatch_words(work.job.source if work.job else None, work.given)
+    made = batch(work.start, words, work.given, work.translation, work.env)
+    for finding in made.findings:
+        work.say(finding)
+    if work.given.dry_run:
+        work.write(made.text)
+        return 0
+    return submit(made, work.env, work.write, work.say)
+
+
+EXECUTOR: Final = Executor(_read, _changing, _start)
