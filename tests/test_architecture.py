@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -134,6 +135,13 @@ def test_no_circles() -> None:
 
     circles = {frozenset(other for other in all_from(one) if one in all_from(other)) for one in arrows}
     assert sorted(map(sorted, filter(None, circles))) == sorted(map(sorted, RECURSIVE))
+
+
+def test_the_picture_has_every_room() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    picture = page.partition("## The rooms")[2].partition("```")[2].partition("```")[0]
+    folders = {path.parent.name for path in ROOT.glob("bridge_args/*/__init__.py")}
+    assert [room for room in sorted(folders) if room not in re.findall(r"\w+", picture)] == []
 
 
 @pytest.mark.parametrize("path", core_modules(), ids=name_of)
