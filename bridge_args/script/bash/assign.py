@@ -135,6 +135,10 @@ class Assigner:
             if keyed and assignment.append:
                 self._say_partly_set(assignment)
             raise
+        for item in assignment.value.items if keyed else ():
+            if _is_split(item.word):
+                message = f"{item.word.written} is not read here: in a list with keys bash splits it"
+                self.state.shared.say("not-read", message, assignment.at)
         made: dict[int | str, Traced] = {}
         if assignment.append and before is not None:
             made = (self.state.get(assignment.name) or before).numbered()
@@ -235,6 +239,13 @@ class Assigner:
         """A variable cannot be set: the rest of the line is dropped, with `set -e` the script ends, even in a test."""
         leave = self.expand.mistake(what, at)
         return Leave("exit", 1) if "errexit" in self.state.options else leave
+
+
+def _is_split(word: s.ShellWord) -> bool:
+    """Does ``"$@"`` or an array stand in quotes beside what is not in quotes?"""
+    expanded = [part for part in word.parts if not isinstance(part, s.Literal)]
+    several = [part for part in expanded if isinstance(part, s.Parameter) and "@" in (part.name, part.index)]
+    return any(part.quoted for part in several) and not all(part.quoted for part in expanded)
 
 
 def _behind(elements: Mapping[int | str, Traced]) -> int:

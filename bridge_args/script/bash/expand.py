@@ -90,6 +90,7 @@ class Expander:
             for one in several:
                 self._mixed(one)
                 self._has_a_dollar(one)
+                self._beside_uncertain(one)
                 items = self._items(self._with_home(one, "plain" if elements or one is not word else "word").parts)
                 for field in () if self._is_none(one, items) else self._split(items):
                     self._note_pattern(field, word)
@@ -130,6 +131,17 @@ class Expander:
         if any(getattr(part, "quoted", False) for part in word.parts if part not in several):
             self.state.shared.say("not-read", f"whether {written} is a word here, or none, is not read", word.at)
         return False
+
+    def _beside_uncertain(self, word: ShellWord) -> None:
+        """What stands beside ``$@`` is put to its first and last word: which they are must be certain."""
+        for part in word.parts if len(word.parts) > 1 else ():
+            if isinstance(part, Parameter) and "@" in (part.name, part.index) and not part.length:
+                variable = self.state.get(part.name) if part.name != "@" else None
+                if self._uncertain(
+                    variable.elements() if variable else self.state.positional if part.name == "@" else ()
+                ):
+                    message = f"what {word.written} is depends on words that may be none or several"
+                    self.state.shared.say("not-read", message, part.at)
 
     def _has_a_dollar(self, word: ShellWord) -> None:
         """bash does not split ``$A$`` and ``$A$=``, whatever is in it."""

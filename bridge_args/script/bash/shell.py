@@ -375,9 +375,13 @@ class Shell:
     def _checked(self, status: int | None, at: int, trap: Traced | None) -> int | None:
         """What `set -e` and the ``trap ... ERR`` that was set before do about a command that is known to fail."""
         state = self.state
-        if status is None and not self.asking and not self.unchecked and "errexit" in state.options:
-            message = "whether this fails is not known; with `set -e`, as here, bash ends the script if it does"
-            state.shared.say("not-read", message, at)
+        if status is None and not self.asking and not self.unchecked:
+            if "errexit" in state.options:
+                message = "whether this fails is not known; with `set -e`, as here, bash ends the script if it does"
+                state.shared.say("not-read", message, at)
+            elif trap:
+                message = "whether this fails is not known; what `trap` has for ERR is not read here"
+                state.shared.say("not-read", message, at)
         if not status or self.unchecked:
             return status
         state.status = status
@@ -444,13 +448,12 @@ class Shell:
             return self._checked(status, command.at, trap) if checked else status
         try:
             with redirected(self, command.redirects, isinstance(command, s.Subshell)) as missing:
+                if not isinstance(command, s.While):  # whether it goes round is not known either
+                    perhaps_not_run(self, missing, "these commands")
                 status = self._structure(command)
         except NotStarted:
             return self._checked(1, command.at, trap) if checked else 1
-        if missing:
-            if not isinstance(command, s.While):  # whether it goes round is not known either
-                perhaps_not_run(self, missing, "these commands")
-            status = None
+        status = None if missing else status
         checked &= isinstance(command, (s.Subshell, s.ArithmeticCommand, s.Condition))
         return self._checked(status, command.at, trap) if checked else status
 
@@ -724,14 +727,14 @@ class Shell:
             with redirected(self, command.redirects, of_program) as missing:
                 if of_program:  # which opens them itself: what they set is lost
                     self.state.variables = variables
+                name = words[0].text if words and isinstance(words[0], Traced) else "this command"
+                if name not in _READING and (name != "exec" or len(words) > 1):
+                    perhaps_not_run(self, missing, name)
                 status = self.run(words, command.assignments, command.at)
         except NotStarted:
             self.state.variables = variables
             return 1
         if missing:
-            name = words[0].text if words and isinstance(words[0], Traced) else "this command"
-            if name not in _READING and (name != "exec" or len(words) > 1):
-                perhaps_not_run(self, missing, name)
             self.asking, status = False, None
         self.comment_at = command.comment_at
         return status
