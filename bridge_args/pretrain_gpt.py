@@ -214,12 +214,12 @@ def _emulate(run_config: dict[str, Any]) -> dict[str, Any]:
 def _train(translation: Translation, config: Any, env: Mapping[str, str]) -> UserError | None:
     """Trains; returns what was in the way, if that can be said in a sentence."""
     from bridge_args.drop_in import hooks
-    from bridge_args.training import added, process
+    from bridge_args.training import added, loop
     from bridge_args.training.container import BridgeRejects, in_terms_of
 
     hooks.install(_say)
     try:
-        process.pretrain(config, added.of(translation))
+        loop.pretrain(config, added.of(translation))
     except BridgeRejects as rejection:
         return UserError(str(in_terms_of(translation, rejection)))
     except hooks.SaveFailed as failure:

@@ -9,63 +9,24 @@ kill can leave a tracker that is torn, or that names a checkpoint which is not c
 from __future__ import annotations
 
 import importlib
-import json
 import os
-import re
 import shutil
 import zipfile
 from pathlib import Path
 from typing import Final
 
-from bridge_args.checkpoint import saved_args
+from bridge_args.checkpoint.layout import (
+    MEGATRON_TRACKER,
+    TRACKER,
+    folder_of,
+    is_complete,
+    is_megatron_lms,
+    last_of_megatron_lm,
+    last_whole,
+)
 from bridge_args.files import write_whole
 
-TRACKER: Final = "latest_train_state.pt"
-MEGATRON_TRACKER: Final = "latest_checkpointed_iteration.txt"
 ASIDE: Final = Path("bridge_args", "set_aside")  # no name in it begins with iter_: Bridge counts those, at any depth
-
-
-def folder_of(save: Path, step: int) -> Path:
-    return save / f"iter_{step:07d}"
-
-
-def is_complete(folder: Path) -> bool:
-    """Was the save of this checkpoint finished?"""
-    tensors = _is_json(folder / "metadata.json") if (folder / "common.pt").exists() else (folder / ".metadata").exists()
-    return tensors and zipfile.is_zipfile(folder / "train_state.pt") and _is_run_config(folder / "run_config.yaml")
-
-
-def is_whole(folder: Path) -> bool:
-    """Is every file there that the checkpoint's own index names, as long as it must be? Reads that index with torch."""
-    if not is_complete(folder):
-        return False
-    reader = importlib.import_module("torch.distributed.checkpoint").FileSystemReader(folder)
-    ends: dict[str, int] = {}
-    for part in reader.read_metadata().storage_data.values():
-        ends[part.relative_path] = max(ends.get(part.relative_path, 0), part.offset + part.length)
-    return all((folder / name).is_file() and (folder / name).stat().st_size >= end for name, end in ends.items())
-
-
-def last_whole(save: Path) -> int | None:
-    """The iteration of the newest checkpoint that can be loaded."""
-    return next((step for step in _steps(save) if is_whole(folder_of(save, step))), None)
-
-
-def _steps(save: Path) -> list[int]:
-    """The iterations that have a folder, the newest first."""
-    names = (re.fullmatch(r"iter_(\d{7,})", entry.name) for entry in save.iterdir()) if save.is_dir() else ()
-    return sorted((int(name[1]) for name in names if name), reverse=True)
-
-
-def last_of_megatron_lm(save: Path) -> int | None:
-    """The iteration of the newest checkpoint that Megatron-LM has written, which holds the arguments of its run."""
-    for step in filter(lambda step: _is_megatron_lms(folder_of(save, step)), _steps(save)):
-        try:
-            saved_args.read(folder_of(save, step))
-        except saved_args.SavedArgsError:
-            continue
-        return step
-    return None
 
 
 def mend(save: Path) -> str:
@@ -115,7 +76,7 @@ def make_way(save: Path, step: int) -> None:
     of a save that did not end would seem to belong to the new one.
     """
     folder = folder_of(save, step)
-    if is_complete(folder) or _is_megatron_lms(folder):
+    if is_complete(folder) or is_megatron_lms(folder):
         aside = save / ASIDE / str(step)
         if aside.exists():
             shutil.rmtree(aside)
@@ -123,11 +84,6 @@ def make_way(save: Path, step: int) -> None:
         os.replace(folder, aside)
     elif folder.exists():
         shutil.rmtree(folder)
-
-
-def _is_megatron_lms(folder: Path) -> bool:
-    """Has Megatron-LM written it? Then it is complete as far as can be told."""
-    return _is_json(folder / "metadata.json") or any(folder.glob("mp_rank_*"))
 
 
 def _put_back(save: Path) -> str:
@@ -158,22 +114,3 @@ def _step_of(tracker: Path) -> int | None:
         return None
     state = importlib.import_module("torch").load(tracker, map_location="cpu", weights_only=True)
     return int(state["step"])
-
-
-def _is_json(file: Path) -> bool:
-    try:
-        json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _is_run_config(file: Path) -> bool:
-    """A whole one; of a torn one the later sections are missing, which Bridge writes in alphabetical order."""
-    yaml = importlib.import_module("yaml")
-    try:
-        text = file.read_text(encoding="utf-8")
-        config = yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
-    except (OSError, ValueError, yaml.YAMLError):
-        return False
-    return text.endswith("\n") and isinstance(config, dict) and {"checkpoint", "model", "train"} <= config.keys()

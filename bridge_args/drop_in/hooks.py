@@ -12,6 +12,7 @@ from errno import EACCES, EDQUOT, EFBIG, EIO, ENOENT, ENOSPC, ENOTCONN, ENOTDIR,
 from pathlib import Path
 from typing import Any, Final
 
+from bridge_args.checkpoint import layout
 from bridge_args.checkpoint import mend as checkpoints
 from bridge_args.emulation import placeholders
 from bridge_args.errors import UserError
@@ -165,10 +166,10 @@ def _failed(why: str, save: str, step: int) -> str:
     folder = Path(save)
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(folder).free
-        if not checkpoints.is_complete(checkpoints.folder_of(folder, step)):
-            shutil.rmtree(checkpoints.folder_of(folder, step), ignore_errors=True)
+        if not layout.is_complete(layout.folder_of(folder, step)):
+            shutil.rmtree(layout.folder_of(folder, step), ignore_errors=True)
         checkpoints.mend(folder)
         why = f"{why}; {free >> 20} MiB were free on its disk"
-    last = checkpoints.last_whole(folder)
+    last = layout.last_whole(folder)
     kept = f"the last complete one is that of iteration {last}" if last is not None else "there is no complete one"
     return f"the checkpoint of iteration {step} could not be written to {save} ({why}); {kept}"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
-from bridge_args.checkpoint.mend import MEGATRON_TRACKER, TRACKER
+from bridge_args.checkpoint.layout import MEGATRON_TRACKER, TRACKER
 from bridge_args.wording import counted
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from typing import Any
 from bridge_args.emulation import device, placeholders
 from bridge_args.training import observe
 from bridge_args.training import process as training_process
-from bridge_args.training.process import Record, number
+from bridge_args.training.loop import last_step
+from bridge_args.training.record import Record, number, step_record, watch_scalars
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def record(receive: Callable[[Record], None]) -> None:
     batches = importlib.import_module("megatron.core.num_microbatches_calculator")
     arguments = importlib.import_module("megatron.training.global_vars").get_args
     aux: dict[str, Any] = {}
-    training_process.watch_scalars(loop, aux)
+    watch_scalars(loop, aux)
     log, evaluate, announce = loop.training_log, loop.evaluate, loop.evaluate_and_print_results
     signature = inspect.signature(log)
     where: dict[str, Any] = {}
@@ -145,7 +146,7 @@ def record(receive: Callable[[Record], None]) -> None:
     def training_log(*words: Any, **named: Any) -> Any:
         given, args = signature.bind(*words, **named).arguments, arguments()
         samples = args.micro_batch_size * args.data_parallel_size * batches.get_num_microbatches()
-        entry = training_process.step_record(given, given["iteration"], samples, args.consumed_train_samples)
+        entry = step_record(given, given["iteration"], samples, args.consumed_train_samples)
         aux.clear()
         result = log(*words, **named)
         receive({**entry, "aux": dict(sorted(aux.items()))} if aux else entry)
@@ -181,7 +182,7 @@ def _hand_over(watcher: observe.Watcher, steps: int | None) -> None:
         watcher.built(model, optimizer, scheduler)
         watcher.program({name: getattr(args, name, None) for name in _OF_THE_LOOP})
         if steps is not None:
-            args.exit_interval = training_process.last_step(args.exit_interval, args.iteration, steps)
+            args.exit_interval = last_step(args.exit_interval, args.iteration, steps)
         return model, optimizer, scheduler
 
     setattr(loop, "setup_model_and_optimizer", setup_model_and_optimizer)

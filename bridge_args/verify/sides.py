@@ -38,7 +38,7 @@ class Seen(NamedTuple):
     """What one side has done.
 
     Attributes:
-        steps: one record per training iteration, as ``process.record`` documents.
+        steps: one record per training iteration, as ``training/record.py`` documents.
         evaluations: one record per evaluation.
         ranks: what each process started from.
         replaced: what the CPU emulation stood in for; empty on a GPU.

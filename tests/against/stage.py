@@ -217,11 +217,12 @@ def work(program: str, checkout: str, job: dict[str, Any], folder: Path, rank: i
 
 
 def train_bridge(checkout: str, job: dict[str, Any], receive: Any) -> None:
-    from bridge_args.training import added, container, process
+    from bridge_args.training import added, container, loop
+    from bridge_args.training.record import record
 
     config = container.load(job["config"])
-    process.record(receive)
-    process.pretrain(config, added.Added(), [process.stop_after(job["steps"])])
+    record(receive)
+    loop.pretrain(config, added.Added(), [loop.stop_after(job["steps"])])
 
 
 def train_megatron_lm(checkout: str, job: dict[str, Any], receive: Any) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from disturbed import KILLER, contents, run
 
+from bridge_args.checkpoint import layout
 from bridge_args.checkpoint import mend as checkpoints
 
 TP2 = ["--tensor-model-parallel-size", "2"]
@@ -78,11 +79,11 @@ def test_it_goes_on(chain: list[str], undisturbed: Path, tmp_path: Path) -> None
     save = tmp_path / "ckpt"
     for name in chain:
         whom, rank, place = PLACES[name]
-        step = (checkpoints.last_whole(save) or 0) + 2
+        step = (layout.last_whole(save) or 0) + 2
         killed(tmp_path, whom, rank, place.format(step=step))
     done = run(tmp_path, words=TP2)
     assert done.returncode == 0, done.stderr[-3000:]
-    ours, theirs = (contents(checkpoints.folder_of(folder, 6)) for folder in (save, undisturbed))
+    ours, theirs = (contents(layout.folder_of(folder, 6)) for folder in (save, undisturbed))
     assert len(ours) > 50
     assert ours == theirs
     assert not list((save / "bridge_args").glob("earlier")), "the same command is no other start"
@@ -106,7 +107,7 @@ def test_ft_launcher_starts_a_killed_rank_again(undisturbed: Path, tmp_path: Pat
     assert done.returncode == 0, said[-3000:]
     assert "the checkpoint of iteration 4 in ckpt is not complete: going on from iteration 2" in said
     assert "FT: initialized" in said and "FT: closed" in said
-    ours, theirs = (contents(checkpoints.folder_of(folder, 6)) for folder in (tmp_path / "ckpt", undisturbed))
+    ours, theirs = (contents(layout.folder_of(folder, 6)) for folder in (tmp_path / "ckpt", undisturbed))
     assert ours == theirs
 
 
@@ -131,7 +132,7 @@ def test_in_process_restart_goes_on_after_a_fault_in_a_save(tmp_path: Path) -> N
     losses = re.findall(r"\] iteration +\d+/.*?lm loss: (\S+)", said)
     assert len(losses) == 8, "six iterations, two of them twice"
     assert losses[2:4] == losses[4:6]
-    assert checkpoints.last_whole(tmp_path / "ckpt") == 6
+    assert layout.last_whole(tmp_path / "ckpt") == 6
 
 
 def free_port() -> str:
@@ -142,7 +143,7 @@ def free_port() -> str:
 
 def test_the_last_checkpoint_is_saved_once(undisturbed: Path) -> None:
     """And each is whole; what is next to the checkpoints is kept."""
-    assert checkpoints.last_whole(undisturbed) == 6
+    assert layout.last_whole(undisturbed) == 6
     assert not (undisturbed / checkpoints.ASIDE).exists()
 
 
@@ -150,4 +151,4 @@ def test_a_lost_file_is_seen(undisturbed: Path, tmp_path: Path) -> None:
     shutil.copytree(undisturbed, tmp_path / "ckpt")
     shard = tmp_path / "ckpt" / "iter_0000006" / "__1_0.distcp"
     shard.write_bytes(shard.read_bytes()[:-1])
-    assert checkpoints.last_whole(tmp_path / "ckpt") == 4
+    assert layout.last_whole(tmp_path / "ckpt") == 4

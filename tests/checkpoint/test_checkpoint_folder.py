@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from bridge_args.checkpoint import layout
 from bridge_args.checkpoint import mend as checkpoints
-from bridge_args.checkpoint.mend import ASIDE, MEGATRON_TRACKER, TRACKER, folder_of
+from bridge_args.checkpoint.layout import MEGATRON_TRACKER, TRACKER, folder_of
+from bridge_args.checkpoint.mend import ASIDE
 
 
 @pytest.fixture
 def save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the checkpoints of two iterations; without torch, whatever is complete counts as whole."""
-    monkeypatch.setattr(checkpoints, "is_whole", checkpoints.is_complete)
+    monkeypatch.setattr(layout, "is_whole", layout.is_complete)
     monkeypatch.setattr(checkpoints, "_step_of", step_of)
     for step in (2, 4):
         make(tmp_path, step)
@@ -99,9 +101,9 @@ def test_a_run_that_megatron_lm_has_begun_goes_on_from_there(save: Path, monkeyp
 
     def read(folder: Path) -> None:
         if folder != folder_of(save, 2):
-            raise checkpoints.saved_args.SavedArgsError("no arguments")
+            raise layout.saved_args.SavedArgsError("no arguments")
 
-    monkeypatch.setattr(checkpoints.saved_args, "read", read)
+    monkeypatch.setattr(layout.saved_args, "read", read)
     (folder_of(save, 4) / "run_config.yaml").unlink()
     for name in ("run_config.yaml", "train_state.pt"):
         (folder_of(save, 2) / name).unlink()
