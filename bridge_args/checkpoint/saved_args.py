@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from bridge_args.checkpoint.unpickle import Member, Named, Refused, load, plain
 from bridge_args.errors import UserError
 from bridge_args.files import read_bytes
-from bridge_args.megatron_lm.resolvers.live import Unread
+from bridge_args.megatron_lm.resolvers.overlay import Unread
 from bridge_args.values import Symbol, is_dotted
 
 TRACKER: Final = "latest_checkpointed_iteration.txt"

@@ -21,7 +21,7 @@ from bridge_args.dev.new_version import changes, text, work_list
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm import derive
 from bridge_args.megatron_lm.derive.registry import REGISTERED, Authority, Check, Step, checks, unread
-from bridge_args.megatron_lm.resolvers.live import NOT_ASKED
+from bridge_args.megatron_lm.resolvers.overlay import NOT_ASKED
 
 assert derive.__doc__  # imported for what it registers
 

@@ -10,7 +10,7 @@ from bridge_args.megatron_lm.derive.registry import Derivation
 from bridge_args.megatron_lm.parse import Given, parse
 from bridge_args.megatron_lm.resolvers import built_in
 from bridge_args.megatron_lm.resolvers.built_in import Resolved, Resolver, plan_of
-from bridge_args.megatron_lm.resolvers.live import alike, overlay
+from bridge_args.megatron_lm.resolvers.overlay import alike, overlay
 from bridge_args.megatron_lm.run import Run
 
 # Written for one process, or by the run itself: no flag of the next run's.
