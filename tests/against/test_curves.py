@@ -12,14 +12,13 @@ import os
 import shutil
 import subprocess
 import sys
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from recorded import curve, curve_names, curves_folder
 
 ROOT = Path(__file__).resolve().parents[2]
-CURVES = ROOT / ".." / "shared" / "curves"
 DEFAULT = ("gpt_default", "rope", "llama_like", "bf16", "lr_cosine_warmup", "grad_accumulation")
 COMPARED = ("iteration", "lm_loss", "grad_norm", "learning_rate", "global_batch_size", "consumed_samples", "skipped")
 
@@ -28,15 +27,7 @@ DIFFERENT = {
     "cpu_init": "Bridge overwrites model.use_cpu_initialization (models/model_provider.py, get_model)",
 }
 
-pytestmark = [
-    pytest.mark.skipif(not CURVES.is_dir(), reason="the recorded curves are not here"),
-    pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed"),
-]
-
-
-@lru_cache(maxsize=None)
-def case(name: str) -> dict[str, Any]:
-    return json.loads((CURVES / f"{name}.json").read_text())
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed")
 
 
 def chosen() -> list[str]:
@@ -45,7 +36,7 @@ def chosen() -> list[str]:
         return asked.split(",")
     if not asked:
         return list(DEFAULT)
-    return [path.stem for path in sorted(CURVES.glob("*.json")) if case(path.stem).get("runs_on_cpu")]
+    return curve_names()
 
 
 def rehearse(argv: list[str], folder: Path, nproc: int = 1, *options: str) -> list[dict[str, Any]]:
@@ -70,7 +61,7 @@ def compared(records: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A directory with copies of the data files, which the command lines name relative to it."""
-    for item in (CURVES / "data").iterdir():
+    for item in (curves_folder() / "data").iterdir():
         (shutil.copytree if item.is_dir() else shutil.copyfile)(item, tmp_path / item.name)
     return tmp_path
 
@@ -83,7 +74,7 @@ def known(name: str) -> Any:
 
 @pytest.mark.parametrize("name", [known(name) for name in chosen()])
 def test_same_bits(name: str, data: Path) -> None:
-    recorded = case(name)
+    recorded = curve(name)
     for earlier in recorded.get("earlier_argv") or ():
         rehearse(earlier, data, recorded["nproc"])
     records = rehearse(recorded["argv"], data, recorded["nproc"])
@@ -92,14 +83,14 @@ def test_same_bits(name: str, data: Path) -> None:
 
 def test_the_first_steps_of_the_full_run(data: Path) -> None:
     """--steps keeps schedule and data: the records are those of the full run."""
-    recorded = case("lr_cosine_warmup")
+    recorded = curve("lr_cosine_warmup")
     records = rehearse(recorded["argv"], data, 1, "--steps", "4")
     assert compared(records) == compared(recorded["curve"][:4])
 
 
 def test_test_loss_is_megatrons(data: Path) -> None:
     """The validation loss is not: Bridge shuffles its validation set (``data/loaders.py``), Megatron-LM does not."""
-    recorded = case("gpt_default")
+    recorded = curve("gpt_default")
     records = rehearse(recorded["argv"], data)
     of_test = [record for record in records if record.get("split") == "test"]
     assert of_test == [record for record in recorded["evaluations"] if record["split"] == "test"]

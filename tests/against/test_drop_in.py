@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import socket
 import subprocess
@@ -11,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from recorded import curve
 
 ROOT = Path(__file__).resolve().parents[2]
-TP2 = ROOT / ".." / "shared" / "curves" / "tp2.json"
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed")
 
@@ -92,9 +91,8 @@ def test_srun_tasks_train(tmp_path: Path) -> None:
     assert "iteration        2/       2" in together(tasks, tmp_path)[1]
 
 
-@pytest.mark.skipif(not TP2.is_file(), reason="the recorded curves are not here")
 def test_its_last_loss_is_megatron_lms(tmp_path: Path) -> None:
-    recorded = json.loads(TP2.read_text())
+    recorded = curve("tp2")
     done = drop_in(recorded["argv"], tmp_path, recorded["nproc"])
     assert done.returncode == 0, done.stderr[-3000:]
     (line,) = [line for line in (done.stdout + done.stderr).splitlines() if "iteration       12/      12" in line]

@@ -1,12 +1,11 @@
 """The live resolver against the built-in one; set MEGATRON_LM_CHECKOUT to a Megatron-LM checkout.
 
-Where recorded command lines lie beside the repository, all of them are asked; else those of our examples. The
-checkout's own functional tests are translated where it has them.
+All recorded command lines of its version are asked, where there are any, and those of our examples. The checkout's own
+functional tests are translated where it has them.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import NamedTuple
 from unittest.mock import patch
 
 import pytest
+from recorded import command_lines
 
 import bridge_args
 from bridge_args.checkout import ask
@@ -28,7 +28,6 @@ from bridge_args.source.source import Source, SourceError
 from bridge_args.versions import Versions
 
 ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = ROOT / ".." / "shared" / "golden"
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
 pytestmark = pytest.mark.skipif(not CHECKOUT, reason="MEGATRON_LM_CHECKOUT is not set")
 PROGRAMS = ("pretrain_gpt.py", "pretrain_mamba.py")
@@ -45,14 +44,12 @@ class Recorded(NamedTuple):
 
 def recorded() -> Iterator[Recorded]:
     """Every recorded command line, and those with the flags left out that the version lacks."""
-    folder = GOLDEN / f"mlm-{of_checkout.version_of(CHECKOUT)}"
-    for file in sorted(folder.glob("*.jsonl")):
-        for row in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
-            case, result = row["case"], row["result"]
-            major, minor = case.get("device_capability") or (9, 0)
-            lines = [case["argv"], *([result["argv_after_dropping"]] if result.get("argv_after_dropping") else [])]
-            for argv in lines:
-                yield Recorded(row["id"], tuple(argv), case["world_size"], case["env"], case["entry"], (major, minor))
+    for row in command_lines(of_checkout.version_of(CHECKOUT)):
+        case, result = row["case"], row["result"]
+        major, minor = case.get("device_capability") or (9, 0)
+        lines = [case["argv"], *([result["argv_after_dropping"]] if result.get("argv_after_dropping") else [])]
+        for argv in lines:
+            yield Recorded(row["id"], tuple(argv), case["world_size"], case["env"], case["entry"], (major, minor))
 
 
 def own_examples() -> Iterator[Recorded]:

@@ -7,34 +7,26 @@ command line.
 from __future__ import annotations
 
 import importlib.util
-import json
 import multiprocessing
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from recorded import command_lines
 
 import bridge_args
 
-GOLDEN = Path(__file__).resolve().parents[2] / ".." / "shared" / "golden" / "mlm-0.16.1"
-
-pytestmark = [
-    pytest.mark.skipif(not GOLDEN.is_dir(), reason="the recorded command lines are not here"),
-    pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed"),
-]
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed")
 
 # Bridge refuses flash attention in deterministic mode; the translation says so before Bridge does.
 REFUSED_BY_BRIDGE = {"core_v0.16.1/moe/gpt3_mcore_tp2_cp2_pp2_ep2_te_4experts2parallel_dp_last"}
 
 
 def recorded() -> Iterator[dict[str, Any]]:
-    for name in ("examples", "functional"):
-        for line in (GOLDEN / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            if row["result"]["accepted"] or row["result"].get("accepted_after_dropping"):
-                yield row
+    for row in command_lines():
+        if row["result"]["accepted"] or row["result"].get("accepted_after_dropping"):
+            yield row
 
 
 def outcome(row: dict[str, Any]) -> str:

@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from recorded import curve
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORDED = ROOT / ".." / "shared" / "curves" / "tp2.json"
 
-pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed"),
-    pytest.mark.skipif(not RECORDED.is_file(), reason="the recorded curves are not here"),
-]
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed")
 
 TP2, PP2 = ["--tensor-model-parallel-size", "2"], ["--pipeline-model-parallel-size", "2"]
 LAYOUTS = {"TP 2 to PP 2": (TP2, PP2, 2)}  # before, after, number of ranks after
@@ -46,7 +43,7 @@ def test_it_goes_on_in_another_layout(layout: str, tmp_path: Path) -> None:
     Megatron-LM's own run differs as much when it goes on in another layout, and to the bit in the same way.
     """
     before, after, ranks = LAYOUTS[layout]
-    recorded = json.loads(RECORDED.read_text())
+    recorded = curve("tp2")
     at = recorded["argv"].index("--tensor-model-parallel-size")
     words = recorded["argv"][:at] + recorded["argv"][at + 2 :]
     first = rehearse([*words, *before, *"--save ckpt --save-interval 6 --exit-interval 6".split()], 2, tmp_path)
@@ -66,7 +63,7 @@ def test_the_distributed_optimizer_goes_on_in_another_layout(tmp_path: Path) -> 
     With the stand-in for Transformer Engine's Adam: with PyTorch's, neither Megatron-LM nor Bridge can load a
     distributed optimizer (core/optimizer/distrib_optimizer.py ``state_dict``, ``assert len(steps) == 1``).
     """
-    words = json.loads(RECORDED.read_text())["argv"]
+    words = curve("tp2")["argv"]
     for flag, values in (
         ("--tensor-model-parallel-size", 1),
         ("--transformer-impl", 1),

@@ -8,15 +8,14 @@ Bridge's run of the unbroken translation is, so that the search for a cause is t
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from recorded import curve, curve_names, curves_folder
 
 import bridge_args
 from bridge_args.mapping.translation import Translation
@@ -25,20 +24,12 @@ from bridge_args.verify import verify as module
 from bridge_args.verify.changed import change
 from bridge_args.verify.verify import Request, Verification, verify
 
-ROOT = Path(__file__).resolve().parents[2]
-CURVES = ROOT / ".." / "shared" / "curves"
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
 ASKED = os.environ.get("BRIDGE_ARGS_VERIFY", "")
 
-needs_curves = pytest.mark.skipif(not CURVES.is_dir(), reason="the recorded curves are not here")
 needs_bridge = pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is absent")
 needs_checkout = pytest.mark.skipif(not CHECKOUT, reason="MEGATRON_LM_CHECKOUT names no checkout")
-pytestmark = [needs_curves, needs_bridge]
-
-
-@lru_cache(maxsize=None)
-def case(name: str) -> dict[str, Any]:
-    return json.loads((CURVES / f"{name}.json").read_text())
+pytestmark = needs_bridge
 
 
 def chosen(default: tuple[str, ...], every: list[str]) -> list[str]:
@@ -54,7 +45,7 @@ def translate(words: Any, world_size: int) -> Translation:
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory, with copies of the data files that the command lines name."""
-    for item in (CURVES / "data").iterdir():
+    for item in (curves_folder() / "data").iterdir():
         (shutil.copytree if item.is_dir() else shutil.copyfile)(item, tmp_path / item.name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -69,7 +60,7 @@ def verified(argv: list[str], nproc: int, folder: Path, **options: Any) -> Verif
 
 # ------------------------------------------------------------------------------- the same run
 
-CPU_CASES = [path.stem for path in sorted(CURVES.glob("*.json")) if case(path.stem).get("runs_on_cpu")]
+CPU_CASES = curve_names()
 # Bridge overwrites model.use_cpu_initialization; nothing but the initial weights differs at first.
 DIFFERENT = ("cpu_init",)
 
@@ -77,7 +68,7 @@ DIFFERENT = ("cpu_init",)
 @needs_checkout
 @pytest.mark.parametrize("name", chosen(("rope", "tp2"), [name for name in CPU_CASES if name not in DIFFERENT]))
 def test_identical(name: str, data: Path) -> None:
-    recorded = case(name)
+    recorded = curve(name)
     for earlier in recorded.get("earlier_argv") or ():
         verified(earlier, recorded["nproc"], data)
     result = verified(recorded["argv"], recorded["nproc"], data)
@@ -93,7 +84,7 @@ def test_identical(name: str, data: Path) -> None:
 @needs_checkout
 @pytest.mark.parametrize("name", chosen((), list(DIFFERENT)))
 def test_not_the_same_and_the_translation_said_so(name: str, data: Path) -> None:
-    recorded = case(name)
+    recorded = curve(name)
     result = verified(recorded["argv"], recorded["nproc"], data)
     assert page.verdict(result).startswith("differs from step 1")
     assert result.comparison.weights
@@ -220,7 +211,7 @@ def other_side(monkeypatch: pytest.MonkeyPatch, data: Path) -> Callable[[], None
 def test_the_cause_is_named(what: str, data: Path, other_side: Callable[[], None]) -> None:
     name, overrides, path, step = BREAKS[what]
     other_side()
-    result = verified(case(name)["argv"], 1, data, steps=step + 2, changed=change(None, "", overrides))
+    result = verified(curve(name)["argv"], 1, data, steps=step + 2, changed=change(None, "", overrides))
     assert result.comparison.verdict == "differs", page.text_of(result)
     assert result.cause is not None
     assert [suspect.path for suspect in result.cause.settings] == [path], page.text_of(result)

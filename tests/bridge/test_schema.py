@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from recorded import configurations
 
 from bridge_args.bridge import schema
 from bridge_args.dev.layout import as_text
 
 ROOT = Path(__file__).resolve().parents[2]
 HAS_BRIDGE = find_spec("megatron") is not None and find_spec("megatron.bridge") is not None
-OBSERVED = ROOT / ".." / "shared" / "catalog" / "bridge"
 GPT = "megatron.bridge.models.gpt_provider.GPTModelProvider"
 NEEDED = (
     "models.gpt_provider.GPTModelProvider models.mla_provider.MLAModelProvider models.t5_provider.T5ModelProvider "
@@ -130,9 +130,8 @@ def test_file_is_laid_out_as_the_generator_lays_it_out(loaded: schema.Schema) ->
     assert as_text(json.loads(text)) == text
 
 
-@pytest.mark.skipif(not OBSERVED.is_dir(), reason="the observed classes are not at hand")
 def test_nothing_observed_is_lost(loaded: schema.Schema) -> None:
-    observed = json.loads((OBSERVED / f"{loaded.version}.json").read_text(encoding="utf-8"))
+    observed = configurations()[loaded.version]
     assert (loaded.commit, loaded.megatron_lm_commit) == (observed["commit"], observed["megatron_lm_commit"])
     assert list(loaded.sections) == [section["name"] for section in observed["sections"]]
     for section in observed["sections"]:

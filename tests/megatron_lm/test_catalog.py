@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from recorded import parsers
 
 from bridge_args.dev.layout import as_text
 from bridge_args.megatron_lm import catalog
 
-OBSERVED = Path(__file__).resolve().parents[2] / ".." / "shared" / "catalog" / "megatron-lm"
 FLAGS_WITHOUT_VALUE = ("store_true", "store_false")
 
 
@@ -67,10 +66,9 @@ def test_file_is_laid_out_as_the_generator_lays_it_out(version: str) -> None:
     assert as_text(json.loads(text)) == text
 
 
-@pytest.mark.skipif(not OBSERVED.is_dir(), reason="the observed parsers are not at hand")
 @pytest.mark.parametrize("version", catalog.versions())
 def test_nothing_observed_is_lost(version: str) -> None:
-    observed = json.loads((OBSERVED / f"{version}.json").read_text(encoding="utf-8"))
+    observed = parsers()[version]
     loaded = catalog.load(version)
     assert (loaded.ref, loaded.commit, loaded.program_defaults) == (
         observed["ref"],

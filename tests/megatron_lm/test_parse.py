@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from argparse_judge import judged, parser_of
+from recorded import command_lines
 
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm import fork_flags
@@ -21,7 +20,6 @@ from bridge_args.megatron_lm.retired_flags import RETIRED
 from bridge_args.words import Place, Word, as_words
 
 MEGATRON = catalogs.load("0.16.1")
-GOLDEN = Path(__file__).resolve().parents[2] / ".." / "shared" / "golden" / "mlm-0.16.1"
 
 # argparse 3.12 and later treat "--" and negative numbers in other ways; Megatron-LM is measured with 3.10 and 3.11.
 JUDGED = pytest.mark.skipif(sys.version_info >= (3, 12), reason="the judge is argparse of Python 3.10 and 3.11")
@@ -338,29 +336,21 @@ def test_one_string_is_not_a_list_of_words() -> None:
         parse("--bf16", MEGATRON)
 
 
-def _golden() -> list[dict[str, object]]:
-    files = ("examples.jsonl", "functional.jsonl", "negative.jsonl")
-    if not GOLDEN.is_dir():
-        return []
-    return [json.loads(line) for name in files for line in (GOLDEN / name).read_text().splitlines()]
-
-
 @JUDGED
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="recorded command lines are not there")
 def test_recorded_command_lines() -> None:
     """What Megatron-LM itself accepted and refused, and argparse's values for it."""
     parser = parser_of(MEGATRON)
     refused = 0
-    for row in _golden():
-        argv = row["case"]["argv"]  # type: ignore[index]
+    for row in command_lines():
+        argv = row["case"]["argv"]
         given = parse(argv, MEGATRON)
         result = row["result"]
-        stopped = not result["accepted"] and result["error"]["stage"] == "parse"  # type: ignore[index]
+        stopped = not result["accepted"] and result["error"]["stage"] == "parse"
         assert bool(given.findings) == stopped, row["id"]
         refused += stopped
         if not stopped:
             assert repr(given.values) == repr(judged(parser, argv)), row["id"]
-        for flag in result.get("unknown_flags") or []:  # type: ignore[attr-defined]
+        for flag in result.get("unknown_flags") or []:
             assert any(finding.message.startswith(f"{flag} is not") for finding in given.findings), row["id"]
     assert refused >= 37
 

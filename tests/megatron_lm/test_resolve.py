@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -14,6 +13,7 @@ import pytest
 from derive_cases import argv, environment, errors, meaning, run_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recorded import command_lines
 
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm import derive
@@ -21,8 +21,6 @@ from bridge_args.megatron_lm.derive.registry import CONTEXT, REGISTERED, Derivat
 from bridge_args.megatron_lm.parse import parse
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, plan, resolve
 from bridge_args.values import Symbol
-
-GOLDEN = Path(__file__).resolve().parents[2] / ".." / "shared" / "golden" / "mlm-0.16.1"
 
 # Names of the recorded namespace that we leave out, or keep under another meaning, and why.
 LEFT_OUT = {
@@ -38,25 +36,16 @@ LEFT_OUT = {
 }
 
 
-def rows() -> list[dict[str, Any]]:
-    """All recorded command lines; none where the recordings are not there."""
-    files = ("examples", "functional", "negative") if GOLDEN.is_dir() else ()
-    return [json.loads(line) for name in files for line in (GOLDEN / f"{name}.jsonl").read_text().splitlines()]
-
-
 @lru_cache(maxsize=1)
 def recorded() -> tuple[list[Any], list[Any]]:
     """Recorded command lines: those Megatron-LM accepts (maybe without flags it does not know), and the others."""
     accepted, refused = [], []
-    for row in rows():
+    for row in command_lines():
         result = row["result"]
         if result["accepted"] or result.get("accepted_after_dropping"):
             accepted.append(pytest.param(row, id=row["id"]))
         if not result["accepted"]:
             refused.append(pytest.param(row, id=row["id"]))
-    if not accepted:
-        nothing = [pytest.param({}, marks=pytest.mark.skip(reason="the recorded command lines are not here"))]
-        return nothing, nothing
     return accepted, refused
 
 

@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recorded import command_lines
 from saved_checkpoints import SMALL, Dtype, content_of, effective, pickled, zipped
 
 import bridge_args
@@ -36,7 +37,6 @@ from bridge_args.steps import translate_saved
 from bridge_args.values import Symbol
 
 ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = ROOT / ".." / "shared" / "golden" / "mlm-0.16.1"
 
 
 @pytest.fixture
@@ -379,18 +379,9 @@ def test_a_real_runs_values_count_and_not_what_we_would_derive() -> None:
     assert bridge_args.to_run_config(saved)["model"]["ffn_hidden_size"] == 999
 
 
-def recorded() -> list[dict[str, Any]]:
-    rows = []
-    for file in ("functional.jsonl", "examples.jsonl"):
-        path = GOLDEN / file
-        rows += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
-    return [row for row in rows if row["result"]["accepted"]]
-
-
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="no recorded command lines beside the repository")
 def test_recorded_namespaces_translate_as_their_command_lines() -> None:
     differing = []
-    for row in recorded():
+    for row in [row for row in command_lines() if row["result"]["accepted"]]:
         case, result = row["case"], row["result"]
         typed = bridge_args.translate(
             case["argv"], world_size=case["world_size"], env=case["env"], program=case["entry"]

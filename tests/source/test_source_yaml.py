@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from recorded import command_lines
 
 from bridge_args.source.read import from_file, from_text
 from bridge_args.source.source import Source, SourceError
@@ -19,7 +19,6 @@ from bridge_args.source.yaml.model_args import _by_xargs
 from bridge_args.source.yaml.nodes import Mapping, YamlProblem, entries, item, read
 
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
-RECORDED = Path(__file__).resolve().parents[2] / ".." / "shared" / "golden" / "mlm-0.16.1" / "functional.jsonl"
 
 TEST = """\
 ENV_VARS:
@@ -421,14 +420,11 @@ PLACES = {
 
 
 def recorded_cases() -> list[tuple[str, dict[str, object]]]:
-    if not RECORDED.is_file():
-        return []
-    rows = [json.loads(line) for line in RECORDED.read_text().splitlines()]
+    rows = [row for row in command_lines() if row["file"] == "functional"]
     return [(name, row["case"]) for row in rows for name in (row["id"], *row["case"].get("same_command_line", ()))]
 
 
 @pytest.mark.skipif(not CHECKOUT, reason="MEGATRON_LM_CHECKOUT names no checkout")
-@pytest.mark.skipif(not RECORDED.is_file(), reason="the recorded command lines are not here")
 def test_recorded_command_lines_word_for_word() -> None:
     differing, read_files = [], 0
     for name, case in recorded_cases():

@@ -1,0 +1,117 @@
+"""What was recorded of the real Megatron-LM and Megatron Bridge, as the tests read it.
+
+The full recordings, where they lie beside the repository in ``shared``; else what ``tests/recorded/`` holds of them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+FULL = ROOT / ".." / "shared"
+SHIPPED = ROOT / "tests" / "recorded"
+GOLDEN = ("examples", "functional", "negative")
+GUIDE = "004_88a973e1d8ccc33d.txt"
+
+
+@lru_cache(maxsize=None)
+def command_lines(version: str = "0.16.1") -> list[dict[str, Any]]:
+    """Command lines that Megatron-LM was asked about, and what it said; nothing of a version without any.
+
+    A row has ``id``, ``file``, ``case`` (argv, entry, env, world_size, ...) and ``result``: accepted or the error, and
+    the effective arguments.
+    """
+    folder = FULL / "golden" / f"mlm-{version}"
+    if folder.is_dir():
+        files = [name for name in GOLDEN if (folder / f"{name}.jsonl").is_file()]
+        return [
+            {**json.loads(line), "file": name}
+            for name in files
+            for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
+    file = SHIPPED / f"command_lines_{version}.jsonl.gz"
+    if not file.is_file():
+        return []
+    base, *rows = map(json.loads, gzip.decompress(file.read_bytes()).decode().splitlines())
+    for row in rows:
+        if "args" in row["result"]:
+            row["result"]["args"] = {**base, **row["result"]["args"]}
+            for name in row["result"].pop("without"):
+                del row["result"]["args"][name]
+    return rows
+
+
+def curves_folder() -> Path:
+    """A file for each recorded run, and the folder ``data`` that their command lines name files of."""
+    return FULL / "curves" if (FULL / "curves").is_dir() else SHIPPED / "curves"
+
+
+@lru_cache(maxsize=None)
+def curve(name: str) -> dict[str, Any]:
+    """One run of Megatron-LM on a CPU: its command line, and every iteration."""
+    return json.loads((curves_folder() / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def curve_names() -> list[str]:
+    """Those that could be run on a CPU."""
+    names = [path.stem for path in sorted(curves_folder().glob("*.json"))]
+    return [name for name in names if curve(name).get("runs_on_cpu")]
+
+
+@lru_cache(maxsize=None)
+def parsers() -> dict[str, dict[str, Any]]:
+    """Version of Megatron-LM to what its parser was seen to hold."""
+    return _observed("megatron-lm", "parsers", _with_flags)
+
+
+@lru_cache(maxsize=None)
+def configurations() -> dict[str, dict[str, Any]]:
+    """Version of Megatron Bridge to what its configuration classes were seen to hold."""
+    return _observed("bridge", "configurations", _with_fields)
+
+
+def _observed(folder: str, name: str, with_facts: Any) -> dict[str, dict[str, Any]]:
+    full = sorted((FULL / "catalog" / folder).glob("*.json"))
+    if full:
+        return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in full}
+    held = json.loads(gzip.decompress((SHIPPED / f"{name}.json.gz").read_bytes()))
+    return {version: with_facts(observed, held["facts"]) for version, observed in held["versions"].items()}
+
+
+def _with_flags(observed: dict[str, Any], facts: list[Any]) -> dict[str, Any]:
+    return {**observed, "flags": [facts[number] for number in observed["flags"]]}
+
+
+def _with_fields(observed: dict[str, Any], facts: list[Any]) -> dict[str, Any]:
+    classes = {
+        name: {**cls, "fields": [facts[number] for number in cls["fields"]]}
+        for name, cls in observed["classes"].items()
+    }
+    return {**observed, "classes": classes}
+
+
+@lru_cache(maxsize=None)
+def guide() -> tuple[tuple[str, str, str], ...]:
+    """The flag guide of Megatron Bridge: flag, setting, and the value where it names one."""
+    full = FULL / "seeds" / GUIDE
+    if full.is_file():
+        return tuple(_rows_of_the_guide(full.read_text(encoding="utf-8")))
+    rows = [line.split("\t") for line in (SHIPPED / "flag_guide.tsv").read_text(encoding="utf-8").splitlines()]
+    return tuple((flag, path, value) for flag, path, value in rows)
+
+
+def _rows_of_the_guide(text: str) -> Any:
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("|") or not cells[0].startswith("`--"):
+            continue
+        flag = cells[0].strip("`")
+        for name in re.findall(r"`([^`]+)`", cells[1]):
+            path, _, value = name.partition("=")
+            if flag != "--bf16" or path == "mixed_precision":
+                yield flag, path, value
