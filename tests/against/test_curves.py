@@ -41,7 +41,8 @@ def chosen() -> list[str]:
 
 def rehearse(argv: list[str], folder: Path, nproc: int = 1, *options: str) -> list[dict[str, Any]]:
     """The records of a rehearsal in ``folder``."""
-    command = [sys.executable, "-m", "bridge_args", "rehearse", "--format", "json", "--nproc", str(nproc), *options]
+    own = ["--format", "json", "--nproc", str(nproc), "--real-folders"]  # some go on from what an earlier one saved
+    command = [sys.executable, "-m", "bridge_args", "rehearse", *own, *options]
     result = subprocess.run(
         [*command, "--", *argv],
         cwd=folder,
