@@ -210,6 +210,7 @@ TOLD = {
     "a pipe that nobody reads": ("set -o pipefail\necho a | { declare A=1; }\ntorchrun $?\n", 3),
     "an element beside lines that are not known": ("mapfile -t X < missing\nX=5\ntorchrun ${X[@]}\n", 2),
     "changed elements with an empty IFS": ("X=(u 'v w')\nIFS=\ntorchrun a${X[*]#b}\n", 3),
+    "changed elements one by one with an empty IFS": ("X=(u 'v w')\nIFS=\ntorchrun a${X[@]#b}\n", 3),
     "what stands beside words that may be none": ("f() { for A in 8\"$@\"; do :; done; torchrun $A; }\nf $U b\n", 1),
     "what is split in a list with keys": ("declare -A K\nC=' y '\nset -- p q\nK=([p]=\"$@\"$C)\ntorchrun \"${K[p]}\"\n", 4),
     "ERR and a status that is not known": ("trap 'torchrun err' ERR\ncat < missing\ntorchrun 1\n", 2),

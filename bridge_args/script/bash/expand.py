@@ -417,7 +417,12 @@ class Expander:
         changed = part.indirect or part.op not in _AS_THEY_ARE
         if self._joining and len(values) > 1 and self.separators()[:1] != " " and changed:
             self._joined_oddly(part)
-        if changed and len(values) > 1 and "*" in (part.name, part.index) and self.separators() == "":
+        if (
+            changed
+            and len(values) > 1
+            and self.separators() == ""
+            and not ("@" in (part.name, part.index) and part.quoted)
+        ):
             self._joined_oddly(part)
         if self._joining and self.separators() == "" and len(values) > 1 and not part.quoted:
             self._joined_with_blanks(part)
@@ -431,7 +436,7 @@ class Expander:
         return self._runs(values, part.quoted)
 
     def _joined_oddly(self, part: Parameter) -> None:
-        """Changed elements as one text: what bash puts between them depends on where they stand, and on quotes."""
+        """Changed elements: what bash puts between them depends on where they stand, and on quotes."""
         message = f"{part.written}, while IFS does not begin with a blank, is not read"
         self.state.shared.say("not-read", message, part.at)
 
