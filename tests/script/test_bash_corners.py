@@ -87,6 +87,7 @@ READ = {
     "what a prefix sets beside itself stays": "B=\nB=${B:=x} torchrun p\ntorchrun $B\nA=0\nA=1 C=${C:=$A} torchrun q\ntorchrun $A $C\n",
     "a blank behind a number": "printf -v A %d '7 '\ntorchrun $A $?\nprintf -v A %d ' 7'\ntorchrun $A $?\n",
     "a local variable hides a readonly one of another function": "f() { local -r B=1; g; torchrun $B; }\ng() { local B=2; torchrun $? $B; }\nf\n",
+    "a number of nothing but blanks": "printf -v A %d ' '\ntorchrun $A $?\nprintf -v A %d ''\ntorchrun $A $?\n",
 }  # fmt: skip
 
 # bash refuses something: the words are the same, and the line is told.
@@ -215,6 +216,7 @@ TOLD = {
     "what is split in a list with keys": ("declare -A K\nC=' y '\nset -- p q\nK=([p]=\"$@\"$C)\ntorchrun \"${K[p]}\"\n", 4),
     "ERR and a status that is not known": ("trap 'torchrun err' ERR\ncat < missing\ntorchrun 1\n", 2),
     "a mistake behind a file that may not be there": ("readonly A=1\n{ A=2; } < missing; torchrun $A\ntorchrun 2\n", 2),
+    "rounds of a loop over what a program prints": ("for h in $(hostname -I); do A+=$h,; done\ntorchrun $A\n", 1),
 }  # fmt: skip
 
 

@@ -620,7 +620,10 @@ class Shell:
         self.state.shared.origins[command.name] = command.words[0].written if command.words else "$@"
         for word in words:
             self.state.shared.budget.step(command.at)
-            if word and not word.known and not self.state.as_unset(word):  # none, if nobody sets it
+            if word.splits and self._adds_up(command.body):
+                message = f"the loop's rounds are not known: what {rendered(word, self.state.shared)} is, is not run"
+                self.state.shared.say("not-read", message, command.at, DECIDE)
+            elif word and not word.known and not self.state.as_unset(word):  # none, if nobody sets it
                 names = ", ".join(self.state.shared.names_in(word.text))
                 self.state.shared.say(
                     "not-read", f"the loop's rounds are not known without {names}", command.at, DECIDE
@@ -633,6 +636,11 @@ class Shell:
             if not self._loop_body(command.body):
                 break
         return self.state.status
+
+    @staticmethod
+    def _adds_up(body: s.Sequence) -> bool:
+        """Is what commands leave behind another thing when they are read several times?"""
+        return bool(syntax_walk.assigned(body)) or not {"set", "shift"}.isdisjoint(syntax_walk.first_words(body))
 
     def _for_arithmetic(self, command: s.ForArithmetic) -> int | None:
         first, condition, following = command.clauses

@@ -154,6 +154,8 @@ class _Printed:
                 self.status = None  # what stands around it may be part of no number
             raise _NotPrinted
         text = argument.text.lstrip()
+        if argument.text and not text:
+            self.status = 1
         value: float
         if argument.text[:1] in ("'", '"'):
             value = ord(argument.text[1]) if len(argument) > 1 else 0
