@@ -88,6 +88,7 @@ READ = {
     "a blank behind a number": "printf -v A %d '7 '\ntorchrun $A $?\nprintf -v A %d ' 7'\ntorchrun $A $?\n",
     "a local variable hides a readonly one of another function": "f() { local -r B=1; g; torchrun $B; }\ng() { local B=2; torchrun $? $B; }\nf\n",
     "a number of nothing but blanks": "printf -v A %d ' '\ntorchrun $A $?\nprintf -v A %d ''\ntorchrun $A $?\n",
+    "protected blanks at the end": "read A <<< 'a \\ '\nread B <<< 'a\\ '\nread C D <<< 'a b\\ '\nread E <<< 'a b \\ \\'\ntorchrun \"$A\" \"$B\" \"$D\" \"$E\"\n",
 }  # fmt: skip
 
 # bash refuses something: the words are the same, and the line is told.
@@ -141,6 +142,7 @@ ENDS = {
     "a readonly list in a declaration": ("N=1\nreadonly X=(1)\nreadonly X=($((N += 2))); torchrun never\ntorchrun $N\n", 3, "X is readonly"),
     "a readonly list": ("N=1\nreadonly X=(1)\nX=($((N += 2))); torchrun never\ntorchrun $N\n", 3, "X is readonly"),
     "an index without its bracket": ("N='q['\nX=$((N)); torchrun never\ntorchrun $?\n", 2, "its bracket"),
+    "too many words for return, one with a sign": ("f() { return -17 x; }\nf; torchrun never\ntorchrun $?\n", 1, "return takes one number"),
 }  # fmt: skip
 
 # Not read: it is told, with its line.

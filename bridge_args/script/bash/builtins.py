@@ -350,7 +350,7 @@ def _give_positional(state: State, words: Sequence[Traced]) -> None:
 
 def _shift(shell: Shell, words: list[Traced], at: int) -> int | None:
     state = shell.state
-    if len(words) > 2 and whole(words[1].text) is not None:
+    if len(words) > 2 and _signed(words[1].text) is not None:
         raise shell.expand.great_mistake("shift takes one number", at)
     text = words[1].text if len(words) > 1 else "1"
     count = whole(text.removeprefix("+"))
@@ -388,9 +388,15 @@ def _let(shell: Shell, words: list[Traced], at: int) -> int | None:
 # ---------------------------------------------------------------- control
 
 
+def _signed(text: str) -> int | None:
+    """A whole number; None for any other text."""
+    number = whole(text[text[:1] in ("-", "+") :])
+    return -number if number is not None and text[0] == "-" else number
+
+
 def _leave(shell: Shell, words: list[Traced], at: int) -> int | None:
     what, state = words[0].text, shell.state
-    if len(words) > 2 and whole(words[1].text) is not None and (state.loops or what in ("exit", "return")):
+    if len(words) > 2 and _signed(words[1].text) is not None and (state.loops or what in ("exit", "return")):
         raise shell.expand.great_mistake(f"{what} takes one number", at)
     if what == "return" and not state.returns:
         return 2  # bash complains, and goes on
@@ -405,8 +411,8 @@ def _leave(shell: Shell, words: list[Traced], at: int) -> int | None:
     value: int | None = state.status
     if len(words) > 1:
         text = words[1].text
-        given = whole(text[text[:1] in ("-", "+") :])
-        value = (2 if words[1].known else None) if given is None else (-given if text[0] == "-" else given) & 0xFF
+        given = _signed(text)
+        value = (2 if words[1].known else None) if given is None else given & 0xFF
     if what == "exit":
         if not state.forked:
             state.shared.exits.append(guards.end(state, at))

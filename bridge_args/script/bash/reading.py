@@ -200,8 +200,8 @@ class _Cursor:
         if self.end:
             return word
         end = len(self.taken.chars)
-        while end > start and self._is_blank(end - 1):
-            end -= 1
+        while end > start and (last := self.taken.chars[end - 1].text) in " \t\n" and last in self.separators:
+            end -= 1  # here a backslash protects no blank
         return joined(self.taken.chars[start:end])
 
 
