@@ -11,17 +11,11 @@ from pathlib import Path
 
 import pytest
 from recorded import curve
+from small import TRAINED
 
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed")
-
-SMALL = (
-    "--transformer-impl local --no-gradient-accumulation-fusion --no-persist-layer-norm --num-layers 2 "
-    "--hidden-size 32 --num-attention-heads 2 --seq-length 16 --max-position-embeddings 16 --mock-data "
-    "--tokenizer-type NullTokenizer --vocab-size 100 --micro-batch-size 1 --train-iters 2 --eval-iters 1 "
-    "--eval-interval 100 --log-interval 1 --lr 1e-3"
-).split()
 
 
 def drop_in(words: list[str], folder: Path, processes: int) -> subprocess.CompletedProcess[str]:
@@ -70,7 +64,7 @@ def test_two_nodes_train(tmp_path: Path) -> None:
         f"--master-port {port} -m bridge_args.pretrain_gpt --tensor-model-parallel-size 2 --save ckpt --save-interval 2"
         for node in range(2)
     ]
-    first, second = together([([*node.split(), *SMALL], {}) for node in nodes], tmp_path)
+    first, second = together([([*node.split(), *TRAINED], {}) for node in nodes], tmp_path)
     assert "iteration        2/       2" in second  # the last rank has the loss
     assert "--mock-data: Bridge uses mock data" in first and "--mock-data: " not in second
     assert (tmp_path / "ckpt" / "latest_checkpointed_iteration.txt").read_text() == "2"
@@ -86,7 +80,7 @@ def test_two_nodes_train(tmp_path: Path) -> None:
 def test_srun_tasks_train(tmp_path: Path) -> None:
     """As srun starts them: ranks from Slurm's variables alone."""
     step = {"SLURM_JOB_ID": free_port(), "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_NODELIST": "localhost"}
-    words = ["-m", "bridge_args.pretrain_gpt", *SMALL, "--tensor-model-parallel-size", "2"]
+    words = ["-m", "bridge_args.pretrain_gpt", *TRAINED, "--tensor-model-parallel-size", "2"]
     tasks = [(words, {**step, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}) for rank in range(2)]
     assert "iteration        2/       2" in together(tasks, tmp_path)[1]
 
@@ -101,7 +95,7 @@ def test_its_last_loss_is_megatron_lms(tmp_path: Path) -> None:
 
 
 def test_a_bad_flag_is_said_once_and_nothing_starts(tmp_path: Path) -> None:
-    done = drop_in([*SMALL, "--num-layer", "2"], tmp_path, 2)
+    done = drop_in([*TRAINED, "--num-layer", "2"], tmp_path, 2)
     assert done.returncode == 1
     assert done.stderr.count("--num-layer is not an argument of Megatron-LM 0.16.1") == 1
     assert "bridge_args/pretrain_gpt.py" not in done.stderr  # no traceback of ours
@@ -110,7 +104,7 @@ def test_a_bad_flag_is_said_once_and_nothing_starts(tmp_path: Path) -> None:
 def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path) -> None:
     """As in Megatron-LM with --exit-signal-handler."""
     endless = [
-        *SMALL,
+        *TRAINED,
         "--train-iters",
         "1000000",
         "--exit-signal-handler",

@@ -14,18 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small import SMALL
 
 import bridge_args
 from bridge_args.explain.facts import probes
 from bridge_args.megatron_lm import catalog, readers
 
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
-SMALL = (
-    "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 64 --max-position-embeddings 64 "
-    "--micro-batch-size 1 --train-iters 10 --lr 1e-3 --eval-interval 10 --mock-data --tokenizer-type NullTokenizer "
-    "--vocab-size 100"
-).split()
-
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is absent"),
     pytest.mark.skipif(not CHECKOUT, reason="MEGATRON_LM_CHECKOUT names no checkout"),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small import SMALL
 
 import bridge_args
 from bridge_args.checkout import ask
@@ -23,12 +24,6 @@ from bridge_args.megatron_lm.resolvers import of_checkout
 
 FORK = Path(__file__).parents[1] / "fork"
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = (
-    "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 32 --max-position-embeddings 32 "
-    "--micro-batch-size 1 --global-batch-size 8 --train-iters 5 --lr 1e-3 --mock-data --eval-interval 10 "
-    "--tokenizer-type NullTokenizer --vocab-size 100"
-).split()
-
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="isolation is Linux's")
 
 # Tries everything when it is imported; what came of it is in the message of the exception.

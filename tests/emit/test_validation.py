@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small import SMALL
 
 import bridge_args
 from bridge_args import emit
@@ -16,11 +17,6 @@ from bridge_args.emit.validation import text_of, validation
 from bridge_args.findings import Finding
 from bridge_args.training import container
 
-SMALL = (
-    "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 64 --max-position-embeddings 64 "
-    "--micro-batch-size 1 --train-iters 10 --lr 1e-3 --eval-interval 10 --mock-data --tokenizer-type NullTokenizer "
-    "--vocab-size 100"
-).split()
 BRIDGE = pytest.mark.skipif(find_spec("megatron") is None, reason="Megatron Bridge is not installed")
 FOLDER = Path(emit.__file__).parent
 

@@ -12,15 +12,12 @@ from pathlib import Path
 
 import pytest
 from saved_checkpoints import content_of, effective, pickled, zipped
+from small import SMALL
 
 from bridge_args.cli import main
 
 CASES = sorted(path.parent for path in (Path(__file__).parent).glob("*/script.sh"))
 NEMO_RUN = pytest.mark.skipif(importlib.util.find_spec("nemo_run") is None, reason="nemo_run is not installed")
-SMALL = (
-    "--num-layers 2 --hidden-size 32 --num-attention-heads 2 --seq-length 16 --max-position-embeddings 16 --mock-data "
-    "--tokenizer-type NullTokenizer --vocab-size 100 --micro-batch-size 1 --train-iters 2 --eval-interval 9 --lr 1e-3"
-).split()
 
 
 @pytest.fixture

@@ -11,15 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from small import TRAINED
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = (
-    "--transformer-impl local --no-gradient-accumulation-fusion --no-persist-layer-norm --num-layers 2 "
-    "--hidden-size 32 --num-attention-heads 2 --seq-length 16 --max-position-embeddings 16 --mock-data "
-    "--tokenizer-type NullTokenizer --vocab-size 100 --micro-batch-size 1 --train-iters 2 --eval-iters 1 "
-    "--eval-interval 100 --log-interval 1 --lr 1e-3"
-)
-
 # Stands in for the launcher: says what it got, and ends as it is told.
 CHILD = """\
 import os, signal, sys, time
@@ -121,7 +115,7 @@ def test_a_script_is_trained_on_bridge(ranks: int, more: str, code: int, tmp_pat
     script = tmp_path / "train.sh"
     script.write_text(
         "export BRIDGE_ARGS_CPU=1\nexport CUDA_DEVICE_MAX_CONNECTIONS=1\n"
-        f"torchrun --standalone --nproc-per-node {ranks} pretrain_gpt.py {SMALL} {more}\n"
+        f"torchrun --standalone --nproc-per-node {ranks} pretrain_gpt.py {' '.join(TRAINED)} {more}\n"
     )
     done = subprocess.run(
         [sys.executable, "-m", "bridge_args", "launch", "train.sh"],

@@ -14,14 +14,11 @@ from pathlib import Path
 
 import pytest
 from simulated_jobs import Jobs, told_by_slurm
+from small import SMALL_TEXT
 
 from bridge_args.cli import main
 
 NEMO_RUN = pytest.mark.skipif(importlib.util.find_spec("nemo_run") is None, reason="nemo_run is not installed")
-ARGS = (
-    "--num-layers 2 --hidden-size 32 --num-attention-heads 2 --seq-length 16 --max-position-embeddings 16 --mock-data "
-    "--tokenizer-type NullTokenizer --vocab-size 100 --micro-batch-size 1 --train-iters 2 --eval-interval 9 --lr 1e-3"
-)
 HEAD = """\
 #!/bin/bash
 #SBATCH --nodes=2
@@ -185,18 +182,18 @@ def same_tasks_of_slurm(script: str, jobs: Jobs, capsys: pytest.CaptureFixture[s
 @NEMO_RUN
 @pytest.mark.parametrize("idiom", SLURM)
 def test_tasks_of_a_job(idiom: str, jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
-    same_tasks_of_slurm(f"{HEAD}{SLURM[idiom].replace('%%', ARGS)}\n", jobs, capsys)
+    same_tasks_of_slurm(f"{HEAD}{SLURM[idiom].replace('%%', SMALL_TEXT)}\n", jobs, capsys)
 
 
 @NEMO_RUN
 @pytest.mark.parametrize("idiom", TORCHRUN)
 def test_one_torchrun_a_node(idiom: str, jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
-    same_tasks_of_slurm(f"{ONE_A_NODE}{TORCHRUN[idiom].replace('%%', ARGS)}\n", jobs, capsys)
+    same_tasks_of_slurm(f"{ONE_A_NODE}{TORCHRUN[idiom].replace('%%', SMALL_TEXT)}\n", jobs, capsys)
 
 
 @pytest.mark.parametrize("idiom", MPI)
 def test_tasks_on_this_machine(idiom: str, jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
-    script = f"{MPI[idiom].replace('%%', ARGS)}\n"
+    script = f"{MPI[idiom].replace('%%', SMALL_TEXT)}\n"
     ours = jobs.run(made_of(script, capsys))
     original = jobs.run(script)
     assert [task.words for task in ours] == [task.words for task in original]
@@ -231,7 +228,7 @@ ONLY_A_TASK_KNOWS = {
 def test_nobody_is_asked_for_what_only_a_task_knows(
     what: str, command: str, jobs: Jobs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("job.sh").write_text(f"{HEAD}{ONLY_A_TASK_KNOWS[what].replace('%%', ARGS)}\n")
+    Path("job.sh").write_text(f"{HEAD}{ONLY_A_TASK_KNOWS[what].replace('%%', SMALL_TEXT)}\n")
     code = main([command, "job.sh"])
     captured = capsys.readouterr()
     assert code == 0, captured.err
@@ -239,7 +236,7 @@ def test_nobody_is_asked_for_what_only_a_task_knows(
 
 
 def test_a_number_that_differs_by_task_is_no_setting(jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("job.sh").write_text(f"{HEAD}srun bash -c 'python pretrain_gpt.py {ARGS} --seed $SLURM_PROCID'\n")
+    Path("job.sh").write_text(f"{HEAD}srun bash -c 'python pretrain_gpt.py {SMALL_TEXT} --seed $SLURM_PROCID'\n")
     assert main(["translate", "job.sh"]) == 1
     said = capsys.readouterr().err
     assert "job.sh:8: --seed needs a whole number, and $SLURM_PROCID is not known" in said and "--set" not in said
@@ -248,6 +245,6 @@ def test_a_number_that_differs_by_task_is_no_setting(jobs: Jobs, capsys: pytest.
 def test_an_argument_that_is_not_known_stays_in_the_command_line(
     jobs: Jobs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("job.sh").write_text(f"{HEAD}srun bash -c 'python pretrain_gpt.py {ARGS} --local-rank $SLURM_LOCALID'\n")
+    Path("job.sh").write_text(f"{HEAD}srun bash -c 'python pretrain_gpt.py {SMALL_TEXT} --local-rank $SLURM_LOCALID'\n")
     assert main(["translate", "--format", "argv", "job.sh"]) == 0
     assert "--local-rank $SLURM_LOCALID" in capsys.readouterr().out.replace("'", "").replace('"', "")

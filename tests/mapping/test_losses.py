@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from small import SMALL
 
 import bridge_args
 from bridge_args.audit.run import audit
@@ -20,10 +21,6 @@ from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.steps import Asked
 from bridge_args.versions import Versions
 
-SMALL = (
-    "--num-layers 2 --hidden-size 32 --num-attention-heads 2 --seq-length 16 --max-position-embeddings 16 --mock-data "
-    "--tokenizer-type NullTokenizer --vocab-size 100 --micro-batch-size 1 --train-iters 2 --lr 1e-3"
-).split()
 PAIRS = [
     Versions(megatron, bridge) for megatron in catalogs.versions() for bridge in schemas.versions()
 ]  # a row may hold for some of them only

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from small import SMALL
 
 import bridge_args
 from bridge_args.cli import main
@@ -18,11 +19,6 @@ from bridge_args.megatron_lm import catalog, readers
 from bridge_args.megatron_lm.derive.registry import CONTEXT
 from bridge_args.versions import Versions
 
-SMALL = (
-    "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 64 --max-position-embeddings 64 "
-    "--micro-batch-size 1 --train-iters 10 --lr 1e-3 --eval-interval 10 --mock-data --tokenizer-type NullTokenizer "
-    "--vocab-size 100"
-).split()
 MOE = "--num-experts 4"
 CHOICES: dict[str, set[object]] = {}
 for _version in catalog.versions():

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from small import SMALL
 
 import bridge_args
 from bridge_args.checkout import ask
@@ -18,11 +19,6 @@ from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.resolvers import live, of_checkout
 
 FORK = Path(__file__).parents[1] / "fork"
-SMALL = (
-    "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 32 --max-position-embeddings 32 "
-    "--micro-batch-size 1 --global-batch-size 8 --train-iters 5 --lr 1e-3 --mock-data --eval-interval 10 "
-    "--tokenizer-type NullTokenizer --vocab-size 100"
-).split()
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from small import SMALL_TEXT
 
 import bridge_args
 from bridge_args.audit.run import audit
@@ -17,15 +18,10 @@ from bridge_args.megatron_lm.programs import GPT, HYBRID, meaning_of
 from bridge_args.steps import Asked
 
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
-SMALL = (
-    "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 64 --max-position-embeddings 64 "
-    "--micro-batch-size 1 --train-iters 10 --lr 1e-3 --eval-interval 10 --mock-data --tokenizer-type NullTokenizer "
-    "--vocab-size 100"
-)
 
 
 def about_the_program(front: str) -> list[Finding]:
-    found = bridge_args.translate(f"{front} {SMALL}".split(), world_size=8).findings
+    found = bridge_args.translate(f"{front} {SMALL_TEXT}".split(), world_size=8).findings
     return [finding for finding in found if finding.kind in ("other-model", "other-program")]
 
 
@@ -85,11 +81,11 @@ def test_other_names_are_a_warning_that_says_what_they_are_taken_for(front: str,
 )
 def test_our_programs_are_not_talked_about(front: str, program: str) -> None:
     assert about_the_program(front) == []
-    assert bridge_args.translate(f"{front} {SMALL}".split(), world_size=8).program == program
+    assert bridge_args.translate(f"{front} {SMALL_TEXT}".split(), world_size=8).program == program
 
 
 def test_what_a_caller_says_itself_is_not_told_to_it() -> None:
-    words = f"torchrun finetune.py {SMALL}".split()
+    words = f"torchrun finetune.py {SMALL_TEXT}".split()
     assert "other-program" in [finding.kind for finding in bridge_args.translate(words).findings]
     made = bridge_args.translate(words, program="pretrain_mamba.py")
     assert made.program == HYBRID and "other-program" not in [finding.kind for finding in made.findings]
@@ -97,7 +93,7 @@ def test_what_a_caller_says_itself_is_not_told_to_it() -> None:
 
 def test_the_place_is_that_of_the_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = tmp_path / "bert.sh"
-    script.write_text(f"export A=1\ntorchrun --nproc-per-node 8 \\\n  pretrain_bert.py {SMALL}\n")
+    script.write_text(f"export A=1\ntorchrun --nproc-per-node 8 \\\n  pretrain_bert.py {SMALL_TEXT}\n")
     with_bridge = ("validate", "rehearse") if find_spec("megatron") else ()  # else its absence is all they say
     for command in ("translate", "report", "launch", *with_bridge):
         assert main([command, str(script)]) == 1
@@ -143,7 +139,7 @@ FOREIGN = {
     "convert.sh": "python tools/checkpoint/convert.py --model-type GPT --loader mcore --saver mcore --load-dir a\n",
     "files.sh": "cp pretrain_gpt.py /x\nsed -i s/a/b/ pretrain_gpt.py\nsudo pkill -f pretrain_gpt.py\ngit add .\n",
     "unread.sh": ". ./nowhere.sh\npython run.py --pretrained_model bert --pretrain_steps 3\n",
-    "bert.sh": f"torchrun pretrain_bert.py {SMALL}\n",
+    "bert.sh": f"torchrun pretrain_bert.py {SMALL_TEXT}\n",
     "pod.yaml": "apiVersion: v1\nkind: Pod\nspec: {containers: [{name: a, image: b}]}\n",
     "nemo.yaml": "trainer: {devices: 8}\nmodel: {num_layers: 2}\n",
     "helm.yaml": "{{ include }}\nname: {{ .Values.x }}\n",
@@ -156,7 +152,7 @@ def test_programs_of_others_are_no_errors(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / name).write_text(FOREIGN[name])
-    (tmp_path / "ours.sh").write_text(f"torchrun finetune_ours.py {SMALL}\n")
+    (tmp_path / "ours.sh").write_text(f"torchrun finetune_ours.py {SMALL_TEXT}\n")
     monkeypatch.chdir(tmp_path)
     assert main(["audit", "."]) == 0
     lines = capsys.readouterr().out.split("\n")
@@ -176,7 +172,7 @@ def test_a_folder_of_others_alone_is_no_error(tmp_path: Path, capsys: pytest.Cap
 
 def test_misspelt_flags_do_not_make_a_program_foreign(tmp_path: Path) -> None:
     """Most options are enough; what is wrong with the others is told."""
-    (tmp_path / "a.sh").write_text(f"torchrun my_train.py {SMALL} --our-flag 3 --numlayers 4 --hidden 3\n")
-    (tmp_path / "b.sh").write_text(f"torchrun pretrain_gpt.py --a 1 --b 2 --c 3 --d 4 {SMALL[:14]}\n")
-    (tmp_path / "c.sh").write_text(f"torchrun my_train.py {SMALL} --checkpoint-activations --DDP-impl local\n")
+    (tmp_path / "a.sh").write_text(f"torchrun my_train.py {SMALL_TEXT} --our-flag 3 --numlayers 4 --hidden 3\n")
+    (tmp_path / "b.sh").write_text("torchrun pretrain_gpt.py --a 1 --b 2 --c 3 --d 4 --num-layers 2\n")
+    (tmp_path / "c.sh").write_text(f"torchrun my_train.py {SMALL_TEXT} --checkpoint-activations --DDP-impl local\n")
     assert [entry["status"] for entry in audit([str(tmp_path)], Asked(), jobs=1)["commands"]] == ["errors"] * 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from small import SMALL_TEXT
 
 from bridge_args.cli import main
 from bridge_args.megatron_lm import catalog as catalogs
@@ -12,11 +13,6 @@ from bridge_args.pairs.detect import RELEASED, Detected, detect, hints_in, versi
 
 DEFAULT = "0.16.1"
 PLAIN = ["--num-layers", "2", "--hidden-size", "64"]
-SMALL = (
-    "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 32 --max-position-embeddings 32 "
-    "--micro-batch-size 1 --train-iters 5 --lr 1e-3 --mock-data --eval-interval 10 "
-    "--tokenizer-type NullTokenizer --vocab-size 100"
-)
 
 
 def only_in(version: str) -> str:
@@ -133,7 +129,9 @@ def test_names_of_a_saved_namespace(version: str) -> None:
 
 def test_the_command_line_says_which_version_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = tmp_path / "train.sh"
-    script.write_text(f"#!/bin/bash\n# Megatron-LM core_v0.15.3\ntorchrun --nproc-per-node 1 pretrain_gpt.py {SMALL}\n")
+    script.write_text(
+        f"#!/bin/bash\n# Megatron-LM core_v0.15.3\ntorchrun --nproc-per-node 1 pretrain_gpt.py {SMALL_TEXT}\n"
+    )
     assert main(["translate", str(script)]) == 0
     out, err = capsys.readouterr()
     assert f"note: Megatron-LM 0.15.3 is assumed: {script}:2 says" in err

@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from small import SMALL, SMALL_TEXT
 
 from bridge_args.audit.examine import examine
 from bridge_args.cli import main
@@ -13,12 +14,7 @@ from bridge_args.source.read import from_text
 from bridge_args.source.source import Source, SourceError
 from bridge_args.steps import Asked, translated
 
-ARGS = (
-    "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 64 --max-position-embeddings 64 "
-    "--micro-batch-size 1 --train-iters 10 --lr 1e-3 --eval-interval 10 --mock-data --tokenizer-type NullTokenizer "
-    "--vocab-size 100"
-)
-LISTED = ", ".join(f'"{word}"' for word in ARGS.split())
+LISTED = ", ".join(f'"{word}"' for word in SMALL)
 
 
 def pod(command: str, more: str = "") -> str:
@@ -57,7 +53,7 @@ DIRECT = f'command: [torchrun, /w/pretrain_gpt.py]\nargs: [{LISTED}, "--exit-int
 ENV = "env:\n- {name: STEPS, value: '7'}\n- {name: CUDA_DEVICE_MAX_CONNECTIONS, value: '1'}\n"
 SCRIPT = f"""export N=3
 torchrun --nproc_per_node 8 pretrain_gpt.py \\
-    {ARGS} \\
+    {SMALL_TEXT} \\
     --save $DIR --exit-interval $N
 """
 SHELL = f"command:\n- /bin/bash\n- -c\n- |\n{textwrap.indent(SCRIPT, '  ')}"
@@ -70,7 +66,7 @@ LAUNCHER = textwrap.indent(pod(words("mpirun", "-np", "'16'", "python")), "    "
 def test_command_and_args_are_a_command_line_and_the_operator_says_how_many_ranks() -> None:
     found = source(pytorch_job(pod(DIRECT, ENV), pod(DIRECT, ENV)))
     texts = [word.text for word in found.command.argv]
-    assert texts == [*ARGS.split(), "--exit-interval", "7"]
+    assert texts == [*SMALL, "--exit-interval", "7"]
     assert found.environment is not None and found.environment["CUDA_DEVICE_MAX_CONNECTIONS"] == "1"
     assert world_size(pytorch_job(pod(DIRECT, ENV), pod(DIRECT, ENV))) == 32  # four pods of eight
     assert world_size(pytorch_job(pod(DIRECT, ENV))) == 24
@@ -95,7 +91,7 @@ def test_the_script_of_a_shell_is_read_as_scripts_are() -> None:
 
 def test_a_script_of_a_config_map_is_found_where_it_is_mounted() -> None:
     config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: scripts}\ndata:\n  go.sh: |\n"
-    config += f"    torchrun --nproc_per_node $1 pretrain_gpt.py {ARGS}\n---\n"
+    config += f"    torchrun --nproc_per_node $1 pretrain_gpt.py {SMALL_TEXT}\n---\n"
     volumes = "volumes: [{name: s, configMap: {name: scripts}}]\n"
     job = pytorch_job(
         pod("command: [bash, /s/go.sh, '4']\nvolumeMounts: [{name: s, mountPath: /s}]\n").replace(
@@ -171,7 +167,7 @@ def test_aliases_are_not_multiplied() -> None:
 def test_a_manifest_on_standard_input_is_known_by_its_first_line() -> None:
     text = "# a job\n---\n" + pytorch_job(pod(DIRECT, ENV))
     assert from_text(text, "<stdin>").command.program == "/w/pretrain_gpt.py"
-    script = f"torchrun pretrain_gpt.py {ARGS}\ncat <<EOF\napiVersion: v1\nkind: Pod\nEOF\n"
+    script = f"torchrun pretrain_gpt.py {SMALL_TEXT}\ncat <<EOF\napiVersion: v1\nkind: Pod\nEOF\n"
     assert from_text(script, "<stdin>").command.program == "pretrain_gpt.py"
 
 
