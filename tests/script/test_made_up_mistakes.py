@@ -75,7 +75,7 @@ def bash_refuses(text: str) -> str:
         env={"LC_ALL": "C.UTF-8"},
         check=False,
     )
-    return asked.stderr.decode() if asked.returncode else ""
+    return asked.stderr.decode(errors="replace") if asked.returncode else ""
 
 
 def test_what_bash_refuses_is_refused() -> None:

@@ -129,7 +129,8 @@ def main() -> None:
 
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, dict[str, Any]]:
-    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # where the modules are that tests share
+    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr[-2000:]
     return dict(zip(BOMBS, map(json.loads, done.stdout.splitlines()), strict=True))
 
