@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 
-INSTALL = "from bridge_args.launch import cpu\nreplaced = cpu.install(transformer_engine=True)\nimport torch\n"
+INSTALL = "from bridge_args.emulation import device\nreplaced = device.install(transformer_engine=True)\nimport torch\n"
 
 
 def fresh(code: str) -> str:
@@ -41,9 +41,9 @@ def emulated(code: str) -> None:
 def test_torch_must_not_be_there_before() -> None:
     code = """
     import torch
-    from bridge_args.launch import cpu
+    from bridge_args.emulation import device
     try:
-        cpu.install()
+        device.install()
     except RuntimeError as error:
         print(error)
     """
