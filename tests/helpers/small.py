@@ -18,3 +18,4 @@ TRAINED: Final = (
     "--tokenizer-type NullTokenizer --vocab-size 100 --micro-batch-size 1 --train-iters 2 --eval-iters 1 "
     "--eval-interval 100 --log-interval 1 --lr 1e-3"
 ).split()
+TRAINED_TEXT: Final = " ".join(TRAINED)

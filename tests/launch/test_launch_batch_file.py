@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from simulated_jobs import Jobs, told_by_slurm
-from test_launch_tasks import ARGS, HEAD, jobs, made_of
+from small import SMALL_TEXT
+from test_launch_tasks import HEAD, jobs, made_of
 
 from bridge_args.cli import main
 
@@ -38,13 +39,13 @@ class TestTheFile:
         Path("precious").write_text("precious")
         Path("job.bridge.sbatch").symlink_to("precious")
         Path("job.bridge.2.sbatch").write_text("mine")
-        _, said = submitted(jobs, f"{HEAD}srun python pretrain_gpt.py {ARGS}\n", capsys)
+        _, said = submitted(jobs, f"{HEAD}srun python pretrain_gpt.py {SMALL_TEXT}\n", capsys)
         assert Path("precious").read_text() == "precious" and Path("job.bridge.2.sbatch").read_text() == "mine"
         assert Path("names").read_text().split() == ["job.bridge.3.sbatch"] and "submitted job.bridge.3.sbatch" in said
 
     def test_a_link_that_leads_nowhere_is_no_free_name(self, jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
         Path("job.bridge.sbatch").symlink_to("nowhere")
-        submitted(jobs, f"{HEAD}srun python pretrain_gpt.py {ARGS}\n", capsys)
+        submitted(jobs, f"{HEAD}srun python pretrain_gpt.py {SMALL_TEXT}\n", capsys)
         assert not Path("nowhere").exists() and Path("job.bridge.2.sbatch").is_file()
 
     @pytest.mark.parametrize("private", [True, False])
@@ -53,7 +54,7 @@ class TestTheFile:
     ) -> None:
         Path("job.sh").touch(0o600 if private else 0o644)
         os.chmod("job.sh", 0o600 if private else 0o644)
-        submitted(jobs, f"{HEAD}srun python pretrain_gpt.py {ARGS}\n", capsys)
+        submitted(jobs, f"{HEAD}srun python pretrain_gpt.py {SMALL_TEXT}\n", capsys)
         mode = stat.S_IMODE(Path("job.bridge.sbatch").stat().st_mode)
         assert bool(mode & 0o077) is not private
 
@@ -61,7 +62,7 @@ class TestTheFile:
 SECRETS = f"""\
 {HEAD}export WANDB_API_KEY=PLANTED-in-a-variable
 export HTTPS_PROXY=http://me:PLANTED-in-a-url@proxy:80
-srun bash -c 'export HF_TOKEN=PLANTED-in-a-task RANK=$SLURM_PROCID; wandb login PLANTED-for-a-login; python pretrain_gpt.py {ARGS}'
+srun bash -c 'export HF_TOKEN=PLANTED-in-a-task RANK=$SLURM_PROCID; wandb login PLANTED-for-a-login; python pretrain_gpt.py {SMALL_TEXT}'
 """
 
 
@@ -136,7 +137,7 @@ def test_a_dry_run_needs_no_program_and_another_environment_has_its_own_python(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path / "no programs"))
     monkeypatch.setenv("PWD", str(tmp_path))
-    Path("train.sh").write_text(f"{ELSEWHERE[program].replace('%%', ARGS)}\n")
+    Path("train.sh").write_text(f"{ELSEWHERE[program].replace('%%', SMALL_TEXT)}\n")
     code = main(["launch", "train.sh", "--dry-run"])
     captured = capsys.readouterr()
     assert code == 0, captured.err
@@ -150,7 +151,7 @@ def test_a_dry_run_needs_no_program_and_another_environment_has_its_own_python(
 def test_modules_of_the_current_folder_stand_in_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("json", "torch", "bridge_args", "argparse", "yaml"):
         (tmp_path / f"{name}.py").write_text("open('ran', 'w')\nraise SystemExit(9)\n")
-    (tmp_path / "train.sh").write_text(f"python pretrain_gpt.py {ARGS} --num-layers 3x\n")
+    (tmp_path / "train.sh").write_text(f"python pretrain_gpt.py {SMALL_TEXT} --num-layers 3x\n")
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-m", "bridge_args", "launch", "train.sh"]
     environment = {**os.environ, "PYTHONPATH": str(root)}
@@ -158,7 +159,7 @@ def test_modules_of_the_current_folder_stand_in_for_nothing(tmp_path: Path, monk
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and "3x" in done.stderr
     (tmp_path / "bridge_args.py").write_text("open('ran', 'w')\nraise SystemExit(9)\n")
-    (tmp_path / "train.sh").write_text(f"python pretrain_gpt.py {ARGS}\n")
+    (tmp_path / "train.sh").write_text(f"python pretrain_gpt.py {SMALL_TEXT}\n")
     from bridge_args.launch.entrypoint import Start
     from bridge_args.launch.executors import local
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import one_node_slurm
 import pytest
+from small import TRAINED_TEXT
 from test_launch import CASES
-from test_launch_local import ROOT, SMALL
+from test_launch_local import ROOT
 
 pytestmark = [
     pytest.mark.skipif(one_node_slurm.why_not() != "", reason=f"a Slurm of one node: {one_node_slurm.why_not()}"),
@@ -32,11 +33,11 @@ TORCHRUN = f"""\
 HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 srun --label bash -c "torchrun --nnodes $SLURM_NNODES --nproc-per-node 2 --node-rank \\$SLURM_NODEID \\
     --rdzv-backend c10d --rdzv-endpoint $HEAD:29511 --rdzv-id $SLURM_JOB_ID \\
-    pretrain_gpt.py {SMALL} --tensorboard-dir tb-$STAMP"
+    pretrain_gpt.py {TRAINED_TEXT} --tensorboard-dir tb-$STAMP"
 """
 TASKS = f"""\
 {HEAD.replace("--nodes=1", "--nodes=1 --ntasks-per-node=2")}export MASTER_PORT=$((20000 + SLURM_JOB_ID))
-srun --label python -u pretrain_gpt.py {SMALL} --tensorboard-dir tb-$((2000 + SLURM_NTASKS))
+srun --label python -u pretrain_gpt.py {TRAINED_TEXT} --tensorboard-dir tb-$((2000 + SLURM_NTASKS))
 """
 FAILS = TASKS.replace("--lr 1e-3", "--lr 1e-3 --save /proc/x --save-interval 1")
 

@@ -7,7 +7,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from test_launch_tasks import ARGS
+from small import SMALL_TEXT
 
 from bridge_args.cli import main
 from bridge_args.script.command import world_size_of
@@ -15,7 +15,7 @@ from bridge_args.script.slurm import from_options
 from bridge_args.source.read import from_text
 
 NEMO_RUN = pytest.mark.skipif(importlib.util.find_spec("nemo_run") is None, reason="nemo_run is not installed")
-RUN = f"srun python pretrain_gpt.py {ARGS}"
+RUN = f"srun python pretrain_gpt.py {SMALL_TEXT}"
 
 
 def job(options: str, run: str = RUN) -> str:
@@ -30,8 +30,8 @@ JOBS = {
     "a GPU a task": job("--nodes 4 --gpus-per-node=8 --gpus-per-task=1"),
     "all GPUs": job("--gpus=a100:32 --gpus-per-task 1"),
     "a task a GPU": job("-N 4 --gres=gpu:8 --ntasks-per-gpu=1"),
-    "in the task's shell": job("-N 4 --ntasks-per-node=8", f"srun -l bash -c 'RANK=$SLURM_PROCID python pretrain_gpt.py {ARGS}'"),
-    "srun says more": job("-N 8", f"srun -N 4 --ntasks-per-node=8 python pretrain_gpt.py {ARGS}"),
+    "in the task's shell": job("-N 4 --ntasks-per-node=8", f"srun -l bash -c 'RANK=$SLURM_PROCID python pretrain_gpt.py {SMALL_TEXT}'"),
+    "srun says more": job("-N 8", f"srun -N 4 --ntasks-per-node=8 python pretrain_gpt.py {SMALL_TEXT}"),
     "sbatch counts more": f"sbatch -N 4 -n 32 <<'EOF'\n{job('-N 2')}EOF\n",
     "wrapped": f"sbatch --nodes 4 --ntasks-per-node 8 --wrap='{RUN}'\n",
     "a file that the script writes": f"cat > job.sbatch <<'EOF'\n{job('--nodes=4 --ntasks-per-node=8')}EOF\nsbatch job.sbatch\n",
@@ -39,7 +39,7 @@ JOBS = {
     "the options of its call": f"cat > job.sbatch <<'EOF'\n{job('--nodes=1 --ntasks-per-node=8')}EOF\nsbatch --nodes 4 job.sbatch\n",
     "salloc": f"salloc -N 4 --ntasks-per-node=8 {RUN}\n",
     "salloc and a shell": f"salloc -N 4 -n 32 bash -c '{RUN}'\n",
-    "torchrun on every node": job("-N 4", f"srun torchrun --nnodes $SLURM_NNODES --nproc-per-node 8 pretrain_gpt.py {ARGS}"),
+    "torchrun on every node": job("-N 4", f"srun torchrun --nnodes $SLURM_NNODES --nproc-per-node 8 pretrain_gpt.py {SMALL_TEXT}"),
 }  # fmt: skip
 
 
@@ -79,27 +79,27 @@ def test_what_slurm_says_of_a_job(options: str, told: dict[str, str]) -> None:
 # With ``launch --nodes 2`` and the words that are there then, and that are not.
 NODES = {
     "torchrun of four nodes": (
-        job("-N 4", f"srun torchrun --nnodes 4 --nproc-per-node 8 --rdzv-endpoint node1:29500 pretrain_gpt.py {ARGS}"),
+        job("-N 4", f"srun torchrun --nnodes 4 --nproc-per-node 8 --rdzv-endpoint node1:29500 pretrain_gpt.py {SMALL_TEXT}"),
         ["--nnodes 2", '--rdzv-endpoint "${head_node_ip}:29500"', "--rdzv-backend c10d"],
         ["node1", "--nnodes 4"],
     ),
     "an address that is worked out stays": (
-        job("-N 4", f"M=$(scontrol show hostnames | head -1)\nsrun bash -c \"torchrun --nnodes=4 --nproc-per-node 8 --master_addr $M --node_rank \\$SLURM_NODEID pretrain_gpt.py {ARGS}\""),
+        job("-N 4", f"M=$(scontrol show hostnames | head -1)\nsrun bash -c \"torchrun --nnodes=4 --nproc-per-node 8 --master_addr $M --node_rank \\$SLURM_NODEID pretrain_gpt.py {SMALL_TEXT}\""),
         ["--nnodes=2", "--master_addr ${M}", "--node_rank \\$SLURM_NODEID"],
         ["--rdzv", "nnodes=4"],
     ),
     "one node, standing alone": (
-        f"torchrun --standalone --nproc_per_node 8 pretrain_gpt.py {ARGS}\n",
+        f"torchrun --standalone --nproc_per_node 8 pretrain_gpt.py {SMALL_TEXT}\n",
         ["--nnodes 2", '--rdzv-endpoint "${head_node_ip}:29500"', "--ntasks=2"],
         ["standalone"],
     ),
     "in the task's shell": (
-        job("-N 1", f"srun bash -c 'export A=$SLURM_NODEID; torchrun --nproc-per-node 8 pretrain_gpt.py {ARGS}'"),
+        job("-N 1", f"srun bash -c 'export A=$SLURM_NODEID; torchrun --nproc-per-node 8 pretrain_gpt.py {SMALL_TEXT}'"),
         ["export A=\\$SLURM_NODEID", "--nnodes 2", "${head_node_ip}:29500"],
         ["standalone"],
     ),
     "a module, and a rank that nobody knows": (
-        f"torchrun --nnodes 4 --node_rank $NODE_RANK --master_addr 10.0.0.1 --master_port 6000 --nproc_per_node 8 -m megatron.pretrain_gpt {ARGS}\n",
+        f"torchrun --nnodes 4 --node_rank $NODE_RANK --master_addr 10.0.0.1 --master_port 6000 --nproc_per_node 8 -m megatron.pretrain_gpt {SMALL_TEXT}\n",
         ["--nnodes 2", "-m bridge_args.pretrain_gpt"],
         ["10.0.0.1", "node_rank", "6000"],
     ),
@@ -108,7 +108,7 @@ NODES = {
     ),
     "all tasks of the job": (job("-N 4 -n 32"), ["#SBATCH --nodes=2", "#SBATCH --ntasks=16"], ["ntasks=32"]),
     "tasks": (
-        job("-N 4 -n 32", f"srun -N 4 -n 32 python pretrain_gpt.py {ARGS}"),
+        job("-N 4 -n 32", f"srun -N 4 -n 32 python pretrain_gpt.py {SMALL_TEXT}"),
         ["--nodes=2 --ntasks=16", "#SBATCH --ntasks=16", "#SBATCH --nodes=2"],
         ["-n 32", "ntasks=32"],
     ),
