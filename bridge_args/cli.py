@@ -646,14 +646,16 @@ def _refused(translation: Translation, options: argparse.Namespace) -> bool:
 def _say_findings(translation: Translation, options: argparse.Namespace) -> None:
     """Errors first: they are what must be fixed. Of notes only the number, unless they are asked for."""
     levels = ("error", "warning", "note")
-    notes = [finding for finding in translation.findings if KINDS[finding.kind].group == "note"]
+    notes = 0
     for finding in sorted(translation.findings, key=lambda finding: levels.index(finding.level)):
-        if options.verbose or finding not in notes:
+        if options.verbose or KINDS[finding.kind].group != "note":
             _say_finding(finding)
-    if notes and not options.verbose and getattr(options, "report", None) != "text":  # which counts them itself
+        else:
+            notes += 1
+    if notes and getattr(options, "report", None) != "text":  # which counts them itself
         from bridge_args.emit.report_data import notes_left_out
 
-        _say(notes_left_out(len(notes)))
+        _say(notes_left_out(notes))
 
 
 def _tell(said: str | Finding, known: Sequence[Secret] = ()) -> None:

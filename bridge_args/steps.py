@@ -168,8 +168,6 @@ def run_of(source: Source, asked: Asked) -> tuple[Run, Given, list[Finding]]:
     Raises:
         ValueError: as ``translated``.
     """
-    from bridge_args.megatron_lm.resolvers import saved
-
     # What stands before a command, or in a script, is only a part of the environment.
     own = {**(source.environment or {}), **source.command.environment}
     command = source.command._replace(environment=own)
@@ -195,6 +193,8 @@ def run_of(source: Source, asked: Asked) -> tuple[Run, Given, list[Finding]]:
     )
     findings = [*assumed, *source.findings, *about, *command.findings]
     if source.values is not None:
+        from bridge_args.megatron_lm.resolvers import saved
+
         run = run._replace(world_size=_ranks_saved(source.values), whole_env=False)
         if wrong := saved.wrong_values(source.values, catalog):
             raise WrongValue(f"the saved arguments are not those of a run of Megatron-LM: {'; '.join(wrong[:3])}")

@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from living import gone, processes
 
 from bridge_args import children
 
@@ -163,25 +163,6 @@ def test_variables_of_python_do_nothing_to_a_process_of_ours(tmp_path: Path, pro
 
 
 # Nobody outlives us --------------------------------------------------------------------------------------------------
-
-
-def processes(mark: str) -> Iterator[int]:
-    """Living processes that have the mark in their environment."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark.encode() in (folder / "environ").read_bytes():
-                yield int(folder.name)
-        except OSError:
-            continue
-
-
-def gone(mark: str, seconds: float = 60) -> bool:
-    end = time.monotonic() + seconds
-    while list(processes(mark)):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def until(condition: object, seconds: float = 120) -> None:

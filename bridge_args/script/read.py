@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Final
 
 from bridge_args.script import nested, slurm
@@ -18,30 +17,7 @@ HOOKS: Final = Hooks(
     is_of_job=lambda name: name.startswith("SLURM_"),
 )
 
-
-def read_script(
-    text: str,
-    source: str,
-    variables: Mapping[str, str] | None = None,
-    positional: Sequence[str] = (),
-    folder: Path | None = None,
-    inherited: Mapping[str, str] | None = None,
-    job: Sequence[str] = (),
-    first_task: bool = False,
-) -> Script:
-    """Reads a launch script; nothing of it is run.
-
-    Args:
-        text: the script.
-        source: its name, for places and ``$0``.
-        variables: values for what the script uses and does not know.
-        positional: ``$1``, ``$2``, ...
-        folder: where it lies; files beside it may be read, never written.
-        inherited: the environment it is started in, where that is known; what it sets itself counts more.
-        job: options of sbatch that count more than those in the script.
-        first_task: what the environment says of a task (``SLURM_PROCID``) is so in the tasks too.
-    """
-    return shell.read(text, source, variables, positional, folder, inherited, job, first_task, HOOKS)
-
+# Reads a launch script with all that is known of jobs and programs; ``shell.read`` says what it is given and gives.
+read_script: Final = partial(shell.read, hooks=HOOKS)
 
 __all__ = ["HOOKS", "Script", "read_script"]

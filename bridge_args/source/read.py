@@ -118,9 +118,11 @@ def from_text(
         if positional:
             raise SourceError(f"{name} is YAML, which takes no arguments: {' '.join(positional)}")
         return _from_yaml(text, name, variables or {}, number, folder, megatron_lm)
+    from bridge_args.script.read import read_script
     from bridge_args.source.script import of_script
 
-    return of_script(text, name, variables, positional, number, folder, inherited, job, first_task)
+    script = read_script(text, name, variables, positional, folder, inherited, job, first_task)
+    return of_script(script, text, name, number, job)
 
 
 def _is_yaml(text: str, name: str) -> bool:

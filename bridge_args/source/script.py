@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bridge_args.findings import Finding
@@ -33,26 +32,19 @@ _MENTIONED: Final = re.compile(r"\bpretrain_\w*\.py\b|\bpretrain_(gpt|mamba|hybr
 _SHOWN: Final = 12  # commands in a list for people
 
 
-def of_script(
-    text: str,
-    name: str,
-    variables: Mapping[str, str] | None = None,
-    positional: Sequence[str] = (),
-    number: int | None = None,
-    folder: Path | None = None,
-    inherited: Mapping[str, str] | None = None,
-    job: Sequence[str] = (),
-    first_task: bool = False,
-) -> Source:
-    """The command of a script that starts Megatron-LM; the arguments are those of ``read.from_text``.
+def of_script(script: Script, text: str, name: str, number: int | None = None, job: Sequence[str] = ()) -> Source:
+    """The command of a script that starts Megatron-LM.
+
+    Args:
+        script: what was read of the text.
+        number: which of several commands is meant, counted from 1.
+        job: options of sbatch that count more than the script's own.
 
     Raises:
         SourceError: when it holds no such command, or more than one and no ``number``.
     """
     from bridge_args.script.bash.started import same_shell, together
-    from bridge_args.script.read import read_script
 
-    script = read_script(text, name, variables, positional, folder, inherited, job, first_task)
     found = megatron_commands(script)
     groups = together(found)
     started = [group[0] for group in groups]

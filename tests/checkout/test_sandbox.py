@@ -10,11 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from living import gone, processes
 from small import SMALL
 
 import bridge_args
@@ -173,24 +173,6 @@ def address() -> str:
         return str(probe.getsockname()[0])
 
 
-def processes(mark: str) -> Iterator[int]:
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"MARK_OF_TEST={mark}".encode() in (folder / "environ").read_bytes():
-                yield int(folder.name)
-        except OSError:
-            continue
-
-
-def gone(mark: str, seconds: float = 60) -> bool:
-    end = time.monotonic() + seconds
-    while list(processes(mark)):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 WITHOUT = """
 import sys
 from bridge_args.checkout import sandbox
@@ -233,11 +215,11 @@ def test_what_a_checkout_tries_comes_to_nothing(
         with pytest.raises(ask.CheckoutError) as caught:
             ask.catalog_of(checkout)
         told: dict[str, Any] = json.loads(str(caught.value).partition("RuntimeError: ")[2].rpartition(" (")[0])
-        assert gone(str(tmp_path))
+        assert gone(f"MARK_OF_TEST={tmp_path}")
         assert heard.anything() == [] and signalled == []
     finally:
         signal.signal(signal.SIGUSR1, before)
-        for one in processes(str(tmp_path)):
+        for one in processes(f"MARK_OF_TEST={tmp_path}"):
             os.kill(one, signal.SIGKILL)
     refused = {name: value for name, value in told.items() if str(value).startswith("refused: ")}
     must = {"tcp", "daemon", "machine", "remove", "cut", "move", "link", "signal", "mount"}
@@ -296,7 +278,7 @@ def test_a_checkout_that_takes_too_long_is_ended(checkout: Path, monkeypatch: py
     )
     with pytest.raises(ask.CheckoutError, match="gave no answer in 2 seconds"):
         ask.catalog_of(checkout)
-    assert gone(str(checkout))
+    assert gone(f"MARK_OF_TEST={checkout}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -310,15 +292,15 @@ def test_it_ends_with_the_program_that_asks(checkout: Path, number: signal.Signa
     process = subprocess.Popen([sys.executable, "-c", program], env=env, stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 120
-        while not list(processes(str(checkout))):
+        while not list(processes(f"MARK_OF_TEST={checkout}")):
             assert process.poll() is None and time.monotonic() < end
             time.sleep(0.05)
         process.send_signal(number)
         process.wait(60)
-        assert gone(str(checkout))
+        assert gone(f"MARK_OF_TEST={checkout}")
     finally:
         process.kill()
-        for one in processes(str(checkout)):
+        for one in processes(f"MARK_OF_TEST={checkout}"):
             os.kill(one, signal.SIGKILL)
 
 

@@ -78,7 +78,7 @@ def read(
     first_task: bool = False,
     hooks: Hooks = _NO_HOOKS,
 ) -> Script:
-    """Reads a launch script.
+    """Reads a launch script; nothing of it is run.
 
     Args:
         text: the script.
@@ -729,8 +729,8 @@ class Shell:
                 raise LimitReached(f"more than {MAX_WORDS} words", command.at)
             self.spot = Spot(tuple(made))
             self._placeholder(command)
-        variables = dict(self.state.variables) if command.redirects else {}
         of_program = bool(command.redirects) and self._is_program(words)
+        variables = dict(self.state.variables) if of_program else {}
         try:
             with redirected(self, command.redirects, of_program) as missing:
                 if of_program:  # which opens them itself: what they set is lost
