@@ -34,10 +34,6 @@ def minutes_to_seconds(value: Any) -> Any:
     return None if value is None else value * 60
 
 
-def never(value: object) -> None:
-    """``never``: Bridge is not given the value, which would switch on what it cannot do; a builder says so."""
-
-
 def on_or_none(value: Any) -> Any:
     """``none_when_empty``: an empty list or text becomes None."""
     return value or None
@@ -54,7 +50,6 @@ CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {
     "single": single,
     "joined_by_spaces": joined_by_spaces,
     "minutes_to_seconds": minutes_to_seconds,
-    "never": never,
     "none_when_empty": on_or_none,
     "integer": integer,
 }
