@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from bridge_args.findings import Finding, excerpt_of
-from bridge_args.script.bash.syntax import is_name
+from bridge_args.script.bash.names import is_name
 from bridge_args.script.programs import LAUNCHERS, MODULES, SAME_PROGRAM, SHELLS, WRAPPERS, Program
 from bridge_args.words import Place, Word, as_words
 

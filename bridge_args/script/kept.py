@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from bridge_args.script.bash import grammar
 from bridge_args.script.bash import syntax as s
 from bridge_args.script.bash.budget import Budget
+from bridge_args.script.bash.names import is_name
 from bridge_args.script.bash.started import Started, outermost
 from bridge_args.script.bash.state import Frame, Hole, Spot
 from bridge_args.script.bash.traced import FIRST_HOLE, Traced, is_hole, joined, plain
@@ -348,7 +349,7 @@ def _quoted(word: Traced, shell: int, holes: Sequence[Hole]) -> Traced:
     for char in word.text:
         if char in own:
             written = holes[ord(char) - FIRST_HOLE].written
-            made += "${" + written[1:] + "}" if s.is_name(written[1:]) else written
+            made += "${" + written[1:] + "}" if is_name(written[1:]) else written
         else:
             made += "\\" + char if char in '"$`\\' else char
     return plain(made + '"')

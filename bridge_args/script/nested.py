@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from bridge_args.script import slurm
 from bridge_args.script.bash.files import key_of
+from bridge_args.script.bash.names import is_name
 from bridge_args.script.bash.state import Frame, Leave, State, Variable
-from bridge_args.script.bash.syntax import is_name
 from bridge_args.script.bash.traced import Traced, joined, plain
 from bridge_args.script.programs import LAUNCHERS, SAME_PROGRAM, SHELLS, WRAPPERS
 

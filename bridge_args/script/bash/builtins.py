@@ -15,6 +15,7 @@ from bridge_args.script.bash import conditions, guards, pattern, reading, utilit
 from bridge_args.script.bash import syntax as s
 from bridge_args.script.bash.arithmetic import NotANumber, Wrong, WrongIndex, whole
 from bridge_args.script.bash.grammar import DECLARING
+from bridge_args.script.bash.names import is_name
 from bridge_args.script.bash.state import Leave, Refused, State, Variable
 from bridge_args.script.bash.traced import Traced, joined, plain
 
@@ -234,7 +235,7 @@ def _unset(shell: Shell, words: list[Traced], at: int) -> int:
         if element:
             status |= _unset_element(shell, element.group(1), element.group(2), at)
             continue
-        name = text if "n" in options or not s.is_name(text) else state.target(text)
+        name = text if "n" in options or not is_name(text) else state.target(text)
         variable = state.variables.get(name)
         if variable is not None and variable.readonly:
             state.shared.say("not-read", f"bash does not unset {name}: it is readonly", at)

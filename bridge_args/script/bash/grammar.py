@@ -13,7 +13,7 @@ from typing import Final
 from bridge_args.script.bash import syntax as s
 from bridge_args.script.bash.budget import Budget
 from bridge_args.script.bash.inside_words import MAX_DEPTH, META, SyntaxProblem, Words
-from bridge_args.script.bash.syntax import NAME
+from bridge_args.script.bash.names import NAME
 from bridge_args.script.bash.traced import Traced, joined, plain
 
 DECLARING: Final = frozenset(("export", "declare", "local", "readonly", "typeset"))

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from bridge_args.script.bash.ends import End, Guard
+from bridge_args.script.bash.names import is_name
 from bridge_args.script.bash.state import State
-from bridge_args.script.bash.syntax import is_name
 from bridge_args.script.bash.traced import Traced
 
 _READ: Final = re.compile(

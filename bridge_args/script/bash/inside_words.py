@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from bridge_args.script.bash import escapes
 from bridge_args.script.bash import syntax as s
 from bridge_args.script.bash.budget import Budget
-from bridge_args.script.bash.syntax import NAME
+from bridge_args.script.bash.names import NAME
 from bridge_args.script.bash.traced import Traced
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from bridge_args.script.bash.arithmetic import whole
 from bridge_args.script.bash.budget import MAX_WORDS, Budget, LimitReached
+from bridge_args.script.bash.names import is_name
 from bridge_args.script.bash.state import Hole, State, Variable
-from bridge_args.script.bash.syntax import is_name
 from bridge_args.script.bash.traced import Traced, joined, plain
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from bridge_args.findings import Finding
+from bridge_args.script.bash.names import is_name
 from bridge_args.script.bash.state import Choice, Found, Frame, Hole, Shared
-from bridge_args.script.bash.syntax import is_name
 from bridge_args.script.bash.traced import FIRST_HOLE, Traced, is_hole, plain
 from bridge_args.words import OF_A_TASK, Word
 

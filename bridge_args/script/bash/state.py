@@ -14,7 +14,8 @@ from bridge_args.script.bash.budget import MAX_WORDS, Budget, LimitReached
 from bridge_args.script.bash.ends import End, Guard
 from bridge_args.script.bash.hooks import Hooks
 from bridge_args.script.bash.inside_words import SyntaxProblem
-from bridge_args.script.bash.syntax import Function, Program, ShellWord, is_name
+from bridge_args.script.bash.names import is_name
+from bridge_args.script.bash.syntax import Function, Program, ShellWord
 from bridge_args.script.bash.traced import FIRST_HOLE, LAST_HOLE, Traced, holes_of, is_hole, plain, without_holes
 from bridge_args.words import Place
 

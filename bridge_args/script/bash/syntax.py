@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from bridge_args.script.bash.traced import Traced
-
-NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def is_name(text: str) -> bool:
-    """Can a variable be called so? Unlike Python's names, bash's have only letters of ASCII."""
-    return NAME.fullmatch(text) is not None
-
 
 # ---------------------------------------------------------------- inside a word
 

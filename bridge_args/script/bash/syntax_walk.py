@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from bridge_args.script.bash import syntax as s
+from bridge_args.script.bash.names import is_name
 
 
 def assigned(node: object) -> list[str]:
@@ -49,6 +50,6 @@ def _assigned(node: object) -> Iterator[str]:
         case s.Simple() if node.words and isinstance(node.words[0], s.ShellWord):
             if node.words[0].literal in ("read", "mapfile", "readarray", "getopts", "unset"):
                 texts = [word.literal or "" for word in node.words[1:] if isinstance(word, s.ShellWord)]
-                yield from (text for text in texts if s.is_name(text))
+                yield from (text for text in texts if is_name(text))
     for part in _parts(node):
         yield from _assigned(part)

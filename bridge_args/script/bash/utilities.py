@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 from bridge_args.script.bash import escapes
 from bridge_args.script.bash.arithmetic import NotANumber, evaluate, whole
 from bridge_args.script.bash.budget import MAX_VALUE, MAX_WORDS, Budget
+from bridge_args.script.bash.names import is_name
 from bridge_args.script.bash.state import Hole, Variable
-from bridge_args.script.bash.syntax import is_name
 from bridge_args.script.bash.traced import FIRST_HOLE, Traced, is_hole, joined, plain
 
 if TYPE_CHECKING:
