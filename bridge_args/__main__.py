@@ -12,7 +12,7 @@ def run() -> int:
     """
     gc.disable()
     _without_this_folder()
-    from bridge_args.cli import main
+    from bridge_args.cli.main import main
 
     code = main()
     gc.freeze()

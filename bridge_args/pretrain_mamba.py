@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bridge_args.pretrain_gpt import main
+from bridge_args.drop_in.main import main
 from bridge_args.training import ranks
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bridge_args.cli import _COMMANDS, _parser, main
-from bridge_args.cli_options import owners
+from bridge_args.cli import commands
+from bridge_args.cli.main import main
+from bridge_args.cli.options import owners
+from bridge_args.cli.parser import parser_of
 from bridge_args.megatron_lm.unknown import is_known
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -393,13 +396,21 @@ def test_options_of_a_launcher_are_not_ours(capsys: pytest.CaptureFixture[str]) 
 
 def test_every_option_of_ours_is_told_or_megatrons_own(capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever the command: an option of ours behind the dashes never is just an unknown argument."""
-    for command, (_, _, from_source, _) in _COMMANDS.items():
-        if not from_source:
-            continue
-        for option, commands in owners(_parser(())).items():
-            if command in commands and not is_known(option):
+    for command in filter(lambda name: commands.load(name).from_source, commands.NAMES):
+        for option, having in owners(parser_of()).items():
+            if command in having and not is_known(option):
                 assert main([command, "--", *SMALL, option]) == 1
                 assert f"{option} is an option of bridge-args: put it before --" in capsys.readouterr().err
+
+
+def test_every_module_of_commands_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """And the help lists it."""
+    modules = {path.stem for path in Path(commands.__file__).parent.glob("*.py")} - {"__init__"}
+    assert sorted(commands.NAMES) == sorted(modules)
+    assert main([]) == 2
+    listed = capsys.readouterr().err
+    for name in commands.NAMES:
+        assert re.search(rf"(?m)^ +{name} +\S", listed) and commands.load(name).summary in " ".join(listed.split())
 
 
 def test_standard_input_has_bounds(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

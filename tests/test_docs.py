@@ -22,7 +22,7 @@ import pytest
 from shown import Block, blocks, commands, is_shown_by
 
 import bridge_args
-from bridge_args import cli
+from bridge_args.cli.parser import parser_of, split
 from bridge_args.emit.hydra import unsayable
 from bridge_args.findings import KINDS
 from bridge_args.script.command import read_command
@@ -122,8 +122,8 @@ def check(command: str, folder: Path) -> None:
         words.pop(0)
     match words:
         case ["bridge-args", *rest]:
-            before, _ = cli._split(rest)
-            cli._parser(before).parse_args(before)
+            before, _ = split(rest)
+            parser_of(before).parse_args(before)
         case ["torchrun" | "srun" | "ft_launcher" | "python", *_]:
             read = read_command(words)
             assert read.program in ("pretrain_gpt.py", "bridge_args.pretrain_gpt"), read

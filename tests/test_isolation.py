@@ -180,7 +180,7 @@ def test_a_worker_ends_with_its_audit(tmp_path: Path, number: signal.Signals) ->
     (tmp_path / "scripts" / "train.sh").write_text(SCRIPT)
     program = (
         "import sys; from bridge_args.audit import workers; workers._MODULE = 'busy_worker'; "
-        "from bridge_args.cli import main; sys.exit(main(['audit', 'scripts', '--jobs', '1', '--timeout', '500']))"
+        "from bridge_args.cli.main import main; sys.exit(main(['audit', 'scripts', '--jobs', '1', '--timeout', '500']))"
     )
     mark = f"MARK_OF_TEST={tmp_path}"
     process = subprocess.Popen(

@@ -18,7 +18,7 @@ from bridge_args.audit import workers
 from bridge_args.audit.run import FORMAT, Bar, audit
 from bridge_args.audit.sources import MAX_SIZE, sources_in
 from bridge_args.audit.summary import has_problems, text_of
-from bridge_args.cli import main
+from bridge_args.cli.main import main
 from bridge_args.steps import Asked
 
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")

@@ -19,7 +19,7 @@ from small import SMALL
 
 import bridge_args
 from bridge_args.checkout import ask
-from bridge_args.cli import main
+from bridge_args.cli.main import main
 from bridge_args.megatron_lm.resolvers import of_checkout
 
 FORK = Path(__file__).parents[1] / "fork"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge_args.cli import main
-from bridge_args.cli_options import FORMATS
+from bridge_args.cli.commands.translate import FORMATS
+from bridge_args.cli.main import main
 from bridge_args.emit.completion import SHELLS
 
 ASK = {

@@ -12,7 +12,7 @@ from small import SMALL
 
 import bridge_args
 from bridge_args import emit
-from bridge_args.cli import main
+from bridge_args.cli.main import main
 from bridge_args.emit.validation import text_of, validation
 from bridge_args.findings import Finding
 from bridge_args.training import container

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bridge_args import translate
-from bridge_args.cli import main
+from bridge_args.cli.main import main
 from bridge_args.explain import FORMATS, about, dest_of, found, pages, search
 from bridge_args.mapping import table as tables
 from bridge_args.megatron_lm import catalog as catalogs

@@ -14,7 +14,7 @@ import pytest
 from saved_checkpoints import content_of, effective, pickled, zipped
 from small import SMALL
 
-from bridge_args.cli import main
+from bridge_args.cli.main import main
 
 CASES = sorted(path.parent for path in (Path(__file__).parent).glob("*/script.sh"))
 NEMO_RUN = pytest.mark.skipif(importlib.util.find_spec("nemo_run") is None, reason="nemo_run is not installed")

@@ -15,7 +15,7 @@ from simulated_jobs import Jobs, told_by_slurm
 from small import SMALL_TEXT
 from test_launch_tasks import HEAD, jobs, made_of
 
-from bridge_args.cli import main
+from bridge_args.cli.main import main
 
 __all__ = ["jobs"]
 NEMO_RUN = pytest.mark.skipif(importlib.util.find_spec("nemo_run") is None, reason="nemo_run is not installed")

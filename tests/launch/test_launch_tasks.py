@@ -16,7 +16,7 @@ import pytest
 from simulated_jobs import Jobs, told_by_slurm
 from small import SMALL_TEXT
 
-from bridge_args.cli import main
+from bridge_args.cli.main import main
 
 NEMO_RUN = pytest.mark.skipif(importlib.util.find_spec("nemo_run") is None, reason="nemo_run is not installed")
 HEAD = """\

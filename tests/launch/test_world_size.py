@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from small import SMALL_TEXT
 
-from bridge_args.cli import main
+from bridge_args.cli.main import main
 from bridge_args.script.command import world_size_of
 from bridge_args.script.slurm import from_options
 from bridge_args.source.read import from_text

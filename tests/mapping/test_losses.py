@@ -12,7 +12,7 @@ import bridge_args
 from bridge_args.audit.run import audit
 from bridge_args.audit.summary import has_problems, text_of
 from bridge_args.bridge import schema as schemas
-from bridge_args.cli import main
+from bridge_args.cli.main import main
 from bridge_args.drop_in.accept import refused
 from bridge_args.findings import CHANGES
 from bridge_args.mapping import grammar, table

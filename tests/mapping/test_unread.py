@@ -10,7 +10,7 @@ import pytest
 from small import SMALL
 
 import bridge_args
-from bridge_args.cli import main
+from bridge_args.cli.main import main
 from bridge_args.drop_in.accept import refused
 from bridge_args.findings import Finding
 from bridge_args.mapping import grammar

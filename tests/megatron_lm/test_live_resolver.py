@@ -13,7 +13,7 @@ from small import SMALL
 
 import bridge_args
 from bridge_args.checkout import ask
-from bridge_args.cli import main
+from bridge_args.cli.main import main
 from bridge_args.mapping.rows import TableError
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.resolvers import live, of_checkout

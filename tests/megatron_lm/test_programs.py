@@ -12,7 +12,7 @@ from small import SMALL_TEXT
 
 import bridge_args
 from bridge_args.audit.run import audit
-from bridge_args.cli import main
+from bridge_args.cli.main import main
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm.programs import GPT, HYBRID, meaning_of
 from bridge_args.steps import Asked

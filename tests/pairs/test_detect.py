@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from small import SMALL_TEXT
 
-from bridge_args.cli import main
+from bridge_args.cli.main import main
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.pairs.detect import RELEASED, Detected, detect, hints_in, version_with
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import by_bash
 import pytest
 
-from bridge_args.cli import main
+from bridge_args.cli.main import main
 from bridge_args.script.read import Script, read_script
 
 pytestmark = pytest.mark.skipif(not by_bash.available, reason="bash is not installed")

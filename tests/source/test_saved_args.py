@@ -32,7 +32,7 @@ import bridge_args
 from bridge_args.checkpoint import saved_args
 from bridge_args.checkpoint.saved_args import SavedArgsError
 from bridge_args.checkpoint.unpickle import Refused, load
-from bridge_args.cli import main
+from bridge_args.cli.main import main
 from bridge_args.steps import translate_saved
 from bridge_args.values import Symbol
 

@@ -9,7 +9,7 @@ import pytest
 from small import SMALL, SMALL_TEXT
 
 from bridge_args.audit.examine import examine
-from bridge_args.cli import main
+from bridge_args.cli.main import main
 from bridge_args.source.read import from_text
 from bridge_args.source.source import Source, SourceError
 from bridge_args.steps import Asked, translated

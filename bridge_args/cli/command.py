@@ -1,0 +1,25 @@
+"""What a command of ``bridge-args`` is."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """One command; a module of ``cli/commands`` has one.
+
+    Attributes:
+        summary: what it does, in the help.
+        run: does it; returns the exit code. What the user must do is a ``UserError``.
+        add_options: adds its own options to its parser.
+        from_source: it starts from a command line: SOURCE, and the options that go with one.
+        takes_words: words after ``--`` mean something to it.
+    """
+
+    summary: str
+    run: Callable[[argparse.Namespace], int]
+    add_options: Callable[[argparse.ArgumentParser], None]
+    from_source: bool = False
+    takes_words: bool = True

@@ -1,0 +1,73 @@
+"""``bridge-args translate``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Final
+
+from bridge_args.cli import options as shared
+from bridge_args.cli.command import Command
+from bridge_args.cli.given import refused, reported, translation_of
+from bridge_args.cli.streams import coloured, say_as_is, say_finding, say_findings, write
+from bridge_args.values import finite, references_in
+
+if TYPE_CHECKING:
+    from bridge_args.mapping.translation import Translation
+
+FORMATS: Final = ("yaml", "overrides", "run-config", "recipe", "argv", "json")
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--format", choices=FORMATS, default="yaml", help="default: yaml")
+    command.add_argument("-o", "--output", metavar="FILE", help="write the result here, whole or not at all")
+    command.add_argument("--full", action="store_true", help="every setting, not only those that matter")
+    command.add_argument("--report", choices=shared.REPORTS, help="also print a report (to stderr)")
+
+
+def run(options: argparse.Namespace) -> int:
+    translation = translation_of(options)
+    say_findings(translation, options)
+    if options.report:
+        say_as_is(reported(translation, options, options.report, coloured(sys.stderr)).rstrip("\n"))
+    if refused(translation, options):
+        return 1
+    write(_rendered(translation, options), options.output)
+    return 0
+
+
+def _rendered(translation: Translation, options: argparse.Namespace) -> str:
+    match options.format:
+        case "yaml":
+            from bridge_args.emit.config_yaml import to_yaml
+
+            return to_yaml(translation, full=options.full)
+        case "overrides":
+            from bridge_args.emit.hydra import shell_word, to_overrides, unsayable
+
+            for finding in unsayable(translation):
+                say_finding(finding)
+            return "".join(shell_word(word, translation.referred) + "\n" for word in to_overrides(translation))
+        case "run-config":
+            from bridge_args.emit.config_yaml import to_yaml
+
+            return to_yaml(translation, full=True)
+        case "recipe":
+            from bridge_args.emit.recipe import to_recipe
+
+            return to_recipe(translation)
+        case "argv":
+            from bridge_args.emit.argv import to_argv
+            from bridge_args.emit.hydra import shell_word
+            from bridge_args.mapping.hiding import with_references
+
+            words = [with_references(word, translation.secrets) for word in to_argv(translation)]
+            return " ".join(shell_word(word, (*translation.unresolved, *references_in(word))) for word in words) + "\n"
+        case _:
+            from bridge_args.emit.run_config import to_run_config
+
+            return json.dumps(finite(to_run_config(translation)), indent=1, allow_nan=False) + "\n"
+
+
+COMMAND: Final = Command("translate a command line or a script", run, add_options, from_source=True)

@@ -1,0 +1,88 @@
+"""``bridge-args verify``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from bridge_args.cli import options as shared
+from bridge_args.cli.command import Command
+from bridge_args.cli.given import asked_for_processes, runnable
+from bridge_args.cli.streams import say, write
+from bridge_args.errors import UserError
+from bridge_args.files import read_file
+from bridge_args.megatron_lm.resolvers.of_checkout import is_checkout
+from bridge_args.secrets import masked
+from bridge_args.verify import page
+from bridge_args.verify.changed import change
+from bridge_args.verify.reduce import translations
+from bridge_args.verify.verify import Request, verify
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--steps", type=shared.positive, metavar="N", help="stop after N iterations; the schedule stays"
+    )
+    command.add_argument("--shrink", action="store_true", help="scale the model down, on both sides")
+    command.add_argument(
+        "--nproc", type=shared.positive, metavar="N", help="processes; default: all, or 1 with --shrink"
+    )
+    command.add_argument("--device", choices=shared.DEVICES, default="auto", help="default: the GPU if there is one")
+    command.add_argument("--run-config", metavar="FILE", help="verify this run config of Bridge, not the translation")
+    command.add_argument("--override", action="append", default=[], metavar="PATH=VALUE", help="a setting of Bridge's")
+    command.add_argument(
+        "--hand-over-at",
+        type=shared.positive,
+        metavar="N",
+        help="both go on from what Megatron-LM saves after N iterations",
+    )
+    command.add_argument("--workdir", metavar="DIR", help="keep what both sides write; a later run resumes from it")
+    command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    command.add_argument("-o", "--output", metavar="FILE", help="write the result here, whole or not at all")
+    command.add_argument("--plot", metavar="FILE", help="also draw both loss curves as a PNG")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit 1 where the two runs differ."""
+    checkout = options.megatron_lm
+    if not checkout or not is_checkout(checkout):
+        raise UserError("verify runs Megatron-LM's own program; name a checkout of it with --megatron-lm CHECKOUT")
+    translation = runnable(options, asked_for_processes(options))
+    if translation is None:
+        return 1
+    try:
+        text = read_file(options.run_config) if options.run_config else None
+        changed = change(text, options.run_config or "", options.override)
+        with contextlib.ExitStack() as stack:
+            folder = options.workdir or stack.enter_context(tempfile.TemporaryDirectory(prefix="bridge-args-verify-"))
+            request = Request(
+                os.path.abspath(checkout),
+                Path(folder),
+                options.steps,
+                options.shrink,
+                options.nproc,
+                options.device,
+                changed,
+                options.hand_over_at,
+                own=text is not None,
+            )
+            result = verify(translation, translations(translation, checkout, options.mappings), request, say)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read or written: {error.strerror}") from error
+    made = page.json_of(result) if options.format == "json" else page.text_of(result)
+    write(masked(made, translation.secrets), options.output)
+    if options.plot:
+        try:
+            page.save_png(result, Path(options.plot))
+        except ModuleNotFoundError as error:
+            raise UserError(f"{options.plot} was not drawn: pip install matplotlib") from error
+        except OSError as error:
+            raise UserError(f"{options.plot} cannot be written: {error.strerror or error}") from error
+    return 0 if result.comparison.same else 1
+
+
+COMMAND: Final = Command("run Megatron-LM and Bridge, and compare the two runs", run, add_options, from_source=True)

@@ -1,0 +1,64 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final
+
+from bridge_args.versions import PROVEN
+
+DEVICES: Final = ("auto", "cpu", "cuda")
+REPORTS: Final = ("text", "json", "markdown", "html")
+
+
+def owners(parser: argparse.ArgumentParser) -> dict[str, tuple[str, ...]]:
+    """Every option of every command, and the commands that have it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                for flag in (flag for one in command._actions for flag in one.option_strings):
+                    if flag not in ("-h", "--help"):
+                        found[flag] = (*found.get(flag, ()), name)
+    return found
+
+
+def source(command: argparse.ArgumentParser) -> None:
+    """What every command takes that starts from a command line."""
+    command.add_argument(
+        "source", nargs="?", metavar="SOURCE", help="a script, a YAML file, a checkpoint, or - for stdin"
+    )
+    command.add_argument(
+        "words", nargs="*", metavar="WORD", help="arguments of the script: its $1, $2, ...; after -- any"
+    )
+    command.add_argument("--command", dest="number", type=positive, metavar="N", help="which of a script's commands")
+    command.add_argument("--verbose", action="store_true", help="show notes, not only their number")
+    common(command)
+
+
+def common(command: argparse.ArgumentParser) -> None:
+    """What every command takes that translates."""
+    command.add_argument(
+        "--world-size", type=positive, metavar="N", help="number of GPUs, if the command does not give it"
+    )
+    command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the script")
+    command.add_argument("--mappings", metavar="FILE", help="rows of your own, for the flags of a fork")
+    command.add_argument("--strict", action="store_true", help="a loss that changes the numbers is an error")
+
+
+def positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expects a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def versions(command: argparse.ArgumentParser) -> None:
+    """What every command takes: between which two programs it stands."""
+    command.add_argument("--megatron-lm", metavar="VERSION|CHECKOUT", default=None, help=f"default: {PROVEN.megatron}")
+    command.add_argument(
+        "--bridge", metavar="VERSION", default=None, help=f"default: the installed one, or {PROVEN.bridge}"
+    )
+
+
+def none(command: argparse.ArgumentParser) -> None:
+    """For commands without options of their own."""
