@@ -41,7 +41,7 @@ def parser_of(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="store_true", help="print the version of this program")
     parser.set_defaults(command=None)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for name in words[:1] if words[:1] and words[0] in commands.NAMES else commands.NAMES:
+    for name in _named(words):
         command = commands.load(name)
         summary, usage = command.summary, _USAGE.format(name=name) if command.from_source else None
         options = subparsers.add_parser(name, help=summary, description=summary, allow_abbrev=False, usage=usage)
@@ -51,3 +51,10 @@ def parser_of(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         if command.from_source:
             shared.source(options)
     return parser
+
+
+def _named(words: Sequence[str]) -> Sequence[str]:
+    """The commands that a parser for these words has to know."""
+    if list(words) == ["--version"]:
+        return ()
+    return words[:1] if words and words[0] in commands.NAMES else commands.NAMES
