@@ -159,13 +159,12 @@ def _is_kept_in(name: str, value: str) -> bool:
 @lru_cache(maxsize=64)
 def _pattern_of(known: tuple[Secret, ...]) -> re.Pattern[str] | None:
     """Finds the known secrets, as they are and as our formats write them."""
-    written: dict[str, None] = {}
-    forms = _forms()
-    for _, value in known[:_MOST]:
-        if len(value) < _SHORTEST or value.lower() in SWITCHES or not value.strip("*"):
-            continue
-        for form in forms:
-            written[form(value)] = None
+    values = [
+        value
+        for _, value in known[:_MOST]
+        if len(value) >= _SHORTEST and value.lower() not in SWITCHES and value.strip("*")
+    ]
+    written = dict.fromkeys(form(value) for value in values for form in _forms())
     if not written:
         return None
     return re.compile("|".join(map(_looked_for, sorted(written, key=len, reverse=True))))
