@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
+from bridge_args.records import Record
 from bridge_args.secrets import Secret, masked, masked_at
 from bridge_args.words import Place, Word
 
@@ -22,7 +23,7 @@ CHANGES: Final[dict[Changes, str]] = {
 Group = Literal["fix", "decide", "check", "note"]
 
 
-class Kind(NamedTuple):
+class Kind(Record):
     """What every finding of one kind has in common.
 
     Attributes:
@@ -76,7 +77,7 @@ KINDS: Final[dict[str, Kind]] = {
 }
 
 
-class Excerpt(NamedTuple):
+class Excerpt(Record):
     """The user's own words with a marked part: ``text[start:end]`` is what the finding is about."""
 
     text: str
@@ -88,7 +89,7 @@ class Excerpt(NamedTuple):
         return self.text, " " * self.start + "^" * max(1, self.end - self.start)
 
 
-class Finding(NamedTuple):
+class Finding(Record):
     """One thing a user is told: where, what, and what to do.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
+from bridge_args.records import Record
 from bridge_args.secret_names import SWITCHES, is_secret
 
 # One word of bash: quoted and bare stretches one after the other.
@@ -40,7 +41,7 @@ def is_given_away(value: str) -> bool:
     return bool(rest.strip("*")) and rest.lower() not in SWITCHES
 
 
-class Span(NamedTuple):
+class Span(Record):
     """A stretch of a text that is a secret."""
 
     start: int

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from bridge_args.records import Record
 from bridge_args.secret_names import SWITCHES, is_secret
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _SHORTEST: Final = 4  # characters of a secret that is looked for elsewhere; sho
 _ANYWHERE: Final = 8  # characters of one that is looked for inside of words, too
 
 
-class Secret(NamedTuple):
+class Secret(Record):
     """A text that is to be shown nowhere.
 
     Attributes:

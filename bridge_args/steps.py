@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 from bridge_args.bridge import schema as bridge_schema
 from bridge_args.errors import UserError, WrongValue
@@ -28,6 +28,7 @@ from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Resolver
 from bridge_args.megatron_lm.run import Read, Run
 from bridge_args.pairs import pairs
 from bridge_args.pairs.pairs import BRIDGE, MEGATRON_LM, chosen_versions
+from bridge_args.records import Record
 from bridge_args.script.command import Command, read_command, world_size_of
 from bridge_args.secrets import found_in_variables
 from bridge_args.source.source import Source, secrets_of
@@ -37,7 +38,7 @@ from bridge_args.words import Word
 PROGRAMS: Final = programs.TRANSLATED
 
 
-class Asked(NamedTuple):
+class Asked(Record):
     """What the user says beside the source.
 
     Attributes:

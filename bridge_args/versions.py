@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from bridge_args.errors import WrongValue
+from bridge_args.records import Record
 
 _CONDITION = re.compile(r"^(bridge|megatron)\s+((?:(?:>=|<=|==|!=|>|<)\s*[\d.]+\s*,?\s*)+)$")
 _BOUND = re.compile(r"(>=|<=|==|!=|>|<)\s*([\d.]+)")
 
 
-class Versions(NamedTuple):
+class Versions(Record):
     """The pair a translation is made for; a checkout's version may carry letters (``main-2026-08-22``)."""
 
     megatron: str

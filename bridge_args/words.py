@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
+
+from bridge_args.records import Record
 
 # What only each task is told: srun(1), OUTPUT ENVIRONMENT VARIABLES, mpirun(1), the process managers of MPI, torchrun.
 OF_A_TASK: Final = frozenset(
@@ -17,7 +19,7 @@ OF_A_TASK: Final = frozenset(
 )
 
 
-class Place(NamedTuple):
+class Place(Record):
     """Where a word stands in a file the user wrote; lines and columns count from 1."""
 
     source: str
@@ -28,7 +30,7 @@ class Place(NamedTuple):
         return f"{self.source}:{self.line}"
 
 
-class Word(NamedTuple):
+class Word(Record):
     """One word of a command line, as the program would receive it.
 
     Attributes:

@@ -6,13 +6,14 @@ installed Bridge for all of them.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from bridge_args.bridge.schema import Schema
+from bridge_args.records import Record
 from bridge_args.versions import Versions, holds
 
 
-class Name(NamedTuple):
+class Name(Record):
     """What plays a role in some versions.
 
     Attributes:

@@ -6,14 +6,15 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args.errors import WrongValue
+from bridge_args.records import Record
 
 FOLDER: Final = Path(__file__).parent / "schemas"
 
 
-class Field(NamedTuple):
+class Field(Record):
     """One setting of one configuration class.
 
     Attributes:
@@ -40,7 +41,7 @@ class Field(NamedTuple):
     enum: str | None = None
 
 
-class Section(NamedTuple):
+class Section(Record):
     """One field of ``ConfigContainer``.
 
     Attributes:
@@ -62,7 +63,7 @@ class Section(NamedTuple):
     default: Any = None
 
 
-class Schema(NamedTuple):
+class Schema(Record):
     """All settings of one Bridge version.
 
     Attributes:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from bridge_args.records import Record
 
 SHELLS: Final = ("bash", "zsh", "fish")
 _FILES: Final = ("FILE", "SOURCE", "CHECKOUT", "DIR", "PATH")  # words in a metavar that mean a file
 _SAFE: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./+:,@")
 
 
-class Option(NamedTuple):
+class Option(Record):
     """An option or a positional argument of one of our commands.
 
     Attributes:
@@ -29,7 +31,7 @@ class Option(NamedTuple):
     file: bool
 
 
-class Command(NamedTuple):
+class Command(Record):
     """One of our commands."""
 
     name: str

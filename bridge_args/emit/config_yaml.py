@@ -8,7 +8,7 @@ import re
 import shlex
 import textwrap
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args.emit.layout import (
     INSTANTIATED,
@@ -24,6 +24,7 @@ from bridge_args.emit.layout import (
 )
 from bridge_args.emit.run_config import plain_settings
 from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.records import Record
 from bridge_args.secrets import masked
 from bridge_args.values import to_plain
 from bridge_args.wording import counted
@@ -47,7 +48,7 @@ def to_yaml(t: Translation, full: bool = False) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-class Line(NamedTuple):
+class Line(Record):
     """One line of YAML.
 
     Attributes:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args.bridge.schema import Field
 from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.records import Record
 from bridge_args.seen import visible
 from bridge_args.values import Member, Referring, to_plain
 
@@ -20,7 +21,7 @@ _LEAVES_MAPPING: Final = "Bridge builds no objects inside a list or a mapping wh
 MISSING: Final = 'OmegaConf reads the text "???" as a value that is not there'
 
 
-class Part(NamedTuple):
+class Part(Record):
     """One section of Bridge's configuration, as far as the translation speaks of it.
 
     Attributes:

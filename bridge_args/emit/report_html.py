@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args.emit.config_yaml import yaml_lines
 from bridge_args.emit.report_data import (
@@ -28,6 +28,7 @@ from bridge_args.emit.report_data import (
     where,
 )
 from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.records import Record
 from bridge_args.secrets import MASK, masked, secret_parts
 from bridge_args.seen import visible
 
@@ -39,7 +40,7 @@ _HELP: Final = (
 )
 
 
-class _Found(NamedTuple):
+class _Found(Record):
     """Part of a line that a finding is about, from column ``start`` to before ``end``, counted from 0."""
 
     start: int
@@ -48,7 +49,7 @@ class _Found(NamedTuple):
     message: str
 
 
-class _Mark(NamedTuple):
+class _Mark(Record):
     """Part of a line that belongs to an argument, from column ``start`` to before ``end``, counted from 0."""
 
     start: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args.bridge import schema as schemas
 from bridge_args.bridge.schema import Schema
@@ -15,6 +15,7 @@ from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.derive.registry import Derivation
 from bridge_args.megatron_lm.resolvers.built_in import plan
+from bridge_args.records import Record
 from bridge_args.values import to_plain
 from bridge_args.versions import Versions
 
@@ -40,7 +41,7 @@ _AROUND: Final = (
 _RANKS: Final = 8
 
 
-class Target(NamedTuple):
+class Target(Record):
     """One setting an argument goes to."""
 
     path: str
@@ -49,7 +50,7 @@ class Target(NamedTuple):
     default: Any
 
 
-class Example(NamedTuple):
+class Example(Record):
     """A flag as somebody may write it, and what that changes.
 
     Attributes:
@@ -65,7 +66,7 @@ class Example(NamedTuple):
     findings: tuple[str, ...]
 
 
-class Facts(NamedTuple):
+class Facts(Record):
     """The facts about one argument.
 
     Attributes:

@@ -6,12 +6,13 @@ import difflib
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from bridge_args.mapping import table as tables
 from bridge_args.mapping.rows import Row
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.unknown import near_flags
+from bridge_args.records import Record
 from bridge_args.versions import Versions
 
 # What people say, and the words Megatron-LM has for it.
@@ -42,7 +43,7 @@ _MEANS: Final = {
 _NAME, _PATH, _BEGINS, _SIMILAR, _TEXT = 6.0, 4.0, 3.0, 2.0, 1.0  # what a word is worth by where it is found
 
 
-class Hit(NamedTuple):
+class Hit(Record):
     """One argument that words may be about; a higher score is nearer.
 
     Attributes:
@@ -56,7 +57,7 @@ class Hit(NamedTuple):
     score: float
 
 
-class _Entry(NamedTuple):
+class _Entry(Record):
     argument: str
     flag: str
     what: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
 from bridge_args.findings import CHANGES, Finding
@@ -16,6 +16,7 @@ from bridge_args.mapping.translation import Assignment, Origin, Outcome
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import Given
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Setting
+from bridge_args.records import Record
 from bridge_args.values import to_plain
 
 # What a finding of kind ``needs-drop-in`` ends with.
@@ -77,7 +78,7 @@ def apply(
     return done
 
 
-class _Unsaid(NamedTuple):
+class _Unsaid(Record):
     """What the rows of arguments that nobody gave say: the same in every run with the same classes."""
 
     assignments: dict[str, Assignment]
@@ -85,7 +86,7 @@ class _Unsaid(NamedTuple):
     places: dict[str, dict[str, int]]  # of fields in their section, filled when needed
 
 
-class _Identity(NamedTuple):
+class _Identity(Record):
     """Compared by identity, so that what is made from the large tables can be kept."""
 
     parts: tuple[Any, ...]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from bridge_args.errors import UserError
 from bridge_args.findings import Changes
+from bridge_args.records import Record
 
 Fate = Literal["to", "section", "feeds", "launcher", "not_needed", "no_equivalent", "not_yet"]
 
@@ -29,7 +30,7 @@ class TableError(UserError, ValueError):
     """A table that does not follow the grammar; the message starts with file and line."""
 
 
-class Row(NamedTuple):
+class Row(Record):
     """One row of one table, for one pair of versions.
 
     Attributes:
@@ -77,7 +78,7 @@ class Row(NamedTuple):
         return f"{file_of(self.area)}:{self.line}"
 
 
-class Area(NamedTuple):
+class Area(Record):
     """One table file: its title and what it is about."""
 
     name: str
@@ -85,7 +86,7 @@ class Area(NamedTuple):
     about: str
 
 
-class OptionalSection(NamedTuple):
+class OptionalSection(Record):
     """A section that is None in Bridge until an argument is on."""
 
     name: str

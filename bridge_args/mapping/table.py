@@ -13,16 +13,17 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args.mapping.folder import mappings_folder
 from bridge_args.mapping.rows import Area, OptionalSection, Row, TableError
+from bridge_args.records import Record
 from bridge_args.versions import PROVEN, Versions
 
 INDEX: Final = Path(__file__).parent / "index.json"
 
 
-class Table(NamedTuple):
+class Table(Record):
     """All rows for one pair of versions, by argument; derived values have rows of their own."""
 
     rows: dict[str, Row]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from bridge_args.bridge.schema import Schema
 from bridge_args.findings import KINDS, Finding
@@ -12,13 +12,14 @@ from bridge_args.mapping.rows import Fate, Row
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.derive.registry import Derivation
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs
+from bridge_args.records import Record
 from bridge_args.secrets import Secret
 from bridge_args.values import references_in
 from bridge_args.versions import Versions
 from bridge_args.words import Place
 
 
-class Origin(NamedTuple):
+class Origin(Record):
     """Where an assignment comes from.
 
     Attributes:
@@ -47,7 +48,7 @@ class Origin(NamedTuple):
         return f"{self.text}; derived from {inputs}" if self.text else f"derived from {inputs}"
 
 
-class Assignment(NamedTuple):
+class Assignment(Record):
     """One setting of Bridge: ``path`` (``model.num_layers``), its value, its origin, and the row that says so."""
 
     path: str
@@ -56,7 +57,7 @@ class Assignment(NamedTuple):
     row: Row
 
 
-class Outcome(NamedTuple):
+class Outcome(Record):
     """What became of one argument: its fate, where it went, and why."""
 
     argument: str
@@ -67,7 +68,7 @@ class Outcome(NamedTuple):
     row: Row
 
 
-class Translation(NamedTuple):
+class Translation(Record):
     """A command line in Bridge's words.
 
     Attributes:

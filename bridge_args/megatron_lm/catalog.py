@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args.errors import WrongValue
+from bridge_args.records import Record
 
 FOLDER: Final = Path(__file__).parent / "catalogs"
 
 
-class Argument(NamedTuple):
+class Argument(Record):
     """One ``add_argument`` call of Megatron-LM.
 
     Attributes:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args.findings import Excerpt, Finding, cut, excerpt_of
 from bridge_args.megatron_lm import unknown
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.converters import converter_of, expectation, words_of
+from bridge_args.records import Record
 from bridge_args.words import OF_A_TASK, Place, Word, as_words
 
 # Optional packages whose arguments count as there: pretrain_gpt.py adds modelopt's when it is installed, as it is in
@@ -33,7 +34,7 @@ _ON: Final = frozenset({"true", "1", "yes", "on"})
 _OFF: Final = frozenset({"false", "0", "no", "off"})
 
 
-class Typed(NamedTuple):
+class Typed(Record):
     """One flag as the user wrote it.
 
     Attributes:
@@ -54,7 +55,7 @@ class Typed(NamedTuple):
         return self.values[-1] if self.values else self.index
 
 
-class Given(NamedTuple):
+class Given(Record):
     """What a command line says, before defaults.
 
     Attributes:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from bridge_args.findings import Finding
+from bridge_args.records import Record
 
 GPT: Final = "pretrain_gpt.py"
 HYBRID: Final = "pretrain_mamba.py"
@@ -63,7 +64,7 @@ _BESIDE: Final = {
 _GENERATES: Final = {"generate", "generation", "inference", "server", "samples"}
 
 
-class Meaning(NamedTuple):
+class Meaning(Record):
     """What a program is for us.
 
     Attributes:

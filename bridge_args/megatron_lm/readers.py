@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args.megatron_lm.catalog import Catalog
+from bridge_args.records import Record
 
 
-class Readers(NamedTuple):
+class Readers(Record):
     """Arguments, and what must be on for anything to read them; ``see`` is where that can be verified."""
 
     condition: str
@@ -258,7 +259,7 @@ READ_ONLY_WITH: Final = (
 )
 
 
-class Alternative(NamedTuple):
+class Alternative(Record):
     """One of the things that are enough: an argument, and the values it must have; on, where there are none."""
 
     argument: str

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from bridge_args.megatron_lm.catalog import Catalog
+from bridge_args.records import Record
 from bridge_args.versions import Versions
 
 Read: TypeAlias = Callable[[str], str]  # gives the text of a file that a command line names, or raises OSError
 
 
-class Run(NamedTuple):
+class Run(Record):
     """A run, as far as it is no matter of its own arguments; made in one place (``steps.run_of``).
 
     Attributes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.records import Record
 from bridge_args.versions import nearest, number
 from bridge_args.wording import listed
 
@@ -31,7 +32,7 @@ _NAMED: Final = (
 _CONTAINER: Final = r"(?i)nvcr\.io[/#+]nvidia[/+](?:pytorch|nemo)[:+](\d\d)\.(\d\d)[\w.-]*"
 
 
-class Hint(NamedTuple):
+class Hint(Record):
     """Something in a script that tells of a version: the user's own words, and the line they are on."""
 
     version: str
@@ -40,7 +41,7 @@ class Hint(NamedTuple):
     sure: bool
 
 
-class Detected(NamedTuple):
+class Detected(Record):
     """A version with a catalog, and why it was chosen; ``why`` is empty where nothing speaks for or against it."""
 
     version: str

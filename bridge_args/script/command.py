@@ -10,15 +10,16 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from bridge_args.findings import Finding, excerpt_of
+from bridge_args.records import Record
 from bridge_args.script.bash.names import is_name
 from bridge_args.script.programs import LAUNCHERS, MODULES, SAME_PROGRAM, SHELLS, WRAPPERS, Program
 from bridge_args.words import Place, Word, as_words
 
 
-class Command(NamedTuple):
+class Command(Record):
     """A command line, taken apart.
 
     Attributes:
@@ -118,7 +119,7 @@ _MAX_INSIDE: Final = 50
 _SHELL_TEXT_FOLLOWS: Final = re.compile(r"^-(?=[a-z]*c)[a-z]+$")
 
 
-class _Option(NamedTuple):
+class _Option(Record):
     """One option of a program in front: its value (1 for a switch) and its first and last word."""
 
     value: str | int

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
+from bridge_args.records import Record
 from bridge_args.script.bash import grammar
 from bridge_args.script.bash import syntax as s
 from bridge_args.script.bash.budget import Budget
@@ -36,7 +37,7 @@ class NotChanged(ValueError):
         self.place = place
 
 
-class Outer(NamedTuple):
+class Outer(Record):
     """A command as the outermost shell has it.
 
     Attributes:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
+from bridge_args.records import Record
 from bridge_args.script import slurm
 from bridge_args.script.bash.files import key_of
 from bridge_args.script.bash.names import is_name
@@ -39,7 +40,7 @@ _OF_TORCHRUN: Final = frozenset(("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK"
 _WITHOUT_PYTHON: Final = frozenset(("--no-python", "--no_python"))
 
 
-class Where(NamedTuple):
+class Where(Record):
     """How an inner shell gets its text, and which word says so; see ``state.Frame``."""
 
     kind: Literal["text", "file", "input", "remote"]

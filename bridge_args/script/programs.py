@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
+
+from bridge_args.records import Record
 
 
-class Program(NamedTuple):
+class Program(Record):
     """Options by name, without the dashes in front and with underscores inside.
 
     Attributes:

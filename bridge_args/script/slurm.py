@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
+from bridge_args.records import Record
 from bridge_args.words import OF_A_TASK as OF_A_TASK
 
 _SHORT: Final = {
@@ -91,7 +92,7 @@ def from_options(words: Sequence[str]) -> dict[str, str]:
     return made
 
 
-class Size(NamedTuple):
+class Size(Record):
     """How many nodes and tasks a job asks for; None where it leaves that to Slurm."""
 
     nodes: int | None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from bridge_args.errors import UserError
 from bridge_args.findings import Finding
+from bridge_args.records import Record
 from bridge_args.script.command import Command, read_command
 from bridge_args.secrets import Secret, found_in, found_in_variables, found_in_words, masked
 from bridge_args.words import Word
@@ -27,7 +28,7 @@ class SourceError(UserError, ValueError):
         self.commands = commands
 
 
-class Source(NamedTuple):
+class Source(Record):
     """A command, or the values that a run has saved; and what its surroundings say.
 
     Attributes:

@@ -16,34 +16,35 @@ It must not raise, whatever values the command line holds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args.findings import Changes
+from bridge_args.records import Record
 
 Builder = Callable[..., dict[str, Any]]
 
 
-class Lost(NamedTuple):
+class Lost(Record):
     """Bridge cannot do this; the run will differ. ``reason`` is a sentence a user can act on."""
 
     reason: str
     changes: Changes = "numbers"
 
 
-class NeedsDropIn(NamedTuple):
+class NeedsDropIn(Record):
     """Bridge's own script does not do this, a start of ours does. ``reason`` says what differs, with no full stop."""
 
     reason: str
     changes: Changes = "numbers"
 
 
-class Rejected(NamedTuple):
+class Rejected(Record):
     """Bridge stops with this. ``reason`` says why, and what to do instead."""
 
     reason: str
 
 
-class Writes(NamedTuple):
+class Writes(Record):
     """The settings that a builder may decide: those that Bridge has, and those it has only in some versions."""
 
     always: tuple[str, ...] = ()

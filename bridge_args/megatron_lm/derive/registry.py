@@ -31,8 +31,9 @@ Each says on what it rests:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from bridge_args.records import Record
 from bridge_args.versions import Versions, holds, number
 
 Function = Callable[..., Any]
@@ -96,7 +97,7 @@ def later(message: str, remedy: str, arguments: tuple[str, ...], see: str, *, va
     return Invalid(f"{message} (megatron/core/{see})", remedy, arguments, variable=variable, late=True)
 
 
-class Authority(NamedTuple):
+class Authority(Record):
     """On what a function here rests; the words are those of the module's text."""
 
     see: tuple[str, ...]

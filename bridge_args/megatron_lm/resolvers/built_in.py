@@ -10,18 +10,19 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from graphlib import TopologicalSorter
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from bridge_args.findings import Finding, cut
 from bridge_args.megatron_lm.catalog import Catalog, load
 from bridge_args.megatron_lm.derive.registry import CONTEXT, REGISTERED, Check, Derivation, Invalid
 from bridge_args.megatron_lm.parse import Given, Typed
 from bridge_args.megatron_lm.run import Run
+from bridge_args.records import Record
 
 Source = Literal["given", "default", "derived"]
 
 
-class Setting(NamedTuple):
+class Setting(Record):
     """The effective value of one argument.
 
     Attributes:
@@ -59,7 +60,7 @@ class MegatronArgs:
         return iter(self.settings)
 
 
-class Resolved(NamedTuple):
+class Resolved(Record):
     """What every resolver gives: what was typed, with the values it has, and the effective arguments."""
 
     given: Given

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm.catalog import Argument, Catalog
@@ -17,13 +17,14 @@ from bridge_args.megatron_lm.resolvers import built_in
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Resolved
 from bridge_args.megatron_lm.resolvers.overlay import Unread, alike, overlay
 from bridge_args.megatron_lm.run import Run
+from bridge_args.records import Record
 from bridge_args.values import Symbol, is_dotted
 
 _ACTIONS: Final = ("store", "append", "store_true", "store_false", "store_const", "BooleanOptionalAction")
 _VARIABLE: Final = re.compile(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b")
 
 
-class Disagreement(NamedTuple):
+class Disagreement(Record):
     """An argument of which the two resolvers say different things."""
 
     argument: str

@@ -7,7 +7,7 @@ effective values as in ``derive/``; so are the reasons why a value is what it is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.derive.registry import PARALLEL_STATE, SCHEDULER, Check, Derivation, Invalid
@@ -15,6 +15,7 @@ from bridge_args.megatron_lm.parse import Given
 from bridge_args.megatron_lm.resolvers import built_in
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Setting, finding_of, plan_of
 from bridge_args.megatron_lm.run import Run
+from bridge_args.records import Record
 
 # Arguments that Megatron-LM settles behind validate_args, when it builds the model and the schedule.
 BEHIND: Final = frozenset({"num_query_groups", "padded_vocab_size", "lr_decay_iters"})
@@ -39,7 +40,7 @@ NOT_ASKED: Final = frozenset(
 )
 
 
-class Unread(NamedTuple):
+class Unread(Record):
     """An object of a class of Megatron-LM's; what it holds is not looked at."""
 
     type: str

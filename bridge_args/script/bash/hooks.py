@@ -7,7 +7,9 @@ bash's own or one of the usual utilities.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from bridge_args.records import Record
 
 if TYPE_CHECKING:
     from bridge_args.script.bash.traced import Traced
@@ -19,7 +21,7 @@ def _nothing_inside(shell: object, state: object, words: Sequence[Traced], at: i
     return False, None
 
 
-class Hooks(NamedTuple):
+class Hooks(Record):
     """The defaults know nothing.
 
     Attributes:

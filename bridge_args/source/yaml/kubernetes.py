@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from collections.abc import Mapping as Table
-from typing import Final, NamedTuple
+from typing import Final
 
+from bridge_args.records import Record
 from bridge_args.script.programs import SHELLS
 from bridge_args.source.yaml.nodes import Mapping, Node, Scalar, Sequence, YamlProblem, entries, item, read_all, text_of
 from bridge_args.words import Word
@@ -32,7 +33,7 @@ _OF_A_POD: Final = frozenset(
 _SETS_WORLD: Final = ("PyTorchJob", "TrainJob")
 
 
-class Container(NamedTuple):
+class Container(Record):
     """What one kind of pod runs.
 
     Attributes:
@@ -50,7 +51,7 @@ class Container(NamedTuple):
     gpus: int | None
 
 
-class _Pod(NamedTuple):
+class _Pod(Record):
     spec: Mapping  # has ``containers``
     counts: tuple[int, ...]  # of what stands around it
 

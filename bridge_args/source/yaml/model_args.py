@@ -14,9 +14,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from collections.abc import Mapping as Table
-from typing import Final, NamedTuple
+from typing import Final
 
 from bridge_args.findings import Finding
+from bridge_args.records import Record
 from bridge_args.script.read import read_script
 from bridge_args.source.yaml.nodes import Mapping, Node, Scalar, Sequence, YamlProblem, entries
 from bridge_args.words import Place, Word
@@ -31,7 +32,7 @@ _NO_WORDS: Final = re.compile(r"^(?!\").*(?:(?<!\\)[;&<>]|(?:^|\s)#)")  # outsid
 _MARK: Final = "words"  # stands for the program in the text that is given to the shell's reader
 
 
-class Words(NamedTuple):
+class Words(Record):
     """The words a mapping stands for, and what is not known of them."""
 
     words: tuple[Word, ...]
@@ -161,7 +162,7 @@ def _for_eval(text: str) -> str:
     return _PATTERN.sub(r"\\\g<0>", text)
 
 
-class _Read(NamedTuple):
+class _Read(Record):
     words: list[list[Word] | None]  # for each line; None where it is no simple command
     findings: list[Finding]
 

@@ -7,11 +7,12 @@ process. Here the parser's events are read in a loop. An alias is the node it na
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import yaml
 
 from bridge_args.errors import UserError
+from bridge_args.records import Record
 from bridge_args.words import Place
 
 MAX_TEXT: Final = 1_000_000  # characters; the largest file of Megatron-LM's tests has 9 kB
@@ -36,7 +37,7 @@ class YamlProblem(UserError, ValueError):
         self.commands = commands
 
 
-class Scalar(NamedTuple):
+class Scalar(Record):
     """One value as text.
 
     Attributes:
@@ -50,12 +51,12 @@ class Scalar(NamedTuple):
     place: Place
 
 
-class Sequence(NamedTuple):
+class Sequence(Record):
     items: list[Any]  # nodes
     place: Place
 
 
-class Mapping(NamedTuple):
+class Mapping(Record):
     """Pairs in the order of the file; a key may stand twice, and ``<<`` is a key like others."""
 
     pairs: list[tuple[Scalar, Any]]

@@ -9,15 +9,16 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from bridge_args.files import read_bytes, remember
+from bridge_args.records import Record
 from bridge_args.source.yaml.nodes import MAX_TEXT, Mapping, Node, Sequence, YamlProblem, item, read, text_of
 
 _SCRIPT: Final = re.compile(r"TRAINING_SCRIPT_PATH=([\w./-]+)")
 
 
-class Recipe(NamedTuple):
+class Recipe(Record):
     """Where one test runs; None where the recipe does not say it in numbers."""
 
     file: str
@@ -26,7 +27,7 @@ class Recipe(NamedTuple):
     program: str | None
 
 
-class _Entry(NamedTuple):
+class _Entry(Record):
     model: str | None
     tests: tuple[str, ...]
     recipe: Recipe

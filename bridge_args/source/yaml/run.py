@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping as Table
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.pairs.pairs import MEGATRON_LM, megatron_version
+from bridge_args.records import Record
 from bridge_args.script.command import Command
 from bridge_args.source.yaml.config_file import SECTIONS, command_of
 from bridge_args.source.yaml.model_args import Words, filled_in, parts_of, words_of
@@ -40,7 +41,7 @@ _PROGRAMS: Final = {
 }
 
 
-class Run(NamedTuple):
+class Run(Record):
     """A command and what its file says around it.
 
     Attributes:
