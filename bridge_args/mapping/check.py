@@ -17,6 +17,7 @@ from bridge_args.bridge import names
 from bridge_args.bridge import schema as schemas
 from bridge_args.bridge.schema import Schema
 from bridge_args.mapping import table as tables
+from bridge_args.mapping.check_values import check_values
 from bridge_args.mapping.convert import CONVERSIONS
 from bridge_args.mapping.rows import Row
 from bridge_args.mapping.sections.registry import BUILDERS, WRITES, parameters
@@ -47,6 +48,7 @@ def check(versions: Versions) -> list[str]:
     problems += check_literals()
     problems += check_classes(schema)
     problems += check_paths(table)
+    problems += check_values(table, catalog, schema)
     return problems
 
 

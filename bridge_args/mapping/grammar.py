@@ -17,8 +17,8 @@ from bridge_args.versions import Versions, holds, is_condition
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _GROUPS: Final[tuple[Fate, ...]] = ("launcher", "not_needed", "no_equivalent", "not_yet")
 _TOP: Final = {"title", "about", "sections", "arguments", "derived", *_GROUPS}
-_ROW: Final = {*FATES, "as", "note", "see", "changes", "tell"}
-_GROUP: Final = {"because", "arguments", "see", "note", "changes", "tell"}
+_ROW: Final = {*FATES, "as", "note", "see", "changes", "tell", "takes", "unlike"}
+_GROUP: Final = {"because", "arguments", "see", "note", "changes", "tell", "unlike"}
 _LOSSES: Final = ("no_equivalent", "not_yet")
 
 
@@ -106,8 +106,9 @@ def _row(argument: str, node: yaml.Node, versions: Versions, area: str, line: in
         changes["conversion"] = said["as"].value
     if "note" in said:
         changes["note"] = said["note"].value
-    if "see" in said:
-        changes["see"] = _texts(said["see"], area)
+    for key in ("see", "takes", "unlike"):
+        if key in said:
+            changes[key] = _texts(said[key], area)
     if "changes" in said:
         changes["changes"] = _changes(said["changes"], changes.get("fate", base.fate), area)
     if "tell" in said:
@@ -125,16 +126,16 @@ def _group(fate: str, node: yaml.Node, area: str) -> Iterator[Row]:
         line = entry.start_mark.line + 1
         if not {"because", "arguments"} <= said.keys() <= _GROUP:
             raise TableError(
-                f"{file_of(area)}:{line}: a group has because, arguments, and maybe see, note, changes and tell"
+                f"{file_of(area)}:{line}: a group has because, arguments, and maybe see, note, changes, tell and unlike"
             )
-        see = _texts(said["see"], area) if "see" in said else ()
+        see, unlike = (_texts(said[key], area) if key in said else () for key in ("see", "unlike"))
         note = said["note"].value if "note" in said else ""
         changes = _changes(said["changes"], fate, area) if "changes" in said else "numbers"
         tell = _tell(said["tell"], fate, area) if "tell" in said else ""
         for item in said["arguments"].value:
             yield Row(
                 item.value, fate, reason=said["because"].value, note=note, see=see, area=area,
-                line=item.start_mark.line + 1, changes=changes, tell=tell,
+                line=item.start_mark.line + 1, changes=changes, tell=tell, unlike=unlike,
             )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from bridge_args.bridge.schema import Schema
 from bridge_args.files import read_file
 from bridge_args.findings import Finding
 from bridge_args.mapping import check
+from bridge_args.mapping.check_values import check_types
 from bridge_args.mapping.convert import shown
 from bridge_args.mapping.grammar import read
 from bridge_args.mapping.rows import Row, TableError
@@ -49,6 +50,7 @@ def with_own_rows(table: Table, path: str, versions: Versions, catalog: Catalog,
         optional_sections={**table.optional_sections, **{section.name: section for section in sections}},
     )
     problems += [problem for row in seen.values() for problem in check.check_row(row, whole, catalog, schema)]
+    problems += [problem for row in seen.values() for problem in check_types(row, catalog, schema)]
     problems += [problem for problem in check.check_paths(whole) if name in problem]
     problems += check.check_builders(whole, schema)
     if problems:

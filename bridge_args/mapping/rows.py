@@ -48,6 +48,8 @@ class Row(Record):
             run goes), speed or memory, or logs and files (fates ``no_equivalent`` and ``not_yet``).
         tell: whether a user is told that a typed value has no effect: as a note, or as a warning where it should have
             had one (fate ``not_needed``).
+        takes: values that Bridge takes although the type of the setting does not list them (fate ``to``); as texts.
+        unlike: settings that are called like the argument, and that do not do in Bridge what it does.
         area: the table's file name without ``.yaml``; of a user's own table its path.
     """
 
@@ -65,6 +67,8 @@ class Row(Record):
     line: int = 0
     changes: Changes = "numbers"
     tell: Literal["", "note", "warning"] = ""
+    takes: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
 
     def is_called_like(self, path: str) -> bool:
         """Is a setting called like the argument, or like it without the beginning of its section's name?"""

@@ -99,7 +99,7 @@ def _from_index(index: dict[str, Any]) -> Table:
 
 
 def _checksum(files: Iterable[tuple[str, bytes]]) -> int:
-    total = 0
+    total = zlib.crc32(repr(Row._fields).encode())
     for name, content in files:
         total = zlib.crc32(content, zlib.crc32(name.encode(), total))
     return total

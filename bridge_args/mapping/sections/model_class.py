@@ -45,7 +45,8 @@ def model_class(multi_latent_attention: bool, program: str, schema: Schema) -> d
         "model.mscale_all_dim",
         "model.cache_mla_latents",
         "model.rope_type",
-    )
+    ),
+    takes={"model.q_lora_rank": type(None)},  # queries are then made without the middle step
 )
 def latent_attention(
     multi_latent_attention: bool,

@@ -12,19 +12,23 @@ from bridge_args.values import Built, Symbol, to_plain
 SECTIONS: Final = ("model", "optimizer", "ddp")  # what MixedPrecisionConfig.setup() writes to
 
 
-# What MixedPrecisionConfig.setup() would write, where another value than its own is meant.
+# What MixedPrecisionConfig.setup() would write, which is written directly where the section stays closed.
 _ITS_SETTINGS: Final = (
-    "ddp.grad_reduce_in_fp32",
+    *(f"ddp.{name}" for name in "grad_reduce_in_fp32 fp8_param_gather reuse_grad_buf_for_mxfp8_param_ag".split()),
     *(
         f"model.{name}"
         for name in (
-            "pipeline_dtype first_last_layers_bf16 num_layers_at_start_in_bf16 num_layers_at_end_in_bf16 fp4 "
-            "fp4_recipe fp8 fp8_recipe fp8_margin fp8_amax_history_len fp8_amax_compute_algo fp8_wgrad"
+            "fp16 bf16 params_dtype pipeline_dtype first_last_layers_bf16 num_layers_at_start_in_bf16 "
+            "num_layers_at_end_in_bf16 fp4 fp4_recipe fp8 fp8_param fp8_recipe fp8_margin "
+            "fp8_amax_history_len fp8_amax_compute_algo fp8_wgrad"
         ).split()
     ),
     *(
         f"optimizer.{name}"
-        for name in "fp8_recipe hysteresis initial_loss_scale loss_scale loss_scale_window min_loss_scale".split()
+        for name in (
+            "fp16 bf16 params_dtype reuse_grad_buf_for_mxfp8_param_ag fp8_recipe hysteresis initial_loss_scale "
+            "loss_scale loss_scale_window min_loss_scale"
+        ).split()
     ),
 )
 

@@ -15,7 +15,8 @@ It must not raise, whatever values the command line holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from bridge_args.findings import Changes
@@ -45,27 +46,31 @@ class Rejected(Record):
 
 
 class Writes(Record):
-    """The settings that a builder may decide: those that Bridge has, and those it has only in some versions."""
+    """The settings that a builder may decide.
+
+    Attributes:
+        always: settings that every version of Bridge has.
+        if_there: those that only some versions have; the builder looks before it decides one.
+        takes: setting to a type that Bridge takes although the setting's own does not say so.
+    """
 
     always: tuple[str, ...] = ()
     if_there: tuple[str, ...] = ()
+    takes: Mapping[str, type] = MappingProxyType({})
 
 
 BUILDERS: Final[dict[str, Builder]] = {}
 WRITES: Final[dict[str, Writes]] = {}
 
 
-def builder(writes: tuple[str, ...] = (), if_there: tuple[str, ...] = ()) -> Callable[[Builder], Builder]:
-    """Registers a builder under its function's name.
-
-    Args:
-        writes: the settings it may decide; every version of Bridge has them.
-        if_there: those that only some versions have; the builder looks before it decides one.
-    """
+def builder(
+    writes: tuple[str, ...] = (), if_there: tuple[str, ...] = (), takes: Mapping[str, type] = MappingProxyType({})
+) -> Callable[[Builder], Builder]:
+    """Registers a builder under its function's name, with the settings it may decide: see ``Writes``."""
 
     def register(function: Builder) -> Builder:
         BUILDERS[function.__name__] = function
-        WRITES[function.__name__] = Writes(writes, if_there)
+        WRITES[function.__name__] = Writes(writes, if_there, takes)
         return function
 
     return register
@@ -75,3 +80,9 @@ def parameters(function: Builder) -> tuple[str, ...]:
     """The names a builder reads."""
     code = function.__code__
     return code.co_varnames[: code.co_argcount]
+
+
+def place_of(function: Builder) -> str:
+    """``bridge_args/mapping/sections/precision.py:40``."""
+    code = function.__code__
+    return f"{function.__module__.replace('.', '/')}.py:{code.co_firstlineno}"

@@ -43,7 +43,8 @@ def run_length(
         "scheduler.lr_decay_iters",
         "scheduler.lr_warmup_iters",
         "scheduler.lr_wsd_decay_iters",
-    )
+    ),
+    takes={f"scheduler.lr_{phase}_iters": float for phase in ("decay", "warmup", "wsd_decay")},  # it only multiplies
 )
 def schedule_length(
     train_samples: int | None,
