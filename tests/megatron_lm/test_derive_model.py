@@ -14,6 +14,7 @@ VALUES = {
     "sequence by both names": ("", "encoder_seq_length", 128, ""),
     "feed-forward layer of 4 x hidden": ("", "ffn_hidden_size", 256, ""),
     "SwiGLU of 8/3 x hidden, in steps of 64": ("--swiglu --hidden-size 4096", "ffn_hidden_size", 10880, ""),
+    "SwiGLU of an odd number of steps": ("--swiglu --hidden-size 320", "ffn_hidden_size", 832, ""),
     "feed-forward layer as typed": ("--swiglu --ffn-hidden-size 96", "ffn_hidden_size", 96, ""),
     "width of a head": ("", "kv_channels", 8, ""),
     "width of a head as typed": ("--kv-channels 24", "kv_channels", 24, ""),
