@@ -100,6 +100,17 @@ class Schema(Record):
         class_name = (chosen or {}).get(section_name) or section.default_class or section.classes[0]
         return self.classes[class_name].get(name)
 
+    def class_with(self, path: str) -> str | None:
+        """The class that has the setting, of all that its section may be made from; "" for a section that has none."""
+        section = self.sections.get(path.partition(".")[0])
+        names = (section.classes or ("",)) if section else ()
+        return next((name for name in names if self.find(path, {path.partition(".")[0]: name})), None)
+
+    def called(self, name: str) -> tuple[str, ...]:
+        """The settings of a name, whichever class their section is made from."""
+        found = (f"{section.name}.{name}" for section in self.sections.values() if section.classes)
+        return tuple(path for path in found if self.class_with(path) is not None)
+
 
 @cache
 def versions() -> tuple[str, ...]:
@@ -107,6 +118,14 @@ def versions() -> tuple[str, ...]:
     from bridge_args.versions import number
 
     return tuple(sorted((path.stem for path in FOLDER.glob("*.json")), key=number))
+
+
+def first_with(path: str, after: str) -> Schema | None:
+    """The oldest version after this one that has the setting."""
+    from bridge_args.versions import number
+
+    later = (load(version) for version in versions() if number(version) > number(after))
+    return next((schema for schema in later if schema.class_with(path) is not None), None)
 
 
 @cache

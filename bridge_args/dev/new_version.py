@@ -25,13 +25,19 @@ _COMPARED: Final = ("default", "type", "choices", "members", "nargs", "action", 
 
 
 class Named(NamedTuple):
-    """An argument that is there on one side only; ``reads`` are our functions that read it."""
+    """An argument that is there on one side only.
+
+    Attributes:
+        reads: our functions that read it.
+        settings: of the newest Bridge, those of its name.
+    """
 
     argument: str
     flags: tuple[str, ...]
     default: Any
     has_row: bool
     reads: tuple[str, ...]
+    settings: tuple[str, ...] = ()
 
 
 class Change(NamedTuple):
@@ -96,13 +102,16 @@ def work_list(catalog: Catalog, checkout: Path) -> WorkList:
     version = catalog.version
     against = nearest(version, tuple(known for known in catalogs.versions() if known != version))
     before = catalogs.load(against)
-    table = tables.load(Versions(version, schemas.versions()[-1]))
+    bridge = schemas.load(schemas.versions()[-1])
+    table = tables.load(Versions(version, bridge.version))
     missing = tuple(dict.fromkeys(argument.dest for argument in without_row(table, catalog)))
 
     def named(there: Catalog, other: Catalog) -> tuple[Named, ...]:
         names = [name for name in there.defaults if name not in other.defaults]
         having = catalog.defaults.keys() - set(missing) | table.rows.keys()
-        return tuple(Named(n, there.flags_of(n), there.defaults[n], n in having, _readers(n)) for n in names)
+        return tuple(
+            Named(n, there.flags_of(n), there.defaults[n], n in having, _readers(n), bridge.called(n)) for n in names
+        )
 
     return WorkList(
         version,
@@ -146,7 +155,8 @@ def text(work: WorkList) -> Iterator[str]:
 def _added(added: Sequence[Named]) -> Iterator[str]:
     yield f"{_count(added, 'argument')} added, {sum(not one.has_row for one in added)} of them without a row"
     for one in added:
-        yield f"  {_flags(one)} = {one.default!r}{'' if one.has_row else '  NO ROW'}"
+        missing = f"  NO ROW{'; Bridge has ' if one.settings else ''}{', '.join(one.settings)}"
+        yield f"  {_flags(one)} = {one.default!r}{'' if one.has_row else missing}"
 
 
 def _removed(removed: Sequence[Named]) -> Iterator[str]:

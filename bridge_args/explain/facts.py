@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from bridge_args.bridge import schema as schemas
@@ -76,6 +77,7 @@ class Facts(Record):
         row: what becomes of it; None where the tables have no row for this pair of versions.
         derived: names of values that Megatron-LM works out from it.
         step: what of ours derives it, where it is derived.
+        namesakes: settings of Bridge with its name, and the versions that have them; where there is no row.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Facts(Record):
     derived: tuple[str, ...]
     example: Example | None
     step: Derivation | None = None
+    namesakes: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     @property
     def derived_from(self) -> tuple[str, ...]:
@@ -123,6 +126,7 @@ class Facts(Record):
             "as": row.conversion if row else None,
             "decided_by": list(row.sections) if row else [],
             "feeds": list(row.feeds) if row else [],
+            "settings_of_its_name": {path: list(versions) for path, versions in self.namesakes.items()},
             "derived_from_it": list(self.derived),
             "derivation": {
                 "function": self.step.place,
@@ -154,7 +158,16 @@ def about(dest: str, versions: Versions, translate: Callable[[Sequence[str]], Tr
         example = _example(arguments[0], catalog, translate)
     targets = tuple(_targets(row, schemas.load(versions.bridge))) if row else ()
     step = next((step for step in steps if step.name == dest), None)
-    return Facts(dest, arguments, version, having, versions, row, targets, derived, example, step)
+    namesakes = {} if row else _namesakes(dest)
+    return Facts(dest, arguments, version, having, versions, row, targets, derived, example, step, namesakes)
+
+
+def _namesakes(dest: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for version in schemas.versions():
+        for path in schemas.load(version).called(dest):
+            found[path] = (*found.get(path, ()), version)
+    return found
 
 
 def dest_of(name: str, catalog: Catalog) -> str | None:

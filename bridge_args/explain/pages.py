@@ -63,7 +63,7 @@ def _sections(facts: Facts) -> Iterator[Section]:
     if row is None:
         yield (
             f"not in the mapping tables for Megatron-LM {facts.versions.megatron} and Bridge {facts.versions.bridge}",
-            [],
+            [f"a setting of its name: {path} (Bridge {', '.join(having)})" for path, having in facts.namesakes.items()],
         )
     else:
         lines = [f"-> {path}" for path in _targets(facts)]

@@ -113,7 +113,7 @@ def check_builders(table: Table, schema: Schema) -> Iterator[str]:
         if not named:
             yield f"{function.__module__}: no row names the builder {name}"
         for path in WRITES[name].always:
-            if not has(schema, path):
+            if schema.class_with(path) is None:
                 yield f"{function.__module__}: {name} decides {path}, which Bridge {schema.version} does not have"
 
 
@@ -127,14 +127,8 @@ def check_literals() -> Iterator[str]:
     """Settings that stand in our code outside the tables and the builders: some version of Bridge has them."""
     known = [schemas.load(version) for version in schemas.versions()]
     for place, path in literals():
-        if not any(has(schema, path) for schema in known):
+        if all(schema.class_with(path) is None for schema in known):
             yield f"{place}: {path} is a setting that no known version of Bridge has"
-
-
-def has(schema: Schema, path: str) -> bool:
-    """Does Bridge have the setting, in any class of its section?"""
-    section = schema.sections.get(path.partition(".")[0])
-    return section is not None and any(schema.find(path, {section.name: name}) for name in section.classes or ("",))
 
 
 @lru_cache(maxsize=None)

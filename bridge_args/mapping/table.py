@@ -15,10 +15,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from bridge_args.bridge import schema as schemas
 from bridge_args.mapping.folder import mappings_folder
 from bridge_args.mapping.rows import Area, OptionalSection, Row, TableError
 from bridge_args.records import Record
-from bridge_args.versions import PROVEN, Versions
+from bridge_args.versions import PROVEN, Versions, number
 
 INDEX: Final = Path(__file__).parent / "index.json"
 
@@ -67,9 +68,25 @@ def from_files(files: Iterable[tuple[str, bytes]], versions: Versions) -> Table:
         for row in file_rows:
             if row.argument in rows:
                 raise TableError(f"{row.place}: {row.argument} already has a row at {rows[row.argument].place}")
-            rows[row.argument] = row
+            rows[row.argument] = _as_bridge_has_it(row, versions)
         optional.update((section.name, section) for section in file_sections)
     return Table(rows, areas, optional)
+
+
+def _as_bridge_has_it(row: Row, versions: Versions) -> Row:
+    """A row whose settings came with a later version of Bridge is a loss in this one; no condition has to say so."""
+    schema = schemas.load(versions.bridge)
+    if row.fate != "to" or row.sections or any(schema.class_with(path) is not None for path in row.to):
+        return row
+    later = [schemas.first_with(path, versions.bridge) for path in row.to]
+    if not all(later):
+        return row  # no version that we know has it: ``check`` says so
+    see = tuple(
+        f"{one.class_with(path)} {path.partition('.')[2]}" for one, path in zip(later, row.to, strict=True) if one
+    )
+    had = max((one.version for one in later if one), key=number)
+    reason = f"Bridge {versions.bridge} has no setting for it; Bridge {had} has."
+    return row._replace(fate="no_equivalent", to=(), conversion=None, reason=reason, see=see)
 
 
 def index_text() -> str:

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from small import SMALL
 
+import bridge_args
 from bridge_args.bridge import schema as schemas
 from bridge_args.mapping import check, table
 from bridge_args.mapping.rows import Row
@@ -20,9 +22,45 @@ CATALOG = catalogs.load(VERSIONS.megatron)
 SCHEMA = schemas.load(VERSIONS.bridge)
 
 
-@pytest.mark.parametrize("row", TABLE.rows.values(), ids=lambda row: f"{row.area}.yaml:{row.line} {row.argument}")
+NEWEST = Versions(catalogs.versions()[-1], schemas.versions()[-1])
+NEWEST_TABLE = table.load(NEWEST)
+
+
+def name_of(row: Row) -> str:
+    return f"{row.area}.yaml:{row.line} {row.argument}"
+
+
+@pytest.mark.parametrize("row", TABLE.rows.values(), ids=name_of)
 def test_row(row: Row) -> None:
     assert list(check.check_row(row, TABLE, CATALOG, SCHEMA)) == []
+
+
+@pytest.mark.parametrize("row", NEWEST_TABLE.rows.values(), ids=name_of)
+def test_row_for_the_newest_pair(row: Row) -> None:
+    newest = catalogs.load(NEWEST.megatron), schemas.load(NEWEST.bridge)
+    assert list(check.check_row(row, NEWEST_TABLE, *newest)) == []
+
+
+def test_a_setting_of_a_later_bridge_needs_no_condition() -> None:
+    later = b"title: t\nabout: a\narguments: {moe_latent_size: model.moe_latent_size, lr: optimizer.learning_rate}"
+    old, new = (table.from_files([("moe", later)], Versions("0.16.1", bridge)).rows for bridge in ("0.2.2", "0.3.1"))
+    row = old["moe_latent_size"]
+    assert (row.fate, row.to, row.line) == ("no_equivalent", (), 3)
+    assert row.reason == "Bridge 0.2.2 has no setting for it; Bridge 0.3.1 has."
+    assert row.see == ("megatron.bridge.models.gpt_provider.GPTModelProvider moe_latent_size",)
+    assert new["moe_latent_size"].to == ("model.moe_latent_size",)
+    assert list(check.check_row(row, TABLE, CATALOG, schemas.load("0.2.2"))) == []
+    # One that no version has is a mistake, and stays one.
+    assert "does not have" in next(check.check_row(old["lr"], TABLE, CATALOG, schemas.load("0.2.2")))
+
+
+def test_a_setting_that_only_a_later_bridge_has_is_lost() -> None:
+    words = (*SMALL, "--num-experts", "4", "--moe-latent-size", "8")
+    t = bridge_args.translate(words, 1, "0.16.1", "0.2.2")
+    (lost,) = (finding for finding in t.losses if "moe_latent_size" in finding.arguments)
+    assert lost.message.startswith(
+        "--moe-latent-size = 8 is lost: Bridge 0.2.2 has no setting for it; Bridge 0.3.1 has."
+    )
 
 
 @pytest.mark.parametrize("argument", CATALOG.arguments, ids=lambda argument: argument.dest)

@@ -265,7 +265,7 @@ def test_work_list(checkout: Path) -> None:
     assert changed["moe_hybridep_num_sms"] == {"default": (16, None)}
     assert {one.state for one in work.compared} == {"gone"}
     told = "\n".join(text(work))
-    assert "  --lion-beta1 = 0.95  NO ROW\n" in told
+    assert "  --lion-beta1 = 0.95  NO ROW; Bridge has optimizer.lion_beta1\n" in told
     assert "  --moe-hybridep-num-sms\n    default: 16 -> None\n" in told
     assert "megatron/training/arguments.py::validate_args: gone since 0.16.1\n    derive/" in told
     data = json.loads(json.dumps(work.data()))
