@@ -42,7 +42,7 @@ class _Value:
         return hash((type(self), str(self)))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(map(repr, self._content()))})"
+        return str(self)  # so that a list of them, in a message or a report, is as readable as one
 
 
 class Symbol(_Value):

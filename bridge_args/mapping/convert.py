@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from bridge_args.bridge.schema import Field, Schema
-from bridge_args.values import Member, Symbol
+from bridge_args.values import Member
 
 
 def negate(value: Any) -> bool:
@@ -71,4 +71,4 @@ def fit(value: Any, field: Field, schema: Schema) -> Any:
 
 def shown(value: Any) -> str:
     """The value in a sentence."""
-    return value.path if isinstance(value, Symbol) else repr(value) if isinstance(value, str) else str(value)
+    return repr(value)

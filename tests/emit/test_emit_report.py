@@ -15,10 +15,11 @@ from report_cases import HOSTILE, example, hostile, in_a_script, outcome
 from bridge_args import emit, translate
 from bridge_args.emit.report import Format, report
 from bridge_args.emit.report_data import step_of
+from bridge_args.mapping.convert import shown
 from bridge_args.mapping.rows import FATES
 from bridge_args.mapping.unread import replaced
 from bridge_args.megatron_lm.resolvers.built_in import Setting
-from bridge_args.values import Member
+from bridge_args.values import Built, Member, Partial, Symbol
 
 
 def test_text() -> None:
@@ -216,6 +217,18 @@ def test_json_is_as_its_schema_says() -> None:
     wrong = json.loads(report(example(), "json"))
     wrong["findings"][0]["group"] = "error"
     assert not judge.is_valid(wrong)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Symbol("torch.bfloat16"), Member("a.Kind", "one", 1), Partial("f.g", {"eps": 1}), Built("a.B", {"n": None})],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_is_said_the_same_alone_and_in_a_list(value: object) -> None:
+    """No name of a class of ours reaches a reader, however deep the value lies."""
+    assert shown(value) == str(value)
+    assert shown([value]) == f"[{value}]"
+    assert type(value).__name__ not in shown({"k": (value, [value])})
 
 
 def test_every_fate_can_be_said() -> None:

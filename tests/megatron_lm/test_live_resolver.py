@@ -228,9 +228,14 @@ def test_folders_that_are_no_checkout(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_diff(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["diff", "--megatron-lm", str(FORK), "--world-size", "1", "--", *SMALL]) == 1
+    experts = ("--num-experts", "2")
+    assert main(["diff", "--megatron-lm", str(FORK), "--world-size", "1", "--", *SMALL, *experts]) == 1
     out, err = capsys.readouterr()
-    assert "ffn_hidden_size: built-in 256, checkout 192" in out.splitlines()
+    # The function to look at, and what only follows from it.
+    computed = "computed by derive/model.py ffn_hidden_size"
+    assert f"ffn_hidden_size: built-in 256, checkout 192; {computed}" in out.splitlines()
+    assert "moe_ffn_hidden_size: built-in 256, checkout None; derived from ffn_hidden_size" in out.splitlines()
+    assert "main_grads_dtype: built-in torch.float32, checkout 'fp32'" in out
     assert "disagreements" in err
     assert main(["diff", "--world-size", "1", "--", *SMALL]) == 1
     assert "name one with --megatron-lm CHECKOUT" in capsys.readouterr().err

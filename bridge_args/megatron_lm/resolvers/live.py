@@ -12,6 +12,7 @@ from typing import Any, Final
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.converters import converts
+from bridge_args.megatron_lm.derive.registry import Derivation
 from bridge_args.megatron_lm.parse import Given
 from bridge_args.megatron_lm.resolvers import built_in
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Resolved
@@ -25,14 +26,24 @@ _VARIABLE: Final = re.compile(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b")
 
 
 class Disagreement(Record):
-    """An argument of which the two resolvers say different things."""
+    """An argument of which the two resolvers say different things.
+
+    Attributes:
+        step: what of ours derives it, where it is derived.
+        because_of: arguments it is derived from, of which they say different things too.
+    """
 
     argument: str
     built_in: Any
     checkout: Any
+    step: Derivation | None = None
+    because_of: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.argument}: built-in {self.built_in!r}, checkout {self.checkout!r}"
+        text = f"{self.argument}: built-in {self.built_in!r}, checkout {self.checkout!r}"
+        if self.because_of:
+            return f"{text}; derived from {', '.join(self.because_of)}"
+        return f"{text}; computed by {self.step.place}" if self.step else text
 
 
 def catalog_from(answer: Mapping[str, Any], version: str, ref: str = "", commit: str = "") -> Catalog:
@@ -106,10 +117,15 @@ def resolve_answer(answer: Mapping[str, Any], given: Given, run: Run) -> Resolve
 
 def disagreements(built_in: MegatronArgs, checkout: MegatronArgs) -> Iterator[Disagreement]:
     """Every argument whose effective value the two resolvers do not agree on."""
-    for name, setting in checkout.settings.items():
-        other = built_in.settings.get(name)
-        if other is None or not alike(other.value, setting.value):
-            yield Disagreement(name, other.value if other else None, setting.value)
+    theirs, ours = checkout.settings, built_in.settings
+    differing = [name for name in theirs if name not in ours or not alike(ours[name].value, theirs[name].value)]
+    for name in differing:
+        other = ours.get(name)
+        if other is None:
+            yield Disagreement(name, None, theirs[name].value)
+        else:
+            causes = tuple(cause for cause in other.inputs if cause != name and cause in differing)
+            yield Disagreement(name, other.value, theirs[name].value, other.step, causes)
 
 
 def wants_variable(answer: Mapping[str, Any]) -> str | None:

@@ -45,6 +45,9 @@ class Unread(Record):
 
     type: str
 
+    def __repr__(self) -> str:
+        return f"an object of {self.type}"
+
 
 def overlay(effective: Mapping[str, Any], given: Given, run: Run, accepted: bool = False) -> MegatronArgs:
     """Effective values that are known, with the sources that the built-in resolver finds for them.
