@@ -16,15 +16,15 @@ from bridge_args.source.read import from_path
 from bridge_args.steps import Asked, translated
 
 ASKED = Asked(megatron_lm="0.16.1", bridge="0.3.1")
-INPUTS = ("command.sh", "model_config.yaml")
+INPUTS = ("command.*", "model_config.yaml")  # a source of any kind
 CASES = sorted(path.parent for name in INPUTS for path in (Path(__file__).parent / "cases").glob(f"*/{name}"))
 
 
 @lru_cache(maxsize=None)
 def translation_of(case: Path) -> bridge_args.Translation:
     """Paths in what is said begin at the case, so it stands as the current folder of whoever asks."""
-    (name,) = (name for name in INPUTS if (case / name).is_file())
-    return translated(from_path(name, megatron_lm=ASKED.megatron_lm), ASKED)
+    (source,) = (path for name in INPUTS for path in case.glob(name))
+    return translated(from_path(source.name, megatron_lm=ASKED.megatron_lm), ASKED)
 
 
 def outputs_of(t: bridge_args.Translation) -> dict[str, str]:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from bridge_args.files import read_bytes, remember
 from bridge_args.script.command import read_command
@@ -114,15 +114,21 @@ def from_text(
     Raises:
         SourceError: when it holds no command that starts Megatron-LM, or more than one and no ``number``.
     """
-    if _is_yaml(text, name):
-        if positional:
-            raise SourceError(f"{name} is YAML, which takes no arguments: {' '.join(positional)}")
+    kind = _kind_of(text, name)
+    if positional and kind != "a script":
+        raise SourceError(f"{name} is {kind}, which takes no arguments: {' '.join(positional)}")
+    if kind == "YAML":
         return _from_yaml(text, name, variables or {}, number, folder, megatron_lm)
     from bridge_args.script.read import read_script
     from bridge_args.source.script import of_script
 
     script = read_script(text, name, variables, positional, folder, inherited, job, first_task)
     return of_script(script, text, name, number, job)
+
+
+def _kind_of(text: str, name: str) -> Literal["a script", "YAML"]:
+    """What a text is; whatever is nothing else is a script."""
+    return "YAML" if _is_yaml(text, name) else "a script"
 
 
 def _is_yaml(text: str, name: str) -> bool:
