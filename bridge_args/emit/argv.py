@@ -16,7 +16,11 @@ def to_argv(t: Translation) -> list[str]:
 
     The words after the program's name, without launcher and program. Words that Megatron-LM's parser refuses are
     left out.
+
+    Raises:
+        UserError: the translation is of no command line.
     """
+    t.needs_program("the format argv")
     catalog = t.catalog
     unused = {name for name, outcome in t.outcomes.items() if outcome.fate in ("launcher", "not_needed")}
     words = [Word(text, unresolved=(text,) if "$" in text else ()) for text in t.words]

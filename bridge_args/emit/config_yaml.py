@@ -139,12 +139,12 @@ def _escape(char: str) -> str:
 
 def _head(t: Translation) -> list[str]:
     ranks = counted(t.world_size, "GPU")
-    first = (
-        f"# For Megatron Bridge {t.versions.bridge}, from a Megatron-LM {t.versions.megatron} command line, {ranks}:"
-    )
+    first = f"# For Megatron Bridge {t.versions.bridge}, from {t.told_source}, {ranks}"
+    if not t.program:
+        return [f"{first}."]
     command = on_one_line(masked(" ".join([t.program, *map(shlex.quote, t.words)]), t.secrets), 100_000)
     wrapped = textwrap.wrap(command, 110, break_long_words=False, break_on_hyphens=False)
-    return [first, *(f"#     {line}" for line in wrapped)]
+    return [f"{first}:", *(f"#     {line}" for line in wrapped)]
 
 
 def _part(t: Translation, part: Part, origins: dict[str, str]) -> Iterator[Line]:

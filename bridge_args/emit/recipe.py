@@ -29,7 +29,7 @@ def to_recipe(t: Translation) -> str:
     ranks = counted(t.world_size, "GPU")
     return "\n".join(
         [
-            f'"""Megatron-LM {t.versions.megatron} arguments as a recipe for Megatron Bridge {t.versions.bridge}."""',
+            f'"""{_about(t)} as a recipe for Megatron Bridge {t.versions.bridge}."""',
             "",
             *names.imports(),
             "",
@@ -40,6 +40,10 @@ def to_recipe(t: Translation) -> str:
             "",
         ]
     )
+
+
+def _about(t: Translation) -> str:
+    return f"Megatron-LM {t.versions.megatron} arguments" if t.program else t.made_from[:1].upper() + t.made_from[1:]
 
 
 class _Names:

@@ -47,6 +47,7 @@ def data_of(t: Translation) -> dict[str, Any]:
         "schema": SCHEMA,
         "versions": {"megatron_lm": t.versions.megatron, "bridge": t.versions.bridge},
         "program": t.program,
+        **({"made_from": t.made_from} if t.made_from else {}),
         "world_size": t.world_size,
         "counts": {"arguments": len(arguments), "settings": len(t.assignments), **count},
         "findings": findings,
@@ -243,7 +244,9 @@ def untyped_of(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"{setting['path']} = {setting['shown']}", setting["from"]
 
 
-UNTYPED: Final = "Set although not on the command line: defaults differ"
+def untyped(data: Mapping[str, Any]) -> str:
+    """The heading over settings that nobody has given."""
+    return f"Set although not {'stated' if data.get('made_from') else 'on the command line'}: defaults differ"
 
 
 def notes_left_out(number: int) -> str:
@@ -256,6 +259,11 @@ def summary_of(data: Mapping[str, Any]) -> str:
     counts, versions = data["counts"], data["versions"]
     said = f"{counted(counts['arguments'], 'argument')} given, {counted(counts['settings'], 'setting')} written"
     todo = f"{counts['fix']} to fix, {counts['decide']} to decide, {counts['check']} to check"
-    pair = f"Megatron-LM {versions['megatron_lm']} to Megatron Bridge {versions['bridge']}"
-    ranks = counted(data["world_size"], "GPU")
-    return visible(f"{said}; {todo}, {counted(counts['note'], 'note')} ({pair}, {data['program']}, {ranks})")
+    source = data.get("made_from") or f"Megatron-LM {versions['megatron_lm']}"
+    run = [f"{source} to Megatron Bridge {versions['bridge']}", data["program"], counted(data["world_size"], "GPU")]
+    return visible(f"{said}; {todo}, {counted(counts['note'], 'note')} ({', '.join(filter(None, run))})")
+
+
+def title_of(data: Mapping[str, Any]) -> str:
+    """The heading of a report."""
+    return f"From {data.get('made_from') or 'Megatron-LM'} to Megatron Bridge"

@@ -25,6 +25,7 @@ from bridge_args.emit.report_data import (
     place_of,
     step_of,
     summary_of,
+    title_of,
     where,
 )
 from bridge_args.mapping.translation import Assignment, Translation
@@ -33,7 +34,6 @@ from bridge_args.secrets import MASK, masked, secret_parts
 from bridge_args.seen import visible
 
 _FOLDER: Final = Path(__file__).parent
-_TITLE: Final = "From Megatron-LM to Megatron Bridge"
 _HELP: Final = (
     "Point at a flag to see what it becomes, or at a setting to see where it comes from. "
     "A click keeps it lit, Esc lets go; Tab goes from flag to flag. A flag on a coloured ground has a finding."
@@ -67,8 +67,8 @@ def html(t: Translation, data: Mapping[str, Any], sources: Mapping[str, str]) ->
     yield "<!doctype html>"
     yield '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     yield f'<meta http-equiv="Content-Security-Policy" content="{_e(policy)}">'
-    yield f"<title>{_TITLE}</title><style>{style}</style></head><body>"
-    yield f"<header><h1>{_TITLE}</h1><p>{_e(summary_of(data))}</p>"
+    yield f"<title>{_e(title_of(data))}</title><style>{style}</style></head><body>"
+    yield f"<header><h1>{_e(title_of(data))}</h1><p>{_e(summary_of(data))}</p>"
     yield '<p class="search"><input id="q" type="search" placeholder="Search flags, settings, reasons   ( / )"'
     yield 'aria-label="Search"><output id="count" for="q"></output></p></header><main>'
     yield from _findings(data, shown)

@@ -10,11 +10,12 @@ from typing import Any, Final
 from bridge_args.emit.layout import on_one_line
 from bridge_args.emit.report_data import (
     GROUPS,
-    UNTYPED,
     message_of,
     notes_left_out,
     summary_of,
     table_of,
+    title_of,
+    untyped,
     untyped_of,
     where,
 )
@@ -54,7 +55,7 @@ def text(data: dict[str, Any], colour: bool = False, verbose: bool = True) -> It
 
     for group in ("fix", "decide", "check"):
         yield from of(group)
-    for title, rows in (("What becomes of the arguments", table_of(data)), (UNTYPED, untyped_of(data))):
+    for title, rows in (("What becomes of the arguments", table_of(data)), (untyped(data), untyped_of(data))):
         lines = list(_columns(rows, paint))
         if lines:
             yield paint(title, _HEADING)
@@ -91,7 +92,7 @@ def _sentence(finding: dict[str, Any]) -> str:
 
 def markdown(data: dict[str, Any]) -> Iterator[str]:
     """The lines of the report in Markdown, with tables as GitHub reads them."""
-    yield "# From Megatron-LM to Megatron Bridge"
+    yield f"# {_prose(title_of(data))}"
     yield ""
     yield _prose(summary_of(data))
     for group, (title, about) in GROUPS.items():
@@ -117,7 +118,7 @@ def markdown(data: dict[str, Any]) -> Iterator[str]:
             yield f"{before}| {_code(words)} | {_code(setting)} | {_prose(origin)} |"
     others = list(untyped_of(data))
     if others:
-        yield from ("", f"## {UNTYPED}", "", "| setting | origin |", "| --- | --- |")
+        yield from ("", f"## {untyped(data)}", "", "| setting | origin |", "| --- | --- |")
         for setting, origin in others:
             yield f"| {_code(setting)} | {_prose(origin)} |"
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from bridge_args.bridge.schema import Schema
+from bridge_args.errors import UserError
 from bridge_args.findings import KINDS, Finding
 from bridge_args.mapping.rows import Fate, Row
 from bridge_args.megatron_lm.catalog import Catalog
@@ -25,7 +26,7 @@ class Origin(Record):
     Attributes:
         kind: ``flag`` (the user wrote it), ``default`` (Megatron-LM's default, which Bridge does not share),
             ``derived`` (Megatron-LM computes it).
-        text: the user's words for a flag; empty otherwise.
+        text: the user's words for a flag; of a default, whose it is, where it is not Megatron-LM's; empty otherwise.
         arguments: the arguments whose values went in.
         inputs: for a derived value, what it was derived from.
         step: for a derived value, what of ours derived it, where that is one function of ``megatron_lm/derive``.
@@ -39,7 +40,7 @@ class Origin(Record):
 
     def __str__(self) -> str:
         if self.kind == "default":
-            return "Megatron-LM's default"
+            return self.text or "Megatron-LM's default"
         if self.kind == "flag":
             return self.text
         if not self.inputs:
@@ -69,7 +70,14 @@ class Outcome(Record):
 
 
 class Translation(Record):
-    """A command line in Bridge's words.
+    """A run in Bridge's words: that of a Megatron-LM command line, or of a file that configures it in other words.
+
+    Both go through rows, so both have the same assignments, outcomes and findings, and all formats and reports take
+    both. Only a command line has a ``program``; without one (``mapping.settings`` makes those)
+
+    * ``args`` holds the settings of the file under its own names, ``words`` how they stand there, ``places`` where;
+    * ``catalog`` has the names that the file's format knows, ``launcher`` is empty, ``versions.megatron`` too;
+    * what starts or rewrites Megatron-LM's own program (``to_argv``, ``verify``) refuses: there is no such program.
 
     Attributes:
         assignments: in Bridge's order; only what was given, or differs from what Bridge would have without it.
@@ -84,6 +92,7 @@ class Translation(Record):
         places: where in a file each of the words stands; None for a word that is in no file.
         unresolved: environment variables in the words that nobody has given; in values they are ``values.Referring``.
         secrets: what no output shows. Settings that held the value of a secret variable refer to it likewise.
+        made_from: what it is made from, where that is no command line: ``a NeMo 2.0 configuration``.
     """
 
     assignments: tuple[Assignment, ...]
@@ -102,6 +111,21 @@ class Translation(Record):
     places: tuple[Place | None, ...] = ()
     unresolved: tuple[str, ...] = ()
     secrets: tuple[Secret, ...] = ()
+    made_from: str = ""
+
+    @property
+    def told_source(self) -> str:
+        """What it is made from, in words for the user."""
+        return self.made_from or f"a Megatron-LM {self.versions.megatron} command line"
+
+    def needs_program(self, what: str) -> None:
+        """Whether there is a program of Megatron-LM's that ``what`` can be about.
+
+        Raises:
+            UserError: there is none.
+        """
+        if not self.program:
+            raise UserError(f"{what} needs a command line of Megatron-LM, and this is {self.made_from}")
 
     @property
     def referred(self) -> tuple[str, ...]:

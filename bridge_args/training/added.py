@@ -44,6 +44,8 @@ class Added:
 
 def of(t: Translation) -> Added:
     """What the run of a translation needs beside its configuration."""
+    if not t.program:
+        return Added()
     args = t.args
     ramping = bool(args["rampup_batch_size"] and args["train_samples"])
     phases = {

@@ -86,10 +86,12 @@ def verify(t: Translation, again: Retranslate, request: Request, tell: Tell) -> 
         tell: gets a line whenever something begins or ends.
 
     Raises:
+        UserError: the translation is of no command line.
         NotReducible: a setting has to change and no argument does that.
         RehearsalError: the two cannot be started here; or Megatron-LM itself stops before its first step. Where it
             stops later, that is the cause of the difference.
     """
+    t.needs_program("verify")
     program = Path(request.checkout, t.program)
     if not program.is_file():
         raise RehearsalError(f"{request.checkout} has no {t.program}; name the folder of a Megatron-LM checkout")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge_args import pretrain_gpt
+from bridge_args.drop_in import main as drop_in
 from bridge_args.drop_in import preflight, provenance
 from bridge_args.pretrain_gpt import main
 from bridge_args.training.ranks import rank_variables
@@ -24,7 +24,7 @@ MOCK = [*NULL, "--mock-data"]
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ranks that have nothing to say do not wait for the one that has."""
-    monkeypatch.setattr(pretrain_gpt, "_PATIENCE", 0)
+    monkeypatch.setattr(drop_in, "_PATIENCE", 0)
 
 
 def ranked(rank: int, world: int = 2) -> dict[str, str]:

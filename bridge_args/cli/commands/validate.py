@@ -12,7 +12,7 @@ from bridge_args.emit import validation
 from bridge_args.errors import UserError
 from bridge_args.findings import Finding
 from bridge_args.source.source import SourceError
-from bridge_args.training.container import BridgeRejects, to_container
+from bridge_args.training import container
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -27,13 +27,13 @@ def run(options: argparse.Namespace) -> int:
     try:
         translation = to_run(options, asked_of(options))
         if not is_stopped(translation, options):
-            to_container(translation)
+            container.to_container(translation)
             status = "ok"
         elif not translation.errors:
             status = "losses"
     except SourceError as problem:
         more = [Finding("unreadable-source", str(problem))]
-    except BridgeRejects as problem:
+    except container.BridgeRejects as problem:
         more = [Finding("bridge-rejects", str(problem))]
     except UserError as problem:
         status, message = "not-validated", str(problem)

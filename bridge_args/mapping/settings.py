@@ -1,0 +1,116 @@
+"""A Translation without a command line: of settings that a configuration file states, through rows of the same grammar.
+
+A file of NeMo or of Bridge has names of its own (``trainer.max_steps``), defaults of its own, and no parser. Rows lead
+its names to Bridge's settings as they lead Megatron-LM's arguments there, so everything behind a Translation (formats,
+reports, fates, losses) is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from bridge_args.bridge import schema as schemas
+from bridge_args.findings import Finding
+from bridge_args.mapping.apply import apply
+from bridge_args.mapping.own import without_row
+from bridge_args.mapping.table import Table
+from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.megatron_lm.catalog import Argument, Catalog
+from bridge_args.megatron_lm.parse import Given, Typed
+from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Setting
+from bridge_args.versions import Versions
+from bridge_args.words import Place, Word
+
+
+class Stated(NamedTuple):
+    """One setting as a file states it.
+
+    Attributes:
+        name: what the file's format calls it: ``trainer.max_steps``.
+        value: plain data, as ``values.to_plain`` makes it.
+        text: how it stands in the file: ``max_steps: 100``.
+        place: the file and the line.
+    """
+
+    name: str
+    value: Any
+    text: str
+    place: Place | None = None
+
+
+def translated(
+    stated: Iterable[Stated],
+    *,
+    made_from: str,
+    table: Table,
+    bridge: str,
+    world_size: int,
+    defaults: Mapping[str, Any] | None = None,
+    findings: tuple[Finding, ...] = (),
+    environment: Mapping[str, str] | None = None,
+    read: Callable[[str], str] | None = None,
+) -> Translation:
+    """What a file states, in the words of a version of Bridge.
+
+    Args:
+        stated: in the file's order; of one name stated twice the last counts.
+        made_from: what the file is, in a few words: ``a NeMo 2.0 configuration``.
+        table: rows for the names of that format.
+        bridge: the version of Bridge.
+        world_size: ranks of the run.
+        defaults: what settings are that the file does not state; where Bridge's default is another one, it is written.
+        findings: what reading the file had to tell.
+        environment: variables the run is started with.
+        read: text of a file that a setting names; none is read where it is not given.
+
+    Raises:
+        ValueError: no schema of that version of Bridge.
+    """
+    schema = schemas.load(bridge)
+    lines = list(stated)
+    defaults = dict(defaults or {})
+    arguments = {name: Argument((name,), name, default=default) for name, default in defaults.items()}
+    arguments |= {line.name: Argument((line.name,), line.name) for line in lines if line.name not in arguments}
+    catalog = Catalog("", made_from, "", {}, tuple(arguments.values()))
+    words = tuple(Word(line.text, line.place) for line in lines)
+    typed = {
+        line.name: Typed(line.name, line.name, index, (index,), arguments[line.name])
+        for index, line in enumerate(lines)
+    }
+    given = Given({line.name: line.value for line in lines}, typed, (), words)
+    settings = {name: Setting(default, "default") for name, default in defaults.items()}
+    settings |= {name: Setting(given.values[name], "given", typed=each) for name, each in typed.items()}
+    args = MegatronArgs(settings, (), world_size)
+    done = apply(args, given, table, schema, catalog, "", read or _read_nothing)
+    lost = []
+    for outcome, finding in without_row(args, given, table, catalog):
+        done.outcomes[outcome.argument] = outcome
+        lost += [finding._replace(remedy="")] if finding else []
+    whose = f"the default of {made_from}"
+    return Translation(
+        assignments=tuple(_with_default_of(whose, assignment) for assignment in done.assignments.values()),
+        outcomes=done.outcomes,
+        findings=(*findings, *done.findings, *lost),
+        args=args,
+        classes=done.classes,
+        schema=schema,
+        versions=Versions("", bridge),
+        world_size=world_size,
+        program="",
+        environment=environment or {},
+        launcher={},
+        words=tuple(word.text for word in words),
+        catalog=catalog,
+        places=tuple(word.place for word in words),
+        made_from=made_from,
+    )
+
+
+def _with_default_of(whose: str, assignment: Assignment) -> Assignment:
+    origin = assignment.origin
+    return assignment._replace(origin=origin._replace(text=whose)) if origin.kind == "default" else assignment
+
+
+def _read_nothing(name: str) -> str:
+    raise OSError(f"{name} was not read")
