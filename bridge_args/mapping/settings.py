@@ -8,7 +8,7 @@ reports, fates, losses) is the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from bridge_args.bridge import schema as schemas
 from bridge_args.findings import Finding
@@ -19,11 +19,12 @@ from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.parse import Given, Typed
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Setting
+from bridge_args.records import Record
 from bridge_args.versions import Versions
 from bridge_args.words import Place, Word
 
 
-class Stated(NamedTuple):
+class Stated(Record):
     """One setting as a file states it.
 
     Attributes:
