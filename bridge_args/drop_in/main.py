@@ -175,7 +175,7 @@ def _container(translation: Translation, run_config: dict[str, Any], env: Mutabl
     if absent := installed.missing(translation.versions.bridge):
         raise Missing(absent)
     if env.get("BRIDGE_ARGS_CPU", "") not in ("", "0"):
-        run_config = _emulate(run_config)
+        run_config = _emulate(run_config, translation.versions.bridge)
     elif not importlib.import_module("torch").cuda.is_available():
         raise UserError(
             "no GPU is visible to PyTorch; `bridge-args rehearse -- <the same arguments>` runs this training loop "
@@ -187,11 +187,11 @@ def _container(translation: Translation, run_config: dict[str, Any], env: Mutabl
         raise UserError(str(in_terms_of(translation, rejection))) from rejection
 
 
-def _emulate(run_config: dict[str, Any]) -> dict[str, Any]:
+def _emulate(run_config: dict[str, Any], bridge: str) -> dict[str, Any]:
     """Installs the CPU emulation; returns the run config that goes with it."""
     from bridge_args.emulation import adapt, device
 
-    adapted, changes = adapt.adapt(run_config)
+    adapted, changes = adapt.adapt(run_config, bridge)
     # Restarting needs no GPU, where the launcher is there that it needs.
     kept_sections = {"inprocess_restart", *(["ft"] if "FT_RANK_MONITOR_IPC_SOCKET" in os.environ else [])}
     adapted |= {name: run_config[name] for name in kept_sections}

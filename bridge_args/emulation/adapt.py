@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bridge_args.bridge.schema import load
+from bridge_args.mapping.goes_to import settings_of
+from bridge_args.versions import PROVEN
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -31,28 +35,40 @@ def _short(value: Any) -> str:
 
 
 class Editor:
-    """A copy of a run config, changed one setting at a time; remembers what was changed."""
+    """A copy of a run config, changed one setting at a time; remembers what was changed.
 
-    def __init__(self, run_config: Mapping[str, Any]) -> None:
+    A setting is named by the argument that goes there (``eval_iters``), whatever it is called in that Bridge; one that
+    no argument goes to by ``section.field``, and a section by its own name.
+    """
+
+    def __init__(self, run_config: Mapping[str, Any], bridge: str) -> None:
         self.config: dict[str, Any] = copy.deepcopy(dict(run_config))
         self.changes: list[Change] = []
+        self._bridge = bridge
 
-    def get(self, path: str, default: Any = None) -> Any:
-        """The value at ``section.field``; ``default`` where section or field are absent or None."""
-        section, _, field = path.partition(".")
-        holder = self.config.get(section)
-        if field:
-            holder = holder.get(field) if isinstance(holder, dict) else None
-        return default if holder is None else holder
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a setting; ``default`` where section or field are absent or None."""
+        for path in self._paths(name):
+            section, _, field = path.partition(".")
+            holder = self.config.get(section)
+            if field:
+                holder = holder.get(field) if isinstance(holder, dict) else None
+            if holder is not None:
+                return holder
+        return default
 
-    def set(self, path: str, value: Any, why: str) -> None:
+    def set(self, name: str, value: Any, why: str) -> None:
         """Changes a setting, if its section has it and the value differs."""
-        section, _, field = path.partition(".")
-        holder = self.config if not field else self.config.get(section)
-        key = field or section
-        if isinstance(holder, dict) and key in holder and holder[key] != value:
-            self.changes.append(Change(path, holder[key], value, why))
-            holder[key] = value
+        for path in self._paths(name):
+            section, _, field = path.partition(".")
+            holder = self.config if not field else self.config.get(section)
+            key = field or section
+            if isinstance(holder, dict) and key in holder and holder[key] != value:
+                self.changes.append(Change(path, holder[key], value, why))
+                holder[key] = value
+
+    def _paths(self, name: str) -> tuple[str, ...]:
+        return (name,) if "." in name or name in load(self._bridge).sections else settings_of(name, self._bridge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,53 +79,57 @@ class StandIns:
     apex_layer_norm: bool
 
 
-# path, the value that runs on a CPU, why; applied where another true value stands
+# setting, the value that runs on a CPU, why; applied where another true value stands
 _OFF: Final[tuple[tuple[str, Any, str], ...]] = (
     ("model.fp8", None, "no fp8 on a CPU"),
     ("model.fp8_param", False, "no fp8 on a CPU"),
     ("model.fp4", None, "no fp4 on a CPU"),
-    ("model.fp4_param", False, "no fp4 on a CPU"),
+    ("fp4_param", False, "no fp4 on a CPU"),
     ("ddp.fp8_param_gather", False, "no fp8 on a CPU"),
     ("ddp.reuse_grad_buf_for_mxfp8_param_ag", False, "no fp8 on a CPU"),
     ("optimizer.reuse_grad_buf_for_mxfp8_param_ag", False, "no fp8 on a CPU"),
-    ("model.cuda_graph_impl", "none", "no CUDA graphs on a CPU"),
+    ("cuda_graph_impl", "none", "no CUDA graphs on a CPU"),
     ("model.enable_cuda_graph", False, "no CUDA graphs on a CPU"),
     ("model.external_cuda_graph", False, "no CUDA graphs on a CPU"),
     ("model.use_te_rng_tracker", False, "Transformer Engine's random state lives on the GPU"),
-    ("rng.te_rng_tracker", False, "Transformer Engine's random state lives on the GPU"),
+    ("te_rng_tracker", False, "Transformer Engine's random state lives on the GPU"),
     ("comm_overlap.tp_comm_overlap", False, "user buffers need NVLink"),
-    ("model.tp_comm_overlap", False, "user buffers need NVLink"),
-    ("ddp.nccl_ub", False, "user buffers belong to NCCL"),
+    ("tp_comm_overlap", False, "user buffers need NVLink"),
+    ("nccl_ub", False, "user buffers belong to NCCL"),
     ("model.cpu_offloading", False, "everything is on the CPU already"),
-    ("model.fine_grained_activation_offloading", False, "everything is on the CPU already"),
-    ("optimizer.optimizer_cpu_offload", False, "everything is on the CPU already"),
+    ("fine_grained_activation_offloading", False, "everything is on the CPU already"),
+    ("optimizer_cpu_offload", False, "everything is on the CPU already"),
     ("ddp.use_megatron_fsdp", False, "sharding by FSDP is not emulated"),
     ("dist.use_megatron_fsdp", False, "sharding by FSDP is not emulated"),
-    ("dist.use_torch_fsdp2", False, "sharding by FSDP is not emulated"),
+    ("use_torch_fsdp2", False, "sharding by FSDP is not emulated"),
     ("model.init_model_with_meta_device", False, "goes with sharding by FSDP"),
-    ("model.moe_permute_fusion", False, "needs a fused kernel"),
-    ("model.moe_router_fusion", False, "needs a fused kernel"),
-    ("model.moe_enable_deepep", False, "DeepEP needs a GPU"),
+    ("moe_permute_fusion", False, "needs a fused kernel"),
+    ("moe_router_fusion", False, "needs a fused kernel"),
+    ("moe_enable_deepep", False, "DeepEP needs a GPU"),
     ("model.use_transformer_engine_op_fuser", False, "needs Transformer Engine's operator fusion"),
     ("model.batch_invariant_mode", False, "needs Triton kernels"),
     ("inprocess_restart", None, "watches GPU processes"),
     ("nvrx_straggler", None, "measures GPU kernels"),
     ("ft", None, "needs the launcher of the NVIDIA resiliency extension"),
     ("profiling.use_nsys_profiler", False, "profiles a GPU"),
-    ("profiling.record_memory_history", False, "records GPU memory"),
+    ("record_memory_history", False, "records GPU memory"),
 )
 
 
-def adapt(run_config: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Change, ...]]:
-    """The run config with everything switched off that cannot run on a CPU, and the list of that."""
-    edit = Editor(run_config)
-    for path, value, why in _OFF:
-        if edit.get(path):
-            edit.set(path, value, why)
+def adapt(run_config: Mapping[str, Any], bridge: str = PROVEN.bridge) -> tuple[dict[str, Any], tuple[Change, ...]]:
+    """The run config with everything switched off that cannot run on a CPU, and the list of that.
+
+    Args:
+        bridge: the version that the run config is for.
+    """
+    edit = Editor(run_config, bridge)
+    for name, value, why in _OFF:
+        if edit.get(name):
+            edit.set(name, value, why)
     _mixed_precision(edit)
     _fusions(edit)
-    if edit.get("model.moe_token_dispatcher_type") == "flex":
-        edit.set("model.moe_token_dispatcher_type", "alltoall", "the flexible dispatcher needs a GPU")
+    if edit.get("moe_token_dispatcher_type") == "flex":
+        edit.set("moe_token_dispatcher_type", "alltoall", "the flexible dispatcher needs a GPU")
     if edit.get("checkpoint.ckpt_format") == "fsdp_dtensor":
         edit.set("checkpoint.ckpt_format", "torch_dist", "sharding by FSDP is not emulated")
     return edit.config, tuple(edit.changes)
@@ -132,10 +152,10 @@ def _mixed_precision(edit: Editor) -> None:
 def _fusions(edit: Editor) -> None:
     """Rotary embedding and cross entropy have a fused form in Transformer Engine, and an unfused one that works."""
     local = not stand_ins(edit.config).transformer_engine
-    if edit.get("model.apply_rope_fusion") and (local or edit.get("model.multi_latent_attention")):
-        edit.set("model.apply_rope_fusion", False, "needs a fused kernel")
-    if edit.get("model.cross_entropy_fusion_impl") == "te" and local:
-        edit.set("model.cross_entropy_fusion_impl", "native", "needs Transformer Engine")
+    if edit.get("apply_rope_fusion") and (local or edit.get("multi_latent_attention")):
+        edit.set("apply_rope_fusion", False, "needs a fused kernel")
+    if edit.get("cross_entropy_fusion_impl") == "te" and local:
+        edit.set("cross_entropy_fusion_impl", "native", "needs Transformer Engine")
 
 
 def stand_ins(run_config: Mapping[str, Any]) -> StandIns:

@@ -83,12 +83,12 @@ def plan(
     nproc = processes_for(t, shrink=shrink, nproc=nproc)
     if shrink:
         steps = steps or SHRUNK_STEPS
-        run_config, changes = shrunk(run_config, nproc)
+        run_config, changes = shrunk(run_config, nproc, bridge=t.versions.bridge)
         beside = replace(beside, samples=None, phases=None)  # its batches are smaller
     if not on_cpu(device, nproc):
         on_gpus = Plan(run_config, steps, emulate=False, added=beside.plain())
         return Rehearsal(on_gpus, nproc, changes, (), t.run_environment)
-    run_config, adapted = adapt(run_config)
+    run_config, adapted = adapt(run_config, t.versions.bridge)
     packages = stand_ins(run_config)
     emulated = Plan(
         run_config,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bridge_args.emulation.adapt import Change, Editor
+from bridge_args.versions import PROVEN
 
 LAYERS: Final = 2
 HEADS: Final = 4
@@ -29,7 +30,10 @@ _FILES = "the rehearsal does not touch files of the real run"
 
 
 def shrink(
-    run_config: Mapping[str, Any], nproc: int = 1, exists: Callable[[str], bool] = lambda path: Path(path).exists()
+    run_config: Mapping[str, Any],
+    nproc: int = 1,
+    exists: Callable[[str], bool] = lambda path: Path(path).exists(),
+    bridge: str = PROVEN.bridge,
 ) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """The run config scaled down for ``nproc`` processes, and everything that changed.
 
@@ -37,9 +41,10 @@ def shrink(
         run_config: complete run config; not changed.
         nproc: processes of the rehearsal; parallel sizes are reduced to what fits.
         exists: whether a file is there; data and tokenizer files that are not are replaced by mock data.
+        bridge: the version that the run config is for.
     """
-    edit = Editor(run_config)
-    old_data_parallel_samples = edit.get("train.global_batch_size", 1)
+    edit = Editor(run_config, bridge)
+    old_data_parallel_samples = edit.get("global_batch_size", 1)
     _parallel_sizes(edit, nproc)
     _model(edit)
     _experts(edit)
@@ -50,49 +55,49 @@ def shrink(
     return edit.config, tuple(edit.changes)
 
 
-def _smaller(edit: Editor, path: str, limit: int, why: str = _SIZE) -> None:
-    value = edit.get(path)
+def _smaller(edit: Editor, name: str, limit: int, why: str = _SIZE) -> None:
+    value = edit.get(name)
     if isinstance(value, int) and not isinstance(value, bool) and value > limit:
-        edit.set(path, limit, why)
+        edit.set(name, limit, why)
 
 
 def _parallel_sizes(edit: Editor, nproc: int) -> None:
     """Tensor first, then pipeline, then context: each as large as asked and as still divides the processes."""
     free = nproc
     for kind in ("tensor_model", "pipeline_model", "context"):
-        path = f"model.{kind}_parallel_size"
-        size = math.gcd(edit.get(path, 1), free)
-        edit.set(path, size, _PARALLEL)
+        name = f"{kind}_parallel_size"
+        size = math.gcd(edit.get(name, 1), free)
+        edit.set(name, size, _PARALLEL)
         free //= size
-    tensor: int = edit.get("model.tensor_model_parallel_size", 1)
-    pipeline = edit.get("model.pipeline_model_parallel_size", 1)
-    expert = math.gcd(edit.get("model.expert_model_parallel_size", 1), nproc // pipeline)
-    edit.set("model.expert_model_parallel_size", expert, _PARALLEL)
-    if edit.get("model.expert_tensor_parallel_size", 1) > 1:
-        size = math.gcd(edit.get("model.expert_tensor_parallel_size"), nproc // pipeline // expert)
-        edit.set("model.expert_tensor_parallel_size", size, _PARALLEL)
+    tensor: int = edit.get("tensor_model_parallel_size", 1)
+    pipeline = edit.get("pipeline_model_parallel_size", 1)
+    expert = math.gcd(edit.get("expert_model_parallel_size", 1), nproc // pipeline)
+    edit.set("expert_model_parallel_size", expert, _PARALLEL)
+    if edit.get("expert_tensor_parallel_size", 1) > 1:
+        size = math.gcd(edit.get("expert_tensor_parallel_size"), nproc // pipeline // expert)
+        edit.set("expert_tensor_parallel_size", size, _PARALLEL)
     if tensor == 1:
-        edit.set("model.sequence_parallel", False, "goes with tensor parallelism")
-    if edit.get("model.context_parallel_size", 1) == 1:
-        edit.set("model.hierarchical_context_parallel_sizes", None, _PARALLEL)
+        edit.set("sequence_parallel", False, "goes with tensor parallelism")
+    if edit.get("context_parallel_size", 1) == 1:
+        edit.set("hierarchical_context_parallel_sizes", None, _PARALLEL)
     stages = edit.get("model.virtual_pipeline_model_parallel_size", 1) if pipeline > 1 else 1
     if pipeline == 1:
         edit.set("model.virtual_pipeline_model_parallel_size", None, "goes with pipeline parallelism")
-        edit.set("model.microbatch_group_size_per_vp_stage", None, "goes with pipeline parallelism")
+        edit.set("microbatch_group_size_per_vp_stage", None, "goes with pipeline parallelism")
         edit.set("comm_overlap.overlap_p2p_comm", None, "goes with pipeline parallelism")
         edit.set("model.overlap_p2p_comm", False, "goes with pipeline parallelism")
     if expert == 1:
-        edit.set("model.overlap_moe_expert_parallel_comm", False, "goes with expert parallelism")
+        edit.set("overlap_moe_expert_parallel_comm", False, "goes with expert parallelism")
         edit.set("comm_overlap.overlap_moe_expert_parallel_comm", False, "goes with expert parallelism")
         edit.set("model.delay_wgrad_compute", False, "goes with expert parallelism")
         edit.set("comm_overlap.delay_wgrad_compute", False, "goes with expert parallelism")
     for end in ("first", "last"):
         edit.set(f"model.num_layers_in_{end}_pipeline_stage", None, "layers are spread evenly")
-    edit.set("model.pipeline_model_parallel_layout", None, "layers are spread evenly")
+    edit.set("pipeline_model_parallel_layout", None, "layers are spread evenly")
     for name in ("account_for_embedding_in_pipeline_split", "account_for_loss_in_pipeline_split"):
         edit.set(f"model.{name}", False, "layers are spread evenly")
-    edit.set("ddp.num_distributed_optimizer_instances", 1, _PARALLEL)
-    edit.set("dist.use_tp_pp_dp_mapping", False, _PARALLEL)
+    edit.set("num_distributed_optimizer_instances", 1, _PARALLEL)
+    edit.set("use_tp_pp_dp_mapping", False, _PARALLEL)
     _layers(edit, LAYERS * pipeline * stages)
 
 
@@ -102,17 +107,17 @@ def _layers(edit: Editor, layers: int) -> None:
     if isinstance(pattern, str):
         kinds = "".join(dict.fromkeys(symbol for symbol in pattern if symbol.isalnum() or symbol in "*-"))
         edit.set("model.hybrid_override_pattern", kinds, "one layer of each kind")
-        edit.set("model.num_layers", len(kinds), "one layer of each kind")
+        edit.set("num_layers", len(kinds), "one layer of each kind")
         return
-    frequency = edit.get("model.moe_layer_freq")
-    if isinstance(frequency, int) and edit.get("model.num_moe_experts"):
+    frequency = edit.get("moe_layer_freq")
+    if isinstance(frequency, int) and edit.get("num_experts"):
         layers = max(layers, frequency)  # every so-manyth layer is one of experts
-    before = edit.get("model.num_layers", layers)
-    _smaller(edit, "model.num_layers", layers)
+    before = edit.get("num_layers", layers)
+    _smaller(edit, "num_layers", layers)
     if isinstance(frequency, list) and before > layers:
         half = layers // 2
-        edit.set("model.moe_layer_freq", frequency[: layers - half] + frequency[len(frequency) - half :], _SIZE)
-    per_stage = max(1, layers // edit.get("model.pipeline_model_parallel_size", 1))
+        edit.set("moe_layer_freq", frequency[: layers - half] + frequency[len(frequency) - half :], _SIZE)
+    per_stage = max(1, layers // edit.get("pipeline_model_parallel_size", 1))
     for name in ("recompute_num_layers", "cpu_offloading_num_layers"):
         _smaller(edit, f"model.{name}", per_stage)
     for name in ("mtp_num_layers", "num_layers_at_start_in_bf16", "num_layers_at_end_in_bf16"):
@@ -121,18 +126,18 @@ def _layers(edit: Editor, layers: int) -> None:
 
 def _model(edit: Editor) -> None:
     """Widths, in their proportions: heads to groups, feed-forward to hidden."""
-    tensor: int = edit.get("model.tensor_model_parallel_size", 1)
-    heads, groups = edit.get("model.num_attention_heads", HEADS), edit.get("model.num_query_groups")
+    tensor: int = edit.get("tensor_model_parallel_size", 1)
+    heads, groups = edit.get("num_attention_heads", HEADS), edit.get("num_query_groups")
     new_heads = min(heads, max(HEADS, 2 * tensor))
     if heads % new_heads:
         new_heads = math.gcd(heads, new_heads)
     if groups:
-        edit.set("model.num_query_groups", _groups(groups, heads, new_heads, tensor), _SIZE)
-    old_hidden: int = edit.get("model.hidden_size", 1)
+        edit.set("num_query_groups", _groups(groups, heads, new_heads, tensor), _SIZE)
+    old_hidden: int = edit.get("hidden_size", 1)
     new_hidden: int = min(old_hidden, new_heads * CHANNELS)
-    edit.set("model.num_attention_heads", new_heads, _SIZE)
-    edit.set("model.hidden_size", new_hidden, _SIZE)
-    _smaller(edit, "model.kv_channels", CHANNELS)
+    edit.set("num_attention_heads", new_heads, _SIZE)
+    edit.set("hidden_size", new_hidden, _SIZE)
+    _smaller(edit, "kv_channels", CHANNELS)
     step = 16 * tensor
 
     def scaled(width: int) -> int:
@@ -148,8 +153,8 @@ def _model(edit: Editor) -> None:
     if edit.get("model._target_", "").endswith("MambaModelProvider"):  # every model has these settings
         for name in ("mamba_head_dim", "mamba_state_dim"):
             _smaller(edit, f"model.{name}", CHANNELS)
-        _smaller(edit, "model.mamba_num_heads", 2 * new_hidden // CHANNELS)
-        _smaller(edit, "model.mamba_num_groups", tensor)
+        _smaller(edit, "mamba_num_heads", 2 * new_hidden // CHANNELS)
+        _smaller(edit, "mamba_num_groups", tensor)
 
 
 def _groups(groups: int, heads: int, new_heads: int, tensor: int) -> int:
@@ -162,23 +167,23 @@ def _groups(groups: int, heads: int, new_heads: int, tensor: int) -> int:
 
 
 def _experts(edit: Editor) -> None:
-    if not edit.get("model.num_moe_experts"):
+    if not edit.get("num_experts"):
         return
-    _smaller(edit, "model.num_moe_experts", max(EXPERTS, 2 * edit.get("model.expert_model_parallel_size", 1)))
-    experts = edit.get("model.num_moe_experts")
-    _smaller(edit, "model.moe_router_num_groups", 2)
-    _smaller(edit, "model.moe_router_group_topk", 1)
-    _smaller(edit, "model.moe_router_topk_limited_devices", edit.get("model.expert_model_parallel_size", 1))
-    _smaller(edit, "model.moe_router_topk", max(1, experts // 4))
+    _smaller(edit, "num_experts", max(EXPERTS, 2 * edit.get("expert_model_parallel_size", 1)))
+    experts = edit.get("num_experts")
+    _smaller(edit, "moe_router_num_groups", 2)
+    _smaller(edit, "moe_router_group_topk", 1)
+    _smaller(edit, "model.moe_router_topk_limited_devices", edit.get("expert_model_parallel_size", 1))
+    _smaller(edit, "moe_router_topk", max(1, experts // 4))
 
 
 def _sequence(edit: Editor) -> None:
-    length = SEQUENCE * edit.get("model.context_parallel_size", 1)
+    length = SEQUENCE * edit.get("context_parallel_size", 1)
     for path in ("model.seq_length", "dataset.seq_length", "dataset.sequence_length", "model.max_position_embeddings"):
         _smaller(edit, path, length, "shorter sequences")
-    window = edit.get("model.window_size")
+    window = edit.get("window_size")
     if isinstance(window, (list, tuple)) and window and window[0] > length // 2:
-        edit.set("model.window_size", [length // 2, *window[1:]], "shorter sequences")
+        edit.set("window_size", [length // 2, *window[1:]], "shorter sequences")
 
 
 # --------------------------------------------------------------------------- data, batch, files
@@ -192,20 +197,20 @@ def _data(edit: Editor, exists: Callable[[str], bool]) -> None:
         why = f"{missing[0]}.bin is not on this machine"
         for name in ("blend", "blend_per_split"):
             edit.set(f"dataset.{name}", None, why)
-        if edit.get("dataset.split") is None:
-            edit.set("dataset.split", "969, 30, 1", "mock data is split")
+        if edit.get("split") is None:
+            edit.set("split", "969, 30, 1", "mock data is split")
     tokenizer = [edit.get(f"tokenizer.{name}") for name in ("tokenizer_model", "vocab_file", "merge_file")]
     files = [name for name in tokenizer if isinstance(name, str)]
     absent = [name for name in files if not exists(name)]
     if named and not missing and not absent:
         return  # the data decides the vocabulary
     why = f"{absent[0]} is not on this machine" if absent else "a small vocabulary for mock data"
-    edit.set("tokenizer.tokenizer_type", "NullTokenizer", why)
+    edit.set("tokenizer_type", "NullTokenizer", why)
     for name in ("tokenizer_model", "vocab_file", "merge_file"):
         edit.set(f"tokenizer.{name}", None, why)
     edit.set("tokenizer.vocab_size", VOCABULARY, why)
-    if edit.get("model.vocab_size"):
-        edit.set("model.vocab_size", VOCABULARY, why)
+    if edit.get("padded_vocab_size"):
+        edit.set("padded_vocab_size", VOCABULARY, why)
         edit.set("model.should_pad_vocab", True, why)
 
 
@@ -217,45 +222,45 @@ def _prefixes(edit: Editor) -> list[str]:
 
 def _batch(edit: Editor, nproc: int, old_samples: int) -> None:
     """A few micro-batches per step; a schedule counted in samples keeps its number of steps."""
-    pipeline = edit.get("model.pipeline_model_parallel_size", 1)
-    ranks = edit.get("model.tensor_model_parallel_size", 1) * pipeline * edit.get("model.context_parallel_size", 1)
+    pipeline = edit.get("pipeline_model_parallel_size", 1)
+    ranks = edit.get("tensor_model_parallel_size", 1) * pipeline * edit.get("context_parallel_size", 1)
     data_parallel = max(1, nproc // ranks)
-    _smaller(edit, "train.micro_batch_size", 2, "smaller batches")
-    micro_batch = edit.get("train.micro_batch_size", 1)
+    _smaller(edit, "micro_batch_size", 2, "smaller batches")
+    micro_batch = edit.get("micro_batch_size", 1)
     most = micro_batch * data_parallel * max(MICROBATCHES, 2 * pipeline)
     samples = min(most, max(1, old_samples // (micro_batch * data_parallel)) * micro_batch * data_parallel)
-    edit.set("train.global_batch_size", samples, "smaller batches")
-    edit.set("train.rampup_batch_size", None, "the batch is already small")
-    _smaller(edit, "train.eval_iters", 2, "shorter evaluation")
+    edit.set("global_batch_size", samples, "smaller batches")
+    edit.set("rampup_batch_size", None, "the batch is already small")
+    _smaller(edit, "eval_iters", 2, "shorter evaluation")
     for path in ("train.train_samples", *(f"scheduler.lr_{part}_samples" for part in ("decay", "warmup", "wsd_decay"))):
         if count := edit.get(path):
             edit.set(path, max(1, count * samples // old_samples), "the same number of steps")
 
 
 _PLACES: Final = (
-    "checkpoint.save",
-    "checkpoint.load",
-    "checkpoint.pretrained_checkpoint",
-    "checkpoint.non_persistent_global_ckpt_dir",
-    "checkpoint.non_persistent_local_ckpt_dir",
-    "checkpoint.non_persistent_save_interval",
-    "checkpoint.ckpt_convert_format",
-    "checkpoint.ckpt_convert_save",
-    "logger.tensorboard_dir",
-    "logger.wandb_project",
-    "logger.wandb_exp_name",
-    "logger.wandb_save_dir",
+    "save",
+    "load",
+    "pretrained_checkpoint",
+    "non_persistent_global_ckpt_dir",
+    "non_persistent_local_ckpt_dir",
+    "non_persistent_save_interval",
+    "ckpt_convert_format",
+    "ckpt_convert_save",
+    "tensorboard_dir",
+    "wandb_project",
+    "wandb_exp_name",
+    "wandb_save_dir",
     "logger.mlflow_experiment",
     "logger.save_config_filepath",
-    "dataset.path_to_cache",
-    "dataset.object_storage_cache_path",
+    "data_cache_path",
+    "object_storage_cache_path",
 )
 
 
 def _files(edit: Editor) -> None:
     for path in _PLACES:
         edit.set(path, None, _FILES)
-    for path in ("checkpoint.async_save", "checkpoint.exit_on_missing_checkpoint", "checkpoint.finetune"):
+    for path in ("async_save", "exit_on_missing_checkpoint", "finetune"):
         edit.set(path, False, _FILES)
     if edit.get("profiling.use_pytorch_profiler"):
         edit.set("profiling.use_pytorch_profiler", False, _FILES)

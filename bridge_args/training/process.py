@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from bridge_args.emulation import device, placeholders
+from bridge_args.mapping.goes_to import settings_of
+from bridge_args.pairs.pairs import bridge_version
 from bridge_args.training import added as additions
 from bridge_args.training import container, loop, ranks
 from bridge_args.training.record import Record, record
@@ -72,15 +74,15 @@ def _train(plan: Plan, receive: Callable[[Record], None]) -> None:
     loop.pretrain(config, additions.Added(**plan.added), stop)
 
 
-# What the loop itself is told, and the setting that says it; the names are those of Megatron-LM's arguments.
-_OF_THE_LOOP: Final = {
-    "train_iters": "train.train_iters",
-    "seed": "rng.seed",
-    "eval_iters": "train.eval_iters",
-    "eval_interval": "train.eval_interval",
-    "exit_interval": "train.exit_interval",
-    "data_parallel_random_init": "rng.data_parallel_random_init",
-}
+# What the loop itself is told, by the names of Megatron-LM's arguments.
+_OF_THE_LOOP: Final = (
+    "train_iters",
+    "seed",
+    "eval_iters",
+    "eval_interval",
+    "exit_interval",
+    "data_parallel_random_init",
+)
 
 
 def _observe(folder: Path) -> None:
@@ -95,7 +97,8 @@ def _observe(folder: Path) -> None:
     def setup(*words: Any, **named: Any) -> Any:
         built = build(*words, **named)
         watcher.built(built.model, built.optimizer, built.scheduler)
-        settings = {name: path.split(".") for name, path in _OF_THE_LOOP.items()}
+        version = bridge_version(None)  # of the installed one
+        settings = {name: settings_of(name, version)[0].split(".") for name in _OF_THE_LOOP}
         watcher.program({name: getattr(getattr(built.state.cfg, a), b, None) for name, (a, b) in settings.items()})
         return built
 

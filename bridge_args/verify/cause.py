@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from bridge_args.mapping.goes_to import settings_of
 from bridge_args.mapping.translation import Translation
 from bridge_args.verify.compare import Comparison, Difference, shown
 
@@ -134,7 +135,7 @@ def suspects(
     arguments = _arguments(t)
     for path, right, wrong in differing(translated, run_config):
         found[path] = Suspect(path, right, wrong, arguments.get(path, ""))
-    for path, right in _from_objects(comparison, run_config):
+    for path, right in _from_objects(comparison, run_config, t.versions.bridge):
         wrong = _at(run_config, path)
         if path not in found and wrong != right:
             found[path] = Suspect(path, right, wrong, arguments.get(path, ""))
@@ -193,41 +194,42 @@ def _arguments(t: Translation) -> dict[str, str]:
     return {path: outcome.argument for outcome in t.outcomes.values() for path in outcome.paths}
 
 
-# Where a field of an object of Megatron Core comes from, when it is not ``section.field`` in Bridge as well.
+# Where a field of an object of Megatron Core comes from, when it is not ``section.field`` in Bridge as well: the
+# argument that goes to its setting. What ``loop`` and ``batch`` have is called like the argument.
 _ELSEWHERE: Final = {
-    "loop.seed": "rng.seed",
-    "loop.data_parallel_random_init": "rng.data_parallel_random_init",
-    "loop.train_iters": "train.train_iters",
-    "loop.eval_iters": "train.eval_iters",
-    "loop.eval_interval": "train.eval_interval",
-    "batch.global_batch_size": "train.global_batch_size",
-    "batch.micro_batch_size": "train.micro_batch_size",
-    "model.max_sequence_length": "model.seq_length",
-    "dataset.vocab_size": "tokenizer.vocab_size",
-    "scheduler.max_lr": "optimizer.lr",
-    "scheduler.min_lr": "optimizer.min_lr",
-    "scheduler.init_lr": "scheduler.lr_warmup_init",
-    "scheduler.start_wd": "scheduler.start_weight_decay",
-    "scheduler.end_wd": "scheduler.end_weight_decay",
-    "scheduler.wd_incr_style": "scheduler.weight_decay_incr_style",
+    "model.max_sequence_length": "seq_length",
+    "dataset.vocab_size": "vocab_size",
+    "scheduler.max_lr": "lr",
+    "scheduler.min_lr": "min_lr",
+    "scheduler.init_lr": "lr_warmup_init",
+    "scheduler.start_wd": "start_weight_decay",
+    "scheduler.end_wd": "end_weight_decay",
+    "scheduler.wd_incr_style": "weight_decay_incr_style",
 }
 # The scheduler counts samples where the settings count iterations.
 _IN_SAMPLES: Final = {
-    "scheduler.lr_warmup_steps": "scheduler.lr_warmup_iters",
-    "scheduler.lr_decay_steps": "scheduler.lr_decay_iters",
-    "scheduler.wsd_decay_steps": "scheduler.lr_wsd_decay_iters",
+    "scheduler.lr_warmup_steps": "lr_warmup_iters",
+    "scheduler.lr_decay_steps": "lr_decay_iters",
+    "scheduler.wsd_decay_steps": "lr_wsd_decay_iters",
 }
 
 
-def _from_objects(comparison: Comparison, run_config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _setting_of(name: str, bridge: str) -> str:
+    """The setting that an object's field comes from."""
+    part, _, field = name.partition(".")
+    argument = (_ELSEWHERE | _IN_SAMPLES).get(name, field if part in ("loop", "batch") else "")
+    return next(iter(settings_of(argument, bridge)), "") if argument else name.replace("parallel.", "model.", 1)
+
+
+def _from_objects(comparison: Comparison, run_config: Mapping[str, Any], bridge: str) -> Iterator[tuple[str, Any]]:
     samples = _at(run_config, "train.global_batch_size")
     for difference in comparison.settings:
         name, right = difference.name, difference.megatron_lm
         if name in _IN_SAMPLES:
             if isinstance(right, int) and isinstance(samples, int) and right % samples == 0:
-                yield _IN_SAMPLES[name], right // samples
+                yield _setting_of(name, bridge), right // samples
             continue
-        path = _ELSEWHERE.get(name, name.replace("parallel.", "model.", 1))
+        path = _setting_of(name, bridge)
         if _at(run_config, path) is ABSENT:
             continue
         if isinstance(right, str) and right.startswith("torch."):

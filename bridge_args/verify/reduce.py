@@ -68,7 +68,8 @@ def reduce(
     """
     changes: list[Change] = []
     for _ in range(ROUNDS):
-        wanted = _wanted(to_run_config(t, t.run_environment), nproc, small=small, emulate=emulate, exists=exists)
+        run_config = to_run_config(t, t.run_environment)
+        wanted = _wanted(run_config, t.versions.bridge, nproc, small=small, emulate=emulate, exists=exists)
         edits: dict[str, Any] = {}
         for change in wanted:
             edits.update(_arguments_for(change, t))
@@ -87,13 +88,19 @@ def reduce(
 
 
 def _wanted(
-    run_config: Mapping[str, Any], nproc: int, *, small: bool, emulate: bool, exists: Callable[[str], bool]
+    run_config: Mapping[str, Any],
+    bridge: str,
+    nproc: int,
+    *,
+    small: bool,
+    emulate: bool,
+    exists: Callable[[str], bool],
 ) -> tuple[Change, ...]:
     changes: tuple[Change, ...] = ()
     if small:
-        run_config, changes = shrink(run_config, nproc, exists)
+        run_config, changes = shrink(run_config, nproc, exists, bridge)
     if emulate:
-        run_config, adapted = adapt(run_config)
+        run_config, adapted = adapt(run_config, bridge)
         changes += adapted
     return changes
 

@@ -123,7 +123,9 @@ def verify(t: Translation, again: Retranslate, request: Request, tell: Tell) -> 
     translated = _run_config_of(again(words_for("bridge", setup), nproc))
     run_config = translated
     if request.changed is not None:
-        run_config = _on_this_machine(request.changed(translated), translated, request.shrink, nproc, emulate)
+        run_config = _on_this_machine(
+            request.changed(translated), translated, setup.translation.versions.bridge, request.shrink, nproc, emulate
+        )
     megatron_lm, bridge = _both(setup, run_config, tell)
     if not megatron_lm.steps and not megatron_lm.evaluations:
         said = megatron_lm.error or "it ended without a training step"
@@ -149,13 +151,13 @@ def _handed_over(setup: Setup, at: int, tell: Tell) -> Setup:
 
 
 def _on_this_machine(
-    run_config: RunConfig, translated: Mapping[str, Any], small: bool, nproc: int, emulate: bool
+    run_config: RunConfig, translated: Mapping[str, Any], bridge: str, small: bool, nproc: int, emulate: bool
 ) -> RunConfig:
     """A run config of the user's, reduced like the command line, its files where the translated one has them."""
     if small:
-        run_config, _ = shrink(run_config, nproc)
+        run_config, _ = shrink(run_config, nproc, bridge=bridge)
     if emulate:
-        run_config, _ = adapt(run_config)
+        run_config, _ = adapt(run_config, bridge)
     for section, names in _PLACES.items():
         if isinstance(run_config.get(section), dict):
             run_config[section].update((name, translated[section].get(name)) for name in names)
