@@ -9,7 +9,6 @@ import pytest
 
 from bridge_args.bridge import schema as schemas
 from bridge_args.emulation import adapt
-from bridge_args.mapping.check import has
 from bridge_args.mapping.goes_to import settings_of
 from bridge_args.rehearse import shrink
 from bridge_args.training import process
@@ -38,7 +37,7 @@ def test_every_argument_that_is_asked_for_has_its_setting(bridge: str) -> None:
     schema = schemas.load(bridge)
     for name in names - schema.sections.keys():
         assert settings_of(name, bridge), name
-        assert all(has(schema, path) for path in settings_of(name, bridge)), name
+        assert all(schema.class_with(path) for path in settings_of(name, bridge)), name
 
 
 def test_another_name_follows_the_rows() -> None:
