@@ -41,7 +41,8 @@ def report(
       ``excerpt`` (``text`` with the marked part from ``start`` to before ``end``, or null), ``changes`` (of a loss:
       ``numbers``, ``speed`` for speed or memory, ``logs`` for logs and files; else null);
     * ``arguments``: for every argument given ``argument``, ``flag``, ``words``, ``place``, ``value`` (effective),
-      ``fate`` (a key of ``mapping.rows.FATES``, or null), ``paths``, ``reason``, ``row`` (file and line of our
+      ``fate`` (a key of ``mapping.rows.FATES``, or null), ``short`` (what becomes of it
+      where it is in no setting), ``paths``, ``reason``, ``row`` (file and line of our
       table), in the order they were typed;
     * ``settings``: ``path``, ``value`` (as Bridge writes it in YAML; numbers that are not finite as text), ``shown``,
       ``from`` (a sentence), ``origin`` (``kind``, ``arguments``, ``text``, ``inputs``, ``step``: of a derived value the

@@ -9,7 +9,7 @@ from bridge_args.emit.layout import origin_of
 from bridge_args.findings import KINDS, Finding, Group
 from bridge_args.mapping.convert import shown
 from bridge_args.mapping.rows import Fate
-from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.mapping.translation import Assignment, Outcome, Translation
 from bridge_args.secrets import masked_values
 from bridge_args.seen import visible
 from bridge_args.values import finite, to_plain
@@ -35,6 +35,14 @@ FATES_IN_SHORT: Final[dict[Fate | None, str]] = {
     "no_equivalent": "no equivalent",
     "not_yet": "not yet",
     None: "unknown",
+}
+
+# Of arguments of which such a finding speaks.
+KINDS_IN_SHORT: Final = {
+    "no-equivalent": "no equivalent",
+    "not-yet": "not yet",
+    "needs-drop-in": "done by bridge-args launch and the drop-in",
+    "bridge-rejects": "refused by Bridge",
 }
 
 
@@ -111,6 +119,7 @@ def _remarks(t: Translation) -> Iterator[dict[str, Any]]:
 
 
 def _arguments(t: Translation) -> list[dict[str, Any]]:
+    kinds = {n: one.kind for one in t.findings if one.kind in KINDS_IN_SHORT for n in one.arguments}
     typed = [(setting.typed.index, name) for name, setting in t.args.settings.items() if setting.typed is not None]
     rows = []
     for _, name in sorted(typed):
@@ -123,12 +132,21 @@ def _arguments(t: Translation) -> list[dict[str, Any]]:
                 "place": _place(place_of(t, name)),
                 "value": _json(t.args[name]),
                 "fate": outcome.fate if outcome else None,
+                "short": _short(t, name, outcome, kinds),
                 "paths": _paths(t, name),
                 "reason": _reason(t, name),
                 "row": outcome.row.place if outcome else None,
             }
         )
     return rows
+
+
+def _short(t: Translation, name: str, outcome: Outcome | None, kinds: Mapping[str, str]) -> str:
+    if outcome is not None and outcome.fate in ("to", "section", "feeds"):
+        made = {assignment.path for assignment in t.assignments}
+        if made.intersection(_paths(t, name)):
+            return ""
+    return KINDS_IN_SHORT.get(kinds.get(name, "")) or FATES_IN_SHORT[outcome.fate if outcome else None]
 
 
 def indices(t: Translation, name: str) -> list[int]:
@@ -217,7 +235,9 @@ def message_of(finding: Mapping[str, Any]) -> str:
 def step_of(setting: Mapping[str, Any]) -> str:
     """Which function of ours derived a setting, and where Megatron-LM does it; empty where it is no one function."""
     step = setting["origin"]["step"]
-    return f"computed by {step['function']}; Megatron-LM: {', '.join(step['see'])}" if step else ""
+    if not step:
+        return ""
+    return f"computed by {step['function']}" + (f"; Megatron-LM: {', '.join(step['see'])}" if step["see"] else "")
 
 
 def table_of(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
@@ -228,7 +248,7 @@ def table_of(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         written = [path for path in argument["paths"] if path in settings]
         if argument["fate"] not in ("to", "section", "feeds") or not written:
             reason = argument["reason"] if argument["fate"] == "feeds" else ""
-            yield place, words, reason or FATES_IN_SHORT[argument["fate"]], ""
+            yield place, words, reason or argument["short"], ""
         else:
             for path in written:
                 derived = settings[path]["origin"]["kind"] == "derived"

@@ -18,7 +18,6 @@ from typing import Any, Final
 
 from bridge_args.emit.config_yaml import yaml_lines
 from bridge_args.emit.report_data import (
-    FATES_IN_SHORT,
     GROUPS,
     indices,
     message_of,
@@ -317,7 +316,7 @@ def _class(argument: Mapping[str, Any]) -> str:
 
 
 def _becomes(argument: Mapping[str, Any]) -> str:
-    fate = FATES_IN_SHORT[argument["fate"]]
+    fate = argument["short"]
     return ", ".join(argument["paths"]) if argument["paths"] else f"{fate}: {argument['reason']}".removesuffix(": ")
 
 
@@ -381,8 +380,7 @@ def _table(data: Mapping[str, Any], shown: Mapping[str, str]) -> Iterator[str]:
         lines = [
             f'<a href="#set-{_e(path)}"><code>{_e(path)} = {_e(settings[path]["shown"])}</code></a>' for path in written
         ]
-        fate = FATES_IN_SHORT[argument["fate"]]
-        became = "<br>".join(lines) or f'<span class="{_class(argument)}">{_e(fate)}</span>'
+        became = "<br>".join(lines) or f'<span class="{_class(argument)}">{_e(argument["short"])}</span>'
         derived = [settings[path] for path in written if settings[path]["origin"]["kind"] == "derived"]
         told = [argument["reason"], *(text for one in derived for text in (one["from"], step_of(one)))]
         why = "; ".join(text for text in dict.fromkeys(told) if text)

@@ -10,14 +10,14 @@ from bridge_args.bridge.schema import Schema
 from bridge_args.findings import CHANGES, Finding
 from bridge_args.mapping.convert import CONVERSIONS, fit, shown
 from bridge_args.mapping.rows import Row
-from bridge_args.mapping.sections.registry import BUILDERS, Builder, Lost, NeedsDropIn, Rejected, parameters
+from bridge_args.mapping.sections.registry import BUILDERS, Builder, Lost, NeedsDropIn, Rejected, parameters, place_of
 from bridge_args.mapping.table import Table
-from bridge_args.mapping.translation import Assignment, Origin, Outcome
+from bridge_args.mapping.translation import Assignment, BuilderStep, Origin, Outcome
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import Given
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Setting
 from bridge_args.records import Record
-from bridge_args.values import to_plain
+from bridge_args.values import Symbol, to_plain
 
 # What a finding of kind ``needs-drop-in`` ends with.
 _START: Final = "start it with `bridge-args launch` or the drop-in, which do as Megatron-LM does"
@@ -62,8 +62,8 @@ def apply(
             for path in row.to:
                 done.assignments.pop(path, None)
             _row(row, setting, given, catalog, schema, table, done)
-    for decided, origin, row in built:
-        for key, value in decided.items():
+    for one in built:
+        for key, value in one.decided.items():
             if isinstance(value, Lost):
                 done.findings.append(_lost(key, value, args.settings.get(key), given))
             elif isinstance(value, NeedsDropIn):
@@ -72,7 +72,7 @@ def apply(
             elif isinstance(value, Rejected):
                 done.findings.append(_about("bridge-rejects", value.reason, key, given))
             else:
-                _decide(key, value, origin, row, schema, given, done)
+                _decide(key, one, args, given, catalog, schema, done)
     in_order = sorted(done.assignments, key=lambda path: _order(path, schema, classes, unsaid.places))
     done.assignments = {path: done.assignments[path] for path in in_order}
     return done
@@ -145,17 +145,78 @@ def _row(
     done.outcomes[name] = Outcome(name, row.fate, paths, row.reason or row.note, typed is not None, row)
 
 
-def _decide(path: str, value: Any, origin: Origin, row: Row, schema: Schema, given: Given, done: Applied) -> None:
+def _decide(
+    path: str, built: _Built, args: MegatronArgs, given: Given, catalog: Catalog, schema: Schema, done: Applied
+) -> None:
     """What a builder decided; written where it differs from Bridge, or the user gave the argument of that name."""
     known = schema.find(path, done.classes)
+    row = built.rows[0]
     assert known is not None, f"{row.place}: {path} was decided, which Bridge {schema.version} does not have"
-    value = fit(value, known, schema)
+    value = fit(built.decided[path], known, schema)
     name = path.rpartition(".")[2]
-    asked = name in given.typed and name in origin.arguments
+    asked = name in given.typed and name in built.values
     if not (asked or known.required or known.environment) and to_plain(value) == known.default:
         return
     if path not in done.assignments:
-        done.assignments[path] = Assignment(path, value, origin, row)
+        causes = _causes(path, built, args, catalog)
+        row = next((row for row in built.rows if row.argument in causes), row)
+        done.assignments[path] = Assignment(path, value, _origin_of(path, causes, built, args, given), row)
+
+
+def _origin_of(path: str, causes: list[str], built: _Built, args: MegatronArgs, given: Given) -> Origin:
+    name, value = path.rpartition(".")[2], built.decided[path]
+    if name in given.typed and name in built.values and value == args[name]:
+        return Origin("flag", (name,), given.text(name))  # handed on as it is
+    if not causes:
+        return Origin("default", ())
+    step = BuilderStep(place_of(built.function))
+    return Origin("derived", tuple(causes), "", {cause: args[cause] for cause in causes}, step)
+
+
+def _causes(path: str, built: _Built, args: MegatronArgs, catalog: Catalog) -> list[str]:
+    """The arguments that bring a decision about: without them, or with another value, it would be another.
+
+    Where several would do it alone, one is named. Of a derived value and what was typed for it, that is the latter.
+    """
+    settings, values = args.settings, dict(built.values)
+
+    def is_same(changed: Mapping[str, Any]) -> bool:
+        decided = built.function(*changed.values())
+        return path in decided and bool(decided[path] == built.decided[path])
+
+    causes = []
+    for name in values:
+        setting = settings.get(name)
+        if setting is None or (setting.typed is None and setting.source == "default"):
+            continue
+        default = catalog.defaults.get(name)
+        default = catalog.program_defaults.get(name) if default is None else default
+        has_default = default is not None or "None" in built.function.__annotations__[name]
+        if setting.typed is not None and setting.value != default and has_default:
+            without = {**values, name: default}
+            if is_same(without):
+                values = without
+            else:
+                causes.append(name)
+        elif not is_same({**values, name: _another(setting.value)}):
+            causes.append(name)
+    return [name for name in causes if settings[name].typed or not set(causes) & settings[name].inputs.keys()]
+
+
+def _another(value: Any) -> Any:
+    """A value of the same type, to see whether anything depends on it; the same where none is at hand."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case str():
+            return f"{value}_"
+        case list():
+            return []
+        case Symbol(path):
+            return Symbol("torch.float32" if path != "torch.float32" else "torch.bfloat16")
+    return value
 
 
 def _origin(name: str, setting: Setting, given: Given) -> Origin:
@@ -165,20 +226,24 @@ def _origin(name: str, setting: Setting, given: Given) -> Origin:
     return Origin("flag" if setting.typed else "default", (name,), text)
 
 
-def _build_sections(
-    args: MegatronArgs, table: Table, context: Mapping[str, Any]
-) -> list[tuple[dict[str, Any], Origin, Row]]:
+class _Built(Record):
+    """What a builder has decided, from which values, and the rows that handed it arguments."""
+
+    decided: dict[str, Any]
+    function: Builder
+    values: dict[str, Any]
+    rows: tuple[Row, ...]
+
+
+def _build_sections(args: MegatronArgs, table: Table, context: Mapping[str, Any]) -> list[_Built]:
     settings, built = args.settings, []
     nothing = Setting(None, "default")
     for function, rows in _readers(_Identity((table,))):
-        values = [
-            context[name] if name in context else settings.get(name, nothing).value for name in parameters(function)
-        ]
-        names = [row.argument for row in rows if row.argument in settings]
-        typed = [name for name in names if settings[name].typed]
-        inputs = {name: settings[name].value for name in typed or names}
-        origin = Origin("derived" if typed else "default", tuple(inputs), "", inputs)
-        built.append((function(*values), origin, rows[0]))
+        values = {
+            name: context[name] if name in context else settings.get(name, nothing).value
+            for name in parameters(function)
+        }
+        built.append(_Built(function(*values.values()), function, values, rows))
     return built
 
 
@@ -192,9 +257,7 @@ def _readers(identity: _Identity) -> tuple[tuple[Builder, tuple[Row, ...]], ...]
     return tuple((BUILDERS[section], tuple(rows)) for section, rows in readers.items())
 
 
-def _classes(
-    args: MegatronArgs, table: Table, schema: Schema, built: Iterable[tuple[dict[str, Any], Origin, Row]]
-) -> dict[str, str]:
+def _classes(args: MegatronArgs, table: Table, schema: Schema, built: Iterable[_Built]) -> dict[str, str]:
     """The class of every section that exists in this run."""
     classes = {
         name: section.default_class or section.classes[0]
@@ -204,8 +267,8 @@ def _classes(
     for name, section in table.optional_sections.items():
         if name in schema.sections and section.opened_by in args and args[section.opened_by]:
             classes[name] = schema.sections[name].classes[0]
-    for decided, _, _ in built:
-        for key, value in decided.items():
+    for one in built:
+        for key, value in one.decided.items():
             section_name, _, leaf = key.partition(".")
             if leaf == "_target_":
                 classes[section_name] = value

@@ -20,6 +20,13 @@ from bridge_args.versions import Versions
 from bridge_args.words import Place
 
 
+class BuilderStep(Record):
+    """A builder of ``mapping/sections`` that decided a setting; its text says where the two sides do the same."""
+
+    place: str
+    see: tuple[str, ...] = ()
+
+
 class Origin(Record):
     """Where an assignment comes from.
 
@@ -29,14 +36,15 @@ class Origin(Record):
         text: the user's words for a flag; of a default, whose it is, where it is not Megatron-LM's; empty otherwise.
         arguments: the arguments whose values went in.
         inputs: for a derived value, what it was derived from.
-        step: for a derived value, what of ours derived it, where that is one function of ``megatron_lm/derive``.
+        step: for a derived value, what of ours derived it: one function of ``megatron_lm/derive``, or a builder of
+            ``mapping/sections``.
     """
 
     kind: Literal["flag", "default", "derived"]
     arguments: tuple[str, ...]
     text: str = ""
     inputs: Mapping[str, Any] = MappingProxyType({})
-    step: Derivation | None = None
+    step: Derivation | BuilderStep | None = None
 
     def __str__(self) -> str:
         if self.kind == "default":

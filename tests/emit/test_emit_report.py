@@ -111,6 +111,7 @@ def test_json() -> None:
         "place": None,
         "value": 4,
         "fate": "to",
+        "short": "",
         "paths": ["model.num_layers"],
         "reason": "",
         "row": "mappings/x.yaml:0",
