@@ -146,6 +146,8 @@ class Translation(Record):
         return {**{secret.name: secret.value for secret in self._referred_secrets()}, **self.environment}
 
     def _referred_secrets(self) -> list[Secret]:
+        if not self.secrets:
+            return []
         names = {name for assignment in self.assignments for name in references_in(assignment.value)}
         return [secret for secret in reversed(self.secrets) if secret.name in names]
 
