@@ -6,8 +6,9 @@ is looked at or copied, a part of a microsecond; what costs more than its charac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from bridge_args.records import dataclass
 
 MAX_STEPS: Final = 20_000  # simple commands and rounds of loops
 MAX_WORK: Final = 10_000_000  # characters looked at and copied: words, patterns, files, arithmetic, what is printed

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from bridge_args.records import dataclass, replace
 from bridge_args.script.bash import conditions, guards, pattern, reading, utilities
 from bridge_args.script.bash import syntax as s
 from bridge_args.script.bash.arithmetic import NotANumber, Wrong, WrongIndex, whole

@@ -6,9 +6,9 @@ They make bytes. Bytes that are no UTF-8 cannot stand in a command line that is 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
+from bridge_args.records import dataclass
 from bridge_args.script.bash.traced import Traced, is_hole, joined, plain
 
 _LETTERS: Final = {

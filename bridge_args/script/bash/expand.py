@@ -10,10 +10,10 @@ import contextlib
 import re
 import typing
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
+from bridge_args.records import dataclass, replace
 from bridge_args.script.bash import pattern
 from bridge_args.script.bash.arithmetic import NotANumber, Wrong, WrongIndex, evaluate, whole
 from bridge_args.script.bash.budget import MAX_WORDS, LimitReached

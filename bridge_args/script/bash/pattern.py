@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
+from bridge_args.records import replace
 from bridge_args.script.bash.budget import MAX_VALUE, MAX_WORDS, Budget, LimitReached
 from bridge_args.script.bash.inside_words import MAX_DEPTH
 from bridge_args.script.bash.syntax import Bytes, Literal, Parameter, Part, ShellWord

@@ -7,9 +7,9 @@ when that is not known.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from bridge_args.records import dataclass, replace
 from bridge_args.script.bash.arithmetic import whole
 from bridge_args.script.bash.budget import MAX_WORDS, Budget, LimitReached
 from bridge_args.script.bash.names import is_name

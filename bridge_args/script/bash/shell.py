@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from bridge_args.findings import Finding
+from bridge_args.records import dataclass, replace
 from bridge_args.script.bash import builtins, conditions, grammar, guards, syntax_walk
 from bridge_args.script.bash import syntax as s
 from bridge_args.script.bash.arithmetic import NotANumber, Wrong, WrongIndex

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from bridge_args.findings import Finding
+from bridge_args.records import dataclass
 from bridge_args.script.bash.names import is_name
 from bridge_args.script.bash.state import Choice, Found, Frame, Hole, Shared
 from bridge_args.script.bash.traced import FIRST_HOLE, Traced, is_hole, plain

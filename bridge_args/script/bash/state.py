@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from bridge_args.findings import Finding
+from bridge_args.records import dataclass, field, replace
 from bridge_args.script.bash.budget import MAX_WORDS, Budget, LimitReached
 from bridge_args.script.bash.ends import End, Guard
 from bridge_args.script.bash.hooks import Hooks

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from bridge_args.records import dataclass, field
 from bridge_args.script.bash.traced import Traced
 
 # ---------------------------------------------------------------- inside a word

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from bridge_args.records import names_of
 from bridge_args.script.bash import syntax as s
 from bridge_args.script.bash.names import is_name
 
@@ -33,7 +34,7 @@ def _parts(node: object) -> Iterator[object]:
     if isinstance(node, tuple):
         yield from node
     elif type(node).__module__ == s.__name__:
-        for name in type(node).__dataclass_fields__:  # type: ignore[attr-defined]
+        for name in names_of(node):
             yield getattr(node, name)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from bridge_args.records import dataclass
 
 # Lone high surrogates: no text file has them.
 FIRST_HOLE: Final = 0xD800
