@@ -8,16 +8,18 @@ from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
 from bridge_args.findings import CHANGES, Finding
+from bridge_args.mapping.causes import Built, causes_of, origin_of
 from bridge_args.mapping.convert import CONVERSIONS, fit, shown
 from bridge_args.mapping.rows import Row
-from bridge_args.mapping.sections.registry import BUILDERS, Builder, Lost, NeedsDropIn, Rejected, parameters, place_of
+from bridge_args.mapping.sections.registry import BUILDERS, Builder, Lost, NeedsDropIn, Rejected, parameters
 from bridge_args.mapping.table import Table
-from bridge_args.mapping.translation import Assignment, BuilderStep, Origin, Outcome
+from bridge_args.mapping.translation import Assignment, Origin, Outcome
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import Given
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Setting
 from bridge_args.records import Record
-from bridge_args.values import Symbol, to_plain
+from bridge_args.values import to_plain
+from bridge_args.wording import listed
 
 # What a finding of kind ``needs-drop-in`` ends with.
 _START: Final = "start it with `bridge-args launch` or the drop-in, which do as Megatron-LM does"
@@ -56,12 +58,18 @@ def apply(
     done = Applied(classes)
     done.outcomes.update(unsaid.outcomes)
     done.assignments.update(unsaid.assignments)
+    lost_with: dict[str, list[str]] = {}
     for name, setting in args.settings.items():
         if setting.source != "default" and name in table.rows:
             row = table.rows[name]
+            if opener := row.needed_for(args.is_on):
+                lost_with.setdefault(opener, []).append(name)
+                continue
             for path in row.to:
                 done.assignments.pop(path, None)
             _row(row, setting, given, catalog, schema, table, done)
+    for opener, names in lost_with.items():
+        _lost_with(opener, names, args, given, table, catalog, done)
     for one in built:
         for key, value in one.decided.items():
             if isinstance(value, Lost):
@@ -145,8 +153,25 @@ def _row(
     done.outcomes[name] = Outcome(name, row.fate, paths, row.reason or row.note, typed is not None, row)
 
 
+def _lost_with(
+    opener: str, names: list[str], args: MegatronArgs, given: Given, table: Table, catalog: Catalog, done: Applied
+) -> None:
+    """Arguments that only another one reads, which is on in this run and lost: told together."""
+    reason = f"lost with {(catalog.flags_of(opener) or (opener,))[0]}, which has no equivalent in Bridge."
+    for name in names:
+        row = table.rows[name]
+        done.outcomes[name] = Outcome(name, "no_equivalent", (), f"It is {reason}", name in given.typed, row)
+    lost = [name for name in names if args[name] != catalog.defaults.get(name)]
+    if lost:
+        flags = [given.text(name) or f"{name} = {shown(args[name])}" for name in lost]
+        verb = "is" if len(lost) == 1 else "are"
+        why = f"{listed(flags)} {verb} {reason} This changes {CHANGES['numbers']}."
+        place, excerpt = given.place(lost[0]), given.excerpt(lost[0]) if len(lost) == 1 else None
+        done.findings.append(Finding("no-equivalent", why, "", tuple(lost), place, excerpt, "numbers"))
+
+
 def _decide(
-    path: str, built: _Built, args: MegatronArgs, given: Given, catalog: Catalog, schema: Schema, done: Applied
+    path: str, built: Built, args: MegatronArgs, given: Given, catalog: Catalog, schema: Schema, done: Applied
 ) -> None:
     """What a builder decided; written where it differs from Bridge, or the user gave the argument of that name."""
     known = schema.find(path, done.classes)
@@ -158,65 +183,9 @@ def _decide(
     if not (asked or known.required or known.environment) and to_plain(value) == known.default:
         return
     if path not in done.assignments:
-        causes = _causes(path, built, args, catalog)
+        causes = causes_of(path, built, args, catalog)
         row = next((row for row in built.rows if row.argument in causes), row)
-        done.assignments[path] = Assignment(path, value, _origin_of(path, causes, built, args, given), row)
-
-
-def _origin_of(path: str, causes: list[str], built: _Built, args: MegatronArgs, given: Given) -> Origin:
-    name, value = path.rpartition(".")[2], built.decided[path]
-    if name in given.typed and name in built.values and value == args[name]:
-        return Origin("flag", (name,), given.text(name))  # handed on as it is
-    if not causes:
-        return Origin("default", ())
-    step = BuilderStep(place_of(built.function))
-    return Origin("derived", tuple(causes), "", {cause: args[cause] for cause in causes}, step)
-
-
-def _causes(path: str, built: _Built, args: MegatronArgs, catalog: Catalog) -> list[str]:
-    """The arguments that bring a decision about: without them, or with another value, it would be another.
-
-    Where several would do it alone, one is named. Of a derived value and what was typed for it, that is the latter.
-    """
-    settings, values = args.settings, dict(built.values)
-
-    def is_same(changed: Mapping[str, Any]) -> bool:
-        decided = built.function(*changed.values())
-        return path in decided and bool(decided[path] == built.decided[path])
-
-    causes = []
-    for name in values:
-        setting = settings.get(name)
-        if setting is None or (setting.typed is None and setting.source == "default"):
-            continue
-        default = catalog.defaults.get(name)
-        default = catalog.program_defaults.get(name) if default is None else default
-        has_default = default is not None or "None" in built.function.__annotations__[name]
-        if setting.typed is not None and setting.value != default and has_default:
-            without = {**values, name: default}
-            if is_same(without):
-                values = without
-            else:
-                causes.append(name)
-        elif not is_same({**values, name: _another(setting.value)}):
-            causes.append(name)
-    return [name for name in causes if settings[name].typed or not set(causes) & settings[name].inputs.keys()]
-
-
-def _another(value: Any) -> Any:
-    """A value of the same type, to see whether anything depends on it; the same where none is at hand."""
-    match value:
-        case bool():
-            return not value
-        case int() | float():
-            return value + 1
-        case str():
-            return f"{value}_"
-        case list():
-            return []
-        case Symbol(path):
-            return Symbol("torch.float32" if path != "torch.float32" else "torch.bfloat16")
-    return value
+        done.assignments[path] = Assignment(path, value, origin_of(path, causes, built, args, given), row)
 
 
 def _origin(name: str, setting: Setting, given: Given) -> Origin:
@@ -226,16 +195,7 @@ def _origin(name: str, setting: Setting, given: Given) -> Origin:
     return Origin("flag" if setting.typed else "default", (name,), text)
 
 
-class _Built(Record):
-    """What a builder has decided, from which values, and the rows that handed it arguments."""
-
-    decided: dict[str, Any]
-    function: Builder
-    values: dict[str, Any]
-    rows: tuple[Row, ...]
-
-
-def _build_sections(args: MegatronArgs, table: Table, context: Mapping[str, Any]) -> list[_Built]:
+def _build_sections(args: MegatronArgs, table: Table, context: Mapping[str, Any]) -> list[Built]:
     settings, built = args.settings, []
     nothing = Setting(None, "default")
     for function, rows in _readers(_Identity((table,))):
@@ -243,7 +203,7 @@ def _build_sections(args: MegatronArgs, table: Table, context: Mapping[str, Any]
             name: context[name] if name in context else settings.get(name, nothing).value
             for name in parameters(function)
         }
-        built.append(_Built(function(*values.values()), function, values, rows))
+        built.append(Built(function(*values.values()), function, values, rows))
     return built
 
 
@@ -257,7 +217,7 @@ def _readers(identity: _Identity) -> tuple[tuple[Builder, tuple[Row, ...]], ...]
     return tuple((BUILDERS[section], tuple(rows)) for section, rows in readers.items())
 
 
-def _classes(args: MegatronArgs, table: Table, schema: Schema, built: Iterable[_Built]) -> dict[str, str]:
+def _classes(args: MegatronArgs, table: Table, schema: Schema, built: Iterable[Built]) -> dict[str, str]:
     """The class of every section that exists in this run."""
     classes = {
         name: section.default_class or section.classes[0]

@@ -62,6 +62,9 @@ def check_row(row: Row, table: Table, catalog: Catalog, schema: Schema) -> Itera
         yield f"{row.place}: {row.argument} is not an argument{_near(row.argument, catalog.defaults)}"
     for path in row.to:
         yield from _check_path(row, path, table, schema)
+    for opener in row.unless:
+        if row.fate != "not_needed" or opener not in table.rows:
+            yield f"{row.place}: unless is said of not_needed, and names an argument with a row, not {opener}"
     if row.conversion and row.conversion not in CONVERSIONS:
         yield f"{row.place}: no conversion is called {row.conversion!r}{_near(row.conversion, CONVERSIONS)}"
     for section in row.sections:

@@ -17,8 +17,8 @@ from bridge_args.versions import Versions, holds, is_condition
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _GROUPS: Final[tuple[Fate, ...]] = ("launcher", "not_needed", "no_equivalent", "not_yet")
 _TOP: Final = {"title", "about", "sections", "arguments", "derived", *_GROUPS}
-_ROW: Final = {*FATES, "as", "note", "see", "changes", "tell", "takes", "unlike"}
-_GROUP: Final = {"because", "arguments", "see", "note", "changes", "tell", "unlike"}
+_ROW: Final = {*FATES, "as", "note", "see", "changes", "tell", "takes", "unlike", "unless"}
+_GROUP: Final = {"because", "arguments", "see", "note", "changes", "tell", "unlike", "unless"}
 _LOSSES: Final = ("no_equivalent", "not_yet")
 
 
@@ -106,7 +106,7 @@ def _row(argument: str, node: yaml.Node, versions: Versions, area: str, line: in
         changes["conversion"] = said["as"].value
     if "note" in said:
         changes["note"] = said["note"].value
-    for key in ("see", "takes", "unlike"):
+    for key in ("see", "takes", "unlike", "unless"):
         if key in said:
             changes[key] = _texts(said[key], area)
     if "changes" in said:
@@ -126,9 +126,10 @@ def _group(fate: str, node: yaml.Node, area: str) -> Iterator[Row]:
         line = entry.start_mark.line + 1
         if not {"because", "arguments"} <= said.keys() <= _GROUP:
             raise TableError(
-                f"{file_of(area)}:{line}: a group has because, arguments, and maybe see, note, changes, tell and unlike"
+                f"{file_of(area)}:{line}: a group has because, arguments, and maybe "
+                f"{', '.join(sorted(_GROUP - {'because', 'arguments'}))}"
             )
-        see, unlike = (_texts(said[key], area) if key in said else () for key in ("see", "unlike"))
+        see, unlike, unless = (_texts(said[key], area) if key in said else () for key in ("see", "unlike", "unless"))
         note = said["note"].value if "note" in said else ""
         changes = _changes(said["changes"], fate, area) if "changes" in said else "numbers"
         tell = _tell(said["tell"], fate, area) if "tell" in said else ""
@@ -136,6 +137,7 @@ def _group(fate: str, node: yaml.Node, area: str) -> Iterator[Row]:
             yield Row(
                 item.value, fate, reason=said["because"].value, note=note, see=see, area=area,
                 line=item.start_mark.line + 1, changes=changes, tell=tell, unlike=unlike,
+                unless=unless,
             )  # fmt: skip
 
 

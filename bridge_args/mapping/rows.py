@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Literal
 
 from bridge_args.errors import UserError
@@ -48,6 +49,8 @@ class Row(Record):
             run goes), speed or memory, or logs and files (fates ``no_equivalent`` and ``not_yet``).
         tell: whether a user is told that a typed value has no effect: as a note, or as a warning where it should have
             had one (fate ``not_needed``).
+        unless: arguments with which it is needed after all: where one of them is on, it is lost with that one (fate
+            ``not_needed``).
         takes: values that Bridge takes although the type of the setting does not list them (fate ``to``); as texts.
         unlike: settings that are called like the argument, and that do not do in Bridge what it does.
         area: the table's file name without ``.yaml``; of a user's own table its path.
@@ -69,12 +72,17 @@ class Row(Record):
     tell: Literal["", "note", "warning"] = ""
     takes: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
 
     def is_called_like(self, path: str) -> bool:
         """Is a setting called like the argument, or like it without the beginning of its section's name?"""
         section, _, name = path.rpartition(".")
         prefix = self.argument.removesuffix(f"_{name}" if name != "enabled" else "")
         return name == self.argument or (prefix != self.argument or name == "enabled") and section.startswith(prefix)
+
+    def needed_for(self, is_on: Callable[[str], bool]) -> str:
+        """The argument with which this one is lost in a run; empty where it is not needed."""
+        return next(filter(is_on, self.unless), "")
 
     @property
     def place(self) -> str:

@@ -51,7 +51,7 @@ def told(
         row = rows.get(name)
         if condition:
             unread.setdefault(("ignored-by-megatron", condition), []).append(name)
-        elif row is not None and row.tell:
+        elif row is not None and row.tell and not row.needed_for(args.is_on):
             kind = "ignored-by-megatron" if row.tell == "warning" else "no-effect"
             unread.setdefault((kind, row.reason), []).append(name)
     findings = [_unread(kind, why, names, given, catalog) for (kind, why), names in unread.items()]

@@ -13,7 +13,7 @@ import bridge_args
 from bridge_args.cli.main import main
 from bridge_args.drop_in.accept import refused
 from bridge_args.findings import Finding
-from bridge_args.mapping import grammar
+from bridge_args.mapping import grammar, table
 from bridge_args.mapping.rows import TableError
 from bridge_args.megatron_lm import catalog, readers
 from bridge_args.megatron_lm.derive.registry import CONTEXT
@@ -172,3 +172,34 @@ def test_a_condition_can_be_met(name: str, condition: str) -> None:
 def test_what_the_grammar_refuses(rows: str, said: str) -> None:
     with pytest.raises(TableError, match=re.escape(said)):
         grammar.read(rows, "x", Versions("0.16.1", "0.3.1"))
+
+
+@pytest.mark.parametrize(
+    ("opener", "words"),
+    [
+        ("--perform-rl-step --langrl-env-config e", "--grpo-kl-beta 0.5"),
+        ("--perform-rl-step --langrl-env-config e", "--inference-max-seq-length 64"),
+        ("--use-checkpoint-args --load /l", "--use-mp-args-from-checkpoint-args"),
+        ("--ckpt-convert-format torch_dist --load /l", "--ckpt-convert-update-legacy-dist-opt-format"),
+        ("--sft", "--sft-tokenizer-prompt-format identity"),
+        ("--vision-pretraining", "--vision-pretraining-type inpaint"),
+    ],
+)
+def test_with_what_reads_it_a_value_is_lost_and_without_it_has_no_effect(opener: str, words: str) -> None:
+    flag, name = words.split()[0], opener.split()[0]
+    (alone,) = told(words, "no-effect")
+    assert flag in alone.message and "has no effect" in alone.message
+    assert not told(f"{opener} {words}", "no-effect")
+    (lost,) = (one for one in told(f"{opener} {words}", "no-equivalent") if flag in one.message)
+    assert f"lost with {name}, which has no equivalent in Bridge." in lost.message
+    data = json.loads(bridge_args.report(bridge_args.translate([*SMALL, *opener.split(), *words.split()], 1), "json"))
+    (argument,) = (one for one in data["arguments"] if one["flag"] == flag)
+    assert (argument["fate"], argument["short"]) == ("no_equivalent", "no equivalent")
+    assert not any(one["kind"] == "not-needed" and flag in one["message"] for one in data["findings"])
+
+
+def test_a_reason_that_names_what_reads_an_argument_is_no_reason_beside_it() -> None:
+    for row in table.load(Versions("0.16.1", "0.3.1")).rows.values():
+        flags = re.findall(r"(?:with|of) (--[a-z-]+)", row.reason)
+        if row.fate == "not_needed" and re.match(r"(Read|Only)\b", row.reason) and flags:
+            assert row.unless == tuple(catalog.load("0.16.1").by_flag[flag].dest for flag in flags), row.place

@@ -59,6 +59,10 @@ class MegatronArgs:
     def __iter__(self) -> Iterator[str]:
         return iter(self.settings)
 
+    def is_on(self, name: str) -> bool:
+        """Is there such an argument, with a value other than None, False, 0 or nothing?"""
+        return name in self.settings and bool(self.settings[name].value)
+
 
 class Resolved(Record):
     """What every resolver gives: what was typed, with the values it has, and the effective arguments."""
