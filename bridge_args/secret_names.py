@@ -6,11 +6,11 @@ import re
 from functools import lru_cache
 from typing import Final
 
-_PARTS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_PARTS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+"
 # KEY, TOKEN and the like are the last of a name's words: TOKENIZER, KEY_VALUE_HEADS and TOKENS_PER_STEP are no secrets.
 _LAST: Final = frozenset("KEY APIKEY TOKEN PAT AUTH CREDENTIAL CREDENTIALS CREDS DSN BEARER JWT WEBHOOK COOKIE".split())
 _BEHIND: Final = frozenset("ID VALUE STRING STR TEXT URL ENV B64 BASE64".split())  # AWS_ACCESS_KEY_ID, HF_TOKEN_STR
-_ANYWHERE_IN_NAME: Final = re.compile(r"SECRET|PASSW|PASSPHRASE|SSHPASS|APIKEY|API_?TOKEN|ACCESS_?KEY|PRIVATE_?KEY")
+_ANYWHERE_IN_NAME: Final = r"SECRET|PASSW|PASSPHRASE|SSHPASS|APIKEY|API_?TOKEN|ACCESS_?KEY|PRIVATE_?KEY"
 _PASSWORDS: Final = frozenset("PWD PASS PW".split())
 _FOLDERS: Final = frozenset({"PWD", "OLDPWD", "OLD_PWD", "WORK_PWD", "INIT_PWD", "SCRIPT_PWD"})
 _PLURALS: Final = frozenset({"KEYS", "TOKENS"})
@@ -46,13 +46,13 @@ def is_secret(name: str) -> bool:
     """
     if len(name) > 200:
         return False
-    words = [word.upper() for word in _PARTS.findall(name)]
+    words = [word.upper() for word in re.findall(_PARTS, name)]
     whole = "_".join(words)
     if whole in _FOLDERS:
         return False
     if words[-1:] in (["FILE"], ["PATH"], ["DIR"], ["NAME"], ["LEN"], ["LENGTH"], ["SIZE"], ["TYPE"]):
         return False
-    if _ANYWHERE_IN_NAME.search(whole):
+    if re.search(_ANYWHERE_IN_NAME, whole):
         return True
     if len(words) > 1 and (words[-1] in _BEHIND or words[-1].isdigit()):
         del words[-1]

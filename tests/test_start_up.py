@@ -28,6 +28,7 @@ NEVER = {
     "yaml": "rows of the usual pair come from mapping/index.json",
     "bridge_args.mapping.grammar": "the tables themselves are read for other pairs of versions",
     "html": "only where a secret is known, or for a page",
+    "bridge_args.megatron_lm.retired_flags": "only for a flag that the usual version does not have",
     "difflib": "only for a flag that does not exist",
     "subprocess": "nothing is run",
     "tempfile": "nothing is written",

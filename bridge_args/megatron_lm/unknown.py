@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from bridge_args.megatron_lm import catalog as catalogs
-from bridge_args.megatron_lm import fork_flags, retired_flags
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.versions import PROVEN, number
 
@@ -29,13 +28,19 @@ def versions_with(flag: str) -> dict[str, Argument]:
 @lru_cache(maxsize=None)
 def _ever_known() -> frozenset[str]:
     """Every flag of every version, old ones too; reads all catalogs."""
+    from bridge_args.megatron_lm import retired_flags
+
     old = filter(retired_flags.is_telling, retired_flags.RETIRED)
     return frozenset([*old, *(flag for version in catalogs.versions() for flag in catalogs.load(version).by_flag)])
 
 
 def is_known(flag: str) -> bool:
     """Has some version of Megatron-LM, of whatever time, a flag of that name?"""
-    return flag in catalogs.load(_USUAL).by_flag or flag in _ever_known() or flag in retired_flags.RETIRED
+    if flag in catalogs.load(_USUAL).by_flag:
+        return True
+    from bridge_args.megatron_lm import retired_flags
+
+    return flag in _ever_known() or flag in retired_flags.RETIRED
 
 
 def are_mostly_known(words: Iterable[str]) -> bool:
@@ -65,6 +70,8 @@ def remedy(flag: str, catalog: Catalog, history: History, present: frozenset[str
 
 def remedy_of_old(flag: str) -> str:
     """What to write instead of a flag from before the catalogs, or of a fork; empty where it is neither."""
+    from bridge_args.megatron_lm import fork_flags, retired_flags
+
     return retired_flags.remedy_of(flag) or fork_flags.remedy_of(flag)
 
 
