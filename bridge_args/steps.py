@@ -22,6 +22,7 @@ from bridge_args.mapping.translation import Translation
 from bridge_args.mapping.unread import told
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm import programs
+from bridge_args.megatron_lm.derive.parallelism import fewest_ranks
 from bridge_args.megatron_lm.parse import Given, parse
 from bridge_args.megatron_lm.resolvers import built_in, of_checkout
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Resolver
@@ -251,15 +252,19 @@ def _world_size_in(env: Mapping[str, str] | None) -> int | None:
 
 
 def _smallest_world(values: Mapping[str, object]) -> tuple[int, Finding]:
-    sizes = []
-    for name in ("tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size"):
-        value = values.get(name, 1)
-        sizes.append(value if isinstance(value, int) and value > 0 else 1)
-    ranks = sizes[0] * sizes[1] * sizes[2]
-    message = (
-        f"the number of GPUs is not known; {ranks} is assumed "
-        f"(tensor {sizes[0]} x pipeline {sizes[1]} x context {sizes[2]})"
-    )
+    def size(name: str) -> int:
+        value = values.get(name)
+        return value if isinstance(value, int) and value > 0 else 0
+
+    tensor, pipeline = size("tensor_model_parallel_size") or 1, size("pipeline_model_parallel_size") or 1
+    context, expert = size("context_parallel_size") or 1, size("expert_model_parallel_size") or 1
+    expert_tensor = size("expert_tensor_parallel_size") or tensor
+    ranks = fewest_ranks(tensor, pipeline, context, expert, expert_tensor)
+    sizes = f"tensor {tensor} x pipeline {pipeline} x context {context}"
+    if ranks > tensor * pipeline * context:
+        sizes += f", for experts tensor {expert_tensor} x pipeline {pipeline} x expert {expert}"
+    verb = "is assumed" if ranks == 1 else "are assumed, the fewest that are possible"
+    message = f"the number of GPUs is not known; {ranks} {verb} ({sizes})"
     return ranks, Finding("assumed-world-size", message, "set it with --world-size N, or give the torchrun command")
 
 

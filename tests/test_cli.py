@@ -40,6 +40,30 @@ def test_yaml_on_stdout_and_messages_on_stderr(capsys: pytest.CaptureFixture[str
     assert "the number of GPUs is not known; 1 is assumed" in err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "--expert-model-parallel-size 8",
+            "8 are assumed, the fewest that are possible "
+            "(tensor 1 x pipeline 1 x context 1, for experts tensor 1 x pipeline 1 x expert 8)",
+        ),
+        ("--tensor-model-parallel-size 2 --sequence-parallel --expert-model-parallel-size 3", "6 are assumed"),
+        (
+            "--context-parallel-size 4 --expert-model-parallel-size 4",
+            "4 are assumed, the fewest that are possible (tensor 1 x pipeline 1 x context 4);",
+        ),
+        ("--tensor-model-parallel-size 2 --sequence-parallel --expert-tensor-parallel-size 1", "2 are assumed"),
+    ],
+)
+def test_the_number_of_gpus_that_is_assumed_can_be_divided(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experts = "--num-experts 24 --global-batch-size 24 --micro-batch-size 1 --disable-bias-linear"
+    code, _, err = run(capsys, "translate", "--", *SMALL, *experts.split(), *words.split())
+    assert said in err and code == 0, err
+
+
 @pytest.mark.parametrize("format", ["yaml", "overrides", "run-config", "recipe", "argv", "json"])
 def test_every_format(format: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "translate", "--world-size", "1", "--format", format, "--", *SMALL)

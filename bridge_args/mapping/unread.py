@@ -25,6 +25,8 @@ def replaced(args: MegatronArgs, words: Sequence[str]) -> Iterator[tuple[str, st
         typed = setting.typed
         if setting.source != "derived" or typed is None:
             continue
+        if setting.step is not None and not setting.inputs:
+            continue  # nothing else had a say: the same in another form, bf16 as torch.bfloat16
         texts = [words[index] for index in sorted({typed.index, *typed.values})]
         if _is_as_typed(to_plain(setting.value), texts[1:]):
             continue

@@ -90,7 +90,8 @@ def test_a_default_that_is_typed_is_not_told() -> None:
 
 
 def test_values_that_are_what_the_run_has_are_no_surprise() -> None:
-    """``aux_loss`` becomes a text where a list was typed; that is the same thing."""
+    """``aux_loss`` becomes a text where a list was typed, and ``bf16`` a dtype; that is the same thing."""
+    assert told("--use-precision-aware-optimizer --use-distributed-optimizer --bf16 --main-grads-dtype bf16") == []
     assert told("--num-experts 4 --moe-router-load-balancing-type aux_loss --moe-aux-loss-coeff 0.01") == []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
+from math import lcm, prod
 
 from bridge_args.megatron_lm.derive.registry import (
     PARALLEL_STATE,
@@ -22,6 +22,14 @@ def _size(name: str, size: int) -> int:
     if size < 1:
         raise Invalid(f"{flag(name)} must be at least 1, not {size}", arguments=(name,))
     return size
+
+
+def fewest_ranks(tensor: int, pipeline: int, context: int, expert: int, expert_tensor: int) -> int:
+    """The smallest number of ranks that can be divided so, for attention and for experts.
+
+    See megatron/core/parallel_state.py initialize_model_parallel.
+    """
+    return lcm(tensor * pipeline * context, expert_tensor * pipeline * expert)
 
 
 @derives(see=PARALLEL_STATE)

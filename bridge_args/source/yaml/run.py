@@ -9,6 +9,7 @@ from typing import Final
 
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.megatron_lm.derive.parallelism import fewest_ranks
 from bridge_args.pairs.pairs import MEGATRON_LM, megatron_version
 from bridge_args.records import Record
 from bridge_args.script.command import Command
@@ -206,9 +207,8 @@ def _least_nodes(words: tuple[Word, ...], gpus: int) -> int:
         _size_in(words, f"--{name}-parallel-size")
         for name in ("tensor-model", "pipeline-model", "context", "expert-model", "expert-tensor")
     )
-    attention = (tensor or 1) * (pipeline or 1) * (context or 1)
-    experts = (expert_tensor or tensor or 1) * (expert or 1) * (pipeline or 1)
-    fits = (n for n in range(1, _MAX_NODES) if gpus * n % attention == 0 and gpus * n % experts == 0)
+    ranks = fewest_ranks(tensor or 1, pipeline or 1, context or 1, expert or 1, expert_tensor or tensor or 1)
+    fits = (n for n in range(1, _MAX_NODES) if gpus * n % ranks == 0)
     return next(fits, 1)
 
 
