@@ -157,6 +157,7 @@ def _translated(source: Source, asked: Asked) -> Translation:
     run, given, findings = run_of(source, asked)
     given, args = _resolver(source, run)(given, run)
     findings += args.findings if source.values is not None else (*given.findings, *args.findings, *_homes(given))
+    findings += _without_a_monitor(source, run, given, args)
     made = _mapped(source, run, given, args, findings)
     return hiding(made, (*secrets_of(source), *found_in_variables(asked.variables)))
 
@@ -290,6 +291,21 @@ def _homes(given: Given) -> Iterator[Finding]:
                 )
                 remedy = f"write $HOME{text[1:]}, outside single quotes"
                 yield Finding("unresolved-variable", message, remedy, (dest,), given.place(dest), given.excerpt(dest))
+
+
+def _without_a_monitor(source: Source, run: Run, given: Given, args: MegatronArgs) -> Iterator[Finding]:
+    """``--enable-ft-package`` where nothing starts what its workers connect to.
+
+    See megatron/training/ft_integration.py setup and RankMonitorClient of nvidia_resiliency_ext.fault_tolerance.
+    """
+    name, launcher = "enable_ft_package", source.command.launcher
+    if not args.is_on(name) or launcher == "ft_launcher" or "FT_RANK_MONITOR_IPC_SOCKET" in (run.env or {}):
+        return
+    message = "the workers of --enable-ft-package connect to a monitor that only ft_launcher starts"
+    kind = "launcher"
+    if launcher is not None:
+        kind, message = "stops-later", f"{message}; {launcher} starts none, and they stop"
+    yield Finding(kind, message, "start them with ft_launcher", (name,), given.place(name), given.excerpt(name))
 
 
 # Rows -> Translation --------------------------------------------------------------------------------------------------

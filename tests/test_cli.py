@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import bridge_args
 from bridge_args.cli import commands
 from bridge_args.cli.main import main
 from bridge_args.cli.options import owners
@@ -62,6 +63,24 @@ def test_the_number_of_gpus_that_is_assumed_can_be_divided(
     experts = "--num-experts 24 --global-batch-size 24 --micro-batch-size 1 --disable-bias-linear"
     code, _, err = run(capsys, "translate", "--", *SMALL, *experts.split(), *words.split())
     assert said in err and code == 0, err
+
+
+@pytest.mark.parametrize(
+    ("launcher", "kinds"),
+    [
+        ("ft_launcher --nproc-per-node 1 pretrain_gpt.py", []),
+        ("srun -n 1 ft_launcher --nproc-per-node 1 pretrain_gpt.py", []),
+        ("FT_RANK_MONITOR_IPC_SOCKET=/s python pretrain_gpt.py", []),
+        ("torchrun --nproc-per-node 1 pretrain_gpt.py", ["stops-later"]),
+        ("srun -n 1 python pretrain_gpt.py", ["stops-later"]),
+        ("", ["launcher"]),
+    ],
+)
+def test_ft_launcher_is_asked_for_where_it_is_not(launcher: str, kinds: list[str]) -> None:
+    t = bridge_args.translate([*launcher.split(), *SMALL, "--enable-ft-package", "--ft-num-warmup-iters", "1"])
+    found = [finding for finding in t.findings if "ft_launcher" in str(finding)]
+    assert [finding.kind for finding in found] == kinds
+    assert all(finding.remedy == "start them with ft_launcher" for finding in found)
 
 
 @pytest.mark.parametrize("format", ["yaml", "overrides", "run-config", "recipe", "argv", "json"])
