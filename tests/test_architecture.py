@@ -19,7 +19,7 @@ MODULES = sorted((ROOT / "bridge_args").rglob("*.py"))
 # module or folder must be given its place here.
 FLOORS = [
     {"errors", "wording", "records"},
-    {"words", "versions", "values", "seen", "begin", "files", "secret_names"},
+    {"words", "versions", "values", "seen", "newer_python", "begin", "files", "secret_names"},
     {"children", "secret_places"},
     {"secrets"},
     {"findings"},
@@ -37,8 +37,9 @@ FLOORS = [
 ]
 # The rooms that know neither torch nor the machine they run on.
 CORE = {
-    *"errors wording records words versions values seen files secret_names secret_places secrets findings".split(),
-    *"bridge script megatron_lm pairs mapping source emit explain steps".split(),
+    *"errors wording records words versions values seen newer_python files".split(),
+    *"secret_names secret_places secrets findings bridge script megatron_lm pairs mapping source emit".split(),
+    *"explain steps".split(),
 }
 STARTING = {
     "training",

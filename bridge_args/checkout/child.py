@@ -22,7 +22,6 @@ import signal
 import sys
 import time
 import traceback
-import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -87,9 +86,10 @@ def _prepare(program: str, package: str) -> None:
     sys.addaudithook(_no_network)
     for name in _HIDDEN:
         sys.modules[name] = None  # type: ignore[assignment]
-    if not hasattr(typing, "override"):  # from 0.18 on Megatron-LM is written for Python 3.12
-        typing.override = lambda method: method  # type: ignore[attr-defined]
     from bridge_args.checkout.placeholders import stand_in
+    from bridge_args.newer_python import add_what_is_missing
+
+    add_what_is_missing()
 
     # A program that has no use for torch need not wait for it.
     if "torch" in Path(program).read_text(encoding="utf-8") and importlib.util.find_spec("torch") is not None:

@@ -12,11 +12,11 @@ import importlib.util
 import json
 import runpy
 import sys
-import typing
 from pathlib import Path
 
 from bridge_args.checkout.describe import ParserFound, described, remember_fields, stop_at_parse_args
 from bridge_args.checkout.placeholders import stand_in
+from bridge_args.newer_python import add_what_is_missing
 
 # Packages the programs import on their way to the parser, that cannot be had on every machine.
 _STAND_INS = ("triton", "modelopt")
@@ -45,8 +45,7 @@ def main(argv: list[str]) -> None:
     torch.cuda.is_available = lambda: True  # asked before the command line is parsed
     if wanted.kitchen and importlib.util.find_spec("megatron.core.extensions.kitchen"):  # from 0.13 on
         importlib.import_module("megatron.core.extensions.kitchen").HAVE_KITCHEN = True  # type: ignore[attr-defined]
-    if not hasattr(typing, "override"):  # from 0.18 on Megatron-LM is written for Python 3.12
-        typing.override = lambda method: method  # type: ignore[attr-defined]
+    add_what_is_missing()
     remember_fields()
     stop_at_parse_args()
     try:

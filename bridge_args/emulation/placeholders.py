@@ -2,8 +2,8 @@
 
 Two context managers, each a no-op where the real thing is there:
 
-* ``absent_packages()`` around imports of ``megatron.bridge``: a few of its modules, and two of Megatron Core's
-  they pull in, import GPU-only packages without a guard. Exactly those importers get a placeholder.
+* ``absent_packages()`` around imports of ``megatron.bridge``: some of its modules and of Megatron Core's, in every
+  version others, import GPU-only packages without a guard. Exactly those get a placeholder (``unguarded.py``).
 * ``gpu_machine()`` around validation: Bridge asks for the compute capability and the Transformer Engine version
   of the machine it will train on, and inspects the signature of Transformer Engine's ``FusedAdam``.
 
@@ -22,22 +22,18 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-# Modules of Bridge 0.3 and Megatron Core 0.16 with an unguarded import of a GPU-only package, and the package.
-# Verify: `grep -rn "^import triton\|^import transformer_engine\|^from transformer_engine" megatron/`.
-UNGUARDED: Final[dict[str, str]] = {
-    "megatron.bridge.peft.lora": "transformer_engine",
-    "megatron.bridge.peft.lora_layers": "transformer_engine",
-    "megatron.bridge.models.gpt_full_te_layer_autocast_spec": "transformer_engine",
-    "megatron.core.inference.contexts.attention_context.triton.tensor_ops": "triton",
-    "megatron.core.inference.contexts.fused_kv_append_kernel": "triton",
-    "megatron.core.transformer.custom_layers.batch_invariant_kernels": "triton",
-}
+from bridge_args.emulation.unguarded import is_awaited
+from bridge_args.newer_python import add_what_is_missing
+
+# Packages for GPUs that modules of Megatron Core and Bridge import without a guard.
+PACKAGES: Final = ("transformer_engine", "triton")
 
 # The machine validation imagines: an H100 with the oldest Transformer Engine that Bridge 0.3 accepts
 # (`transformer-engine >= 2.10.0a0` in its requirements).
 CAPABILITY: Final = (9, 0)
 DEVICE_NAME: Final = "NVIDIA H100 80GB HBM3"
 TRANSFORMER_ENGINE: Final = "2.10.0"
+TRITON: Final = "3.5.0"  # as torch 2.9 brings along
 
 # Functions of Transformer Engine that TransformerConfig.__post_init__ wants to be there for apply_rope_fusion and
 # moe_permute_fusion; Megatron Core has None, or no such name, where the import failed.
@@ -108,20 +104,22 @@ class _Triton(_PlaceholderModule):
 
 
 def _packages() -> dict[str, types.ModuleType]:
-    """The placeholder packages, by name, with the submodules that the importers above name."""
+    """The placeholder packages, by name, with the submodules that importers name."""
     engine = _PlaceholderModule("transformer_engine")
     pytorch = _PlaceholderModule("transformer_engine.pytorch")
     setattr(pytorch, "module", _PlaceholderModule("transformer_engine.pytorch.module"))
     setattr(engine, "pytorch", pytorch)
     triton = _Triton("triton")
+    setattr(triton, "__version__", TRITON)
     setattr(triton, "language", _PlaceholderModule("triton.language"))
     return {"transformer_engine": engine, "triton": triton}
 
 
 @contextlib.contextmanager
 def absent_packages() -> Iterator[None]:
-    """Lets ``megatron.bridge`` be imported inside; only the importers in ``UNGUARDED`` see placeholders."""
-    missing = {package for package in UNGUARDED.values() if is_missing(package)}
+    """Lets ``megatron.bridge`` be imported inside; placeholders are seen where nobody waits for the import to fail."""
+    add_what_is_missing()
+    missing = set(filter(is_missing, PACKAGES))
     if not missing:
         yield
         return
@@ -136,7 +134,8 @@ def absent_packages() -> Iterator[None]:
     ) -> Any:
         package, *rest = name.split(".")
         importer = str(globals.get("__name__")) if globals else ""
-        if level == 0 and package in missing and UNGUARDED.get(importer) == package:
+        ours = level == 0 and package in missing and importer.startswith("megatron.")
+        if ours and not is_awaited(sys._getframe(1)):
             module: Any = packages[package]
             if fromlist:  # `from a.b import c` wants a.b; `import a.b as c` wants a, then looks up b
                 for part in rest:

@@ -50,18 +50,20 @@ class LayerNorm(Module):
 
     def __init__(
         self,
-        hidden_size: int,
+        normalized_shape: int | None = None,
         eps: float = 1e-5,
         sequence_parallel: bool = False,
         params_dtype: torch.dtype | None = None,
         zero_centered_gamma: bool = False,
+        hidden_size: int | None = None,  # its older name
         **ignored: object,
     ) -> None:
         super().__init__()
+        size = hidden_size if normalized_shape is None else normalized_shape
         dtype = params_dtype or torch.get_default_dtype()
         self.eps, self.zero_centered_gamma = eps, zero_centered_gamma
-        self.weight = Parameter(torch.empty(hidden_size, dtype=dtype))
-        self.bias = None if self.rms else Parameter(torch.empty(hidden_size, dtype=dtype))
+        self.weight = Parameter(torch.empty(size, dtype=dtype))
+        self.bias = None if self.rms else Parameter(torch.empty(size, dtype=dtype))
         self.reset_parameters()
         for parameter in self.parameters():
             setattr(parameter, "sequence_parallel", sequence_parallel)

@@ -1,7 +1,7 @@
 """A stand-in for Transformer Engine in plain PyTorch, for rehearsals of configurations that ask for its layers.
 
 Installed only where the configuration wants Transformer Engine and it is not installed, because its presence decides
-which layers and which optimizer Megatron Core builds. It covers what Megatron Core 0.16 uses without fp8, fp4,
+which layers and which optimizer Megatron Core builds. It covers what Megatron Core 0.16 to 0.19 use without fp8, fp4,
 communication overlap and CUDA graphs; the rest raises when it is used. Its numerics are PyTorch's, not those of
 Transformer Engine's kernels.
 """
@@ -62,8 +62,13 @@ def _packages() -> dict[str, dict[str, Any]]:
             "DotProductAttention": layers.DotProductAttention,
             "TransformerLayer": _refusing("TransformerLayer", torch.nn.Module),
             "fp8_autocast": fp8_autocast,
+            "fp8_model_init": fp8_model_init,
         },
-        f"{te}.pytorch.fp8": {"FP8GlobalStateManager": FP8GlobalStateManager, "fp8_autocast": fp8_autocast},
+        f"{te}.pytorch.fp8": {
+            "FP8GlobalStateManager": FP8GlobalStateManager,
+            "fp8_autocast": fp8_autocast,
+            "fp8_model_init": fp8_model_init,
+        },
         f"{te}.pytorch.distributed": {
             "CudaRNGStatesTracker": _refusing("CudaRNGStatesTracker"),
             "checkpoint": _refusing_function("checkpoint"),
@@ -130,6 +135,11 @@ def fp8_autocast(enabled: bool = False, *args: object, **kwargs: object) -> Iter
     if enabled:
         raise NotEmulated("fp8")
     yield
+
+
+def fp8_model_init(enabled: bool = True, *args: object, **kwargs: object) -> contextlib.AbstractContextManager[None]:
+    """Parameters are not made in fp8."""
+    return fp8_autocast(enabled)
 
 
 @contextlib.contextmanager
