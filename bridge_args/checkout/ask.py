@@ -12,11 +12,12 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args import children
 from bridge_args.errors import UserError
 from bridge_args.files import remember, write_whole
+from bridge_args.records import Record
 
 _MODULE = "bridge_args.checkout.sandbox"
 START_SECONDS: Final = 300.0  # importing torch and Megatron-LM from a cold disk
@@ -31,7 +32,7 @@ class CheckoutError(UserError, ValueError):
     """The folder is no checkout, or its program cannot be asked; the message says which and why."""
 
 
-class Case(NamedTuple):
+class Case(Record):
     """One command line.
 
     Attributes:

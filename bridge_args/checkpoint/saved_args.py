@@ -10,12 +10,13 @@ import re
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args.checkpoint.unpickle import Member, Named, Refused, load, plain
 from bridge_args.errors import UserError
 from bridge_args.files import read_bytes
 from bridge_args.megatron_lm.resolvers.overlay import Unread
+from bridge_args.records import Record
 from bridge_args.values import Symbol, is_dotted
 
 TRACKER: Final = "latest_checkpointed_iteration.txt"
@@ -34,7 +35,7 @@ class SavedArgsError(UserError, ValueError):
     """There is no checkpoint with arguments here, or its file is not one to trust; the message says which and why."""
 
 
-class Saved(NamedTuple):
+class Saved(Record):
     """What a checkpoint says of its run.
 
     Attributes:

@@ -14,9 +14,10 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final, NamedTuple, cast
+from typing import IO, Any, BinaryIO, Final, cast
 
 from bridge_args.files import open_regular, remember
+from bridge_args.records import Record
 
 # The structure of a checkpoint, without its tensors; of a model with a million shards some 10 MB.
 LARGEST: Final = 32 << 20
@@ -68,7 +69,7 @@ class Refused(Exception):
     """The file asks for something that no checkpoint of Megatron-LM needs, or is not what it should be."""
 
 
-class Named(NamedTuple):
+class Named(Record):
     """A class or function by its qualified name."""
 
     path: str
@@ -109,7 +110,7 @@ class Thing:
         pass
 
 
-class Tensor(NamedTuple):
+class Tensor(Record):
     """A place for a tensor's bytes; they are not read."""
 
     key: str
@@ -326,7 +327,7 @@ def _plain(value: Any, plain: Callable[[Any], Any]) -> Any:
     return value
 
 
-class Member(NamedTuple):
+class Member(Record):
     """A member of an enum, by its value or, where the file says it, by its name."""
 
     enum: str

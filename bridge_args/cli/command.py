@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import NamedTuple
+
+from bridge_args.records import Record
 
 
-class Command(NamedTuple):
+class Command(Record):
     """One command; a module of ``cli/commands`` has one.
 
     Attributes:

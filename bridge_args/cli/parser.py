@@ -40,7 +40,7 @@ def parser_of(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="print the version of this program")
     parser.set_defaults(command=None)
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
     for name in _named(words):
         command = commands.load(name)
         summary, usage = command.summary, _USAGE.format(name=name) if command.from_source else None

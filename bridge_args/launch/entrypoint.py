@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from bridge_args.errors import UserError
 from bridge_args.findings import Finding
+from bridge_args.records import Record
 from bridge_args.script import slurm
 from bridge_args.script.bash.state import Hole
 from bridge_args.script.command import Command, is_program, read_command
@@ -38,7 +39,7 @@ class NotStarted(UserError, ValueError):
     """There is no telling what to start; the message says why and what to do."""
 
 
-class Start(NamedTuple):
+class Start(Record):
     """A command that trains on Bridge.
 
     Attributes:

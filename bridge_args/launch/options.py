@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from bridge_args.errors import WrongValue
 from bridge_args.launch import executors
+from bridge_args.records import Record
 from bridge_args.steps import Asked
 
 # Our flag -> sbatch's option; what a flag says counts more than the script's ``#SBATCH`` lines.
@@ -44,7 +45,7 @@ def add(command: argparse.ArgumentParser) -> None:
     )
 
 
-class Options(NamedTuple):
+class Options(Record):
     """What the user says of a launch.
 
     Attributes:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from bridge_args.errors import WrongValue
 from bridge_args.findings import Finding
 from bridge_args.launch.entrypoint import DROP_IN, More, Start
 from bridge_args.launch.options import Options
 from bridge_args.mapping.translation import Translation
+from bridge_args.records import Record
 from bridge_args.script.programs import SHELLS
 from bridge_args.source.read import from_text
 from bridge_args.source.source import Source
@@ -24,7 +25,7 @@ class Read(Protocol):
     def __call__(self, inherited: Mapping[str, str], job: Sequence[str] = (), first_task: bool = False) -> Source: ...
 
 
-class Job(NamedTuple):
+class Job(Record):
     """A source, read for an executor.
 
     Attributes:
@@ -40,7 +41,7 @@ class Job(NamedTuple):
     world_size: int | None = None
 
 
-class Work(NamedTuple):
+class Work(Record):
     """A start, and all that is known about it.
 
     Attributes:
@@ -62,7 +63,7 @@ class Work(NamedTuple):
     say: Callable[[str | Finding], None]
 
 
-class Executor(NamedTuple):
+class Executor(Record):
     """A way to start a job; a module of ``executors/`` has one, under the name ``EXECUTOR``.
 
     Attributes:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs
+from bridge_args.records import Record
 
 
-class Own(NamedTuple):
+class Own(Record):
     """What is written goes to ``leaf`` inside the own folder.
 
     Attributes:
@@ -25,7 +26,7 @@ class Own(NamedTuple):
     always: bool = False
 
 
-class Instead(NamedTuple):
+class Instead(Record):
     """The setting has this value: somebody else's service hears nothing, and what is not there yet is not wanted."""
 
     value: Any
@@ -117,7 +118,7 @@ ARGUMENTS_READ: Final = frozenset(
 )
 
 
-class Replaced(NamedTuple):
+class Replaced(Record):
     """A place that the run would write to."""
 
     path: str

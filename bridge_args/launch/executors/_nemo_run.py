@@ -20,9 +20,10 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bridge_args.errors import UserError
+from bridge_args.records import Record
 
 VERSION: Final = "0.11.1"
 INSTALL: Final = f'pip install "bridge_args[slurm]" && pip install --no-deps nemo_run=={VERSION} torchx==0.7.0'
@@ -42,7 +43,7 @@ class NemoRunMissing(UserError, ValueError):
     """nemo-run, or something it imports, is not installed."""
 
 
-class SlurmJob(NamedTuple):
+class SlurmJob(Record):
     """A job; texts are in bash's words, but for the options of sbatch.
 
     Attributes:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from bridge_args.drop_in import errors
 from bridge_args.emit.hydra import shell_word
@@ -25,6 +25,7 @@ from bridge_args.launch.holes import filled, met_in, not_known
 from bridge_args.launch.options import Options
 from bridge_args.launch.work import Executor, Job, Read, Work, no_manifest, opened
 from bridge_args.mapping.hiding import with_references
+from bridge_args.records import Record
 from bridge_args.script.kept import Edits, elsewhere
 from bridge_args.script.programs import ELSEWHERE
 from bridge_args.secrets import MASK, Secret, found_in_variables, found_in_words, masked
@@ -46,7 +47,7 @@ _TOLD_BY_TORCHRUN: Final = frozenset(
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 
 
-class Local(NamedTuple):
+class Local(Record):
     """A command of this machine; everything in it is known.
 
     Attributes:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from bridge_args.findings import Finding
 from bridge_args.launch import entrypoint
@@ -28,6 +28,7 @@ from bridge_args.launch.holes import filled, met_in, not_known
 from bridge_args.launch.options import Options
 from bridge_args.launch.work import Executor, Job, Read, Work, no_manifest, opened
 from bridge_args.mapping.translation import Translation
+from bridge_args.records import Record
 from bridge_args.script import slurm
 from bridge_args.script.bash.state import Hole
 from bridge_args.script.command import TORCHRUN_FAMILY, options_in_front, options_of_srun, read_command
@@ -60,7 +61,7 @@ _LISTS: Final = frozenset(
 _VARIABLE: Final = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 
 
-class Batch(NamedTuple):
+class Batch(Record):
     """A batch file, and what has to be said about it.
 
     Attributes:
