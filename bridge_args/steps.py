@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Final
 
 from bridge_args.bridge import schema as bridge_schema
 from bridge_args.errors import UserError, WrongValue
@@ -98,7 +98,7 @@ def translate(
     """
     if world_size is not None and (not isinstance(world_size, int) or isinstance(world_size, bool) or world_size < 1):
         raise WrongValue(f"world_size is a number of ranks, at least 1, not {world_size!r}")
-    command = argv if isinstance(argv, Command) else read_command(cast("Sequence[str | Word]", argv))
+    command = argv if isinstance(argv, Command) else read_command(argv)
     asked = Asked(megatron_lm, bridge, world_size, mappings, program, env, read or _read_nothing)
     return translated(Source(command, None, ()), asked)
 

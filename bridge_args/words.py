@@ -35,11 +35,13 @@ class Word(Record):
 
     Attributes:
         unresolved: names of variables (and substitutions, as written) in ``text`` whose value is not known.
+        splits: it is one of these without quotes: a shell makes as many words of it as its value has.
     """
 
     text: str
     place: Place | None = None
     unresolved: tuple[str, ...] = ()
+    splits: bool = False
 
     def __str__(self) -> str:
         return self.text

@@ -12,7 +12,7 @@ of argparse in Python 3.11, with one difference in manner: it stops at the first
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 from bridge_args.findings import Excerpt, Finding, cut, excerpt_of
@@ -197,6 +197,7 @@ class _Parser:
             self.at += len(indices)
             if argument.nargs in ("*", "+"):
                 indices = tuple(i for i in indices if not self._is_no_word(argument, i, first=i == indices[0]))
+                self._tell_of_several(argument, indices)
         else:
             count = _count(argument.nargs, 1)
             indices = (index,) if count == 1 else ()
@@ -239,6 +240,15 @@ class _Parser:
         remedy = _given_with(word.unresolved)
         self._say("unresolved-variable", f"{message}; it is taken as empty", index, None, remedy)
         return True
+
+    def _tell_of_several(self, argument: Argument, indices: Sequence[int]) -> None:
+        """Among many values: a variable without quotes, which a shell divides where its value has blanks."""
+        for index in indices:
+            word = self.words[index]
+            if word.splits and word.unresolved and argument.dest not in self.unused:
+                flag, remedy = argument.flags[0], _given_with(word.unresolved) or "write the value"
+                message = f"{flag} {word.text} is kept as one value, and bash makes as many of it as it has words"
+                self._say("unresolved-variable", message, index, None, remedy)
 
     def _switch(self, argument: Argument, flag: str, index: int, attached: str | None) -> Typed | None:
         typed = Typed(argument.dest, flag, index, (), argument)

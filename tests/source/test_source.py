@@ -256,3 +256,41 @@ def test_a_first_number_that_nobody_sets_is_asked_for() -> None:
     source = read("torchrun pretrain_gpt.py --profile-ranks $MORE --seed 3\n")
     (problem,) = [f for f in parse(source.command.argv, catalog.load("0.16.1")).findings if f.level == "error"]
     assert "--profile-ranks needs a whole number, and $MORE is not known" in problem.message
+
+
+# ---------------------------------------------------------------- one word, or several
+
+
+@pytest.mark.parametrize("written", ["$DATA", '"$DATA"', "${DATA}", "pre$DATA", '$DATA "$DATA"'])
+@pytest.mark.parametrize("value", ["0.5 a 0.5 b", "a", " a  b ", ""])
+def test_a_variable_becomes_the_words_that_bash_makes_of_it(written: str, value: str) -> None:
+    line = f"python pretrain_gpt.py --data-path {written} --seed 1"
+    printed = subprocess.run(
+        ["bash", "-c", f'python() {{ shift; printf "%s\\0" "$@"; }}\n{line}'],
+        env={"DATA": value}, capture_output=True, text=True, check=True,
+    ).stdout.split("\0")[:-1]  # fmt: skip
+    for source in (read(f'DATA="{value}"\n{line}\n'), read(f"{line}\n", variables={"DATA": value})):
+        assert [word.text for word in source.command.argv] == printed
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [("$DATA", True), ("${DATA}", True), ('"$DATA"', False), ("$DATA/x", False), ("$(ls /data)", True)],
+)
+def test_what_bash_may_make_several_words_of_is_told(written: str, told: bool) -> None:
+    model = MODEL.replace("--mock-data", f"--data-path {written}")
+    t = translated(read(f"python pretrain_gpt.py {model}\n"))
+    assert any("bash makes as many of it as it has words" in one.message for one in t.findings) == told
+    # Of an argument with one value it would not be right anyway.
+    t = translated(read(f"python pretrain_gpt.py {MODEL} --save {written}\n"))
+    assert not any("bash makes as many" in one.message for one in t.findings)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [('"0.5 /d/a 0.5 /d/b"', True), ("0.5 /d/a 0.5 /d/b", False), ('"/d/my data"', False), ("/d/a", False)],
+)
+def test_weights_and_paths_in_one_word_are_told(written: str, told: bool) -> None:
+    t = translated(read(f"python pretrain_gpt.py {MODEL.replace('--mock-data', f'--data-path {written}')}\n"))
+    stops = [one.message for one in t.findings if one.kind == "stops-later"]
+    assert [message.startswith(f"--data-path takes {written}, which is one word") for message in stops] == [True] * told

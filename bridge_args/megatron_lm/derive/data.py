@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from bridge_args.megatron_lm.derive.registry import VALIDATE_ARGS, Invalid, Problems, checks, computes, derives, flag
+from bridge_args.megatron_lm.derive.registry import (
+    VALIDATE_ARGS,
+    Invalid,
+    Problems,
+    checks,
+    computes,
+    derives,
+    flag,
+    later,
+)
 
 
 @derives(see=VALIDATE_ARGS)
@@ -210,6 +219,41 @@ def weights_and_biases(wandb_project: str | None, wandb_exp_name: str | None) ->
     """A run in a project has a name."""
     if wandb_project and wandb_exp_name == "":
         yield Invalid("--wandb-project needs --wandb-exp-name", arguments=("wandb_project",))
+
+
+@checks(
+    see=(
+        "megatron/core/datasets/utils.py::get_blend_from_list",
+        "megatron/core/datasets/indexed_dataset.py::IndexedDataset.initialize",
+    )
+)
+def weights_in_a_path(
+    data_path: list[str] | None,
+    train_data_path: list[str] | None,
+    valid_data_path: list[str] | None,
+    test_data_path: list[str] | None,
+) -> Problems:
+    """Weights and paths in one word are one path, and no file has such a name."""
+    named = {
+        "data_path": data_path,
+        "train_data_path": train_data_path,
+        "valid_data_path": valid_data_path,
+        "test_data_path": test_data_path,
+    }
+    for name, words in named.items():
+        for word in words or ():
+            parts = word.split()
+            if len(parts) > 1 and all(map(_is_number, parts[::2])):
+                yield later(
+                    f'{flag(name)} takes "{word}", which is one word, for one path, and finds no such file',
+                    "write every weight and every path as a word of its own, without quotes around all of them",
+                    (name,),
+                    "datasets/indexed_dataset.py IndexedDataset.initialize",
+                )
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"\d*\.?\d+(e-?\d+)?", text) is not None
 
 
 @checks(

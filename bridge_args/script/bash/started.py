@@ -132,7 +132,7 @@ def commands(readings: Sequence[Shared]) -> Iterator[Started]:
         texts = key[1]
         shared, found = same[0]
         words = tuple(
-            Word(text, shared.sources.place(word.first), _unresolved(word, shared))
+            Word(text, shared.sources.place(word.first), _unresolved(word, shared), word.vanishes or word.splits)
             for text, word in zip(texts, found.words, strict=True)
         )
         parts = (*found.words, *found.exports.values(), found.folder)

@@ -175,7 +175,7 @@ def _by_bash(lines: list[str], places: list[Place], variables: Table[str, str]) 
         first = command.words[0]
         if first.text == _MARK and first.place is not None:
             at = first.place.line - 1
-            words[at] = [word._replace(place=places[at]) for word in command.words[1:]]
+            words[at] = [word._replace(place=places[at], splits=False) for word in command.words[1:]]
     told = [*script.findings, *(finding for command in script.commands for finding in command.findings)]
     findings = []
     for finding in dict.fromkeys(told):
