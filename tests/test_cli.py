@@ -66,6 +66,37 @@ def test_the_number_of_gpus_that_is_assumed_can_be_divided(
 
 
 @pytest.mark.parametrize(
+    "old",
+    ["--batch-size 4", "--batch-size x", "--batch-size", "--batch-size=", "--batch-size 4 --lr x --hidden-size 63"],
+)
+def test_every_name_of_old_is_told_at_once(old: str, capsys: pytest.CaptureFixture[str]) -> None:
+    others = ["--warmup", "3", "--model-parallel-size", "two", "--checkpoint-activations"]
+    _, _, err = run(capsys, "translate", "--world-size", "1", "--", *SMALL, *others, *old.split())
+    for name in ("--batch-size", "--warmup", "--model-parallel-size", "--checkpoint-activations"):
+        assert err.count(f"error: {name} is no longer there; use ") == 1, err
+    assert "expects" not in err.replace("--lr expects", "")
+
+
+@pytest.mark.parametrize(
+    ("flag", "remedy"),
+    [
+        ("--deprecated-use-mcore-models", "write --use-mcore-models, which Megatron-LM stores under that name"),
+        ("--fp8", "write --fp8-format, which Megatron-LM stores under that name"),
+        ("--add-bias-linear", "leave it out: it is on unless --disable-bias-linear is given"),
+        (
+            "--enable-msc",
+            "leave it out: it is on unless --disable-msc is given; only Megatron-LM 0.18.2 to main-2026-08-22 has it",
+        ),
+        ("--num-layerz", "did you mean --num-layers?"),
+    ],
+)
+def test_a_flag_called_like_a_stored_name(flag: str, remedy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--megatron-lm", "0.16.1", "--world-size", "1", "--", *SMALL, flag]
+    _, _, err = run(capsys, "translate", *words)
+    assert f"{flag} is not an argument of Megatron-LM 0.16.1; {remedy}\n" in err
+
+
+@pytest.mark.parametrize(
     ("launcher", "kinds"),
     [
         ("ft_launcher --nproc-per-node 1 pretrain_gpt.py", []),

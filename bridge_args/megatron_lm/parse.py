@@ -247,7 +247,7 @@ class _Parser:
             word = self.words[index]
             if word.splits and word.unresolved and argument.dest not in self.unused:
                 flag, remedy = argument.flags[0], _given_with(word.unresolved) or "write the value"
-                message = f"{flag} {word.text} is kept as one value, and bash makes as many of it as it has words"
+                message = f"{flag} {word.text} is kept as one value; bash splits what is not in quotes into words"
                 self._say("unresolved-variable", message, index, None, remedy)
 
     def _switch(self, argument: Argument, flag: str, index: int, attached: str | None) -> Typed | None:
@@ -319,7 +319,19 @@ class _Parser:
             return excerpt._replace(start=excerpt.start + len(typed.flag) + 1)  # behind "--flag="
         return excerpt
 
+    def _is_gone(self, typed: Typed) -> bool:
+        """An old name is refused whatever its value: another value would only be refused as well."""
+        from bridge_args.megatron_lm.derive import retired
+
+        if typed.dest not in retired.INSTEAD:
+            return False
+        problem = retired.gone(typed.dest)
+        self._say("invalid-command-line", str(problem), typed.index, typed, problem.remedy)
+        return True
+
     def _bad_value(self, typed: Typed, index: int, text: str) -> None:
+        if self._is_gone(typed):
+            return
         remedy = ""
         names = self.words[index].unresolved
         if names:
@@ -352,7 +364,8 @@ class _Parser:
             ahead = 1
         elif nargs is None and typed.argument.type == "bool":
             remedy = f"write {typed.flag} True"
-        self._say("missing-value", message, typed.index, None, remedy)
+        if not self._is_gone(typed):
+            self._say("missing-value", message, typed.index, None, remedy)
         self.at += 0 if attached else ahead  # they were meant for this flag; no need to call them stray as well
 
     def _unknown_flag(self, flag: str) -> None:

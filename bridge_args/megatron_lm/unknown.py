@@ -59,13 +59,38 @@ def remedy(flag: str, catalog: Catalog, history: History, present: frozenset[str
         return f"Megatron-LM has it only where {here.requires.replace('_', '-')} is installed"
     having = history(flag)
     if having:
-        renamed = catalog.flags_of([*having.values()][-1].dest)
-        return (f"write {renamed[0]}; " if renamed else "") + _eras(having, catalog.version)
+        renamed = _today([*having.values()][-1], catalog)
+        return (f"{renamed}; " if renamed else "") + _eras(having, catalog.version)
     gone = remedy_of_old(flag)
     if gone:
         return gone
+    stored = _of_its_name(flag, catalog)
+    if stored:
+        return stored
     near = near_flags(flag, tuple(name for name, found in catalog.by_flag.items() if _exists(found, present)))
     return f"did you mean {' or '.join(near)}?" if near else "leave it out; no Megatron-LM version known here has it"
+
+
+def _of_its_name(flag: str, catalog: Catalog) -> str:
+    """What to write where the flag is called like the name under which Megatron-LM stores an argument."""
+    name = flag.lstrip("-").replace("-", "_")
+    if f"--{name.replace('_', '-')}" in catalog.by_flag or f"--{name}" in catalog.by_flag:
+        return ""  # only its dashes are wrong
+    today = _today(Argument((flag,), name), catalog)
+    return f"{today}, which Megatron-LM stores under that name" if today.startswith("write") else today
+
+
+def _today(argument: Argument, catalog: Catalog) -> str:
+    """What to write for an argument that is stored under the same name here; empty where none is.
+
+    A switch is not exchanged for one that says the opposite.
+    """
+    setting = [other for other in catalog.arguments if other.dest == argument.dest]
+    off = argument.action == "store_false"
+    alike = [other for other in setting if (other.action == "store_false") == off]
+    if alike:
+        return f"write {alike[0].flags[0]}"
+    return f"leave it out: it is {'off' if off else 'on'} unless {setting[0].flags[0]} is given" if setting else ""
 
 
 def remedy_of_old(flag: str) -> str:

@@ -280,10 +280,10 @@ def test_a_variable_becomes_the_words_that_bash_makes_of_it(written: str, value:
 def test_what_bash_may_make_several_words_of_is_told(written: str, told: bool) -> None:
     model = MODEL.replace("--mock-data", f"--data-path {written}")
     t = translated(read(f"python pretrain_gpt.py {model}\n"))
-    assert any("bash makes as many of it as it has words" in one.message for one in t.findings) == told
+    assert any("bash splits what is not in quotes" in one.message for one in t.findings) == told
     # Of an argument with one value it would not be right anyway.
     t = translated(read(f"python pretrain_gpt.py {MODEL} --save {written}\n"))
-    assert not any("bash makes as many" in one.message for one in t.findings)
+    assert not any("bash splits what" in one.message for one in t.findings)
 
 
 @pytest.mark.parametrize(
