@@ -15,6 +15,7 @@ BARE: Final = "--disable-bias-linear"
 LOCAL: Final = "--transformer-impl local"
 MLA: Final = "--multi-latent-attention --position-embedding-type rope --no-rope-fusion"
 LOCAL_RMS: Final = f"{LOCAL} --normalization RMSNorm"
+PRECISION: Final = "--use-distributed-optimizer --use-precision-aware-optimizer"
 VIRTUAL: Final = "--num-layers 4 --pipeline-model-parallel-size 2 --num-virtual-stages-per-pipeline-rank 2"
 OF_THE_SCHEDULE: Final = (
     "micro_batch_size",
@@ -369,6 +370,12 @@ CASES: Final[dict[str, Late]] = {
         "core/pipeline_parallel/schedules.py forward_backward_pipelining_with_interleaving",
         f"{VIRTUAL} --global-batch-size 4 --microbatch-group-size-per-virtual-pipeline-stage 2",
         nproc=2,
+    ),
+    "gradients in fp16 that are clipped": Late(
+        f"{PRECISION} --fp16 --loss-scale 1",
+        ("use_precision_aware_optimizer", "fp16"),
+        "core/optimizer/clip_grads.py clip_grad_by_total_norm_fp32",
+        f"{PRECISION} --fp16 --loss-scale 1 --accumulate-allreduce-grads-in-fp32",
     ),
     "a seed of 0": Late("--seed 0", ("seed",), "", "--seed 1"),
     "fewer letters than layers": Late(

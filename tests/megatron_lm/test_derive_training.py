@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from derive_cases import Accepted, Refused, errors, meaning, said, table
+from small import SMALL
 
+import bridge_args
 from bridge_args.megatron_lm.derive.scheduler import train_iters_from_samples
 from bridge_args.values import Symbol
 
@@ -399,3 +401,22 @@ def test_refused(case: Refused) -> None:
 @table(ACCEPTED)
 def test_accepted(case: Accepted) -> None:
     assert said(case) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "stops"),
+    [
+        ("--fp16", True),
+        ("--fp16 --main-params-dtype fp16 --fp8-format hybrid --fp8-recipe tensorwise", True),
+        ("--fp16 --clip-grad 0", False),
+        ("--fp16 --accumulate-allreduce-grads-in-fp32", False),
+        ("--fp16 --fp8-format hybrid --fp8-recipe tensorwise", False),
+        ("--bf16 --main-grads-dtype bf16", False),
+        ("", False),
+    ],
+)
+def test_gradients_that_are_clipped_in_half_precision(words: str, stops: bool) -> None:
+    precision = "--use-distributed-optimizer --use-precision-aware-optimizer"
+    t = bridge_args.translate([*SMALL, *precision.split(), *words.split()], 1)
+    found = [one for one in t.findings if "clipping takes fp32 or bf16" in one.message]
+    assert [one.kind for one in found] == ["stops-later"] * stops, t.errors

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge_args.megatron_lm.derive.precision import FP32
-from bridge_args.megatron_lm.derive.registry import VALIDATE_ARGS, Invalid, Problems, checks, derives, flag
+from bridge_args.megatron_lm.derive.registry import VALIDATE_ARGS, Invalid, Problems, checks, derives, flag, later
 from bridge_args.values import Symbol
 
 
@@ -55,6 +55,35 @@ def moments(
                 "add it, or leave out " + flag(name),
                 (name,),
             )
+
+
+@checks(
+    see=(
+        "megatron/core/optimizer/clip_grads.py::clip_grad_by_total_norm_fp32",
+        "megatron/core/optimizer/optimizer_config.py::OptimizerConfig.__post_init__",
+    )
+)
+def clipped_in_half_precision(
+    fp16: bool,
+    use_precision_aware_optimizer: bool | None,
+    accumulate_allreduce_grads_in_fp32: bool,
+    clip_grad: float,
+    fp8_recipe: str | None,
+    main_params_dtype: Symbol | None,
+    optimizer_cpu_offload: bool | None,
+    use_megatron_fsdp: bool | None,
+) -> Problems:
+    """Gradients that the precision-aware optimizer reads as they are summed, and that are clipped in fp32 or bf16."""
+    as_they_are = fp8_recipe in (None, "delayed") or main_params_dtype not in (None, FP32) or optimizer_cpu_offload
+    if not (use_precision_aware_optimizer and as_they_are) or use_megatron_fsdp:
+        return
+    if fp16 and clip_grad > 0 and not accumulate_allreduce_grads_in_fp32:
+        yield later(
+            "--use-precision-aware-optimizer leaves gradients in fp16 with --fp16, and clipping takes fp32 or bf16",
+            "add --accumulate-allreduce-grads-in-fp32",
+            ("use_precision_aware_optimizer", "fp16"),
+            "optimizer/clip_grads.py clip_grad_by_total_norm_fp32",
+        )
 
 
 @checks(see=VALIDATE_ARGS)
