@@ -23,7 +23,7 @@ FLOORS = [
     {"children", "secret_places"},
     {"secrets"},
     {"findings"},
-    {"checkout", "bridge", "script"},
+    {"checkout", "bridge", "script", "foreign"},
     {"megatron_lm"},
     {"pairs", "mapping", "checkpoint"},
     {"source", "emit", "explain"},

@@ -12,6 +12,7 @@ from errno import EACCES, EDQUOT, EFBIG, EIO, ENOENT, ENOSPC, ENOTCONN, ENOTDIR,
 from pathlib import Path
 from typing import Any, Final
 
+from bridge_args import foreign
 from bridge_args.checkpoint import layout
 from bridge_args.checkpoint import mend as checkpoints
 from bridge_args.emulation import placeholders
@@ -36,16 +37,11 @@ def install(say: Callable[[str], None]) -> None:
       (training/training.py ``pretrain``: ``iteration % args.save_interval != 0``). Bridge 0.3 saves twice.
     """
     with placeholders.absent_packages():
-        pretrain = importlib.import_module("megatron.bridge.training.pretrain")
-        train = importlib.import_module("megatron.bridge.training.train")
-    setattr(pretrain, "runtime_config_update", _validating(pretrain.runtime_config_update))
-    setattr(pretrain, "_pretrain", _attempting(pretrain._pretrain, say))
-    save = _Saves(train.save_checkpoint)
-    setattr(train, "save_checkpoint", save)
-    setattr(pretrain, "save_checkpoint", save)
-    for module in (train, pretrain):
-        if hasattr(module, "maybe_finalize_async_save"):  # the end of a save that went on beside the training
-            setattr(module, "maybe_finalize_async_save", save.telling(module.maybe_finalize_async_save))
+        foreign.VALIDATE.hook(_validating)
+        foreign.ATTEMPT.hook(lambda run: _attempting(run, say))
+        save = _Saves(foreign.SAVE.get())
+        foreign.SAVE.put(save)
+        foreign.FINALIZE_SAVES.hook(save.telling)  # the end of a save that went on beside the training
 
 
 def _validating(update: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -67,20 +63,18 @@ def _attempting(run: Callable[..., None], say: Callable[[str], None]) -> Callabl
     that no later save would succeed. And it makes the handler of ``--exit-signal-handler``, but does not install it
     (training/state.py ``_set_signal_handler``; 0.6.0 does).
     """
-    files = importlib.import_module("megatron.bridge.training.utils.checkpoint_utils")
-    writer = importlib.import_module("megatron.core.dist_checkpointing.strategies.filesystem_async")
 
     def attempt(*args: Any, **kwargs: Any) -> None:
         state = kwargs["state"] if "state" in kwargs else args[0]
         checkpoint = state.cfg.checkpoint
-        if state.cfg.train.exit_signal_handler:
+        if state.cfg.train.exit_signal_handler and state.signal_handler.original_handler is None:
             state.signal_handler.__enter__()
         # The others wait for this one before they read, in the barrier after the process group is made.
         if os.environ["RANK"] == "0" and (done := mend(checkpoint.save, checkpoint.load)):
             say(done)
-        for remembering in (files.read_train_state, files.read_run_config):
-            remembering.cache_clear()
-        setattr(writer, "_results_queue", None)
+        for remembering in (foreign.READ_TRAIN_STATE, foreign.READ_RUN_CONFIG):
+            remembering.get().cache_clear()
+        foreign.QUEUE_OF_SAVES.put(None)
         run(*args, **kwargs)
 
     return attempt

@@ -8,11 +8,11 @@ who takes the configuration alone; ``settled`` leaves them out where the run is 
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from bridge_args import foreign
 from bridge_args.emulation import placeholders
 
 if TYPE_CHECKING:
@@ -91,10 +91,9 @@ def forward_step(added: Added) -> Callable[..., Any]:
     made, unless it hands it on itself.
     """
     with placeholders.absent_packages():
-        module: Any = importlib.import_module("megatron.bridge.training.gpt_step")
+        get_batch, step = foreign.GET_BATCH.get(), foreign.FORWARD_STEP.get()
     if not added.loss_mask:
-        return module.forward_step  # type: ignore[no-any-return]  # looked up at run time
-    get_batch, step = module.get_batch, module.forward_step
+        return step  # type: ignore[no-any-return]  # looked up at run time
     mask: Any = None
 
     @functools.wraps(get_batch)
@@ -115,13 +114,13 @@ def forward_step(added: Added) -> Callable[..., Any]:
         finally:
             hook.remove()
 
-    module.get_batch = remembered
+    foreign.GET_BATCH.put(remembered)
     return with_mask
 
 
 def _specification(config: Any) -> None:
     """Bridge takes the specification of one layer, or a function that makes one; of a whole block only the function."""
-    submodules = importlib.import_module("megatron.core.transformer.transformer_block").TransformerBlockSubmodules
+    submodules = foreign.BLOCK_SUBMODULES.get()
     block = getattr(config.model, "transformer_layer_spec", None)
     if isinstance(block, submodules):
         config.model.transformer_layer_spec = lambda config: block
@@ -129,7 +128,7 @@ def _specification(config: Any) -> None:
 
 def _core_weight_decay(config: Any) -> None:
     """Verify: megatron/training/training.py setup_model_and_optimizer, which asks the same function."""
-    standard = importlib.import_module("megatron.core.optimizer").get_standard_config_overrides
+    standard = foreign.STANDARD_OVERRIDES.get()
     config.optimizer_config_override_provider.build_config_overrides = lambda context: standard(
         context.optimizer_config
     )
@@ -164,12 +163,11 @@ def _phases(config: Any, phases: Mapping[str, int]) -> None:
 def _samples(samples: int) -> None:
     """The data set is made for so many training samples. Verify: training.py get_train_valid_test_num_samples."""
     with placeholders.absent_packages():
-        loaders: Any = importlib.import_module("megatron.bridge.data.loaders")
-    asked = loaders.get_train_valid_test_num_samples
+        asked = foreign.NUMBERS_OF_SAMPLES.get()
 
     @functools.wraps(asked)
     def numbers(*words: Any, **named: Any) -> Any:
         _, *others = asked(*words, **named)
         return (samples, *others)
 
-    loaders.get_train_valid_test_num_samples = numbers
+    foreign.NUMBERS_OF_SAMPLES.put(numbers)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from typing import Any
 
+from bridge_args import foreign
 from bridge_args.emulation import placeholders
 from bridge_args.training import added as additions
 
@@ -24,7 +24,7 @@ def pretrain(config: Any, added: additions.Added, callbacks: list[Any] | None = 
     with placeholders.absent_packages(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "Apex is not installed" and the like, once per module
         step = additions.forward_step(added)
-        run = importlib.import_module("megatron.bridge.training.pretrain").pretrain
+        run = foreign.PRETRAIN.get()
     additions.to(config, added)
     run(config, step, callbacks=callbacks) if callbacks else run(config, step)
 
@@ -34,7 +34,7 @@ def stop_after(steps: int) -> Any:
 
     The configuration keeps its length, so schedule, data set and sample order are those of the full run.
     """
-    callback: Any = importlib.import_module("megatron.bridge.training.callbacks").Callback
+    callback: Any = foreign.CALLBACK.get()
 
     class StopAfter(callback):  # type: ignore[misc]  # looked up at run time
         def on_train_start(self, context: Any) -> None:

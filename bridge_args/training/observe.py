@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from bridge_args import foreign
+
 BATCHES: Final = 8  # microbatches of each rank that are written down
 
 # Fields that hold objects of the process, not choices; comparing their text would compare addresses.
@@ -115,8 +117,7 @@ class Watcher:
 
 
 def _watch_batches(watcher: Watcher) -> None:
-    iterator = importlib.import_module("megatron.core.rerun_state_machine").RerunDataIterator
-    following = iterator.__next__
+    following = foreign.NEXT_BATCH.get()
 
     @functools.wraps(following)
     def next_(self: Any) -> Any:
@@ -124,45 +125,39 @@ def _watch_batches(watcher: Watcher) -> None:
         watcher.batch(batch)
         return batch
 
-    iterator.__next__ = next_
+    foreign.NEXT_BATCH.put(next_)
 
 
 def _watch_datasets(watcher: Watcher) -> None:
-    builder = importlib.import_module(
-        "megatron.core.datasets.blended_megatron_dataset_builder"
-    ).BlendedMegatronDatasetBuilder
-    make = builder.__init__
+    make = foreign.MAKE_DATASETS.get()
 
     @functools.wraps(make)
     def init(self: Any, cls: Any, sizes: Any, is_built_on_rank: Any, config: Any, *rest: Any, **more: Any) -> None:
         watcher.dataset(config, sizes)
         make(self, cls, sizes, is_built_on_rank, config, *rest, **more)
 
-    builder.__init__ = init
+    foreign.MAKE_DATASETS.put(init)
 
 
 def _watch_parameters(watcher: Watcher) -> None:
-    optimizers: Any = importlib.import_module("megatron.core.optimizer")
-    divide = getattr(optimizers, "_get_param_groups", None)
-    if divide is None:
-        return
+    def watched(divide: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(divide)
+        def divided(chunks: Any, *rest: Any, **more: Any) -> Any:
+            groups = divide(chunks, *rest, **more)
+            watcher.parameters(chunks, groups)
+            return groups
 
-    @functools.wraps(divide)
-    def divided(chunks: Any, *rest: Any, **more: Any) -> Any:
-        groups = divide(chunks, *rest, **more)
-        watcher.parameters(chunks, groups)
-        return groups
+        return divided
 
-    optimizers._get_param_groups = divided
+    foreign.PARAMETER_GROUPS.hook(watched)
 
 
 # ---------------------------------------------------------------------------------- settings
 
 
 def _settings_of(chunks: list[Any], optimizer: Any, scheduler: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    core = importlib.import_module("megatron.core.utils")
-    bare = [core.unwrap_model(chunk) for chunk in chunks]
-    yield "model", {**described(core.get_model_config(chunks[0])), **_of_the_model(bare)}
+    bare = [foreign.UNWRAP_MODEL.get()(chunk) for chunk in chunks]
+    yield "model", {**described(foreign.MODEL_CONFIG.get()(chunks[0])), **_of_the_model(bare)}
     yield "layers", {str(index): _layers(chunk) for index, chunk in enumerate(bare)}
     ddp = getattr(chunks[0], "ddp_config", None)
     if ddp is not None:
@@ -224,11 +219,10 @@ def _parallel() -> dict[str, Any]:
 
 
 def _batch() -> dict[str, Any]:
-    batches = importlib.import_module("megatron.core.num_microbatches_calculator")
     return {
-        "global_batch_size": batches.get_current_global_batch_size(),
-        "micro_batch_size": batches.get_micro_batch_size(),
-        "microbatches": batches.get_num_microbatches(),
+        "global_batch_size": foreign.GLOBAL_BATCH_SIZE.get()(),
+        "micro_batch_size": foreign.MICRO_BATCH_SIZE.get()(),
+        "microbatches": foreign.MICROBATCHES.get()(),
     }
 
 

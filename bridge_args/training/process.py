@@ -8,7 +8,6 @@ line: under the CPU emulation first ``{"replaced": [...]}``, then one per iterat
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import os
 import sys
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from bridge_args import foreign
 from bridge_args.emulation import device, placeholders
 from bridge_args.mapping.goes_to import settings_of
 from bridge_args.pairs.pairs import bridge_version
@@ -90,9 +90,8 @@ def _observe(folder: Path) -> None:
     from bridge_args.training import observe
 
     with placeholders.absent_packages():
-        bridge = importlib.import_module("megatron.bridge.training.pretrain")
+        build = foreign.SETUP.get()
     watcher = observe.watch(folder)
-    build = bridge.setup
 
     def setup(*words: Any, **named: Any) -> Any:
         built = build(*words, **named)
@@ -102,7 +101,7 @@ def _observe(folder: Path) -> None:
         watcher.program({name: getattr(getattr(built.state.cfg, a), b, None) for name, (a, b) in settings.items()})
         return built
 
-    setattr(bridge, "setup", setup)
+    foreign.SETUP.put(setup)
 
 
 def reported(run: Callable[[Callable[[Record], None]], None]) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bridge_args import foreign
 from bridge_args.emulation import placeholders
 
 Record = dict[str, Any]
@@ -24,20 +24,17 @@ def record(receive: Callable[[Record], None]) -> None:
     Bridge's log line averages the loss since the last line; this is the loss of the step, taken where the training
     loop hands it to ``training_log``.
     """
-    with placeholders.absent_packages():
-        train = importlib.import_module("megatron.bridge.training.train")
-        evaluation = importlib.import_module("megatron.bridge.training.eval")
-        logging = importlib.import_module("megatron.bridge.training.utils.train_utils")
-    microbatches = importlib.import_module("megatron.core.num_microbatches_calculator")
     aux: dict[str, Any] = {}
-    watch_scalars(logging, aux)
-    log, evaluate = train.training_log, evaluation.evaluate
+    with placeholders.absent_packages():
+        log, evaluate = foreign.TRAINING_LOG.get(), foreign.EVALUATE.get()
+        watch_scalars(foreign.MOE_METRICS, foreign.MTP_METRICS, aux)
+    microbatches = foreign.MICROBATCHES.get()
     signature = inspect.signature(log)
 
     def training_log(*args: Any, **kwargs: Any) -> Any:
         given = signature.bind(*args, **kwargs).arguments
         config, state = given["config"], given["global_state"].train_state
-        samples = config.train.micro_batch_size * config.data_parallel_size * microbatches.get_num_microbatches()
+        samples = config.train.micro_batch_size * config.data_parallel_size * microbatches()
         entry = step_record(given, state.step, samples, state.consumed_train_samples)
         aux.clear()
         result = log(*args, **kwargs)
@@ -51,8 +48,8 @@ def record(receive: Callable[[Record], None]) -> None:
         receive({"split": split, "iteration": state.train_state.step, "lm_loss": loss})
         return result
 
-    setattr(train, "training_log", training_log)
-    setattr(evaluation, "evaluate", evaluate_)
+    foreign.TRAINING_LOG.put(training_log)
+    foreign.EVALUATE.put(evaluate_)
 
 
 def step_record(given: Mapping[str, Any], iteration: int, samples: int, consumed: int) -> Record:
@@ -99,7 +96,7 @@ class _Scalars:
         return getattr(self._writer, name)
 
 
-def watch_scalars(module: Any, seen: dict[str, Any]) -> None:
+def watch_scalars(moe: foreign.Foreign, mtp: foreign.Foreign, seen: dict[str, Any]) -> None:
     """MoE and multi-token-prediction losses are handed only to the writer."""
 
     def watched(function: Any) -> Any:
@@ -112,6 +109,5 @@ def watch_scalars(module: Any, seen: dict[str, Any]) -> None:
 
         return wrapper
 
-    module.track_moe_metrics = watched(module.track_moe_metrics)
-    helper = module.MTPLossLoggingHelper
-    helper.track_mtp_metrics = staticmethod(watched(helper.track_mtp_metrics))
+    moe.hook(watched)
+    mtp.hook(watched)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bridge_args import foreign
 from bridge_args.emulation import device, placeholders
 from bridge_args.training import observe
 from bridge_args.training import process as training_process
@@ -107,13 +108,12 @@ def _load_index_builder(compiled: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     loader.exec_module(module)
     sys.modules[name] = module
-    setattr(importlib.import_module("megatron.core.datasets.utils"), "compile_helpers", lambda: None)
+    foreign.COMPILE_HELPERS.put(lambda: None)
 
 
 def _without_nvcc() -> None:
     """Megatron-LM compiles kernels for its old layers when it starts; Megatron Core's layers do not use them."""
-    kernels = importlib.import_module("megatron.legacy.fused_kernels")
-    setattr(kernels, "load", lambda args: None)
+    foreign.LM_KERNELS.put(lambda args: None)
 
 
 def _children_without_the_program() -> None:
@@ -134,18 +134,16 @@ def _children_without_the_program() -> None:
 
 def record(receive: Callable[[Record], None]) -> None:
     """Hands every training iteration and evaluation of Megatron-LM's loop to ``receive``; keys as ``train.record``."""
-    loop = importlib.import_module("megatron.training.training")
-    batches = importlib.import_module("megatron.core.num_microbatches_calculator")
-    arguments = importlib.import_module("megatron.training.global_vars").get_args
     aux: dict[str, Any] = {}
-    watch_scalars(loop, aux)
-    log, evaluate, announce = loop.training_log, loop.evaluate, loop.evaluate_and_print_results
+    watch_scalars(foreign.LM_MOE_METRICS, foreign.LM_MTP_METRICS, aux)
+    log, evaluate, announce = foreign.LM_TRAINING_LOG.get(), foreign.LM_EVALUATE.get(), foreign.LM_ANNOUNCE.get()
+    microbatches, arguments = foreign.MICROBATCHES.get(), foreign.LM_ARGUMENTS.get()
     signature = inspect.signature(log)
     where: dict[str, Any] = {}
 
     def training_log(*words: Any, **named: Any) -> Any:
         given, args = signature.bind(*words, **named).arguments, arguments()
-        samples = args.micro_batch_size * args.data_parallel_size * batches.get_num_microbatches()
+        samples = args.micro_batch_size * args.data_parallel_size * microbatches()
         entry = step_record(given, given["iteration"], samples, args.consumed_train_samples)
         aux.clear()
         result = log(*words, **named)
@@ -161,9 +159,9 @@ def record(receive: Callable[[Record], None]) -> None:
         receive({**where, "lm_loss": number((result[0] or {}).get("lm loss"))})
         return result
 
-    setattr(loop, "training_log", training_log)
-    setattr(loop, "evaluate_and_print_results", announced)
-    setattr(loop, "evaluate", evaluated)
+    foreign.LM_TRAINING_LOG.put(training_log)
+    foreign.LM_ANNOUNCE.put(announced)
+    foreign.LM_EVALUATE.put(evaluated)
 
 
 # What the loop itself is told, by the names of the arguments.
@@ -172,9 +170,7 @@ _OF_THE_LOOP = ("train_iters", "seed", "eval_iters", "eval_interval", "exit_inte
 
 def _hand_over(watcher: observe.Watcher, steps: int | None) -> None:
     """Shows the watcher what has been built, and ends the run early if asked to."""
-    loop = importlib.import_module("megatron.training.training")
-    arguments = importlib.import_module("megatron.training.global_vars").get_args
-    build = loop.setup_model_and_optimizer
+    arguments, build = foreign.LM_ARGUMENTS.get(), foreign.LM_SETUP.get()
 
     def setup_model_and_optimizer(*words: Any, **named: Any) -> Any:
         model, optimizer, scheduler = build(*words, **named)
@@ -185,7 +181,7 @@ def _hand_over(watcher: observe.Watcher, steps: int | None) -> None:
             args.exit_interval = last_step(args.exit_interval, args.iteration, steps)
         return model, optimizer, scheduler
 
-    setattr(loop, "setup_model_and_optimizer", setup_model_and_optimizer)
+    foreign.LM_SETUP.put(setup_model_and_optimizer)
 
 
 def main(argv: list[str]) -> int:
