@@ -13,6 +13,8 @@ from hypothesis import settings
 
 from bridge_args.findings import KINDS, Finding
 
+os.environ.setdefault("BRIDGE_ARGS_TRACEBACK", "1")  # a fault of ours in a test is one to look into
+
 settings.register_profile("same", derandomize=True)
 settings.register_profile("random", derandomize=False)
 settings.load_profile(os.environ.get("BRIDGE_ARGS_HYPOTHESIS", "same"))

@@ -495,3 +495,54 @@ def test_standard_input_has_bounds(capsys: pytest.CaptureFixture[str], monkeypat
         monkeypatch.setattr("sys.stdin", stream)
         code, out, err = run(capsys, "translate", "-")
         assert (code, out, err) == (1, "", says + "\n")
+
+
+# ---------------------------------------------------------------- faults of ours
+
+
+def test_a_fault_of_ours_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says nothing of what the user's files hold; the traceback is there for who asks."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("hunter2 is not in list")
+
+    monkeypatch.setattr("bridge_args.mapping.table.load", broken)
+    monkeypatch.delenv("BRIDGE_ARGS_TRACEBACK", raising=False)
+    assert main(["translate", "--world-size", "1", "--", *SMALL]) == 3
+    out, err = capsys.readouterr()
+    assert out == "" and "hunter2" not in err and "Traceback" not in err and err.count("\n") == 1
+    assert "this is a fault of bridge-args, not of your input: ValueError at " in err
+    assert "Please report this line" in err and "BRIDGE_ARGS_TRACEBACK=1" in err
+    monkeypatch.setenv("BRIDGE_ARGS_TRACEBACK", "1")
+    assert main(["translate", "--world-size", "1", "--", *SMALL]) == 3
+    err = capsys.readouterr().err
+    assert "Traceback" in err and "ValueError: hunter2 is not in list" in err
+
+
+WRONG = {
+    "a row that goes nowhere": "arguments: {lr: {to: []}}",
+    "no mapping of arguments": "arguments: 3",
+    "no mapping at all": "- 1",
+    "a builder of no name": "arguments: {lr: {section: nosuch}}",
+    "an argument that is none": "arguments: {'x y': model.lr}",
+    "a condition on nothing": "arguments: {lr: {'bridge >=': optimizer.lr}}",
+    "what opens a section is a list": "sections: {a: {opened_by: [1]}}",
+    "two ends": "arguments: {lr: {to: optimizer.lr, not_needed: No.}}",
+    "a reason that is a list": "arguments: {lr: {not_needed: [1]}}",
+    "arguments that are no list": "not_needed: [{because: No., arguments: lr}]",
+    "a key that is a list": "arguments: {[1]: optimizer.lr}",
+    "a title that is a list": "title: [1]\narguments: {lr: optimizer.lr}",
+    "a note that is a mapping": "arguments: {lr: {to: optimizer.lr, note: {a: b}}}",
+    "what it changes is a list": "arguments: {lr: {no_equivalent: No., changes: [1]}}",
+    "a condition inside of another": "arguments: {lr: {'bridge >=0.1': {'bridge <0.1': optimizer.lr}}}",
+    "an alias of itself": "arguments: &a {lr: *a}",
+}
+
+
+@pytest.mark.parametrize("table", WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_table_is_a_message(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(table)
+    for command in ("translate", "report"):
+        code, _, err = run(capsys, command, "--world-size", "1", "--mappings", str(path), "--", *SMALL)
+        assert code in (0, 1) and "fault of bridge-args" not in err, err

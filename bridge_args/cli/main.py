@@ -1,6 +1,6 @@
 """``bridge-args``: finds the command that the words name, runs it, and says what is in the way.
 
-Exit 0: done. 1: problems found. 2: wrong use.
+Exit 0: done. 1: problems found. 2: wrong use. 3: a fault of ours; ``BRIDGE_ARGS_TRACEBACK=1`` shows where.
 """
 
 from __future__ import annotations
@@ -27,9 +27,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``bridge-args``.
 
     Returns:
-        0: done. 1: problems found. 2: wrong use (from argparse).
+        0: done. 1: problems found. 2: wrong use (from argparse). 3: a fault of ours.
     """
     open_what_is_closed()
+    try:
+        return _main(argv)
+    except Exception as error:  # whatever was typed, a user meets no traceback
+        say(_fault(error))
+        return 3
+
+
+def _fault(error: Exception) -> str:
+    """What is said of a fault of ours: enough for a report, and nothing of what the user's files hold."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if f"{os.sep}bridge_args{os.sep}" in frame.filename] or frames
+    place = f"{ours[-1].filename.rpartition(f'bridge_args{os.sep}')[2]}:{ours[-1].lineno}" if ours else "?"
+    text = (
+        f"this is a fault of bridge-args, not of your input: {type(error).__name__} at {place}, in version "
+        f"{__version__}; nothing more was done. Please report this line, with the command that leads to it."
+    )
+    if os.environ.get("BRIDGE_ARGS_TRACEBACK"):
+        return "".join(traceback.format_exception(error)) + text
+    return f"{text} BRIDGE_ARGS_TRACEBACK=1 in the environment shows where it comes from."
+
+
+def _main(argv: Sequence[str] | None) -> int:
     try:
         os.getcwd()
     except OSError:

@@ -43,14 +43,14 @@ def read(text: str, name: str, versions: Versions) -> tuple[Area, list[Row], lis
         if key not in _TOP:
             raise TableError(f"{file_of(name)}:{line}: unknown key {key!r}; there are {', '.join(sorted(_TOP))}")
         if key == "title":
-            title = node.value
+            title = _text(node, name)
         elif key == "about":
-            about = node.value
+            about = _text(node, name)
         elif key == "sections":
             for section, at, body in _items(node, name):
-                said = {k: v.value for k, _, v in _items(body, name)}
+                said = {k: v for k, _, v in _items(body, name)}
                 if "opened_by" in said:
-                    sections.append(OptionalSection(section, said["opened_by"], name, at))
+                    sections.append(OptionalSection(section, _text(said["opened_by"], name), name, at))
         elif key in ("arguments", "derived"):
             for argument, at, body in _items(node, name):
                 row = _row(argument, body, versions, name, at, key == "derived")
@@ -83,7 +83,8 @@ def _row(argument: str, node: yaml.Node, versions: Versions, area: str, line: in
         if chosen is None:
             return None
         inner = _row(argument, chosen, versions, area, line, derived)
-        assert inner is not None
+        if inner is None:
+            return None
         base = inner
     fates = [fate for fate in FATES if fate in said]
     if fates == ["to", "section"]:  # the value goes to a setting, and a builder reads it too
@@ -99,13 +100,13 @@ def _row(argument: str, node: yaml.Node, versions: Versions, area: str, line: in
         elif fate == "feeds":
             changes["feeds"] = _texts(said[fate], area)
         elif fate != "section":
-            changes["reason"] = said[fate].value
+            changes["reason"] = _text(said[fate], area)
     if "section" in said:
         changes["sections"] = _texts(said["section"], area)
     if "as" in said:
-        changes["conversion"] = said["as"].value
+        changes["conversion"] = _text(said["as"], area)
     if "note" in said:
-        changes["note"] = said["note"].value
+        changes["note"] = _text(said["note"], area)
     for key in ("see", "takes", "unlike", "unless"):
         if key in said:
             changes[key] = _texts(said[key], area)
@@ -130,12 +131,14 @@ def _group(fate: str, node: yaml.Node, area: str) -> Iterator[Row]:
                 f"{', '.join(sorted(_GROUP - {'because', 'arguments'}))}"
             )
         see, unlike, unless = (_texts(said[key], area) if key in said else () for key in ("see", "unlike", "unless"))
-        note = said["note"].value if "note" in said else ""
+        note = _text(said["note"], area) if "note" in said else ""
         changes = _changes(said["changes"], fate, area) if "changes" in said else "numbers"
         tell = _tell(said["tell"], fate, area) if "tell" in said else ""
-        for item in said["arguments"].value:
+        because, arguments = _text(said["because"], area), said["arguments"]
+        _texts(arguments, area)
+        for item in arguments.value if isinstance(arguments, yaml.SequenceNode) else [arguments]:
             yield Row(
-                item.value, fate, reason=said["because"].value, note=note, see=see, area=area,
+                item.value, fate, reason=because, note=note, see=see, area=area,
                 line=item.start_mark.line + 1, changes=changes, tell=tell, unlike=unlike,
                 unless=unless,
             )  # fmt: skip
@@ -146,9 +149,9 @@ def _changes(node: yaml.Node, fate: str, area: str) -> Changes:
     place = f"{file_of(area)}:{node.start_mark.line + 1}"
     if fate not in _LOSSES:
         raise TableError(f"{place}: changes is said of {' and '.join(_LOSSES)}")
-    if node.value not in CHANGES:
-        raise TableError(f"{place}: changes is one of {', '.join(CHANGES)}, not {node.value!r}")
-    return cast("Changes", node.value)
+    if (text := _text(node, area)) not in CHANGES:
+        raise TableError(f"{place}: changes is one of {', '.join(CHANGES)}, not {text!r}")
+    return text
 
 
 def _tell(node: yaml.Node, fate: str, area: str) -> Literal["note", "warning"]:
@@ -156,9 +159,9 @@ def _tell(node: yaml.Node, fate: str, area: str) -> Literal["note", "warning"]:
     place = f"{file_of(area)}:{node.start_mark.line + 1}"
     if fate != "not_needed":
         raise TableError(f"{place}: tell is said of not_needed")
-    if node.value not in ("note", "warning"):
-        raise TableError(f"{place}: tell is note or warning, not {node.value!r}")
-    return cast("Literal['note', 'warning']", node.value)
+    if (text := _text(node, area)) not in ("note", "warning"):
+        raise TableError(f"{place}: tell is note or warning, not {text!r}")
+    return cast("Literal['note', 'warning']", text)
 
 
 def _items(node: yaml.Node | None, area: str) -> Iterator[tuple[str, int, yaml.Node]]:
@@ -168,15 +171,25 @@ def _items(node: yaml.Node | None, area: str) -> Iterator[tuple[str, int, yaml.N
     seen: set[str] = set()
     for key, value in node.value:
         line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise TableError(f"{file_of(area)}:{line}: a key is a text")
         if key.value in seen:
             raise TableError(f"{file_of(area)}:{line}: {key.value} is there twice")
         seen.add(key.value)
         yield key.value, line, value
 
 
+def _text(node: yaml.Node, area: str) -> str:
+    (text, *others) = _texts(node, area)
+    if others or not isinstance(node, yaml.ScalarNode):
+        raise TableError(f"{file_of(area)}:{node.start_mark.line + 1}: expected one text")
+    return text
+
+
 def _texts(node: yaml.Node, area: str) -> tuple[str, ...]:
     if isinstance(node, yaml.ScalarNode):
         return (node.value,)
-    if isinstance(node, yaml.SequenceNode) and all(isinstance(item, yaml.ScalarNode) for item in node.value):
-        return tuple(item.value for item in node.value)
+    items = node.value if isinstance(node, yaml.SequenceNode) else []
+    if items and all(isinstance(item, yaml.ScalarNode) for item in items):
+        return tuple(item.value for item in items)
     raise TableError(f"{file_of(area)}:{node.start_mark.line + 1}: expected a text or a list of texts")
