@@ -19,6 +19,24 @@ def async_save(async_save: bool | None, use_dist_ckpt: bool, use_persistent_ckpt
     return async_save
 
 
+@derives(">=0.17", see=VALIDATE_ARGS, read=("0.17", "0.18", "0.19", "0.20"))
+def async_strategy(async_strategy: str, async_save: bool | None) -> str:
+    """Who saves in the background; where nobody does, the plain way."""
+    return async_strategy if async_save else "mcore"
+
+
+@derives(">=0.19", see=VALIDATE_ARGS, until="0.20", read=("0.19", "0.20"))
+def stream_ckpt_dequant(stream_ckpt_dequant: bool, fp8: str | None, fp8_recipe: str | None) -> bool:
+    """Off where a whole tensor has one scale in FP8."""
+    return stream_ckpt_dequant and not (fp8 and fp8_recipe == "tensorwise")
+
+
+@derives(">=0.17", see=VALIDATE_ARGS, read=("0.17", "0.18", "0.19", "0.20"))
+def use_gloo_process_groups(use_gloo_process_groups: bool, fake_process_group: bool | None) -> bool:
+    """There are no groups to a fake process group."""
+    return use_gloo_process_groups and not fake_process_group
+
+
 @derives(see=VALIDATE_ARGS)
 def no_load_optim(no_load_optim: bool | None, skip_train: bool | None, moe_use_upcycling: bool | None) -> bool | None:
     """There is nothing to load for without training, or after upcycling."""

@@ -13,10 +13,17 @@ from bridge_args.megatron_lm.derive.registry import (
     derives,
 )
 
+_MODULES = (VALIDATE_ARGS, "megatron/training/arguments.py::_normalize_cuda_graph_modules_args")
+_OLD_MODULES = ("full", "full_iteration", "full_iteration_inference")
 
-@derives(see=VALIDATE_ARGS)
+
+@derives(see=VALIDATE_ARGS, until="0.18", read=("0.16", "0.17", "0.18"))
 def cuda_graph_impl(cuda_graph_impl: str, enable_cuda_graph: bool | None, external_cuda_graph: bool | None) -> str:
     """Who captures graphs; the old switches choose it too."""
+    return _chosen(cuda_graph_impl, enable_cuda_graph, external_cuda_graph)
+
+
+def _chosen(cuda_graph_impl: str, enable_cuda_graph: bool | None, external_cuda_graph: bool | None) -> str:
     if not (enable_cuda_graph or external_cuda_graph):
         return cuda_graph_impl
     if enable_cuda_graph and external_cuda_graph or cuda_graph_impl != "none":
@@ -35,6 +42,71 @@ def cuda_graph_scope(cuda_graph_scope: list[str]) -> list[str]:
     if cuda_graph_scope != ["full"]:
         raise Invalid(f"--cuda-graph-scope {' '.join(cuda_graph_scope)}: full is the whole layer", "keep full")
     return []
+
+
+@derives(">=0.18", see=_MODULES, read=("0.18", "0.19", "0.20"), name="cuda_graph_impl")
+def cuda_graph_impl_by_modules(
+    cuda_graph_impl: str,
+    enable_cuda_graph: bool | None,
+    external_cuda_graph: bool | None,
+    cuda_graph_scope_deprecated: list[str] | None,
+    given: Mapping[str, object],
+) -> str:
+    """Who captures graphs; a whole iteration used to be named among the modules."""
+    named = _named(given.get("cuda_graph_modules"), cuda_graph_scope_deprecated)
+    before = _chosen(cuda_graph_impl, enable_cuda_graph, external_cuda_graph)
+    if "full_iteration" not in named:
+        return before
+    if before not in ("none", "local", "full_iteration"):
+        raise Invalid(
+            f"--cuda-graph-modules full_iteration does not work with --cuda-graph-impl {before}",
+            "use --cuda-graph-impl full_iteration",
+            ("cuda_graph_impl",),
+        )
+    return "full_iteration"
+
+
+@derives(">=0.18", see=_MODULES, read=("0.18", "0.19", "0.20"))
+def cuda_graph_modules(cuda_graph_modules: list[str], cuda_graph_scope_deprecated: list[str] | None) -> list[str]:
+    """Parts of a layer to capture; the old words for a layer, an iteration and inference are none of them."""
+    named = _named(cuda_graph_modules, cuda_graph_scope_deprecated)
+    old = [name for name in named if name in _OLD_MODULES]
+    if "full" in old and named != ["full"] or len(set(old)) > 1:
+        raise Invalid(f"--cuda-graph-modules {' '.join(named)}: {old[0]} stands alone", f"keep {old[0]}")
+    return [name for name in named if name not in _OLD_MODULES]
+
+
+@derives(">=0.18", see=_MODULES, read=("0.18", "0.19", "0.20"))
+def inference_cuda_graph_scope(
+    inference_cuda_graph_scope: str | None,
+    cuda_graph_impl: str,
+    cuda_graph_scope_deprecated: list[str] | None,
+    given: Mapping[str, object],
+) -> str:
+    """What inference captures; by default what ``cuda_graph_impl`` allows."""
+    named = _named(given.get("cuda_graph_modules"), cuda_graph_scope_deprecated)
+    scope = inference_cuda_graph_scope or ("layer" if cuda_graph_impl == "local" else "none")
+    if "full_iteration_inference" in named and cuda_graph_impl != "none":
+        scope = "block"
+    if scope not in (("layer", "block") if cuda_graph_impl == "local" else ("none",)):
+        raise Invalid(
+            f"--inference-cuda-graph-scope {scope} does not work with --cuda-graph-impl {cuda_graph_impl}",
+            arguments=("inference_cuda_graph_scope", "cuda_graph_impl"),
+        )
+    return scope
+
+
+def _named(modules: object, deprecated: list[str] | None) -> list[str]:
+    named = list(modules) if isinstance(modules, list) else []
+    if deprecated is None:
+        return named
+    if named:
+        raise Invalid(
+            "--cuda-graph-scope and --cuda-graph-modules are the same",
+            "keep --cuda-graph-modules",
+            ("cuda_graph_scope_deprecated",),
+        )
+    return deprecated
 
 
 @derives(">=0.15", see=VALIDATE_ARGS)
@@ -173,4 +245,25 @@ def graph_memory(
         yield Invalid(
             "--cuda-graph-impl local with expert parallelism needs --moe-pad-experts-for-cuda-graph-inference",
             arguments=("cuda_graph_impl", "expert_model_parallel_size"),
+        )
+
+
+@checks(">=0.18", see=VALIDATE_ARGS, read=("0.18", "0.19", "0.20"))
+def graphs_of_an_iteration(
+    cuda_graph_impl: str, cuda_graph_modules: list[str], check_for_nan_in_loss_and_grad: bool
+) -> Problems:
+    """What a graph of a whole iteration excludes."""
+    if cuda_graph_impl != "full_iteration":
+        return
+    if check_for_nan_in_loss_and_grad:
+        yield Invalid(
+            "--cuda-graph-impl full_iteration cannot look for NaNs",
+            "add --no-check-for-nan-in-loss-and-grad",
+            ("cuda_graph_impl",),
+        )
+    if cuda_graph_modules:
+        yield Invalid(
+            "--cuda-graph-impl full_iteration captures all modules",
+            "leave out --cuda-graph-modules",
+            ("cuda_graph_impl", "cuda_graph_modules"),
         )

@@ -25,6 +25,25 @@ def high_priority_stream_groups(
     return groups
 
 
+@derives(">=0.18", see=VALIDATE_ARGS, read=("0.18", "0.19", "0.20"))
+def fsdp_manual_registration(
+    fsdp_manual_registration: bool, use_megatron_fsdp: bool | None, nccl_ub: bool | None
+) -> bool:
+    """On where Megatron FSDP has buffers that NCCL registers."""
+    return fsdp_manual_registration or bool(use_megatron_fsdp and nccl_ub)
+
+
+@derives(">=0.19", see=VALIDATE_ARGS, read=("0.19", "0.20"))
+def fsdp_double_buffer(
+    fsdp_double_buffer: bool,
+    use_megatron_fsdp: bool | None,
+    nccl_ub: bool | None,
+    megatron_fsdp_max_pool_double_buffer: bool | None,
+) -> bool:
+    """On with such buffers, and where a pool of them is asked for."""
+    return fsdp_double_buffer or bool(use_megatron_fsdp and (nccl_ub or megatron_fsdp_max_pool_double_buffer))
+
+
 @checks(see=VALIDATE_ARGS)
 def torch_fsdp2(
     use_torch_fsdp2: bool | None,

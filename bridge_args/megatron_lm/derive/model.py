@@ -104,7 +104,8 @@ def bias_gelu_fusion(bias_gelu_fusion: bool, add_bias_linear: bool) -> bool:
     see=(
         "megatron/training/tokenizer/tokenizer.py::build_tokenizer",
         "megatron/training/tokenizer/tokenizer.py::_vocab_size_with_padding",
-    )
+    ),
+    until="0.18",
 )
 def padded_vocab_size(
     padded_vocab_size: int | None,
@@ -119,17 +120,45 @@ def padded_vocab_size(
     """
     if padded_vocab_size is not None or vocab_size is None or tokenizer_type not in _OWN_SIZE:
         return padded_vocab_size
+    return _padded(vocab_size + 1, make_vocab_size_divisible_by, tensor_model_parallel_size)
+
+
+@computes(
+    ">=0.18",
+    see=(
+        "megatron/core/tokenizers/utils/build_tokenizer.py::build_tokenizer",
+        "megatron/core/tokenizers/utils/build_tokenizer.py::vocab_size_with_padding",
+    ),
+    read=("0.18", "0.19", "0.20"),
+    name="padded_vocab_size",
+)
+def padded_vocab_size_as_said(
+    padded_vocab_size: int | None,
+    pad_vocab_size: bool | None,
+    tokenizer_type: str | None,
+    vocab_size: int | None,
+    make_vocab_size_divisible_by: int,
+    tensor_model_parallel_size: int,
+) -> int | None:
+    """The same; the end-of-document token of a NullTokenizer is the last of ``vocab_size``."""
+    known = vocab_size is not None and tokenizer_type in _OWN_SIZE
+    if padded_vocab_size is not None or not known or pad_vocab_size is False:
+        return padded_vocab_size
+    return _padded(vocab_size or 0, make_vocab_size_divisible_by, tensor_model_parallel_size)
+
+
+def _padded(size: int, make_vocab_size_divisible_by: int, tensor_model_parallel_size: int) -> int:
     multiple = make_vocab_size_divisible_by * tensor_model_parallel_size
     if multiple < 1:
         raise Invalid(
             f"--make-vocab-size-divisible-by must be at least 1, not {make_vocab_size_divisible_by}",
             arguments=("make_vocab_size_divisible_by",),
         )
-    return -(-(vocab_size + _OWN_SIZE[tokenizer_type]) // multiple) * multiple
+    return -(-size // multiple) * multiple
 
 
-# Tokenizers whose vocabulary is as large as --vocab-size says, and the tokens they add.
-_OWN_SIZE = {"NullTokenizer": 1, "NullMultimodalTokenizer": 1}
+# Tokenizers whose vocabulary is as large as --vocab-size says, up to 0.17 with one token more.
+_OWN_SIZE = ("NullTokenizer", "NullMultimodalTokenizer")
 
 
 @computes(see=VALIDATE_ARGS)

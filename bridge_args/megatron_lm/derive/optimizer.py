@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge_args.megatron_lm.derive.precision import FP32
-from bridge_args.megatron_lm.derive.registry import VALIDATE_ARGS, Invalid, Problems, checks, derives, flag, later
+from bridge_args.megatron_lm.derive.registry import (
+    VALIDATE_ARGS,
+    Invalid,
+    Problems,
+    checks,
+    computes,
+    derives,
+    flag,
+    later,
+)
 from bridge_args.values import Symbol
 
 
@@ -18,6 +27,37 @@ def apply_wd_to_qk_layernorm(apply_wd_to_qk_layernorm: bool, given: Mapping[str,
 @derives(">=0.16", see=VALIDATE_ARGS)
 def no_weight_decay_cond_type(no_weight_decay_cond_type: str | None) -> None:
     """Its one value has become ``apply_wd_to_qk_layernorm``."""
+
+
+@derives(">=0.18", see=VALIDATE_ARGS, read=("0.18", "0.19", "0.20"))
+def optimizer(optimizer: str) -> str:
+    """The distributed Muon is Muon with --use-distributed-optimizer."""
+    return "muon" if optimizer == "dist_muon" else optimizer
+
+
+@derives(">=0.18", see=VALIDATE_ARGS, read=("0.18", "0.19", "0.20"))
+def use_distributed_optimizer(
+    use_distributed_optimizer: bool,
+    optimizer: str,
+    use_megatron_fsdp: bool | None,
+    megatron_fsdp_version: int | None,
+    freeze_all_layers: bool | None,
+) -> bool:
+    """Off with the optimizers that are divided by layers, and where nothing is trained; on with Megatron FSDP."""
+    if optimizer not in _BY_ELEMENTS or freeze_all_layers:
+        return False
+    return use_distributed_optimizer or bool(use_megatron_fsdp) and megatron_fsdp_version != 2
+
+
+@computes(">=0.18", see=VALIDATE_ARGS, read=("0.18", "0.19", "0.20"))
+def use_layer_wise_distributed_optimizer(optimizer: str, given: Mapping[str, object]) -> bool:
+    """Is the optimizer divided by layers?"""
+    if optimizer in _BY_ELEMENTS:
+        return False
+    return bool(given.get("use_distributed_optimizer")) or given.get("optimizer") == "dist_muon"
+
+
+_BY_ELEMENTS = ("sgd", "adam")  # all others came later, and are divided by layers
 
 
 @checks(see="megatron/core/optimizer/optimizer_config.py::OptimizerConfig.__post_init__")
@@ -123,6 +163,54 @@ def muon(
     for name, on in (
         ("overlap_grad_reduce", overlap_grad_reduce),
         ("overlap_param_gather", overlap_param_gather),
+        ("use_distributed_optimizer", use_distributed_optimizer),
+        ("use_torch_fsdp2", use_torch_fsdp2),
+        ("use_megatron_fsdp", use_megatron_fsdp),
+    ):
+        if on:
+            yield Invalid(f"--optimizer {optimizer} does not work with {flag(name)}", "", ("optimizer", name))
+    if ckpt_format not in ("torch", "torch_dist"):
+        yield Invalid(
+            f"--optimizer {optimizer} cannot be saved with --ckpt-format {ckpt_format}",
+            "use torch_dist",
+            ("optimizer", "ckpt_format"),
+        )
+
+
+@checks(">=0.18", see=VALIDATE_ARGS, read=("0.18", "0.19", "0.20"))
+def by_layers(
+    optimizer: str, use_torch_fsdp2: bool | None, use_megatron_fsdp: bool | None, ckpt_format: str
+) -> Problems:
+    """What the optimizers that are divided by layers exclude."""
+    if optimizer in _BY_ELEMENTS:
+        return
+    for name, on in (("use_torch_fsdp2", use_torch_fsdp2), ("use_megatron_fsdp", use_megatron_fsdp)):
+        if on:
+            yield Invalid(f"--optimizer {optimizer} does not work with {flag(name)}", "", ("optimizer", name))
+    if ckpt_format not in ("torch", "torch_dist"):
+        yield Invalid(
+            f"--optimizer {optimizer} cannot be saved with --ckpt-format {ckpt_format}",
+            "use torch_dist",
+            ("optimizer", "ckpt_format"),
+        )
+
+
+@checks(">=0.17", see=VALIDATE_ARGS, until="0.18", read=("0.17", "0.18"))
+def muon_by_layers(
+    optimizer: str,
+    overlap_grad_reduce: bool,
+    overlap_param_gather: bool,
+    use_distributed_optimizer: bool,
+    use_torch_fsdp2: bool,
+    use_megatron_fsdp: bool,
+    ckpt_format: str,
+) -> Problems:
+    """What Muon excludes where dist_muon may overlap."""
+    if "muon" not in optimizer:
+        return
+    for name, on in (
+        ("overlap_grad_reduce", overlap_grad_reduce and optimizer == "muon"),
+        ("overlap_param_gather", overlap_param_gather and optimizer == "muon"),
         ("use_distributed_optimizer", use_distributed_optimizer),
         ("use_torch_fsdp2", use_torch_fsdp2),
         ("use_megatron_fsdp", use_megatron_fsdp),

@@ -17,6 +17,8 @@ from bridge_args.megatron_lm.derive.registry import (
     flag,
 )
 
+_SHARDS = (VALIDATE_ARGS, "megatron/core/model_parallel_config.py::resolve_tensor_parallel_weight_shards")
+
 
 def _size(name: str, size: int) -> int:
     if size < 1:
@@ -56,16 +58,63 @@ def expert_model_parallel_size(expert_model_parallel_size: int) -> int:
     return _size("expert_model_parallel_size", expert_model_parallel_size)
 
 
+@derives(">=0.19", see=_SHARDS, read=("0.19", "0.20"))
+def tensor_parallel_num_weight_shards(
+    tensor_parallel_num_weight_shards: int | None, tensor_model_parallel_size: int
+) -> int:
+    """Into how many shards a weight is divided; by default as many as ranks share a tensor."""
+    return _shards("tensor_parallel_num_weight_shards", tensor_parallel_num_weight_shards, tensor_model_parallel_size)
+
+
+@computes(">=0.19", see=_SHARDS, read=("0.19", "0.20"))
+def gtp_weight_remat_size(tensor_parallel_num_weight_shards: int, tensor_model_parallel_size: int) -> int:
+    """Ranks that hold one shard of a tensor-parallel weight each, and gather it to compute."""
+    return tensor_parallel_num_weight_shards // tensor_model_parallel_size
+
+
+@derives(">=0.19", see=_SHARDS, read=("0.19", "0.20"))
+def expert_tensor_parallel_num_weight_shards(
+    expert_tensor_parallel_num_weight_shards: int | None, expert_tensor_parallel_size: int
+) -> int:
+    """The same for experts."""
+    name = "expert_tensor_parallel_num_weight_shards"
+    return _shards(name, expert_tensor_parallel_num_weight_shards, expert_tensor_parallel_size)
+
+
+@computes(">=0.19", see=_SHARDS, read=("0.19", "0.20"))
+def expert_gtp_weight_remat_size(
+    expert_tensor_parallel_num_weight_shards: int, expert_tensor_parallel_size: int
+) -> int:
+    """The same for experts."""
+    return expert_tensor_parallel_num_weight_shards // expert_tensor_parallel_size
+
+
+def _shards(name: str, shards: int | None, ranks: int) -> int:
+    if shards is None:
+        return ranks
+    if shards < ranks or shards % ranks:
+        raise Invalid(f"{flag(name)} {shards} is no multiple of tensor {ranks}", f"use a multiple of {ranks}", (name,))
+    return shards
+
+
 @computes(see=VALIDATE_ARGS)
 def data_parallel_size(
-    world_size: int, tensor_model_parallel_size: int, pipeline_model_parallel_size: int, context_parallel_size: int
+    world_size: int,
+    tensor_model_parallel_size: int,
+    pipeline_model_parallel_size: int,
+    context_parallel_size: int,
+    gtp_weight_remat_size: int | None,
 ) -> int:
     """Number of copies of the model."""
     ranks = tensor_model_parallel_size * pipeline_model_parallel_size * context_parallel_size
     said = (
         f"tensor {tensor_model_parallel_size} x pipeline {pipeline_model_parallel_size} "
-        f"x context {context_parallel_size} = {ranks}"
+        f"x context {context_parallel_size}"
     )
+    if gtp_weight_remat_size is not None and gtp_weight_remat_size > 1:
+        ranks *= gtp_weight_remat_size
+        said += f" x weight shards {gtp_weight_remat_size}"
+    said += f" = {ranks}"
     if world_size % ranks:
         raise Invalid(
             f"{world_size} GPUs cannot be divided: {said}",

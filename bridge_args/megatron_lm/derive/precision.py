@@ -17,11 +17,15 @@ from bridge_args.megatron_lm.derive.registry import (
 from bridge_args.values import Symbol
 
 FP32: Final = Symbol("torch.float32")
-_FORMATS: Final = {
+_BRAIN: Final = Symbol("torch.bfloat16")
+_HALF: Final = Symbol("torch.float16")
+_FORMATS: Final[dict[str | None, Symbol | None]] = {
+    None: None,
     "fp32": FP32,
-    "bf16": Symbol("torch.bfloat16"),
-    "fp16": Symbol("torch.float16"),
+    "bf16": _BRAIN,
+    "fp16": _HALF,
     "fp8": Symbol("torch.uint8"),
+    "auto": None,  # that of the model
 }
 
 
@@ -30,31 +34,81 @@ def params_dtype(fp16: bool, bf16: bool) -> Symbol:
     """Format of the parameters."""
     if fp16 and bf16:
         raise Invalid("--fp16 and --bf16 exclude each other", "keep one of them")
-    return _FORMATS["fp16" if fp16 else "bf16" if bf16 else "fp32"]
+    return (_HALF if fp16 else _BRAIN) if fp16 or bf16 else FP32
 
 
 @derives(see=VALIDATE_ARGS)
-def main_grads_dtype(main_grads_dtype: str) -> Symbol:
+def main_grads_dtype(main_grads_dtype: str) -> Symbol | None:
     """Format of the gradients in the optimizer."""
     return _FORMATS[main_grads_dtype]
 
 
 @derives(see=VALIDATE_ARGS)
-def main_params_dtype(main_params_dtype: str) -> Symbol:
+def main_params_dtype(main_params_dtype: str) -> Symbol | None:
     """Format of the parameters in the optimizer."""
     return _FORMATS[main_params_dtype]
 
 
 @derives(see=VALIDATE_ARGS)
-def exp_avg_dtype(exp_avg_dtype: str) -> Symbol:
+def exp_avg_dtype(exp_avg_dtype: str) -> Symbol | None:
     """Format of Adam's first moment."""
     return _FORMATS[exp_avg_dtype]
 
 
 @derives(see=VALIDATE_ARGS)
-def exp_avg_sq_dtype(exp_avg_sq_dtype: str) -> Symbol:
+def exp_avg_sq_dtype(exp_avg_sq_dtype: str) -> Symbol | None:
     """Format of Adam's second moment."""
     return _FORMATS[exp_avg_sq_dtype]
+
+
+@derives(">=0.17", see=VALIDATE_ARGS, read=("0.17", "0.18", "0.19", "0.20"))
+def mamba_inference_conv_states_dtype(mamba_inference_conv_states_dtype: str) -> Symbol | None:
+    """Format of what inference keeps of convolutions."""
+    return _FORMATS[mamba_inference_conv_states_dtype]
+
+
+@derives(">=0.17", see=VALIDATE_ARGS, read=("0.17", "0.18", "0.19", "0.20"))
+def mamba_inference_ssm_states_dtype(mamba_inference_ssm_states_dtype: str) -> Symbol | None:
+    """Format of what inference keeps of state spaces."""
+    return _FORMATS[mamba_inference_ssm_states_dtype]
+
+
+@derives(">=0.19", see=VALIDATE_ARGS, read=("0.19", "0.20"))
+def mamba_training_ssm_states_dtype(mamba_training_ssm_states_dtype: str | None) -> Symbol | None:
+    """Format of the states between the chunks of a Mamba layer."""
+    return _FORMATS[mamba_training_ssm_states_dtype]
+
+
+@derives(">=0.20", see=VALIDATE_ARGS, read=("0.20",))
+def logit_dtype(logit_dtype: str | None) -> Symbol | None:
+    """Format of the logits."""
+    return _FORMATS[logit_dtype]
+
+
+@derives(">=0.17", see=VALIDATE_ARGS, read=("0.17", "0.18", "0.19", "0.20"))
+def megatron_fsdp_main_params_dtype(megatron_fsdp_main_params_dtype: str) -> Symbol | None:
+    """Format of the weights that Megatron FSDP steps."""
+    return _FORMATS[megatron_fsdp_main_params_dtype]
+
+
+@derives(">=0.17", see=VALIDATE_ARGS, read=("0.17", "0.18", "0.19", "0.20"))
+def megatron_fsdp_main_grads_dtype(megatron_fsdp_main_grads_dtype: str) -> Symbol | None:
+    """Format of the gradients that Megatron FSDP sums."""
+    return _FORMATS[megatron_fsdp_main_grads_dtype]
+
+
+@derives(">=0.17", see=VALIDATE_ARGS, until="0.19", read=("0.17", "0.18", "0.19"))
+def megatron_fsdp_grad_comm_dtype(
+    megatron_fsdp_grad_comm_dtype: str, grad_reduce_in_bf16: bool | None
+) -> Symbol | None:
+    """Format of the gradients that Megatron FSDP sends."""
+    return _BRAIN if grad_reduce_in_bf16 else _FORMATS[megatron_fsdp_grad_comm_dtype]
+
+
+@derives(">=0.19", see=VALIDATE_ARGS, read=("0.19", "0.20"), name="megatron_fsdp_grad_comm_dtype")
+def megatron_fsdp_grad_comm_dtype_itself(megatron_fsdp_grad_comm_dtype: str) -> Symbol | None:
+    """The same, whatever --grad-reduce-in-bf16 says."""
+    return _FORMATS[megatron_fsdp_grad_comm_dtype]
 
 
 @derives(see=VALIDATE_ARGS)
@@ -89,12 +143,18 @@ def fp8_param_gather(fp8_param_gather: bool, use_torch_fsdp2: bool | None) -> bo
     return fp8_param_gather and not use_torch_fsdp2
 
 
-@derives(see=VALIDATE_ARGS)
+@derives(see=VALIDATE_ARGS, until="0.18", read=("0.16", "0.17", "0.18"))
 def reuse_grad_buf_for_mxfp8_param_ag(
     reuse_grad_buf_for_mxfp8_param_ag: bool, fsdp_manual_registration: bool | None, use_megatron_fsdp: bool | None
 ) -> bool:
     """Off where Megatron FSDP registers its buffers itself."""
     return reuse_grad_buf_for_mxfp8_param_ag and not (fsdp_manual_registration and use_megatron_fsdp)
+
+
+@derives(">=0.18", see=VALIDATE_ARGS, read=("0.18", "0.19", "0.20"), name="reuse_grad_buf_for_mxfp8_param_ag")
+def reuse_grad_buf_without_fsdp(reuse_grad_buf_for_mxfp8_param_ag: bool, use_megatron_fsdp: bool | None) -> bool:
+    """Off with Megatron FSDP."""
+    return reuse_grad_buf_for_mxfp8_param_ag and not use_megatron_fsdp
 
 
 @checks(
@@ -111,6 +171,7 @@ def low_precision(
     fp8_quantizer_factory: str | None,
     fp4: str | None,
     fp4_param: bool | None,
+    fp4_param_gather: bool | None,
     fp4_recipe: str | None,
     fp4_quantizer_factory: str | None,
     use_distributed_optimizer: bool | None,
@@ -121,8 +182,9 @@ def low_precision(
     """FP8 and FP4."""
     if fp8 and fp4:
         yield Invalid("--fp8-format and --fp4-format exclude each other", "keep one of them", ("fp8", "fp4"))
-    if fp4_param and not fp4:
-        yield Invalid("--fp4-param-gather needs --fp4-format", arguments=("fp4_param",))
+    if (fp4_param or fp4_param_gather) and not fp4:
+        named = "fp4_param" if fp4_param else "fp4_param_gather"  # since 0.17
+        yield Invalid("--fp4-param-gather needs --fp4-format", arguments=(named,))
     if fp8_param_gather and not fp8:
         yield Invalid("--fp8-param-gather needs --fp8-format", arguments=("fp8_param_gather",))
     if fp8_param_gather and not (use_distributed_optimizer or use_torch_fsdp2 or use_megatron_fsdp):

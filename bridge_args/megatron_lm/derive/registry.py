@@ -133,8 +133,8 @@ def _meets(when: str, version: str) -> bool:
 class _Step:
     __slots__ = ("authority", "function", "name", "reads")
 
-    def __init__(self, function: Function, authority: Authority) -> None:
-        self.name = function.__name__
+    def __init__(self, function: Function, authority: Authority, name: str = "") -> None:
+        self.name = name or function.__name__
         self.reads = _parameters(function)
         self.function = function
         self.authority = authority
@@ -159,8 +159,8 @@ class Derivation(_Step):
 
     __slots__ = ("argument", "sets")
 
-    def __init__(self, function: Function, authority: Authority, argument: bool) -> None:
-        super().__init__(function, authority)
+    def __init__(self, function: Function, authority: Authority, argument: bool, name: str) -> None:
+        super().__init__(function, authority, name)
         self.argument = argument
         self.sets: tuple[str, ...] = (self.name,)
 
@@ -195,24 +195,24 @@ def _authority(when: str, see: See, until: str, read: tuple[str, ...]) -> Author
 
 
 def derives(
-    when: str = "", *, see: See, until: str = "", read: tuple[str, ...] = READ
+    when: str = "", *, see: See, until: str = "", read: tuple[str, ...] = READ, name: str = ""
 ) -> Callable[[Function], Function]:
     """Registers an argument's derivation; the module's text says what the words mean."""
 
     def register(function: Function) -> Function:
-        REGISTERED.append(Derivation(function, _authority(when, see, until, read), argument=True))
+        REGISTERED.append(Derivation(function, _authority(when, see, until, read), True, name))
         return function
 
     return register
 
 
 def computes(
-    when: str = "", *, see: See, until: str = "", read: tuple[str, ...] = READ
+    when: str = "", *, see: See, until: str = "", read: tuple[str, ...] = READ, name: str = ""
 ) -> Callable[[Function], Function]:
     """Registers a value that is no argument."""
 
     def register(function: Function) -> Function:
-        REGISTERED.append(Derivation(function, _authority(when, see, until, read), argument=False))
+        REGISTERED.append(Derivation(function, _authority(when, see, until, read), False, name))
         return function
 
     return register

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge_args.megatron_lm.derive.batch import ramp
+from bridge_args.megatron_lm.derive.batch import iterations_of, ramp
 from bridge_args.megatron_lm.derive.registry import (
     SCHEDULER,
     VALIDATE_ARGS,
@@ -15,7 +15,7 @@ from bridge_args.megatron_lm.derive.registry import (
 )
 
 
-@computes(see="megatron/training/training.py::update_train_iters")
+@computes(see="megatron/training/training.py::update_train_iters", until="0.18")
 def train_iters_from_samples(
     train_samples: int | None,
     train_iters: int | None,
@@ -38,6 +38,27 @@ def train_iters_from_samples(
         done += steps * size
         iterations += steps
     return iterations + max(0, train_samples - done) // global_batch_size
+
+
+@computes(
+    ">=0.18",
+    see="megatron/training/training.py::update_train_iters",
+    read=("0.18", "0.19", "0.20"),
+    name="train_iters_from_samples",
+)
+def train_iters_by_schedule(
+    train_samples: int | None,
+    train_iters: int | None,
+    global_batch_size: int,
+    step_batch_size_schedule: str | None,
+    batch_size_steps: list[tuple[int, int]],
+) -> int | None:
+    """The same where batch sizes follow a schedule of steps."""
+    if train_iters or not train_samples:
+        return None
+    if step_batch_size_schedule is None:
+        return train_samples // global_batch_size
+    return iterations_of(batch_size_steps, train_samples)
 
 
 @derives(see="megatron/training/training.py::get_optimizer_param_scheduler")

@@ -146,14 +146,14 @@ def microbatches_of_virtual_stages(
     microbatch_group_size_per_vp_stage: int | None,
     micro_batch_size: int | None,
     global_batch_size: int | None,
-    rampup_batch_size: list[int] | None,
+    batch_size_steps: list[tuple[int, int]],
     data_parallel_size: int,
 ) -> Problems:
     """The interleaved schedule goes by groups."""
     if virtual_pipeline_model_parallel_size is None or pipeline_model_parallel_size < 2:
         return
-    samples = rampup_batch_size[0] if rampup_batch_size else global_batch_size
-    if not samples or not micro_batch_size:
+    samples = batch_size_steps[0][1]
+    if not global_batch_size or not micro_batch_size:
         return
     ranks = pipeline_model_parallel_size
     count = samples // (micro_batch_size * data_parallel_size)
