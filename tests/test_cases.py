@@ -55,7 +55,7 @@ def touched(case: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("area", sorted(path.stem for path in mappings_folder().glob("*.yaml")))
+@pytest.mark.parametrize("area", sorted({path.stem for path in mappings_folder().glob("*.yaml")} - {"same_name"}))
 def test_some_case_touches_every_area(area: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for case in CASES:
         monkeypatch.chdir(case)

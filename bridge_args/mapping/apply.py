@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from bridge_args.bridge.deprecated import deprecated
 from bridge_args.bridge.schema import Schema
 from bridge_args.findings import CHANGES, Finding
 from bridge_args.mapping.causes import Built, causes_of, origin_of
 from bridge_args.mapping.convert import CONVERSIONS, fit, shown
 from bridge_args.mapping.rows import Row
-from bridge_args.mapping.sections.registry import BUILDERS, Builder, Lost, NeedsDropIn, Rejected, parameters
+from bridge_args.mapping.sections.registry import BUILDERS, Builder, Lost, NeedsDropIn, Rejected, values_for
 from bridge_args.mapping.table import Table
 from bridge_args.mapping.translation import Assignment, Origin, Outcome
 from bridge_args.megatron_lm.catalog import Catalog
@@ -135,6 +136,12 @@ def _row(
                     lost = Lost(f"Bridge's {section} has no such setting.")
                     done.findings.append(_lost(name, lost, setting, given))
                 continue
+            if value in row.newer and value not in (known.choices or (value,)):
+                lost = Lost(f"Bridge {schema.version} does not take it; it takes {listed(known.choices or ())}.")
+                done.findings.append(_lost(name, lost, setting, given))
+                continue
+            if setting.source == "default" and path in deprecated(schema.version):
+                continue
             fitting = fit(value, known, schema) if known.enum else value
             if typed is not None or known.required or known.environment or to_plain(fitting) != known.default:
                 done.assignments[path] = Assignment(path, fitting, _origin(name, setting, given), row)
@@ -196,13 +203,9 @@ def _origin(name: str, setting: Setting, given: Given) -> Origin:
 
 
 def _build_sections(args: MegatronArgs, table: Table, context: Mapping[str, Any]) -> list[Built]:
-    settings, built = args.settings, []
-    nothing = Setting(None, "default")
+    built = []
     for function, rows in _readers(_Identity((table,))):
-        values = {
-            name: context[name] if name in context else settings.get(name, nothing).value
-            for name in parameters(function)
-        }
+        values = values_for(function, {row.argument for row in rows}, args, context)
         built.append(Built(function(*values.values()), function, values, rows))
     return built
 

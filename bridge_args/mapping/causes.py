@@ -40,6 +40,7 @@ def causes_of(path: str, built: Built, args: MegatronArgs, catalog: Catalog) -> 
     Where several would do it alone, one is named. Of a derived value and what was typed for it, that is the latter.
     """
     settings, values = args.settings, dict(built.values)
+    handed = {row.argument for row in built.rows}
 
     def is_same(changed: Mapping[str, Any]) -> bool:
         decided = built.function(*changed.values())
@@ -47,7 +48,7 @@ def causes_of(path: str, built: Built, args: MegatronArgs, catalog: Catalog) -> 
 
     causes = []
     for name in values:
-        setting = settings.get(name)
+        setting = settings.get(name) if name in handed else None
         if setting is None or (setting.typed is None and setting.source == "default"):
             continue
         default = catalog.defaults.get(name)

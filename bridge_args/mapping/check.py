@@ -44,10 +44,10 @@ def check(versions: Versions) -> list[str]:
     problems = [problem for row in table.rows.values() for problem in check_row(row, table, catalog, schema)]
     problems += [problem for row in table.rows.values() for problem in check_name(row)]
     problems += check_completeness(table, catalog)
-    problems += check_builders(table, schema)
+    problems += check_builders(table, catalog, schema)
     problems += check_literals()
     problems += check_classes(schema)
-    problems += check_paths(table)
+    problems += check_paths(table, catalog)
     problems += check_values(table, catalog, schema)
     return problems
 
@@ -72,7 +72,7 @@ def check_row(row: Row, table: Table, catalog: Catalog, schema: Schema) -> Itera
             yield f"{row.place}: no builder is called {section!r}{_near(section, BUILDERS)}"
         elif row.argument not in parameters(BUILDERS[section]):
             yield f"{row.place}: the builder {section} does not read {row.argument}"
-    for target in row.feeds:
+    for target in row.feeds if row.argument in catalog.defaults or not any_catalog_has(row.argument) else ():
         readers = derivations.get(target)
         if readers is None:
             yield f"{row.place}: {row.argument} feeds {target}, which is not derived{_near(target, derivations)}"
@@ -106,12 +106,14 @@ def without_row(table: Table, catalog: Catalog) -> Iterator[Argument]:
             yield argument
 
 
-def check_builders(table: Table, schema: Schema) -> Iterator[str]:
+def check_builders(table: Table, catalog: Catalog, schema: Schema) -> Iterator[str]:
     """Each builder's parameters are exactly the rows that name it, and Bridge has what it decides."""
     for name, function in BUILDERS.items():
+        if not WRITES[name].holds(Versions(catalog.version, schema.version)):
+            continue
         named = {row.argument for row in table.rows.values() if name in row.sections}
         for parameter in parameters(function):
-            if parameter not in named and parameter not in BUILDER_CONTEXT:
+            if parameter not in named and parameter not in (*BUILDER_CONTEXT, *WRITES[name].absent):
                 yield f"{function.__module__}: {name} reads {parameter}, but no row names the builder"
         if not named:
             yield f"{function.__module__}: no row names the builder {name}"
@@ -151,10 +153,12 @@ def literals() -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def check_paths(table: Table) -> Iterator[str]:
-    """No two rows write the same path."""
+def check_paths(table: Table, catalog: Catalog) -> Iterator[str]:
+    """No two rows write the same path in one run; a row for an argument of another Megatron-LM version writes none."""
     writers: dict[str, Row] = {}
     for row in table.rows.values():
+        if not row.derived and row.argument not in catalog.defaults and any_catalog_has(row.argument):
+            continue
         for path in row.to:
             if path in writers:
                 yield f"{row.place}: {path} is written by {writers[path].argument} ({writers[path].place}) already"

@@ -24,10 +24,12 @@ from bridge_args.mapping.sections.registry import (
     Rejected,
     parameters,
     place_of,
+    values_for,
 )
 from bridge_args.mapping.table import Table
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.values import Built, to_plain
+from bridge_args.versions import Versions
 
 _SAID: Final = (Lost, NeedsDropIn, Rejected)  # the user is told, and told what to do
 
@@ -39,7 +41,9 @@ def check_values(table: Table, catalog: Catalog, schema: Schema) -> Iterator[str
         yield from check_default(row, catalog, schema)
         yield from check_namesakes(row, schema)
     for name in BUILDERS:
-        yield from check_decisions(name, catalog, schema)
+        if WRITES[name].holds(Versions(catalog.version, schema.version)):
+            handed = frozenset(row.argument for row in table.rows.values() if name in row.sections)
+            yield from check_decisions(name, catalog, schema, handed)
 
 
 def check_types(row: Row, catalog: Catalog, schema: Schema) -> Iterator[str]:
@@ -99,11 +103,15 @@ def check_namesakes(row: Row, schema: Schema) -> Iterator[str]:
                 )
 
 
-def check_decisions(name: str, catalog: Catalog, schema: Schema) -> Iterator[str]:
-    """A builder decides settings that it has declared, with values that they take, for any two values it reads."""
+def check_decisions(name: str, catalog: Catalog, schema: Schema, handed: frozenset[str] | None = None) -> Iterator[str]:
+    """A builder decides settings that it has declared, with values that they take, for any two values it reads.
+
+    Args:
+        handed: the arguments that rows hand to the builder; all that it reads, where not given.
+    """
     function, known = BUILDERS[name], (*WRITES[name].always, *WRITES[name].if_there)
     seen: set[str] = set()
-    for decided in _decisions(function, catalog, schema):
+    for decided in _decisions(function, frozenset(parameters(function)) if handed is None else handed, catalog, schema):
         for path, value in decided.items():
             if isinstance(value, _SAID):
                 continue
@@ -134,7 +142,7 @@ def fields(path: str, schema: Schema) -> Iterator[Field]:
 
 def _fits(value: Any, row: Row, field: Field, catalog: Catalog, schema: Schema) -> bool:
     written = _written(value, row, field, schema)
-    if str(written) in row.takes or _takes(written, field):
+    if str(written) in (*row.takes, *row.newer) or _takes(written, field):
         return True
     words = [choice for choice in field.choices or () if isinstance(choice, str)]
     return bool(words) and value == probes.TEXT and probes.is_free(row.argument, catalog)
@@ -166,7 +174,7 @@ def _is_told(row: Row, value: Any, catalog: Catalog, schema: Schema) -> bool:
     """Does a builder that reads the argument say of this value that Bridge does not take it?"""
     for section in row.sections:
         if section in BUILDERS and row.argument in parameters(BUILDERS[section]):
-            for values in _of_runs(BUILDERS[section], catalog, schema):
+            for values in _of_runs(BUILDERS[section], frozenset(parameters(BUILDERS[section])), catalog, schema):
                 if isinstance(BUILDERS[section](**{**values, row.argument: value}).get(row.argument), _SAID):
                     return True
     return False
@@ -182,23 +190,20 @@ def _namesakes(argument: str, schema: Schema) -> Iterator[tuple[str, Field]]:
                 yield path, field
 
 
-def _decisions(function: Builder, catalog: Catalog, schema: Schema) -> Iterator[dict[str, Any]]:
+def _decisions(function: Builder, handed: frozenset[str], catalog: Catalog, schema: Schema) -> Iterator[dict[str, Any]]:
     """What a builder makes of every run, with each value of each two arguments."""
-    for values in _of_runs(function, catalog, schema):
+    for values in _of_runs(function, handed, catalog, schema):
         yield function(**values)
-        tried = [(name, value) for name in values for value in probes.values(name, catalog)]
+        tried = [(name, value) for name in values if name in handed for value in probes.values(name, catalog)]
         for (one, first), (other, second) in combinations(tried, 2):
             if one != other:
                 yield function(**{**values, one: first, other: second})
 
 
-def _of_runs(function: Builder, catalog: Catalog, schema: Schema) -> Iterator[dict[str, Any]]:
+def _of_runs(function: Builder, handed: frozenset[str], catalog: Catalog, schema: Schema) -> Iterator[dict[str, Any]]:
     for run in probes.runs(catalog):
         context = {"schema": schema, "program": run.program, "read": _nothing}
-        yield {
-            name: context[name] if name in context else run.args[name] if name in run.args else None
-            for name in parameters(function)
-        }
+        yield values_for(function, handed, run.args, context)
 
 
 def _nothing(name: str) -> str:

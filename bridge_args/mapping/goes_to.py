@@ -14,7 +14,8 @@ from bridge_args.versions import PROVEN, Versions
 def settings_of(argument: str, bridge: str) -> tuple[str, ...]:
     """What an argument is called in a version of Bridge; empty where it has no setting there.
 
-    Its row says so, or a builder that reads it: then it is the first setting of its name that the builder may decide.
+    Its row says so, or a builder that reads it: then it is the first setting of its name that the builder may decide,
+    or the one setting that there is for a builder.
 
     Raises:
         KeyError: there is no row for the argument.
@@ -23,5 +24,7 @@ def settings_of(argument: str, bridge: str) -> tuple[str, ...]:
     if row.to:
         return row.to
     schema = schemas.load(bridge)
-    writes = [path for section in row.sections for path in (*WRITES[section].always, *WRITES[section].if_there)]
-    return tuple(path for path in writes if path.endswith(f".{argument}") and schema.find(path))[:1]
+    writes = [(*WRITES[section].always, *WRITES[section].if_there) for section in row.sections]
+    named = [path for paths in writes for path in paths if path.endswith(f".{argument}")]
+    alone = [path for paths in writes if len(paths) == 1 for path in paths]
+    return tuple(path for path in (*named, *alone) if schema.find(path))[:1]

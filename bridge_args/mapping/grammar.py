@@ -12,17 +12,29 @@ import yaml
 
 from bridge_args.findings import CHANGES, Changes
 from bridge_args.mapping.rows import FATES, Area, Fate, OptionalSection, Row, TableError, file_of
+from bridge_args.mapping.same_name import SameName
+from bridge_args.records import Record
 from bridge_args.versions import Versions, holds, is_condition
 
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _GROUPS: Final[tuple[Fate, ...]] = ("launcher", "not_needed", "no_equivalent", "not_yet")
-_TOP: Final = {"title", "about", "sections", "arguments", "derived", *_GROUPS}
-_ROW: Final = {*FATES, "as", "note", "see", "changes", "tell", "takes", "unlike", "unless"}
+_TOP: Final = {"title", "about", "sections", "arguments", "derived", "same_name", *_GROUPS}
+_ROW: Final = {*FATES, "as", "note", "see", "changes", "tell", "takes", "newer", "unlike", "unless"}
 _GROUP: Final = {"because", "arguments", "see", "note", "changes", "tell", "unlike", "unless"}
+_SAME: Final = {"section", "see", *CHANGES}
 _LOSSES: Final = ("no_equivalent", "not_yet")
 
 
-def read(text: str, name: str, versions: Versions) -> tuple[Area, list[Row], list[OptionalSection]]:
+class Read(Record):
+    """What one table says."""
+
+    area: Area
+    rows: list[Row]
+    sections: list[OptionalSection]
+    same: list[SameName]
+
+
+def read(text: str, name: str, versions: Versions) -> Read:
     """One table, for one pair of versions; rows whose conditions do not hold are left out.
 
     Args:
@@ -39,6 +51,7 @@ def read(text: str, name: str, versions: Versions) -> tuple[Area, list[Row], lis
     title, about = name, ""
     rows: list[Row] = []
     sections: list[OptionalSection] = []
+    same: list[SameName] = []
     for key, line, node in _items(root, name):
         if key not in _TOP:
             raise TableError(f"{file_of(name)}:{line}: unknown key {key!r}; there are {', '.join(sorted(_TOP))}")
@@ -51,6 +64,8 @@ def read(text: str, name: str, versions: Versions) -> tuple[Area, list[Row], lis
                 said = {k: v for k, _, v in _items(body, name)}
                 if "opened_by" in said:
                     sections.append(OptionalSection(section, _text(said["opened_by"], name), name, at))
+        elif key == "same_name":
+            same.extend(_same(class_name, body, name, at) for class_name, at, body in _items(node, name))
         elif key in ("arguments", "derived"):
             for argument, at, body in _items(node, name):
                 row = _row(argument, body, versions, name, at, key == "derived")
@@ -58,7 +73,7 @@ def read(text: str, name: str, versions: Versions) -> tuple[Area, list[Row], lis
                     rows.append(row)
         else:
             rows.extend(_group(key, node, name))
-    return Area(name, title, about), rows, sections
+    return Read(Area(name, title, about), rows, sections, same)
 
 
 def _row(argument: str, node: yaml.Node, versions: Versions, area: str, line: int, derived: bool) -> Row | None:
@@ -107,7 +122,7 @@ def _row(argument: str, node: yaml.Node, versions: Versions, area: str, line: in
         changes["conversion"] = _text(said["as"], area)
     if "note" in said:
         changes["note"] = _text(said["note"], area)
-    for key in ("see", "takes", "unlike", "unless"):
+    for key in ("see", "takes", "newer", "unlike", "unless"):
         if key in said:
             changes[key] = _texts(said[key], area)
     if "changes" in said:
@@ -142,6 +157,15 @@ def _group(fate: str, node: yaml.Node, area: str) -> Iterator[Row]:
                 line=item.start_mark.line + 1, changes=changes, tell=tell, unlike=unlike,
                 unless=unless,
             )  # fmt: skip
+
+
+def _same(class_name: str, node: yaml.Node, area: str, line: int) -> SameName:
+    """A class whose fields a section has: ``TransformerConfig: {section: model, see: ..., speed: [...]}``."""
+    said = {key: value for key, _, value in _items(node, area)}
+    if not {"section", "see"} <= said.keys() <= _SAME:
+        raise TableError(f"{file_of(area)}:{line}: {class_name} has section, see, and maybe {', '.join(CHANGES)}")
+    changes = {name: kind for kind in CHANGES if kind in said for name in _texts(said[kind], area)}
+    return SameName(class_name, _text(said["section"], area), _text(said["see"], area), changes, area, line)
 
 
 def _changes(node: yaml.Node, fate: str, area: str) -> Changes:

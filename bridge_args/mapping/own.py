@@ -35,24 +35,24 @@ def with_own_rows(table: Table, path: str, versions: Versions, catalog: Catalog,
     except OSError as error:
         raise TableError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
-        area, rows, sections = read(text, name, versions)
+        said = read(text, name, versions)
     except RecursionError as error:
         raise TableError(f"{name}:1: it is nested deeper than any table") from error
     seen: dict[str, Row] = {}
     problems = []
-    for row in rows:
+    for row in said.rows:
         if row.argument in seen:
             problems.append(f"{row.place}: {row.argument} already has a row at {seen[row.argument].place}")
         seen[row.argument] = row
-    whole = table.with_rows(rows)
+    whole = table.with_rows(said.rows)
     whole = whole._replace(
-        areas={**table.areas, area.name: area},
-        optional_sections={**table.optional_sections, **{section.name: section for section in sections}},
+        areas={**table.areas, said.area.name: said.area},
+        optional_sections={**table.optional_sections, **{section.name: section for section in said.sections}},
     )
     problems += [problem for row in seen.values() for problem in check.check_row(row, whole, catalog, schema)]
     problems += [problem for row in seen.values() for problem in check_types(row, catalog, schema)]
-    problems += [problem for problem in check.check_paths(whole) if name in problem]
-    problems += check.check_builders(whole, schema)
+    problems += [problem for problem in check.check_paths(whole, catalog) if name in problem]
+    problems += check.check_builders(whole, catalog, schema)
     if problems:
         raise TableError("\n".join(problems))
     return whole

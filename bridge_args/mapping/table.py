@@ -16,8 +16,10 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from bridge_args.bridge import schema as schemas
+from bridge_args.mapping import same_name
 from bridge_args.mapping.folder import mappings_folder
 from bridge_args.mapping.rows import Area, OptionalSection, Row, TableError
+from bridge_args.mapping.same_name import SameName
 from bridge_args.records import Record
 from bridge_args.versions import PROVEN, Versions, number
 
@@ -62,14 +64,18 @@ def from_files(files: Iterable[tuple[str, bytes]], versions: Versions) -> Table:
     rows: dict[str, Row] = {}
     areas: dict[str, Area] = {}
     optional: dict[str, OptionalSection] = {}
+    same: list[SameName] = []
     for name, content in files:
-        area, file_rows, file_sections = read(content.decode("utf-8"), name, versions)
-        areas[area.name] = area
-        for row in file_rows:
+        said = read(content.decode("utf-8"), name, versions)
+        areas[said.area.name] = said.area
+        for row in said.rows:
             if row.argument in rows:
                 raise TableError(f"{row.place}: {row.argument} already has a row at {rows[row.argument].place}")
             rows[row.argument] = _as_bridge_has_it(row, versions)
-        optional.update((section.name, section) for section in file_sections)
+        optional.update((section.name, section) for section in said.sections)
+        same += said.same
+    for row in same_name.rows(same, rows, versions):
+        rows[row.argument] = _as_bridge_has_it(row, versions)
     return Table(rows, areas, optional)
 
 

@@ -54,7 +54,8 @@ def tokens(schema: Schema = SCHEMA, **given: Any) -> dict[str, Any]:
     arguments = {
         "tokenizer_type": "GPT2BPETokenizer", "vocab_size": None, "legacy_tokenizer": False,
         "tokenizer_special_tokens": None, "tiktoken_special_tokens": None, "tokenizer_sentencepiece_legacy": False,
-        "tokenizer_hf_use_fast": False, "tokenizer_hf_include_special_tokens": False, "trust_remote_code": False,
+        "tokenizer_hf_use_fast": False, "tokenizer_hf_include_special_tokens": False,
+        "tokenizer_hf_no_use_fast": False, "tokenizer_hf_no_include_special_tokens": False, "trust_remote_code": False,
     }  # fmt: skip
     return tokenizer(**{**arguments, **given}, schema=schema)
 
@@ -201,14 +202,16 @@ def test_a_tokenizer_bridge_does_not_have() -> None:
 
 def length(**given: Any) -> dict[str, Any]:
     arguments = {
-        "train_samples": None, "rampup_batch_size": None, "train_iters_from_samples": None, "global_batch_size": 8,
+        "train_samples": None, "rampup_batch_size": None,
+        "step_batch_size_schedule": None, "train_iters_from_samples": None, "global_batch_size": 8,
     }  # fmt: skip
     return run_length(**{**arguments, **given})
 
 
 def schedule(**given: Any) -> dict[str, Any]:
     arguments = {
-        "train_samples": None, "rampup_batch_size": None, "global_batch_size": 8, "train_iters_from_samples": None,
+        "train_samples": None, "rampup_batch_size": None,
+        "step_batch_size_schedule": None, "global_batch_size": 8, "train_iters_from_samples": None,
         "lr_decay_samples": None, "lr_warmup_fraction": None, "lr_warmup_samples": 0, "lr_wsd_decay_iters": None,
         "lr_wsd_decay_samples": None, "start_weight_decay": 0.01, "end_weight_decay": 0.01,
     }  # fmt: skip

@@ -72,11 +72,11 @@ def test_every_argument_has_a_row(argument: catalogs.Argument) -> None:
 
 
 def test_builders_read_exactly_what_rows_hand_them() -> None:
-    assert list(check.check_builders(TABLE, SCHEMA)) == []
+    assert list(check.check_builders(TABLE, CATALOG, SCHEMA)) == []
 
 
 def test_no_path_is_written_twice() -> None:
-    assert list(check.check_paths(TABLE)) == []
+    assert list(check.check_paths(TABLE, CATALOG)) == []
 
 
 @pytest.mark.parametrize("bridge", [version for version in schemas.versions() if version != "0.2.2"])

@@ -47,6 +47,7 @@ def model_class(multi_latent_attention: bool, program: str, schema: Schema) -> d
         "model.rope_type",
     ),
     takes={"model.q_lora_rank": type(None)},  # queries are then made without the middle step
+    absent={"cache_mla_latents": False},
 )
 def latent_attention(
     multi_latent_attention: bool,
@@ -92,7 +93,8 @@ def latent_attention(
         "model.hybrid_mlp_ratio",
         "model.hybrid_override_pattern",
         "model.mamba_stack_spec",
-    )
+    ),
+    absent={"hybrid_attention_ratio": 0.0, "hybrid_mlp_ratio": 0.0},
 )
 def hybrid(
     hybrid_attention_ratio: float,
@@ -116,6 +118,72 @@ def hybrid(
     if spec and ".".join(map(str, spec)) != name_of("layers of a hybrid model", schema.version):
         decided |= named_by(spec, "model.mamba_stack_spec")
     return decided
+
+
+@builder(
+    if_there=(
+        "model.yarn_rotary_scaling_factor",
+        "model.yarn_original_max_position_embeddings",
+        "model.yarn_beta_fast",
+        "model.yarn_beta_slow",
+        "model.yarn_mscale",
+        "model.yarn_mscale_all_dim",
+        "model.yarn_correction_range_round_to_int",
+    ),
+    when="megatron >=0.19",
+)
+def yarn(
+    position_embedding_type: str,
+    multi_latent_attention: bool,
+    rotary_scaling_factor: float,
+    mscale: float,
+    mscale_all_dim: float,
+    yarn_original_max_position_embeddings: int | None,
+    yarn_beta_fast: float | None,
+    yarn_beta_slow: float | None,
+    yarn_correction_range_round_to_int: bool | None,
+    schema: Schema,
+) -> dict[str, Any]:
+    """YaRN without latent attention, with the numbers that Megatron-LM takes where none is given.
+
+    See megatron/training/argument_utils.py _apply_yarn_config_from_args.
+    """
+    if position_embedding_type != "yarn" or multi_latent_attention:
+        return {}
+    wanted = {
+        "rotary_scaling_factor": rotary_scaling_factor,
+        "original_max_position_embeddings": _or(yarn_original_max_position_embeddings, 4096),
+        "beta_fast": _or(yarn_beta_fast, 32.0),
+        "beta_slow": _or(yarn_beta_slow, 1.0),
+        "mscale": mscale,
+        "mscale_all_dim": mscale_all_dim,
+        "correction_range_round_to_int": _or(yarn_correction_range_round_to_int, True),
+    }
+    decided = {f"model.yarn_{name}": value for name, value in wanted.items() if schema.find(f"model.yarn_{name}")}
+    if not decided:
+        return {"position_embedding_type": Lost(f"Bridge {schema.version} has no settings for YaRN; use Bridge 0.4.")}
+    return decided
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+@builder(
+    if_there=("model.hybrid_layer_pattern", "model.hybrid_override_pattern"),
+    when="megatron >=0.17",
+)
+def hybrid_pattern(hybrid_layer_pattern: str | None, program: str, schema: Schema) -> dict[str, Any]:
+    """The pattern of layers, which Megatron-LM 0.17 calls otherwise; Bridge has both names from 0.4 on.
+
+    See megatron/training/arguments.py validate_args.
+    """
+    if hybrid_layer_pattern is None:
+        return {}
+    if program != "pretrain_mamba.py":
+        return {"hybrid_layer_pattern": Lost(f"{program} is translated to a model without a pattern of layers.")}
+    name = "model.hybrid_layer_pattern" if schema.class_with("model.hybrid_layer_pattern") else ""
+    return {name or "model.hybrid_override_pattern": hybrid_layer_pattern}
 
 
 @builder(writes=("model.rope_scaling", "model.rope_scaling_factor"))
@@ -161,7 +229,7 @@ def determinism(deterministic_mode: bool, attention_backend: str) -> dict[str, A
     return {}
 
 
-@builder(writes=("model.init_model_with_meta_device",))
+@builder(writes=("model.init_model_with_meta_device",), absent={"init_model_with_meta_device": False})
 def meta_device(init_model_with_meta_device: bool, use_megatron_fsdp: bool, use_torch_fsdp2: bool) -> dict[str, Any]:
     """Weights without storage, which in Bridge only sharded data parallelism gives storage to.
 
@@ -174,3 +242,66 @@ def meta_device(init_model_with_meta_device: bool, use_megatron_fsdp: bool, use_
             "Bridge gives such weights storage only with --use-megatron-fsdp; the model is made on the GPU instead."
         )
     return decided
+
+
+@builder(
+    if_there=("model.tensor_parallel_num_weight_shards", "model.expert_tensor_parallel_num_weight_shards"),
+    when="megatron >=0.19",
+)
+def weight_shards(
+    tensor_parallel_num_weight_shards: int,
+    expert_tensor_parallel_num_weight_shards: int,
+    tensor_model_parallel_size: int,
+    expert_tensor_parallel_size: int,
+    schema: Schema,
+) -> dict[str, Any]:
+    """Shards of a weight; Bridge too has as many as ranks share a tensor, where nothing is said.
+
+    See megatron/core/model_parallel_config.py resolve_tensor_parallel_weight_shards.
+    """
+    decided: dict[str, Any] = {}
+    for name, shards, ranks in (
+        ("tensor_parallel_num_weight_shards", tensor_parallel_num_weight_shards, tensor_model_parallel_size),
+        (
+            "expert_tensor_parallel_num_weight_shards",
+            expert_tensor_parallel_num_weight_shards,
+            expert_tensor_parallel_size,
+        ),
+    ):
+        if shards == ranks:
+            continue
+        if schema.find(f"model.{name}"):
+            decided[f"model.{name}"] = shards
+        else:
+            decided[name] = Lost(f"Bridge {schema.version} has no setting for it; Bridge 0.6 has.")
+    return decided
+
+
+@builder(
+    if_there=("model.moe_flex_dispatcher_num_sms", "model.moe_deepep_num_sms", "model.moe_hybridep_num_sms"),
+    absent={"moe_flex_dispatcher_num_sms": None, "moe_flex_dispatcher_backend": "deepep"},
+    when=("bridge >=0.6", "megatron >=0.17"),
+)
+def multiprocessors(
+    moe_deepep_num_sms: int | None,
+    moe_hybridep_num_sms: int | None,
+    moe_flex_dispatcher_num_sms: int | None,
+    moe_token_dispatcher_type: str,
+    moe_flex_dispatcher_backend: str,
+    schema: Schema,
+) -> dict[str, Any]:
+    """How much of a GPU sends tokens to experts, by the one setting of Bridge 0.6 or by that of the backend.
+
+    Nothing else than the flex dispatcher reads it, and Bridge 0.6 refuses two numbers. See
+    megatron/core/transformer/transformer_config.py TransformerConfig.__post_init__.
+    """
+    if moe_token_dispatcher_type != "flex":
+        return {}
+    own = {"deepep": moe_deepep_num_sms, "hybridep": moe_hybridep_num_sms}
+    number = moe_flex_dispatcher_num_sms or own.get(moe_flex_dispatcher_backend)
+    if number is None:
+        return {}
+    for name in ("flex_dispatcher", moe_flex_dispatcher_backend):
+        if schema.find(f"model.moe_{name}_num_sms"):
+            return {f"model.moe_{name}_num_sms": number}
+    return {"moe_flex_dispatcher_num_sms": Lost("Bridge has no setting for this backend.", "speed")}

@@ -12,14 +12,20 @@ from bridge_args.values import Built, Symbol, to_plain
 SECTIONS: Final = ("model", "optimizer", "ddp")  # what MixedPrecisionConfig.setup() writes to
 
 
+# Fields that MixedPrecisionConfig keeps equal to those with ``_gather`` behind.
+_FOLLOW: Final = ("fp8_param", "fp4_param")
+
 # What MixedPrecisionConfig.setup() would write, which is written directly where the section stays closed.
 _ITS_SETTINGS: Final = (
-    *(f"ddp.{name}" for name in "grad_reduce_in_fp32 fp8_param_gather reuse_grad_buf_for_mxfp8_param_ag".split()),
+    *(
+        f"ddp.{name}"
+        for name in "grad_reduce_in_fp32 fp8_param_gather fp4_param_gather reuse_grad_buf_for_mxfp8_param_ag".split()
+    ),
     *(
         f"model.{name}"
         for name in (
             "fp16 bf16 params_dtype pipeline_dtype first_last_layers_bf16 num_layers_at_start_in_bf16 "
-            "num_layers_at_end_in_bf16 fp4 fp4_recipe fp8 fp8_param fp8_recipe fp8_margin "
+            "num_layers_at_end_in_bf16 fp4 fp4_recipe fp4_param fp8 fp8_param fp8_recipe fp8_margin "
             "fp8_amax_history_len fp8_amax_compute_algo fp8_wgrad"
         ).split()
     ),
@@ -33,7 +39,20 @@ _ITS_SETTINGS: Final = (
 )
 
 
-@builder(writes=("mixed_precision",), if_there=_ITS_SETTINGS)
+@builder(
+    writes=("mixed_precision",),
+    if_there=_ITS_SETTINGS,
+    absent={
+        "fp8_recipe": "delayed",
+        "fp4_recipe": "nvfp4",
+        "fp4_param": False,
+        "fp4_param_gather": False,
+        "reuse_grad_buf_for_mxfp8_param_ag": False,
+        "first_last_layers_bf16": False,
+        "num_layers_at_start_in_bf16": 1,
+        "num_layers_at_end_in_bf16": 1,
+    },
+)
 def mixed_precision(
     bf16: bool,
     fp16: bool,
@@ -57,6 +76,8 @@ def mixed_precision(
     num_layers_at_end_in_bf16: int,
     fp4: str | None,
     fp4_recipe: str,
+    fp4_param: bool,
+    fp4_param_gather: bool,
     schema: Schema,
 ) -> dict[str, Any]:
     """A preset's name where a preset says exactly this, else the fields that differ from the class's defaults.
@@ -85,6 +106,8 @@ def mixed_precision(
         "num_layers_at_end_in_bf16": num_layers_at_end_in_bf16,
         "fp4": fp4,
         "fp4_recipe": fp4_recipe,
+        "fp4_param": fp4_param or fp4_param_gather,
+        "fp4_param_gather": fp4_param or fp4_param_gather,
         "loss_scale": loss_scale,
         "initial_loss_scale": initial_loss_scale,
         "min_loss_scale": min_loss_scale,
@@ -100,7 +123,7 @@ def mixed_precision(
     said = {
         name: wanted[name]
         for name, field in fields.items()
-        if name in wanted and name != "fp8_param" and to_plain(wanted[name]) != field.default
+        if name in wanted and name not in _FOLLOW and to_plain(wanted[name]) != field.default
     }
     decided: dict[str, Any] = {"mixed_precision": Built(name_of("mixed precision", schema.version), said)}
     if fp8_param_gather and fp8_recipe == "mxfp8" and not reuse_grad_buf_for_mxfp8_param_ag:

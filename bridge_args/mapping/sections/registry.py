@@ -15,12 +15,13 @@ It must not raise, whatever values the command line holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from bridge_args.findings import Changes
 from bridge_args.records import Record
+from bridge_args.versions import Versions, holds
 
 Builder = Callable[..., dict[str, Any]]
 
@@ -52,11 +53,19 @@ class Writes(Record):
         always: settings that every version of Bridge has.
         if_there: those that only some versions have; the builder looks before it decides one.
         takes: setting to a type that Bridge takes although the setting's own does not say so.
+        absent: argument to what holds for a pair of versions in which no row hands it over; only those may be missing.
+        when: conditions on versions, such as ``megatron >=0.18``: where one holds, rows name the builder.
     """
 
     always: tuple[str, ...] = ()
     if_there: tuple[str, ...] = ()
     takes: Mapping[str, type] = MappingProxyType({})
+    absent: Mapping[str, Any] = MappingProxyType({})
+    when: tuple[str, ...] = ()
+
+    def holds(self, versions: Versions) -> bool:
+        """Do rows of this pair of versions name the builder?"""
+        return not self.when or any(holds(condition, versions) for condition in self.when)
 
 
 BUILDERS: Final[dict[str, Builder]] = {}
@@ -64,13 +73,17 @@ WRITES: Final[dict[str, Writes]] = {}
 
 
 def builder(
-    writes: tuple[str, ...] = (), if_there: tuple[str, ...] = (), takes: Mapping[str, type] = MappingProxyType({})
+    writes: tuple[str, ...] = (),
+    if_there: tuple[str, ...] = (),
+    takes: Mapping[str, type] = MappingProxyType({}),
+    absent: Mapping[str, Any] = MappingProxyType({}),
+    when: str | tuple[str, ...] = (),
 ) -> Callable[[Builder], Builder]:
     """Registers a builder under its function's name, with the settings it may decide: see ``Writes``."""
 
     def register(function: Builder) -> Builder:
         BUILDERS[function.__name__] = function
-        WRITES[function.__name__] = Writes(writes, if_there, takes)
+        WRITES[function.__name__] = Writes(writes, if_there, takes, absent, (when,) if isinstance(when, str) else when)
         return function
 
     return register
@@ -80,6 +93,23 @@ def parameters(function: Builder) -> tuple[str, ...]:
     """The names a builder reads."""
     code = function.__code__
     return code.co_varnames[: code.co_argcount]
+
+
+class Values(Protocol):
+    """Effective arguments by name."""
+
+    def __contains__(self, name: object, /) -> bool: ...
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+def values_for(function: Builder, handed: Collection[str], args: Values, context: Mapping[str, Any]) -> dict[str, Any]:
+    """What a builder reads: what belongs to the run, and the arguments that rows hand it; ``absent`` for the others."""
+    absent = WRITES[function.__name__].absent
+    return {
+        name: context[name] if name in context else args[name] if name in handed and name in args else absent.get(name)
+        for name in parameters(function)
+    }
 
 
 def place_of(function: Builder) -> str:

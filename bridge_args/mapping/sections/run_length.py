@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
 from bridge_args.mapping.sections.registry import Lost, NeedsDropIn, builder
+from bridge_args.megatron_lm.derive.batch import schedule, steps_of
+from bridge_args.megatron_lm.derive.registry import Invalid
+
+_NO_RAMP: Final = {"rampup_batch_size": None, "step_batch_size_schedule": None}
 
 
-@builder(writes=("train.train_samples", "train.train_iters"))
+@builder(writes=("train.train_samples", "train.train_iters"), absent=_NO_RAMP)
 def run_length(
     train_samples: int | None,
     rampup_batch_size: list[int] | None,
+    step_batch_size_schedule: str | None,
     train_iters_from_samples: int | None,
     global_batch_size: int,
 ) -> dict[str, Any]:
@@ -22,7 +27,7 @@ def run_length(
     """
     if not train_samples:
         return {}
-    if not rampup_batch_size or train_iters_from_samples is None:
+    if not (rampup_batch_size or step_batch_size_schedule) or train_iters_from_samples is None:
         return {"train.train_samples": train_samples}
     prepared = train_iters_from_samples * global_batch_size
     decided: dict[str, Any] = {"train.train_iters": train_iters_from_samples}
@@ -45,10 +50,12 @@ def run_length(
         "scheduler.lr_wsd_decay_iters",
     ),
     takes={f"scheduler.lr_{phase}_iters": float for phase in ("decay", "warmup", "wsd_decay")},  # it only multiplies
+    absent=_NO_RAMP,
 )
 def schedule_length(
     train_samples: int | None,
     rampup_batch_size: list[int] | None,
+    step_batch_size_schedule: str | None,
     global_batch_size: int,
     train_iters_from_samples: int | None,
     lr_decay_samples: int | None,
@@ -68,7 +75,7 @@ def schedule_length(
     if not train_samples:
         return {"scheduler.lr_wsd_decay_iters": lr_wsd_decay_iters}
     phases = {"lr_decay": lr_decay_samples, "lr_warmup": lr_warmup_samples, "lr_wsd_decay": lr_wsd_decay_samples}
-    if not rampup_batch_size or not global_batch_size:
+    if not (rampup_batch_size or step_batch_size_schedule) or not global_batch_size:
         return {f"scheduler.{phase}_samples": samples for phase, samples in phases.items()}
     phases["lr_decay"] = lr_decay_samples or train_samples
     if lr_warmup_fraction is not None:
@@ -114,3 +121,66 @@ def evaluation(
     if multiple_validation_sets:
         decided["multiple_validation_sets"] = Lost("Bridge evaluates one validation set; blend them into one.")
     return decided
+
+
+@builder(if_there=("validation.eval_global_batch_size", "validation.eval_micro_batch_size"), when="megatron >=0.18")
+def evaluation_batch(
+    eval_global_batch_size: int,
+    eval_micro_batch_size: int,
+    global_batch_size: int,
+    micro_batch_size: int,
+    schema: Schema,
+) -> dict[str, Any]:
+    """Batch sizes of evaluation, which Bridge takes from training where nothing is said.
+
+    See megatron/bridge/training/config.py ConfigContainer.validate.
+    """
+    decided: dict[str, Any] = {}
+    for name, own, training in (
+        ("eval_global_batch_size", eval_global_batch_size, global_batch_size),
+        ("eval_micro_batch_size", eval_micro_batch_size, micro_batch_size),
+    ):
+        if own == training:
+            continue
+        if schema.find(f"validation.{name}"):
+            decided[f"validation.{name}"] = own
+        else:
+            decided[name] = Lost(
+                f"Bridge {schema.version} evaluates with the batch size of training; Bridge 0.5 has it."
+            )
+    return decided
+
+
+@builder(if_there=("train.step_batch_size_schedule",), absent=_NO_RAMP, when="bridge >=0.5")
+def batch_size_steps(
+    rampup_batch_size: list[int] | None,
+    step_batch_size_schedule: str | None,
+    decrease_batch_size_if_needed: bool,
+    global_batch_size: int,
+    seq_length: int,
+) -> dict[str, Any]:
+    """Batch sizes by the samples from which they hold, in the words of Megatron Core since 0.18.
+
+    Bridge has the setting and hands it to nothing, so its own script trains with one batch size. See
+    megatron/core/num_microbatches_calculator.py StepBatchsizeNumMicroBatchesCalculator, and
+    megatron/bridge/training/initialize.py initialize_megatron.
+    """
+    argument = "rampup_batch_size" if rampup_batch_size else "step_batch_size_schedule"
+    try:
+        if step_batch_size_schedule is not None:
+            steps = schedule(step_batch_size_schedule, seq_length)
+        elif rampup_batch_size:
+            steps = steps_of(rampup_batch_size, global_batch_size)
+        else:
+            return {}
+    except (Invalid, ArithmeticError):  # Megatron-LM refuses it, which is told
+        return {}
+    if decrease_batch_size_if_needed:
+        return {argument: Lost("Megatron Core of this Bridge ramps no batch size that it may have to decrease.")}
+    return {
+        "train.step_batch_size_schedule": " ".join(f"{samples}:{batch}" for samples, batch in steps),
+        argument: NeedsDropIn(
+            f"the batch size goes from {steps[0][1]} to {steps[-1][1]} samples, and Bridge's own script, which does "
+            f"not read train.step_batch_size_schedule, trains with {global_batch_size} all the time"
+        ),
+    }
