@@ -64,7 +64,8 @@ def _head(versions: Versions) -> Iterator[str]:
 def _areas(table: tables.Table, catalog: Catalog, versions: Versions) -> Iterator[str]:
     schema = schemas.load(versions.bridge)
     for area in table.areas.values():
-        rows = [row for row in table.rows.values() if row.area == area.name]
+        of_area = (row for row in table.rows.values() if row.area == area.name)
+        rows = [row for row in of_area if row.derived or row.argument in catalog.defaults]  # not of another version
         if not rows:
             continue
         yield f"## {area.title}"

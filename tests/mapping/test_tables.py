@@ -115,3 +115,12 @@ def test_the_checker_sees_what_is_wrong() -> None:
 
     feeding = Row("lr", "feeds", feeds=("kv_channels",), area="x", line=1)
     assert "does not read lr" in next(check.check_row(feeding, TABLE, CATALOG, SCHEMA))
+
+
+def test_the_reference_lists_the_arguments_of_its_version_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bridge_args.dev import docs
+
+    newer = Row("mtp_use_repeated_layer", "no_equivalent", reason="Newer.", area="model", line=1)
+    monkeypatch.setattr(docs.tables, "load", lambda versions: TABLE.with_rows([newer]))
+    text = docs.reference(VERSIONS)
+    assert "`mtp_num_layers`" in text and "mtp_use_repeated_layer" not in text
