@@ -64,9 +64,11 @@ class Section(Record):
 
 
 class Schema(Record):
-    """All settings of one Bridge version.
+    """All settings of one Bridge version, published as a wheel, with one version of Megatron Core.
 
     Attributes:
+        version: of Bridge.
+        core: of Megatron Core, whose classes Bridge's are made of.
         container: qualified name of the ConfigContainer class.
         sections: by name, in Bridge's order.
         classes: qualified class name to its fields by name, in order.
@@ -75,9 +77,7 @@ class Schema(Record):
     """
 
     version: str
-    ref: str
-    commit: str
-    megatron_lm_commit: str
+    core: str
     container: str
     sections: dict[str, Section]
     classes: Mapping[str, dict[str, Field]]
@@ -157,9 +157,7 @@ def from_data(data: dict[str, Any]) -> Schema:
     }
     return Schema(
         version=data["version"],
-        ref=data["ref"],
-        commit=data["commit"],
-        megatron_lm_commit=data["megatron_lm_commit"],
+        core=data["core"],
         container=data["container"],
         sections=sections,
         classes=_Classes(data["classes"]),

@@ -12,8 +12,8 @@ from typing import Any
 
 from bridge_args.dev.layout import as_text
 
-# Facts that a checkout without its history, or an installed wheel, cannot tell; then they stay as they are on file.
-_ORIGIN = ("ref", "commit", "megatron_lm_commit")
+# Facts that a checkout without its history cannot tell; then they stay as they are on file.
+_ORIGIN = ("ref", "commit")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,6 +41,10 @@ def main(argv: list[str] | None = None) -> int:
     authority.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
     authority.set_defaults(run=_authority)
     work.set_defaults(run=_new_version)
+    environment = commands.add_parser("environment", help="what make has to know of the environment for a Bridge")
+    environment.add_argument("bridge", nargs="?", metavar="BRIDGE", help="default: that of the proven pair")
+    environment.add_argument("--check", action="store_true", help="can this Python have it?")
+    environment.set_defaults(run=_environment)
     docs = commands.add_parser("docs", help="the reference made from the mapping tables")
     docs.add_argument("--check", action="store_true", help="compare with the files instead of writing them")
     docs.set_defaults(run=_docs)
@@ -91,6 +95,19 @@ def _new_version(options: argparse.Namespace) -> int:
     work = work_list(from_data(from_checkout(options.checkout, options.name)), options.checkout)
     print(json.dumps(work.data(), indent=2) if options.format == "json" else "\n".join(text(work)))
     return 0
+
+
+def _environment(options: argparse.Namespace) -> int:
+    from bridge_args.dev import environment
+
+    if not options.check:
+        print(
+            " ".join(f"{name}={value}" for name, value in environment.facts(options.bridge, environment.here()).items())
+        )
+        return 0
+    refusal = environment.refusal(options.bridge, environment.here())
+    print(refusal or "", end="\n" if refusal else "", file=sys.stderr)
+    return 1 if refusal else 0
 
 
 def _docs(options: argparse.Namespace) -> int:

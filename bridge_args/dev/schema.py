@@ -13,7 +13,7 @@ from bridge_args import children
 
 
 def from_installed() -> dict[str, Any]:
-    """The content of a schema file; the commits are empty, because a wheel does not tell them.
+    """The content of a schema file: what one version of Bridge has with one version of Megatron Core.
 
     Bridge is imported in a process of its own that sees no launcher, so that defaults are those of a plain start.
 
@@ -29,5 +29,4 @@ def from_installed() -> dict[str, Any]:
         if done.returncode != 0:
             raise ValueError(f"Megatron Bridge could not be read:\n{done.stderr[-3000:]}")
         found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
-    version = found.pop("version")
-    return {"version": version, "ref": f"v{version}", "commit": "", "megatron_lm_commit": "", **found}
+    return found

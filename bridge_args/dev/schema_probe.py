@@ -20,11 +20,19 @@ import typing
 from typing import Any, Final
 
 from bridge_args.checkout.placeholders import stand_in
+from bridge_args.newer_python import add_what_is_missing
 
-_STAND_INS: Final = {"transformer_engine": "2.12.0", "megatron.energon": "7.0.0", "triton": "0"}
+_STAND_INS: Final = {"transformer_engine": "2.12.0", "triton": "0"}
+# The same schema whether or not these are installed. modelopt registers classes of Transformer Engine's, which a
+# placeholder has none of; no setting is of a class of either.
+_NEVER_IMPORTED: Final = {"modelopt": "0", "megatron.energon": "7.0.0"}
 _CONTAINER: Final = "megatron.bridge.training.config.ConfigContainer"
 # Model families (Llama, Qwen, ...) are values for a generic model; these are generic and not in the annotation.
 _GENERIC_MODELS: Final = (
+    "megatron.bridge.models.transformer_config.HeterogeneousTransformerConfig",
+    "megatron.bridge.models.transformer_config.MLATransformerConfig",
+    "megatron.core.transformer.heterogeneous.heterogeneous_config.HeterogeneousTransformerConfig",
+    "megatron.core.transformer.transformer_config.MLATransformerConfig",
     "megatron.bridge.models.mamba.mamba_provider.MambaModelProvider",
     "megatron.bridge.models.mla_provider.MLAModelProvider",
 )
@@ -34,8 +42,11 @@ def main(argv: list[str]) -> None:
     """See the module's text."""
     import torch._inductor.runtime.triton_heuristics  # noqa: F401  (settles for no triton before the placeholder)
 
+    add_what_is_missing()
     stand_in(_STAND_INS)
+    stand_in(_NEVER_IMPORTED, always=True)
     import megatron.bridge
+    import megatron.core
 
     for module in pkgutil.walk_packages(megatron.bridge.__path__, "megatron.bridge.", onerror=lambda name: None):
         try:
@@ -43,7 +54,8 @@ def main(argv: list[str]) -> None:
         except Exception as problem:  # a module whose packages are not there declares no class of ours
             print(f"{module.name}: {problem!r}", file=sys.stderr)
     described = _Description().described(_load(_CONTAINER))
-    pathlib.Path(argv[0]).write_text(json.dumps({"version": megatron.bridge.__version__, **described}))
+    versions = {"version": megatron.bridge.__version__, "core": megatron.core.__version__}
+    pathlib.Path(argv[0]).write_text(json.dumps({**versions, **described}))
 
 
 class _Description:
@@ -230,9 +242,9 @@ def _below(cls: type) -> list[type]:
     below: list[type] = type.__subclasses__(cls)
     for sub in below:
         found += _below(sub)
-        if dataclasses.is_dataclass(sub) and sub.__module__.startswith("megatron.bridge."):
-            if not issubclass(sub, model) or _name(sub) in _GENERIC_MODELS:
-                found.append(sub)
+        own = sub.__module__.startswith("megatron.bridge.") and not issubclass(sub, model)
+        if dataclasses.is_dataclass(sub) and (own or _name(sub) in _GENERIC_MODELS):
+            found.append(sub)
     return found
 
 

@@ -70,7 +70,7 @@ def offered(shell: tuple[str, Path], words: list[str], folder: Path) -> set[str]
         pytest.param(["translate", "--", "--normalization", ""], {"LayerNorm", "RMSNorm"}, {"--lr"}, id="choices"),
         pytest.param(["explain", "--moe-router-t"], {"--moe-router-topk"}, {"--lr"}, id="what can be explained"),
         pytest.param(["completion", ""], set(SHELLS), {"train.sh"}, id="shells"),
-        pytest.param(["report", "--bridge", "0.3"], {"0.3.1"}, {"0.6.0"}, id="versions"),
+        pytest.param(["report", "--bridge", "0.3"], {"0.3.1"}, {"0.6.2"}, id="versions"),
     ],
 )  # fmt: skip
 def test_offers(shell: tuple[str, Path], words: list[str], there: set[str], absent: set[str], tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_without_a_row_settings_of_its_name_are_told() -> None:
     facts = about("mtp_use_repeated_layer", VERSIONS)
-    assert facts.row is None and facts.namesakes == {"model.mtp_use_repeated_layer": ("0.4.2", "0.5.1", "0.6.0")}
-    assert "a setting of its name: model.mtp_use_repeated_layer (Bridge 0.4.2, 0.5.1, 0.6.0)\n" in pages([facts])
-    assert facts.data()["settings_of_its_name"] == {"model.mtp_use_repeated_layer": ["0.4.2", "0.5.1", "0.6.0"]}
+    assert facts.row is None and facts.namesakes == {"model.mtp_use_repeated_layer": ("0.4.2", "0.5.1", "0.6.2")}
+    assert "a setting of its name: model.mtp_use_repeated_layer (Bridge 0.4.2, 0.5.1, 0.6.2)\n" in pages([facts])
+    assert facts.data()["settings_of_its_name"] == {"model.mtp_use_repeated_layer": ["0.4.2", "0.5.1", "0.6.2"]}
     assert about("lr", VERSIONS).namesakes == {}

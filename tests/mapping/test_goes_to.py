@@ -42,7 +42,7 @@ def test_every_argument_that_is_asked_for_has_its_setting(bridge: str) -> None:
 
 def test_another_name_follows_the_rows() -> None:
     assert settings_of("eval_iters", "0.3.1") == ("train.eval_iters",)
-    assert settings_of("eval_iters", "0.6.0") == ("validation.eval_iters",)
+    assert settings_of("eval_iters", "0.6.2") == ("validation.eval_iters",)
     assert settings_of("eval_interval", "0.3.1") == ("train.eval_interval",)
     assert settings_of("eval_interval", "0.4.2") == ("validation.eval_interval",)
     assert settings_of("app_tag_run_name", "0.3.1") == ()
@@ -52,7 +52,7 @@ def test_another_name_follows_the_rows() -> None:
 
 def test_a_newer_bridge_is_shrunk_where_it_has_its_settings() -> None:
     config = {"train": {"eval_iters": None}, "validation": {"eval_iters": 100}, "model": {}}
-    after, changes = shrink.shrink(config, bridge="0.6.0")
+    after, changes = shrink.shrink(config, bridge="0.6.2")
     assert after["validation"]["eval_iters"] == 2 and after["train"]["eval_iters"] is None
     assert "validation.eval_iters" in {change.path for change in changes}
     older, _ = shrink.shrink({"train": {"eval_iters": 100}, "model": {}}, bridge="0.3.1")
