@@ -34,6 +34,7 @@ from bridge_args.script.command import Command, read_command, world_size_of
 from bridge_args.secrets import found_in_variables
 from bridge_args.source.source import Source, secrets_of
 from bridge_args.values import referring
+from bridge_args.versions import status_of
 from bridge_args.words import Word
 
 PROGRAMS: Final = programs.TRANSLATED
@@ -194,6 +195,7 @@ def run_of(source: Source, asked: Asked) -> tuple[Run, Given, list[Finding]]:
         asked.mappings,
         asked.read or _beside(source, asked.within),
     )
+    assumed += pairs.about_bridge(asked.bridge, versions.bridge)
     findings = [*assumed, *source.findings, *about, *command.findings]
     if source.values is not None:
         from bridge_args.megatron_lm.resolvers import saved
@@ -338,6 +340,10 @@ def _mapped(source: Source, run: Run, given: Given, args: MegatronArgs, findings
         for outcome, finding in own.without_row(args, given, table, catalog):
             done.outcomes[outcome.argument] = outcome
             findings += [finding] if finding else []
+    if status_of(run.versions) != "proven":
+        from bridge_args.mapping import unproven
+
+        findings.append(unproven.finding(run.versions, table, catalog, typed and not run.checkout))
     needed = [word for index, word in enumerate(given.words) if index not in given.open]
     unknown = tuple(dict.fromkeys(name for word in needed for name in word.unresolved if name.isidentifier()))
     return Translation(

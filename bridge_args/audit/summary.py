@@ -17,9 +17,12 @@ _STATUSES: Final = ("ok", "losses", "errors", "not-megatron-lm")
 
 
 def summary(entries: Iterable[Entry]) -> dict[str, Any]:
-    """Counts: ``commands`` by status; ``lost``, ``no_row`` and ``unknown`` flags with the number of commands that have
-    them (most frequent first); ``lost_numbers``, ``lost_speed`` and ``lost_logs``, the lost ones by what that changes;
-    ``megatron_lm`` and ``bridge`` versions."""
+    """Counts.
+
+    ``commands`` by status; ``lost``, ``no_row`` and ``unknown`` flags with the number of commands that have them (most
+    frequent first); ``lost_numbers``, ``lost_speed`` and ``lost_logs``, the lost ones by what that changes;
+    ``unproven`` pairs of versions; ``megatron_lm`` and ``bridge`` versions.
+    """
     entries = list(entries)
     statuses = Counter(entry["status"] for entry in entries)
     return {
@@ -29,6 +32,11 @@ def summary(entries: Iterable[Entry]) -> dict[str, Any]:
         **{f"lost_{changes}": _flags(entries, partial(_changes, changes)) for changes in CHANGES},
         "no_row": _flags(entries, lambda finding: finding["kind"] == "no-row"),
         "unknown": _flags(entries, lambda finding: finding["kind"] == "unknown-argument"),
+        "unproven": _counted(
+            f"{entry['megatron_lm']} to {entry['bridge']}"
+            for entry in entries
+            if any(finding["kind"] == "unproven-pair" for finding in entry["findings"])
+        ),
         "megatron_lm": _counted(entry["megatron_lm"] for entry in entries if "megatron_lm" in entry),
         "bridge": _counted(entry["bridge"] for entry in entries if "bridge" in entry),
     }
@@ -69,6 +77,7 @@ def text_of(result: dict[str, Any]) -> str:
         ("lost_logs", "lost, which changes logs and files only"),
         ("no_row", "without a row in the tables"),
         ("unknown", "unknown to Megatron-LM"),
+        ("unproven", "for versions that are not proven together"),
         ("megatron_lm", "read as Megatron-LM"),
         ("bridge", "written for Megatron Bridge"),
     )
@@ -99,11 +108,14 @@ def _line(entry: Entry) -> str:
 
 
 def has_problems(result: dict[str, Any], *, strict: bool, searched: bool = False) -> bool:
-    """Is there an error, or with ``strict`` a loss that changes the numbers, or nothing where something was promised?
+    """Is there an error, or nothing where something was promised?
+
+    With ``strict``, or a loss that changes the numbers, or a pair of versions that is not proven.
 
     A folder that was ``searched`` may hold programs of others only; a file that is named is to be translated.
     """
     counts = result["summary"]["commands"]
     found = counts["ok"] + counts["losses"] + counts["errors"]
     nothing = not result["commands"] if searched else not found
-    return bool(counts["errors"] or nothing or (strict and result["summary"]["lost_numbers"]))
+    doubtful = result["summary"]["lost_numbers"] or result["summary"]["unproven"]
+    return bool(counts["errors"] or nothing or (strict and doubtful))

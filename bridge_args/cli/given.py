@@ -118,14 +118,17 @@ def to_run(options: argparse.Namespace, asked: Asked) -> Translation:
     run needs beside its configuration is there, unless the configuration is one of the user's own.
 
     Raises:
-        UserError: Bridge is not installed, which is said before anything is read.
+        UserError: Bridge is not installed, or another one, which is said before anything is read.
     """
     from bridge_args.bridge import installed
-    from bridge_args.pairs.pairs import BRIDGE
+    from bridge_args.pairs.pairs import bridge_version
     from bridge_args.training import added
 
-    if missing := installed.missing(options.bridge or BRIDGE):
-        raise UserError(missing)
+    wanted = options.bridge or bridge_version(None)
+    if refusal := installed.refusal(wanted):
+        raise UserError(refusal)
+    if doubt := installed.doubt(bridge_version(wanted)):
+        say(doubt)
     translation = translation_of(options, asked)
     here = {name: os.environ[name] for name in translation.unresolved if name in os.environ}
     told = {name for word in translation.words for name in OF_A_TASK if f"${name}" in word or f"${{{name}" in word}
@@ -160,6 +163,9 @@ def refused(translation: Translation, options: argparse.Namespace) -> bool:
     if options.strict and lost:
         what = "changes the numbers has" if lost == 1 else "change the numbers have"
         say(f"--strict: {counted(lost, 'setting')} that {what} no equivalent")
+    if options.strict and translation.doubts:
+        say("--strict: the pair of versions is not proven")
+    if options.strict and (lost or translation.doubts):
         return True
     return False
 

@@ -1,15 +1,16 @@
-"""The generated reference ``mappings/README.md``, and the counts in the top README."""
+"""The generated reference ``mappings/README.md``, and tables in the top README and in the page on versions."""
 
 from __future__ import annotations
 
 import collections
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
 
 from bridge_args.bridge import schema as schemas
+from bridge_args.bridge import series
+from bridge_args.emit.versions import known
 from bridge_args.findings import CHANGES
 from bridge_args.mapping import table as tables
 from bridge_args.mapping.folder import mappings_folder
@@ -18,18 +19,50 @@ from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.versions import PROVEN, Versions
 
-_MARKED = re.compile(r"(<!-- fates: generated -->\n).*?(<!-- end of fates -->)", re.DOTALL)
-
 
 def pages() -> dict[Path, str]:
     """Every generated file and what it should hold."""
     root = mappings_folder().parent
     files = {mappings_folder() / "README.md": reference(PROVEN), tables.INDEX: tables.index_text()}
-    readme = root / "README.md"
-    if readme.is_file():
-        counts = "\n".join(fate_counts(PROVEN)) + "\n"
-        files[readme] = _MARKED.sub(lambda m: m.group(1) + counts + m.group(2), readme.read_text(encoding="utf-8"))
+    parts = {
+        root / "README.md": {"fates": fate_counts(PROVEN)},
+        root / "docs" / "versions.md": {"pairs": pair_table(), "series": series_table()},
+    }
+    for page, tables_of_page in parts.items():
+        if page.is_file():
+            files[page] = _with_parts(page.read_text(encoding="utf-8"), tables_of_page)
     return files
+
+
+def _with_parts(page: str, parts: Mapping[str, Iterator[str]]) -> str:
+    """The page with these lines between the marks of their names."""
+    for name, lines in parts.items():
+        before, mark, rest = page.partition(f"<!-- {name}: generated -->\n")
+        _, end, after = rest.partition(f"<!-- end of {name} -->")
+        page = "".join((before, mark, *(f"{line}\n" for line in lines), end, after))
+    return page
+
+
+def pair_table() -> Iterator[str]:
+    """What is known of which pair of versions; a Markdown table."""
+    yield "| Megatron-LM | Bridge | Core | status | arguments without a row | evidence |"
+    yield "| --- | --- | --- | --- | ---: | --- |"
+    for pair in known()["pairs"]:
+        yield (
+            f"| {pair['megatron_lm']} | {pair['bridge']} | {pair['core']} | {pair['status']} "
+            f"| {pair['without_row']} of {pair['arguments']} | {pair['evidence']} |"
+        )
+
+
+def series_table() -> Iterator[str]:
+    """What each series of Bridge needs; a Markdown table."""
+    names = tuple(dict.fromkeys(name for one in series.SERIES for name in one.needs if name != "megatron-core"))
+    yield f"| Bridge | Core | Python | its wheels ask for | {' | '.join(names)} |"
+    yield f"| --- | --- | --- | --- |{' --- |' * len(names)}"
+    for one in series.SERIES:
+        needs = " | ".join(f"`{one.needs[name]}`" if name in one.needs else "not needed" for name in names)
+        oldest, newest = one.pythons
+        yield f"| {one.bridge} | {one.core} | {oldest} to {newest} | `{one.published_for}` | {needs} |"
 
 
 def reference(versions: Versions) -> str:

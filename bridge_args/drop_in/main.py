@@ -172,8 +172,8 @@ def _container(translation: Translation, run_config: dict[str, Any], env: Mutabl
     """The container to train with; ``pretrain`` has Bridge validate it."""
     from bridge_args.training.container import BridgeRejects, in_terms_of, load
 
-    if absent := installed.missing(translation.versions.bridge):
-        raise Missing(absent)
+    if told := installed.refusal(translation.versions.bridge):
+        raise Missing(told)
     if env.get("BRIDGE_ARGS_CPU", "") not in ("", "0"):
         run_config = _emulate(run_config, translation.versions.bridge)
     elif not importlib.import_module("torch").cuda.is_available():

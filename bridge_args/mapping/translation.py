@@ -162,6 +162,11 @@ class Translation(Record):
         return tuple(finding for finding in self.findings if KINDS[finding.kind].lost)
 
     @property
+    def doubts(self) -> tuple[Finding, ...]:
+        """What makes the whole translation doubtful: errors under ``--strict``."""
+        return tuple(finding for finding in self.findings if finding.kind == "unproven-pair")
+
+    @property
     def number_losses(self) -> tuple[Finding, ...]:
         """The losses that change the numbers: errors under ``--strict``, and a run does not start with them."""
         return tuple(finding for finding in self.losses if finding.changes in (None, "numbers"))

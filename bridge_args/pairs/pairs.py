@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping, Sequence
-from functools import cache
 
+from bridge_args.bridge import installed
 from bridge_args.bridge import schema as bridge_schema
 from bridge_args.errors import WrongValue
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.resolvers import of_checkout
 from bridge_args.pairs import detect
-from bridge_args.versions import PROVEN, Versions, nearest
+from bridge_args.versions import PROVEN, Versions, nearest, number
 
 MEGATRON_LM, BRIDGE = PROVEN
 
@@ -68,30 +66,26 @@ def bridge_version(text: str | None) -> str:
     Raises:
         ValueError: when there is no schema of that version's series.
     """
+    text = text or installed.version() or BRIDGE
     known = bridge_schema.versions()
-    if text is None:
-        installed = _installed_bridge(tuple(sys.path))
-        if installed is None:
-            return BRIDGE
-        text = installed
     if text in known:
         return text
-    series = ".".join(text.split(".")[:2])
-    same = [version for version in known if ".".join(version.split(".")[:2]) == series]
+    same = tuple(version for version in known if number(version)[:2] == number(text)[:2])
     if not same:
         raise WrongValue(f"no schema of Megatron Bridge {text}; there are {', '.join(known)}")
-    return nearest(text, tuple(same))
+    return nearest(text, same)
 
 
-@cache
-def _installed_bridge(folders: tuple[str, ...]) -> str | None:
-    """The version of an installed megatron-bridge, from the name of its metadata folder; nothing is imported."""
-    for folder in folders:
-        try:
-            names = os.listdir(folder or ".")
-        except OSError:
-            continue
-        for name in names:
-            if name.startswith("megatron_bridge-") and name.endswith(".dist-info"):
-                return name[len("megatron_bridge-") : -len(".dist-info")]
-    return None
+def about_bridge(text: str | None, version: str) -> tuple[Finding, ...]:
+    """What is to be said where the settings are not those of the very Bridge that is asked for, or installed.
+
+    Args:
+        text: what is asked for; None for what is installed.
+        version: what ``bridge_version`` has made of it.
+    """
+    meant = text or installed.version() or version
+    if meant == version:
+        return ()
+    whose = "asked for" if text else "installed"
+    message = f"Bridge {version} is assumed: {meant} is {whose}, and of its series the settings of {version} are known"
+    return (Finding("assumed-version", message, "`bridge-args validate` asks the installed Bridge itself"),)

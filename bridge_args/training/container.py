@@ -63,6 +63,8 @@ def to_container(t: Translation) -> Any:
     """
     from bridge_args.emit.run_config import to_run_config
 
+    if told := installed.refusal(t.versions.bridge):
+        raise BridgeMissing(told)
     try:
         return build(to_run_config(t, t.run_environment), t.world_size, t.run_environment)
     except BridgeRejects as rejection:
@@ -134,10 +136,11 @@ def _import(name: str) -> Any:
             warnings.simplefilter("ignore")  # "Apex is not installed" and the like, once per module
             return importlib.import_module(f"megatron.bridge.{name}")
     except ImportError as error:
-        told = installed.missing(BRIDGE)
+        wanted = installed.version() or BRIDGE
+        told = installed.missing(wanted)
         if told is None:  # it is there, and something that it imports is not, or is another version
             why = f"{error.name} is missing" if error.name and "." not in error.name else str(error)
-            told = f"Megatron Bridge cannot be imported ({why}); {installed.remedy(BRIDGE)}"
+            told = f"Megatron Bridge cannot be imported ({why}); {installed.remedy(wanted)}"
         raise BridgeMissing(told) from error
 
 

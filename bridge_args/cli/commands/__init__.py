@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 # As the help lists them.
 NAMES: Final = (
     "translate", "report", "validate", "rehearse", "verify", "launch", "audit", "diff", "checkpoint", "explain",
-    "completion", "check",
+    "versions", "completion", "check",
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     translation = translation_of(options)
     in_colour = options.output is None and coloured(sys.stdout)
     write(reported(translation, options, options.format, in_colour), options.output)
-    return 1 if translation.errors or (options.strict and translation.number_losses) else 0
+    return 1 if translation.errors or (options.strict and (translation.number_losses or translation.doubts)) else 0
 
 
 COMMAND: Final = Command("report what becomes of every flag", run, add_options, from_source=True)
