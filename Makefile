@@ -6,35 +6,45 @@
 #   make docs        the site, in build/site; needs Python 3.11 or newer
 #   make lock        requirements/ anew: the newest versions that pyproject.toml admits
 #   make test-newest all tests with those newest versions, in environments beside the others; requirements/ stays as it is
+#   make -s python   makes the environment if need be, and prints its interpreter
 #
-# PYTHON: 3.10, 3.11 or 3.12, which Megatron Core 0.16.1 is built for. TORCH: what pip should install; which build of it
-# suits a machine is not ours to say. Plain `torch` brings CUDA along, several gigabytes.
+# BRIDGE: for which Megatron Bridge: make test BRIDGE=0.6.2. Each has an environment of its own, .venv-0.6.2, and files of
+# its own in requirements/. Without it, it is that of the proven pair. bridge_args/bridge/series.py has the facts.
+#
+# PYTHON: 3.10, 3.11 or 3.12, which Megatron Core 0.16.1 is built for; from Bridge 0.4 on 3.11 or 3.12. TORCH: what pip
+# should install; which build of it suits a machine is not ours to say. Plain `torch` brings CUDA along, several gigabytes.
 
 PYTHON ?= $(shell python3.11 -c 'import sys; print(sys.executable)' 2>/dev/null || echo python3)
 TORCH ?= torch==2.13.0
 JOBS ?= 2
+BRIDGE ?=
 
-VENV := .venv
+# SERIES VENV SUFFIX GROUP OLDEST PUBLISHED TAG IGNORE; where they cannot be told, python-can says why.
+$(foreach fact,$(shell $(PYTHON) -B -m bridge_args.dev environment $(BRIDGE) 2>/dev/null),$(eval $(fact)))
+
+VENV ?= .venv
 CORE := .venv-core
 LOCK := .venv-lock
 NEWEST := .venv-newest
 INSTALL := -m pip install --quiet --disable-pip-version-check
 # No resolver: the lock is complete, and every file is the one it names. What has no wheel is built with the `build` of it.
 LOCKED := $(INSTALL) --no-deps --require-hashes --no-build-isolation
-COMPILE := $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
-	--no-annotate --custom-compile-command "make lock"
+COMPILE = $(LOCK)/bin/uv pip compile --quiet --universal --generate-hashes --no-annotate \
+	--custom-compile-command "make lock$(if $(SUFFIX), BRIDGE=$(SERIES))"
 
-.PHONY: demo test check docs setup lock test-newest clean python-can
+.PHONY: demo test check docs setup python lock test-newest clean python-can
 
 demo: $(VENV)/ready
 	@mkdir -p demo-output
 	$(VENV)/bin/bridge-args translate examples/01_one_command/train.sh --report text
 	$(VENV)/bin/bridge-args rehearse examples/01_one_command/train.sh --shrink --steps 10 --plot demo-output/loss.png
 
-test: $(CORE)/ready $(VENV)/ready
+test: $(if $(SUFFIX),,$(CORE)/ready) $(VENV)/ready
+ifeq ($(SUFFIX),)
 	@echo "== the core, without torch and Bridge =="
 	$(CORE)/bin/python -m pytest -q -n $(JOBS)
-	@echo "== everything =="
+endif
+	@echo "== everything, with Bridge $(SERIES) =="
 	$(VENV)/bin/python -m pytest -n $(JOBS)
 
 check: $(VENV)/ready
@@ -49,17 +59,33 @@ docs: $(VENV)/ready
 
 setup: $(VENV)/ready $(CORE)/ready
 
-# A wrong Python is told before anything is installed.
-python-can:
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 12) or sys.exit( \
-	    f"Python {v[0]}.{v[1]} cannot have Megatron Core 0.16.1; say another one: make PYTHON=python3.12 …")'
+python: $(VENV)/ready
+	@echo $(CURDIR)/$(VENV)/bin/python
 
-# torch last, when all that it needs beside CUDA is there in the locked version.
-$(VENV)/ready: pyproject.toml requirements/build.txt requirements/bridge.txt requirements/alone.txt | python-can
+# A wrong Python, or a Bridge that we do not know, is told before anything is installed.
+python-can:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 10) or sys.exit( \
+	    f"Python {v[0]}.{v[1]} is too old; say another one: make PYTHON=python3.12 …")'
+	@$(PYTHON) -B -m bridge_args.dev environment --check $(BRIDGE)
+
+# torch last, when all that it needs beside CUDA is there in the locked version. What is tagged for a newer glibc than it
+# needs is installed by its tag; and Core from 0.17 on imports from typing what Python 3.11 has only in typing_extensions.
+$(VENV)/ready: pyproject.toml requirements/build.txt requirements/bridge$(SUFFIX).txt requirements/alone$(SUFFIX).txt \
+		$(TAG) | python-can
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python $(LOCKED) -r requirements/build.txt
-	$(VENV)/bin/python $(LOCKED) -r requirements/bridge.txt -r requirements/alone.txt
+	$(VENV)/bin/python $(LOCKED) $(IGNORE) -r requirements/bridge$(SUFFIX).txt -r requirements/alone$(SUFFIX).txt
 	$(VENV)/bin/python $(INSTALL) "$(TORCH)"
+ifneq ($(TAG),)
+	$(VENV)/bin/python $(LOCKED) --upgrade --only-binary=:all: --implementation cp \
+	    --python-version $$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])') \
+	    --platform manylinux_2_39_$$(uname -m) \
+	    --target $$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') -r $(TAG)
+endif
+ifneq ($(IGNORE),)
+	@echo 'import typing, typing_extensions; typing.override = typing_extensions.override' > \
+	    $$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/typing_override.pth
+endif
 	$(VENV)/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -70,16 +96,28 @@ $(CORE)/ready: pyproject.toml requirements/build.txt requirements/core.txt
 	$(CORE)/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# torch is left out of the resolution: with it, its CUDA packages would be in the lock.
-lock:
+# torch is left out of the resolution: with it, its CUDA packages would be in the lock. The lock of another Bridge has the
+# versions of the default one as far as that Bridge admits them; what is installed beside it is left out as torch is.
+lock: python-can
 	$(PYTHON) -m venv --clear $(LOCK)
 	$(LOCK)/bin/python $(INSTALL) uv
-	@echo "torch ; python_version < '3'" > $(LOCK)/no-torch.txt
-	$(COMPILE) --upgrade --group lock --override $(LOCK)/no-torch.txt \
+	@echo "torch ; python_version < '3'" > $(LOCK)/left-out.txt
+ifeq ($(SUFFIX),)
+	$(COMPILE) --python-version $(OLDEST) --upgrade --group lock --override $(LOCK)/left-out.txt \
 	    --extra bridge --extra slurm pyproject.toml -o requirements/bridge.txt
-	$(COMPILE) --upgrade --constraint requirements/bridge.txt --group core pyproject.toml -o requirements/core.txt
-	$(COMPILE) --upgrade --constraint requirements/bridge.txt --group build -o requirements/build.txt
-	$(COMPILE) --upgrade --no-deps --group alone -o requirements/alone.txt
+	$(COMPILE) --python-version $(OLDEST) --upgrade --constraint requirements/bridge.txt --group core pyproject.toml \
+	    -o requirements/core.txt
+	$(COMPILE) --python-version $(OLDEST) --upgrade --constraint requirements/bridge.txt --group build \
+	    -o requirements/build.txt
+else
+	@echo "megatron-core ; python_version < '3'" >> $(LOCK)/left-out.txt
+	@echo "nvidia-resiliency-ext ; python_version < '3'" >> $(LOCK)/left-out.txt
+	cp requirements/bridge.txt requirements/bridge$(SUFFIX).txt
+	$(COMPILE) --python-version $(OLDEST) --group lock --override $(LOCK)/left-out.txt \
+	    --extra bridge$(GROUP) --extra slurm pyproject.toml -o requirements/bridge$(SUFFIX).txt
+	$(COMPILE) --python-version $(PUBLISHED) --upgrade --no-deps --group platform$(GROUP) -o $(TAG)
+endif
+	$(COMPILE) --python-version $(PUBLISHED) --upgrade --no-deps --group alone$(GROUP) -o requirements/alone$(SUFFIX).txt
 
 test-newest: python-can
 	$(PYTHON) -m venv --clear $(NEWEST)
@@ -94,6 +132,6 @@ test-newest: python-can
 	$(NEWEST)/bin/python -m pytest -n $(JOBS)
 
 clean:
-	rm -rf $(VENV) $(CORE) $(LOCK) $(NEWEST) $(NEWEST)-core
+	rm -rf .venv .venv-*
 	rm -rf build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache
 	find bridge_args tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,104 @@
+"""What each series of Bridge needs stands in one table; the schemas and pyproject.toml agree with it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge_args.bridge import installed, series
+from bridge_args.bridge import schema as schemas
+from bridge_args.bridge.series import SERIES, Series
+from bridge_args.versions import PAIRS, PROVEN
+
+ROOT = Path(__file__).resolve().parents[2]
+each = pytest.mark.parametrize("one", SERIES, ids=lambda one: one.name)
+
+
+@each
+def test_a_schema_was_made_with_the_same_core(one: Series) -> None:
+    assert schemas.load(one.bridge).core == one.core
+
+
+def test_every_pair_has_a_series() -> None:
+    assert {pair.versions.bridge for pair in PAIRS} == {one.bridge for one in SERIES}
+    assert [one.extra for one in SERIES if one.bridge == PROVEN.bridge] == ["bridge"]
+
+
+def test_a_version_belongs_to_a_series() -> None:
+    assert series.of("0.6").bridge == series.of("0.6.0").bridge == "0.6.2"
+    with pytest.raises(
+        ValueError, match=r"no environment is known for Megatron Bridge 0\.9; there are 0\.3\.1, 0\.4\.2"
+    ):
+        series.of("0.9")
+
+
+@each
+def test_pythons(one: Series) -> None:
+    assert one.has_python((3, 11)) and one.has_python((3, 12)) and not one.has_python((3, 13))
+    assert one.is_published_for((3, 12))
+    assert one.is_published_for((3, 11)) == (one.name == "0.3")
+
+
+def requirements(texts: list[str]) -> dict[str, str]:
+    """Name to what pip may choose from, without markers and comments."""
+    found = {}
+    for text in texts:
+        match = re.match(r"([\w-]+)\s*([^;]*)", text)
+        assert match
+        found[match[1]] = match[2].strip()
+    return found
+
+
+@each
+def test_the_extra_says_the_same(one: Series) -> None:
+    tomllib: Any = pytest.importorskip("tomllib")  # Python 3.11
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    wanted = requirements(extras[one.extra])
+    assert {name: wanted.get(name) for name in one.needs} == dict(one.needs)
+    only_others = {name for other in SERIES for name in other.needs} - set(one.needs)
+    assert not only_others & set(wanted)
+
+
+@each
+def test_the_lock_says_the_same(one: Series) -> None:
+    """What ``make`` installs: Bridge and Core to the version, and what was laid down by its tag."""
+    suffix = "" if one.extra == "bridge" else f"-{one.bridge}"
+    locked = {
+        match[1]: match[2]
+        for name in ("bridge", "alone", "platform")
+        if (file := ROOT / "requirements" / f"{name}{suffix}.txt").is_file()
+        for match in re.finditer(r"^([\w.-]+)==([\w.]+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert (locked["megatron-bridge"], locked["megatron-core"]) == (one.bridge, one.core)
+    assert {name: locked.get(name) for name in one.platform} == dict(one.platform)
+    assert set(one.needs) <= set(locked)
+
+
+def test_another_bridge_than_the_installed_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"megatron_bridge": "0.5.0", "megatron_core": "0.16.1"}
+    monkeypatch.setattr(installed, "version", lambda distribution="megatron_bridge": there[distribution])
+    monkeypatch.setattr(installed, "missing", lambda wanted: None)
+    told = installed.refusal("0.3.1")
+    assert told is not None and told.startswith("Megatron Bridge 0.5.0 is installed, and the translation is for 0.3.1")
+    assert installed.refusal("0.5.1") is None
+    assert installed.doubt("0.5.1") == (
+        "Megatron Bridge 0.5.0 is installed, and the translation is for 0.5.1; "
+        "Megatron Core 0.16.1 is installed, and Bridge 0.5.1 is known with 0.18.2 only"
+    )
+
+
+def test_how_to_install_depends_on_the_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 12, 1))
+    told = installed.remedy("0.6.2")
+    assert "[bridge-0-6]" in told and told.endswith("--no-deps megatron-bridge==0.6.2")
+    monkeypatch.setattr(sys, "version_info", (3, 11, 2))
+    assert installed.remedy("0.6.2").endswith(
+        "--no-deps --ignore-requires-python megatron-core==0.19.2 megatron-bridge==0.6.2"
+    )
+    assert "ignore" not in installed.remedy("0.3.1")
+    monkeypatch.setattr(sys, "version_info", (3, 10, 4))
+    assert installed.remedy("0.6.2") == "this is Python 3.10, and it needs Python 3.11 to 3.12"
