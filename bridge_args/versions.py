@@ -95,23 +95,38 @@ STATUSES: Final = {
 _CHECKED: Final = "`bridge-args check` finds nothing wrong."
 
 # Best known first. A pair that is not here is unknown.
-PAIRS: Final = tuple(
-    Pair(Versions(megatron, bridge), status, evidence)
-    for megatron, bridge, status, evidence in (
-        (
-            "0.16.1",
-            "0.3.1",
-            "proven",
-            "All lines of Megatron-LM's functional tests come out as its own parser has them; recorded trainings are "
-            "repeated bit for bit.",
-        ),
-        ("0.16.1", "0.4.2", "rows checked", _CHECKED),
-        ("0.16.1", "0.5.1", "rows checked", _CHECKED),
-        ("0.16.1", "0.6.2", "rows checked", f"{_CHECKED} Three recorded trainings were repeated bit for bit."),
-        ("0.17.1", "0.4.2", "unknown", "Arguments have no row yet. Three trainings were the same on both sides."),
-        ("0.18.2", "0.5.1", "unknown", "Arguments have no row yet. Three trainings were the same on both sides."),
-        ("0.19.0", "0.6.2", "unknown", "Arguments have no row yet. 24 of 26 trainings were the same on both sides."),
-    )
+PAIRS: Final = (
+    Pair(
+        Versions("0.16.1", "0.3.1"),
+        "proven",
+        "All lines of Megatron-LM's functional tests come out as its own parser has them; recorded trainings are "
+        "repeated bit for bit.",
+    ),
+    *(
+        Pair(Versions(megatron, bridge), "rows checked", f"{_CHECKED} {trained}")
+        for megatron, bridge, trained in (
+            ("0.19.0", "0.6.2", "24 of 26 trainings were the same on both sides."),
+            ("0.18.2", "0.5.1", "Three trainings were the same on both sides."),
+            ("0.17.1", "0.4.2", "Three trainings were the same on both sides."),
+            ("0.16.1", "0.6.2", "Three recorded trainings were repeated bit for bit."),
+            ("main-2026-08-22", "0.6.2", "Two trainings were the same on both sides."),
+        )
+    ),
+    *(
+        Pair(Versions(megatron, bridge), "rows checked", _CHECKED)
+        for megatron, bridges in (
+            ("0.16.1", ("0.5.1", "0.4.2")),
+            ("0.17.1", ("0.6.2", "0.5.1", "0.3.1")),
+            ("0.18.2", ("0.6.2", "0.4.2", "0.3.1")),
+            ("0.19.0", ("0.5.1", "0.4.2", "0.3.1")),
+            ("main-2026-08-22", ("0.5.1", "0.4.2", "0.3.1")),
+        )
+        for bridge in bridges
+    ),
+    *(
+        Pair(Versions(megatron, "0.3.1"), "unknown", "Some arguments have no row, or their values do not suit.")
+        for megatron in ("0.15.3", "0.14.0", "0.13.1", "0.12.3", "0.11.0")
+    ),
 )
 
 
