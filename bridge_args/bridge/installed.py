@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from functools import cache
-from importlib.machinery import PathFinder
 from typing import Final
 
 from bridge_args.versions import number
@@ -99,6 +98,8 @@ def _is_there(name: str) -> bool:
     """The package lies on the path; a package around it is not imported, which could run what lies there."""
     if sys.modules.get(name) is not None:
         return True
+    from importlib.machinery import PathFinder
+
     found = PathFinder.find_spec(name.partition(".")[0], sys.path)
     for part in name.split(".")[1:]:
         if found is None or found.submodule_search_locations is None:
