@@ -13,6 +13,10 @@ from bridge_args.records import Record
 
 FOLDER: Final = Path(__file__).parent / "schemas"
 
+# Enums whose members the loader of some versions refuses to make of a file; their numbers are taken as well. See
+# megatron/bridge/utils/instantiate_utils.py _ALLOWED_TARGET_PREFIXES.
+_BY_NUMBER: Final = {"signal.Signals": "bridge >=0.4, <0.5"}
+
 
 class Field(Record):
     """One setting of one configuration class.
@@ -28,6 +32,7 @@ class Field(Record):
         environment: the default depends on the machine (installed packages, environment variables).
         choices: accepted values, None where the type says all.
         enum: qualified name of the enum the value is a member of.
+        by_number: the member is written as its number.
     """
 
     name: str
@@ -39,6 +44,7 @@ class Field(Record):
     environment: bool = False
     choices: tuple[Any, ...] | None = None
     enum: str | None = None
+    by_number: bool = False
 
 
 class Section(Record):
@@ -160,7 +166,7 @@ def from_data(data: dict[str, Any]) -> Schema:
         core=data["core"],
         container=data["container"],
         sections=sections,
-        classes=_Classes(data["classes"]),
+        classes=_Classes(data["classes"], _by_number(data["version"])),
         enums=data["enums"],
         presets=data["presets"],
     )
@@ -169,13 +175,16 @@ def from_data(data: dict[str, Any]) -> Schema:
 class _Classes(Mapping[str, dict[str, Field]]):
     """Class name to its fields; made when first asked for, since a run needs a dozen classes of many."""
 
-    def __init__(self, data: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, data: dict[str, dict[str, Any]], by_number: frozenset[str] = frozenset()) -> None:
         self._data = data
+        self._by_number = by_number
         self._made: dict[str, dict[str, Field]] = {}
 
     def __getitem__(self, name: str) -> dict[str, Field]:
         if name not in self._made:
-            self._made[name] = {field: _field(field, entry) for field, entry in self._data[name].items()}
+            self._made[name] = {
+                field: _field(field, entry, self._by_number) for field, entry in self._data[name].items()
+            }
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -185,7 +194,18 @@ class _Classes(Mapping[str, dict[str, Field]]):
         return len(self._data)
 
 
-def _field(name: str, entry: dict[str, Any]) -> Field:
+def _by_number(version: str) -> frozenset[str]:
+    from bridge_args.versions import Versions, holds
+
+    pair = Versions("0", version)
+    return frozenset(enum for enum, condition in _BY_NUMBER.items() if holds(condition, pair))
+
+
+def _field(name: str, entry: dict[str, Any], by_number: frozenset[str]) -> Field:
+    if entry.get("enum") in by_number:
+        default = entry.get("default")
+        number = default["_args_"][0] if isinstance(default, dict) else default
+        entry = {**entry, "type": "int", "default": number, "by_number": True}
     if "choices" in entry:
         entry = {**entry, "choices": tuple(entry["choices"])}
     return Field(name, **entry)

@@ -68,7 +68,7 @@ def apply(
                 continue
             for path in row.to:
                 done.assignments.pop(path, None)
-            _row(row, setting, given, catalog, schema, table, done)
+            _row(row, setting, args, given, catalog, schema, table, done)
     for opener, names in lost_with.items():
         _lost_with(opener, names, args, given, table, catalog, done)
     for one in built:
@@ -116,12 +116,19 @@ def _unsaid(identity: _Identity, classes: tuple[tuple[str, str], ...]) -> _Unsai
         if name in catalog.defaults or row.derived:  # else an argument of another Megatron-LM version
             default = catalog.defaults.get(name)
             setting = Setting(catalog.program_defaults.get(name) if default is None else default, "default")
-            _row(row, setting, nobody, catalog, schema, table, done)
+            _row(row, setting, MegatronArgs({}, (), 0), nobody, catalog, schema, table, done)
     return _Unsaid(done.assignments, done.outcomes, {})
 
 
 def _row(
-    row: Row, setting: Setting, given: Given, catalog: Catalog, schema: Schema, table: Table, done: Applied
+    row: Row,
+    setting: Setting,
+    args: MegatronArgs,
+    given: Given,
+    catalog: Catalog,
+    schema: Schema,
+    table: Table,
+    done: Applied,
 ) -> None:
     name, typed = row.argument, setting.typed
     paths: tuple[str, ...] = ()
@@ -136,7 +143,7 @@ def _row(
                     lost = Lost(f"Bridge's {section} has no such setting.")
                     done.findings.append(_lost(name, lost, setting, given))
                 continue
-            if value in row.newer and value not in (known.choices or (value,)):
+            if value in row.if_listed and value not in (known.choices or (value,)):
                 lost = Lost(f"Bridge {schema.version} does not take it; it takes {listed(known.choices or ())}.")
                 done.findings.append(_lost(name, lost, setting, given))
                 continue
@@ -154,10 +161,18 @@ def _row(
         default = catalog.defaults.get(name)
         if name in catalog.program_defaults and default is None:
             default = catalog.program_defaults[name]
-        if setting.value != default:
+        if setting.value != default and _is_asked_for(setting, args):
             kind = "no-equivalent" if row.fate == "no_equivalent" else "not-yet"
             done.findings.append(_lost(name, Lost(row.reason, row.changes), setting, given, kind))
     done.outcomes[name] = Outcome(name, row.fate, paths, row.reason or row.note, typed is not None, row)
+
+
+def _is_asked_for(setting: Setting, args: MegatronArgs) -> bool:
+    """Has somebody typed the argument, or what its value is derived from? Else the value is the same in every run."""
+    if setting.source != "derived" or setting.typed is not None:
+        return True
+    inputs = (args.settings[name] for name in setting.inputs if name in args)
+    return any(one.source != "default" and _is_asked_for(one, args) for one in inputs)
 
 
 def _lost_with(

@@ -142,7 +142,7 @@ def fields(path: str, schema: Schema) -> Iterator[Field]:
 
 def _fits(value: Any, row: Row, field: Field, catalog: Catalog, schema: Schema) -> bool:
     written = _written(value, row, field, schema)
-    if str(written) in (*row.takes, *row.newer) or _takes(written, field):
+    if str(written) in (*row.takes, *row.if_listed) or _takes(written, field):
         return True
     words = [choice for choice in field.choices or () if isinstance(choice, str)]
     return bool(words) and value == probes.TEXT and probes.is_free(row.argument, catalog)

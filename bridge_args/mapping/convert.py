@@ -44,6 +44,13 @@ def integer(value: Any) -> Any:
     return None if value is None else int(value)
 
 
+def integers(value: Any) -> Any:
+    """``integers``: texts of digits in a list become whole numbers; None where one is something else."""
+    if value is None or not all(str(item).isdecimal() for item in value):
+        return None
+    return [int(item) for item in value]
+
+
 CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {
     "not": negate,
     "switch": switch,
@@ -52,6 +59,7 @@ CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {
     "minutes_to_seconds": minutes_to_seconds,
     "none_when_empty": on_or_none,
     "integer": integer,
+    "integers": integers,
 }
 
 
@@ -65,7 +73,8 @@ def fit(value: Any, field: Field, schema: Schema) -> Any:
     if isinstance(value, list):
         return [fit(item, field, schema) for item in value]
     if isinstance(value, str) and value in schema.enums[field.enum]:
-        return Member(field.enum, value, schema.enums[field.enum][value])
+        number = schema.enums[field.enum][value]
+        return number if field.by_number else Member(field.enum, value, number)
     return value
 
 

@@ -19,7 +19,7 @@ from bridge_args.versions import Versions, holds, is_condition
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _GROUPS: Final[tuple[Fate, ...]] = ("launcher", "not_needed", "no_equivalent", "not_yet")
 _TOP: Final = {"title", "about", "sections", "arguments", "derived", "same_name", *_GROUPS}
-_ROW: Final = {*FATES, "as", "note", "see", "changes", "tell", "takes", "newer", "unlike", "unless"}
+_ROW: Final = {*FATES, "as", "note", "see", "changes", "tell", "takes", "if_listed", "unlike", "unless"}
 _GROUP: Final = {"because", "arguments", "see", "note", "changes", "tell", "unlike", "unless"}
 _SAME: Final = {"section", "see", *CHANGES}
 _LOSSES: Final = ("no_equivalent", "not_yet")
@@ -122,7 +122,7 @@ def _row(argument: str, node: yaml.Node, versions: Versions, area: str, line: in
         changes["conversion"] = _text(said["as"], area)
     if "note" in said:
         changes["note"] = _text(said["note"], area)
-    for key in ("see", "takes", "newer", "unlike", "unless"):
+    for key in ("see", "takes", "if_listed", "unlike", "unless"):
         if key in said:
             changes[key] = _texts(said[key], area)
     if "changes" in said:

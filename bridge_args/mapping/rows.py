@@ -52,8 +52,8 @@ class Row(Record):
         unless: arguments with which it is needed after all: where one of them is on, it is lost with that one (fate
             ``not_needed``).
         takes: values that Bridge takes although the type of the setting does not list them (fate ``to``); as texts.
-        newer: values that came later than some versions of Bridge; where the type of the setting does not list one, it
-            is lost (fate ``to``); as texts.
+        if_listed: values that only some versions of Bridge take; where the type of the setting does not list one, it is
+            lost (fate ``to``); as texts.
         unlike: settings that are called like the argument, and that do not do in Bridge what it does.
         area: the table's file name without ``.yaml``; of a user's own table its path.
     """
@@ -73,7 +73,7 @@ class Row(Record):
     changes: Changes = "numbers"
     tell: Literal["", "note", "warning"] = ""
     takes: tuple[str, ...] = ()
-    newer: tuple[str, ...] = ()
+    if_listed: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
 

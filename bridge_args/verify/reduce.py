@@ -19,7 +19,7 @@ from bridge_args.files import read_file
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.parse import parse
-from bridge_args.rehearse.shrink import shrink
+from bridge_args.rehearse.shrink import VOCABULARY, shrink
 from bridge_args.steps import translate
 
 ROUNDS: Final = 4  # a change may uncover another one; more rounds than this have not been seen
@@ -128,6 +128,8 @@ _SPECIAL: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
         **(dict.fromkeys(_STAGES, DROP) if value == 1 else {}),
         "pipeline_model_parallel_size": value,
     },
+    # NullTokenizer has one token more than its vocabulary: the end of a document
+    "tokenizer.vocab_size": lambda value: {"vocab_size": VOCABULARY - 1},
     "model.vocab_size": lambda value: {"padded_vocab_size": DROP},
     "model.should_pad_vocab": lambda value: {"padded_vocab_size": DROP},
     "model.virtual_pipeline_model_parallel_size": lambda value: {
@@ -174,8 +176,6 @@ def _arguments_for(change: Change, t: Translation) -> dict[str, Any]:
         edits = _SPECIAL[change.path](change.after)
     elif change.path.startswith("mixed_precision."):
         edits = dict.fromkeys(_FP8, DROP)
-    elif change.path == "tokenizer.vocab_size":
-        edits = {"vocab_size": _vocabulary(change, t)}
     elif change.path == "model.seq_length":
         edits = {"seq_length": change.after}
         if t.args["max_position_embeddings"] == t.args["seq_length"]:
@@ -187,16 +187,6 @@ def _arguments_for(change: Change, t: Translation) -> dict[str, Any]:
         if edits[name] is DROP or edits[name] is False:
             edits.update(dict.fromkeys(_GO_WITH.get(name, ()), DROP))
     return edits
-
-
-def _vocabulary(change: Change, t: Translation) -> int:
-    """What ``--vocab-size`` says: of some tokenizers one token less than they have, as the words so far tell.
-
-    Where another tokenizer has just been asked for, the next round tells.
-    """
-    said = t.args["vocab_size"]
-    more = change.before - said if isinstance(change.before, int) and isinstance(said, int) else 0
-    return int(change.after) - more
 
 
 def _argument_of(path: str, t: Translation) -> str:

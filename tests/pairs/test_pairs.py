@@ -56,9 +56,9 @@ def test_a_proven_pair_says_nothing() -> None:
 def test_an_unproven_pair_says_how_far_it_is_known() -> None:
     (message,) = said(translated("0.16.1", "0.6.2"))
     assert message == "Megatron-LM 0.16.1 to Bridge 0.6.2 is not proven (rows checked)"
-    assert status_of(Versions("0.14.0", "0.5.1")) == "unknown"
-    (message,) = said(translated("0.14.0", "0.5.1"))
-    assert message.startswith("Megatron-LM 0.14.0 to Bridge 0.5.1 is not proven (unknown): ")
+    assert status_of(Versions("0.14.0", "0.2.2")) == "unknown"
+    (message,) = said(translated("0.14.0", "0.2.2"))
+    assert message.startswith("Megatron-LM 0.14.0 to Bridge 0.2.2 is not proven (unknown): ")
     assert "derivations and checks were not read for it" in message
     assert f"{len(catalogs.load('0.14.0').defaults)} defaults were not compared with Bridge's" in message
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from bridge_args.bridge.names import name_of
 from bridge_args.bridge.schema import Schema
@@ -229,7 +229,10 @@ def determinism(deterministic_mode: bool, attention_backend: str) -> dict[str, A
     return {}
 
 
-@builder(writes=("model.init_model_with_meta_device",), absent={"init_model_with_meta_device": False})
+@builder(
+    writes=("model.init_model_with_meta_device",),
+    absent={"init_model_with_meta_device": False, "use_megatron_fsdp": False, "use_torch_fsdp2": False},
+)
 def meta_device(init_model_with_meta_device: bool, use_megatron_fsdp: bool, use_torch_fsdp2: bool) -> dict[str, Any]:
     """Weights without storage, which in Bridge only sharded data parallelism gives storage to.
 
@@ -305,3 +308,20 @@ def multiprocessors(
         if schema.find(f"model.moe_{name}_num_sms"):
             return {f"model.moe_{name}_num_sms": number}
     return {"moe_flex_dispatcher_num_sms": Lost("Bridge has no setting for this backend.", "speed")}
+
+
+@builder(writes=("model.cuda_graph_impl",), absent={"external_cuda_graph": False}, when="megatron <0.15")
+def cuda_graphs(enable_cuda_graph: bool, external_cuda_graph: bool) -> dict[str, Any]:
+    """Who captures graphs, in the words that came with Megatron-LM 0.15.
+
+    See megatron/training/arguments.py validate_args.
+    """
+    return {"model.cuda_graph_impl": _GRAPHS[external_cuda_graph, enable_cuda_graph]}
+
+
+_GRAPHS: Final = {
+    (False, False): "none",
+    (False, True): "local",
+    (True, False): "transformer_engine",
+    (True, True): "none",  # Megatron-LM refuses both
+}

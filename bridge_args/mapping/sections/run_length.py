@@ -173,7 +173,7 @@ def batch_size_steps(
             steps = steps_of(rampup_batch_size, global_batch_size)
         else:
             return {}
-    except (Invalid, ArithmeticError):  # Megatron-LM refuses it, which is told
+    except (Invalid, ArithmeticError, ValueError):  # Megatron-LM refuses it, which is told
         return {}
     if decrease_batch_size_if_needed:
         return {argument: Lost("Megatron Core of this Bridge ramps no batch size that it may have to decrease.")}
