@@ -113,6 +113,7 @@ FORWARD_STEP: Final = Foreign(
     f"{_TRAINING}.gpt_step:forward_step", takes="state data_iterator model return_schedule_plan"
 )
 GET_BATCH: Final = Foreign(f"{_TRAINING}.gpt_step:get_batch")
+BATCH_SIZES: Final = Foreign(f"{_TRAINING}.initialize:init_num_microbatches_calculator")
 NUMBERS_OF_SAMPLES: Final = Foreign("megatron.bridge.data.loaders:get_train_valid_test_num_samples")
 # The loop of Bridge 0.3 looks a save up in its own modules; since 0.4 a manager does, in the module of checkpoints. Its
 # official hook (checkpoint.custom_manager_class) would be written into the run config that a checkpoint keeps, and

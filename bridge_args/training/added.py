@@ -28,6 +28,8 @@ class Added:
         core_weight_decay: Megatron Core's own rule says which parameters have weight decay.
         buckets: of gradients, into which the parameters of a rank are divided; None: as the configuration says.
         samples: of the whole run, where the configuration counts iterations; None: as the configuration says.
+        batch_sizes: from how many samples on a step has how many (``0:4 8:8``), where Bridge's start-up hands it to
+            nothing; None: as the configuration says.
         phases: lengths of phases of the schedule, in samples, by the names of Bridge's fields (``lr_decay_steps``).
     """
 
@@ -35,6 +37,7 @@ class Added:
     core_weight_decay: bool = False
     buckets: int | None = None
     samples: int | None = None
+    batch_sizes: str | None = None
     phases: Mapping[str, int] | None = None
 
     def plain(self) -> dict[str, Any]:
@@ -47,7 +50,7 @@ def of(t: Translation) -> Added:
     if not t.program:
         return Added()
     args = t.args
-    ramping = bool(args["rampup_batch_size"] and args["train_samples"])
+    ramping = len(args["batch_size_steps"]) > 1 and bool(args["train_samples"])
     phases = {
         "lr_decay_steps": args["lr_decay_samples"] or args["train_samples"],
         "wd_incr_steps": args["train_samples"],
@@ -56,8 +59,9 @@ def of(t: Translation) -> Added:
     }
     return Added(
         loss_mask=bool(args["mtp_num_layers"]) and t.program == "pretrain_gpt.py",
-        core_weight_decay=bool(args["apply_wd_to_qk_layernorm"]),
+        core_weight_decay=args.is_on("apply_wd_to_qk_layernorm"),
         buckets=args["ddp_num_buckets"],
+        batch_sizes=next((one.value for one in t.assignments if one.path == "train.step_batch_size_schedule"), None),
         samples=args["train_samples"] if ramping else None,
         phases={name: samples for name, samples in phases.items() if samples is not None} if ramping else None,
     )
@@ -82,6 +86,8 @@ def to(config: Any, added: Added) -> None:
         _phases(config, added.phases)
     if added.samples is not None:
         _samples(added.samples)
+    if added.batch_sizes is not None:
+        _batch_sizes(added.batch_sizes)
 
 
 def forward_step(added: Added) -> Callable[..., Any]:
@@ -171,3 +177,17 @@ def _samples(samples: int) -> None:
         return (samples, *others)
 
     foreign.NUMBERS_OF_SAMPLES.put(numbers)
+
+
+def _batch_sizes(steps: str) -> None:
+    """The steps that Bridge's start-up leaves out. Verify: megatron/training/global_vars.py set_global_variables."""
+
+    def wrap(begin: Any) -> Any:
+        @functools.wraps(begin)
+        def with_steps(*words: Any, **named: Any) -> Any:
+            return begin(*words, step_batch_size_schedule=steps, **named)
+
+        return with_steps
+
+    with placeholders.absent_packages():
+        foreign.BATCH_SIZES.hook(wrap)
