@@ -12,8 +12,9 @@ from bridge_args.words import Place, Word
 Level = Literal["error", "warning", "note"]
 
 # What a loss changes, and how that is said.
-Changes = Literal["numbers", "speed", "logs"]
+Changes = Literal["model", "numbers", "speed", "logs"]
 CHANGES: Final[dict[Changes, str]] = {
+    "model": "which model is trained",
     "numbers": "the numbers or the course of the run",
     "speed": "speed or memory only",
     "logs": "logs and files only",
@@ -113,7 +114,8 @@ class Finding(Record):
 
     @property
     def level(self) -> Level:
-        return KINDS[self.kind].level
+        """How serious it is: a loss that changes the model is an error, whatever its kind."""
+        return "error" if self.changes == "model" else KINDS[self.kind].level
 
     def __str__(self) -> str:
         where = f"{self.place}: " if self.place else ""

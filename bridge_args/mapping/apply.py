@@ -140,11 +140,13 @@ def _row(
             if known is None:
                 if setting.source != "default":
                     section = done.classes[path.partition(".")[0]].rpartition(".")[2]
-                    lost = Lost(f"Bridge's {section} has no such setting.")
+                    lost = Lost(f"Bridge's {section} has no such setting.", row.changes)
                     done.findings.append(_lost(name, lost, setting, given))
                 continue
             if value in row.if_listed and value not in (known.choices or (value,)):
-                lost = Lost(f"Bridge {schema.version} does not take it; it takes {listed(known.choices or ())}.")
+                lost = Lost(
+                    f"Bridge {schema.version} does not take it; it takes {listed(known.choices or ())}.", row.changes
+                )
                 done.findings.append(_lost(name, lost, setting, given))
                 continue
             if setting.source == "default" and path in deprecated(schema.version):

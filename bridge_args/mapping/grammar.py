@@ -169,10 +169,10 @@ def _same(class_name: str, node: yaml.Node, area: str, line: int) -> SameName:
 
 
 def _changes(node: yaml.Node, fate: str, area: str) -> Changes:
-    """What a loss changes: ``changes: speed``."""
+    """What a loss changes: ``changes: speed``; of a setting, where a version of Bridge does not have it."""
     place = f"{file_of(area)}:{node.start_mark.line + 1}"
-    if fate not in _LOSSES:
-        raise TableError(f"{place}: changes is said of {' and '.join(_LOSSES)}")
+    if fate not in (*_LOSSES, "to"):
+        raise TableError(f"{place}: changes is said of {', '.join(_LOSSES)} and to")
     if (text := _text(node, area)) not in CHANGES:
         raise TableError(f"{place}: changes is one of {', '.join(CHANGES)}, not {text!r}")
     return text

@@ -45,8 +45,9 @@ class Row(Record):
         note: shown in the report when the row fires.
         see: where in either code base this can be verified.
         derived: the row speaks of a derived value, not of an argument.
-        changes: what is another in the run where the argument is lost: the numbers (what is computed, or how far the
-            run goes), speed or memory, or logs and files (fates ``no_equivalent`` and ``not_yet``).
+        changes: what is another in the run where the argument is lost: the model (its layers or their sizes, which is
+            an error), the numbers (what is computed, or how far the run goes), speed or memory, or logs and files
+            (fates ``no_equivalent`` and ``not_yet``; ``to``, where a version of Bridge has no such setting or value).
         tell: whether a user is told that a typed value has no effect: as a note, or as a warning where it should have
             had one (fate ``not_needed``).
         unless: arguments with which it is needed after all: where one of them is on, it is lost with that one (fate

@@ -169,4 +169,4 @@ class Translation(Record):
     @property
     def number_losses(self) -> tuple[Finding, ...]:
         """The losses that change the numbers: errors under ``--strict``, and a run does not start with them."""
-        return tuple(finding for finding in self.losses if finding.changes in (None, "numbers"))
+        return tuple(finding for finding in self.losses if finding.changes in (None, "model", "numbers"))

@@ -25,6 +25,7 @@ PAIRS = [
     Versions(megatron, bridge) for megatron in catalogs.versions() for bridge in schemas.versions()
 ]  # a row may hold for some of them only
 
+MODEL = "--use-legacy-models --ckpt-format torch"
 NUMBERS = "--use-cpu-initialization"
 SPEED = "--create-all-gather-group"
 LOGS = "--one-logger-project mine"
@@ -47,8 +48,8 @@ def test_losses_of_all_kinds_are_there() -> None:
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ("arguments:\n  lr: {to: optimizer.lr, changes: speed}\n", "mappings/x.yaml:2: changes is said of"),
-        ("arguments:\n  lr: {no_equivalent: No., changes: colours}\n", "changes is one of numbers, speed, logs, not"),
+        ("arguments:\n  lr: {feeds: min_lr, changes: speed}\n", "mappings/x.yaml:2: changes is said of"),
+        ("arguments:\n  lr: {no_equivalent: No., changes: colours}\n", "changes is one of model, numbers, speed, logs"),
         ("not_needed:\n  - {because: No., arguments: [lr], changes: logs}\n", "mappings/x.yaml:2: changes is said of"),
     ],
 )  # fmt: skip
@@ -81,6 +82,24 @@ def test_one_loss(words: str, changes: str, capsys: pytest.CaptureFixture[str]) 
     assert f"This changes {CHANGES[finding.changes]}." in capsys.readouterr().err
 
 
+def test_a_loss_that_changes_the_model_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another model would train without complaint, so no configuration is written for it."""
+    words = [*SMALL, *MODEL.split()]
+    made = bridge_args.translate(words, world_size=1)
+    (finding,) = made.errors
+    assert (finding.kind, finding.changes, finding.arguments) == ("no-equivalent", "model", ("use_legacy_models",))
+    for command in ("translate", "launch"):
+        out = ["-o", str(tmp_path / "config.yaml")] if command == "translate" else ["--dry-run"]
+        assert main([command, *out, "--", *words]) == 1
+        assert f"error: {finding.message}" in capsys.readouterr().err
+    assert not (tmp_path / "config.yaml").exists()
+
+
+def test_a_setting_that_shapes_the_model_is_no_warning_where_bridge_lacks_it() -> None:
+    row = table.load(Versions("0.17.1", "0.3.1")).rows["mtp_use_repeated_layer"]
+    assert (row.fate, row.changes) == ("no_equivalent", "model")
+
+
 def test_what_only_the_drop_in_does_is_lost_to_the_configuration(tmp_path: Path) -> None:
     """It changes every gradient, so --strict refuses it; a run that the drop-in starts loses nothing."""
     words = [*SMALL, "--position-embedding-type", "rope", "--mtp-num-layers", "1", "--eod-mask-loss"]
@@ -92,7 +111,7 @@ def test_what_only_the_drop_in_does_is_lost_to_the_configuration(tmp_path: Path)
 
 
 def test_reports_say_it_in_every_format() -> None:
-    made = bridge_args.translate([*SMALL, *f"{NUMBERS} {SPEED} {LOGS}".split()], world_size=1)
+    made = bridge_args.translate([*SMALL, *f"{MODEL} {NUMBERS} {SPEED} {LOGS}".split()], world_size=1)
     findings = json.loads(bridge_args.report(made, "json"))["findings"]
     assert {finding["changes"] for finding in findings if finding["group"] == "decide"} == set(CHANGES)
     assert all(finding["changes"] is None for finding in findings if finding["group"] != "decide")
