@@ -50,7 +50,8 @@ class Asked(Record):
         world_size: number of ranks; else from the launcher words, else ``WORLD_SIZE`` in ``env``, else
             TP x PP x CP, with a finding that says so.
         mappings: path of a table with rows of the user's own, for the arguments of a fork.
-        program: ``pretrain_gpt.py`` (the default) or ``pretrain_mamba.py``; else taken from the words.
+        program: ``pretrain_gpt.py`` (the default), ``pretrain_mamba.py`` or ``pretrain_hybrid.py`` (of
+            these two, the one that the version has); else taken from the words.
         env: environment variables of the run, all of them; the process environment is never read. None: unknown, but
             for those that the source sets.
         read: gives the text of a file that the command line names (``--data-args-path``), or raises OSError. None:
@@ -183,6 +184,9 @@ def run_of(source: Source, asked: Asked) -> tuple[Run, Given, list[Finding]]:
     program, about = _program(source, asked)
     versions = chosen_versions(megatron_lm, asked.bridge)
     checkout = megatron_lm if of_checkout.is_checkout(megatron_lm) else None
+    if program in programs.HYBRID_MODELS:
+        its_own = programs.of_hybrid_models(versions.megatron)
+        program = of_checkout.program_for_hybrid_models(checkout, its_own) if checkout else its_own
     catalog = of_checkout.catalog_of(checkout, program) if checkout else catalogs.load(versions.megatron)
     run = Run(
         versions,
@@ -218,9 +222,9 @@ def _program(source: Source, asked: Asked) -> tuple[str, tuple[Finding, ...]]:
     if source.values is not None:
         from bridge_args.megatron_lm.resolvers import saved
 
-        return PROGRAMS[1] if saved.is_hybrid(source.values) else PROGRAMS[0], ()
+        return programs.MAMBA if saved.is_hybrid(source.values) else programs.GPT, ()
     command = source.command
-    program = asked.program or programs.meaning_of(command.program or PROGRAMS[0], command.module).taken_for
+    program = asked.program or programs.meaning_of(command.program or programs.GPT, command.module).taken_for
     if program not in PROGRAMS:
         raise WrongValue(f"program is one of {', '.join(PROGRAMS)}, not {program!r}")
     finding = programs.finding_of(command.program, command.module)

@@ -30,7 +30,7 @@ FLOORS = [
     {"steps", "emulation"},
     {"training"},
     {"rehearse", "drop_in", "audit"},
-    {"launch", "verify", "pretrain_gpt", "pretrain_mamba"},
+    {"launch", "verify", "pretrain_gpt", "pretrain_mamba", "pretrain_hybrid"},
     {"__init__"},
     {"cli", "dev"},
     {"__main__"},
@@ -196,7 +196,7 @@ def is_entry_point(path: Path) -> bool:
     """
     member = room_of(name_of(path))
     is_run = any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in tree_of(path).body)
-    always = {"cli", "__main__", "__init__", "children", "pretrain_gpt", "pretrain_mamba", "dev"}
+    always = {"cli", "__main__", "__init__", "children", "pretrain_gpt", "pretrain_mamba", "pretrain_hybrid", "dev"}
     return member in always or (member in STARTING and (is_run or name_of(path) in INSIDE))
 
 

@@ -30,7 +30,10 @@ class Name(Record):
 ROLES: Final[dict[str, tuple[Name, ...]]] = {
     "GPT model": (Name("megatron.bridge.models.gpt_provider.GPTModelProvider"),),
     "model with latent attention": (Name("megatron.bridge.models.mla_provider.MLAModelProvider", "bridge >=0.3"),),
-    "hybrid model": (Name("megatron.bridge.models.mamba.mamba_provider.MambaModelProvider"),),
+    "hybrid model": (
+        Name("megatron.bridge.models.hybrid.hybrid_provider.HybridModelProvider", "bridge >=0.6"),
+        Name("megatron.bridge.models.mamba.mamba_provider.MambaModelProvider"),
+    ),
     "data with a middle to fill in": (Name("megatron.bridge.training.config.GPTFIMDatasetConfig", "bridge >=0.3"),),
     "mixed precision": (Name("megatron.bridge.training.mixed_precision.MixedPrecisionConfig"),),
     "local layers": (Name("megatron.bridge.models.gpt_provider.local_layer_spec", is_class=False),),
@@ -43,6 +46,7 @@ ROLES: Final[dict[str, tuple[Name, ...]]] = {
         ),
     ),
     "layers of a hybrid model": (
+        Name("megatron.core.models.hybrid.hybrid_layer_specs.hybrid_stack_spec", "bridge >=0.5", is_class=False),
         Name("megatron.core.models.mamba.mamba_layer_specs.mamba_stack_spec", is_class=False),
     ),
     "squared ReLU": (Name("megatron.core.activations.squared_relu", is_class=False),),

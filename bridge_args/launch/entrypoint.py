@@ -13,6 +13,7 @@ from typing import Final
 
 from bridge_args.errors import UserError
 from bridge_args.findings import Finding
+from bridge_args.megatron_lm.programs import TRANSLATED
 from bridge_args.records import Record
 from bridge_args.script import slurm
 from bridge_args.script.bash.state import Hole
@@ -22,7 +23,7 @@ from bridge_args.script.programs import LAUNCHERS
 from bridge_args.source.source import Source
 from bridge_args.words import Word
 
-DROP_IN: Final = {"pretrain_gpt.py": "bridge_args.pretrain_gpt", "pretrain_mamba.py": "bridge_args.pretrain_mamba"}
+DROP_IN: Final = {program: f"bridge_args.{program.removesuffix('.py')}" for program in TRANSLATED}
 
 _SHOWN: Final = 8  # commands in a list for people
 _LONGEST: Final = 60  # characters of one of them
@@ -76,7 +77,7 @@ def replaced(
     """The command of a source with the drop-in in place of Megatron-LM's program.
 
     Args:
-        program: ``pretrain_gpt.py`` or ``pretrain_mamba.py``.
+        program: one of ``TRANSLATED``.
         own: options of the drop-in itself, which stand before the user's arguments.
         inherited: the environment that the source was read with; what only comes from there is left out.
         more: other words that change.

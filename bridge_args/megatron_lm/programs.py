@@ -11,10 +11,16 @@ from typing import Final
 
 from bridge_args.findings import Finding
 from bridge_args.records import Record
+from bridge_args.versions import number
+from bridge_args.wording import listed
 
 GPT: Final = "pretrain_gpt.py"
-HYBRID: Final = "pretrain_mamba.py"
-TRANSLATED: Final = (GPT, HYBRID)
+MAMBA: Final = "pretrain_mamba.py"
+HYBRID: Final = "pretrain_hybrid.py"
+TRANSLATED: Final = (GPT, MAMBA, HYBRID)
+HYBRID_MODELS: Final = (MAMBA, HYBRID)
+# From this version on pretrain_mamba.py is there for old scripts, and runs pretrain_hybrid.py.
+_RENAMED: Final = "0.18"
 
 # A word in the name of a program that says it is for another kind of model: Megatron-LM's own pretrain_bert.py,
 # pretrain_vision_dino.py, ..., and what others call theirs after them.
@@ -94,17 +100,20 @@ def meaning_of(program: str, module: bool = False) -> Meaning:
     """
     path = _path_of(program, module)
     name = path.rsplit("/", 1)[-1]
-    if name in (GPT, HYBRID):
+    if name in TRANSLATED:
         return Meaning(name, own=True)
-    if name == "pretrain_hybrid.py":  # what pretrain_mamba.py is called from 0.18 on
-        return Meaning(HYBRID, own=True)
     words = re.findall(r"[a-z]+\d*|\d+", name.removesuffix(".py").lower())
-    taken_for = HYBRID if {"mamba", "hybrid"} & set(words) else GPT
+    taken_for = HYBRID if "hybrid" in words else MAMBA if "mamba" in words else GPT
     beside = _by_end(path, _BESIDE) or ("it generates text" if _GENERATES & set(words) else "")
     if beside:
         return Meaning(taken_for, beside=beside)
     kind = _by_end(path, _OTHER_MODELS) or next((_KINDS[word] for word in words if word in _KINDS), "")
     return Meaning(taken_for, own=bool(kind) and words[0] == "pretrain", model=kind)
+
+
+def of_hybrid_models(version: str) -> str:
+    """The program of a Megatron-LM version that trains hybrid models."""
+    return HYBRID if number(version) >= number(_RENAMED) else MAMBA
 
 
 def finding_of(program: str | None, module: bool) -> Finding | None:
@@ -115,7 +124,7 @@ def finding_of(program: str | None, module: bool) -> Finding | None:
     if meaning.model:
         name = name_of(program, module) if module else program
         message = f"{name} trains another kind of model: {meaning.model}"
-        return Finding("other-model", message, f"only {' and '.join(TRANSLATED)} are translated")
+        return Finding("other-model", message, f"only {listed(TRANSLATED)} are translated")
     if meaning.own:
         return None
     beside = f" ({meaning.beside})" if meaning.beside else ""

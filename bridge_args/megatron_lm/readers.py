@@ -108,7 +108,7 @@ READ_ONLY_WITH: Final = (
     ),
     _only("squared_relu", "megatron/core/transformer/moe/experts.py TEGroupedMLP", "use_fused_weighted_squared_relu"),
     _only(
-        "program = pretrain_mamba.py",
+        "program = pretrain_mamba.py pretrain_hybrid.py",
         "megatron/core/models/mamba/mamba_model.py MambaModel",
         "hybrid_attention_ratio hybrid_mlp_ratio hybrid_override_pattern mamba_state_dim mamba_head_dim "
         "mamba_num_groups mamba_num_heads use_mamba_mem_eff_path",
@@ -307,7 +307,7 @@ def said(condition: str, catalog: Catalog) -> str:
 
 def _said(part: Alternative, catalog: Catalog) -> str:
     if part.argument == "program":
-        return part.values[0]
+        return " or ".join(part.values)
     flag, choices = part.argument, None
     for argument in catalog.arguments:
         if argument.dest == part.argument:

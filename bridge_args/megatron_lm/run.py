@@ -22,7 +22,7 @@ class Run(Record):
         env: environment variables; None where they are not known. The process environment is not read.
         whole_env: False where ``env`` holds only some of them, such as those that a script sets. A variable that
             Megatron-LM wants and that is not there is then a note, not an error.
-        program: ``pretrain_gpt.py`` or ``pretrain_mamba.py``.
+        program: one of ``programs.TRANSLATED``.
         checkout: folder of the Megatron-LM that is asked; None for what is built in.
         mappings: path of a table with rows of the user's own.
         read: reads files that the command line names; None: none is read, and such an argument is lost.

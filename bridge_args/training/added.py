@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge_args import foreign
 from bridge_args.emulation import placeholders
+from bridge_args.megatron_lm.programs import GPT
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
@@ -58,7 +59,7 @@ def of(t: Translation) -> Added:
         "lr_warmup_steps": None if args["lr_warmup_fraction"] is not None else args["lr_warmup_samples"],
     }
     return Added(
-        loss_mask=bool(args["mtp_num_layers"]) and t.program == "pretrain_gpt.py",
+        loss_mask=bool(args["mtp_num_layers"]) and t.program == GPT,
         core_weight_decay=args.is_on("apply_wd_to_qk_layernorm"),
         buckets=args["ddp_num_buckets"],
         batch_sizes=next((one.value for one in t.assignments if one.path == "train.step_batch_size_schedule"), None),

@@ -14,7 +14,7 @@ import bridge_args
 from bridge_args.audit.run import audit
 from bridge_args.cli.main import main
 from bridge_args.findings import Finding
-from bridge_args.megatron_lm.programs import GPT, HYBRID, meaning_of
+from bridge_args.megatron_lm.programs import GPT, HYBRID, MAMBA, meaning_of
 from bridge_args.steps import Asked
 
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
@@ -56,7 +56,7 @@ def test_another_kind_of_model_is_an_error(front: str) -> None:
         ("torchrun finetune.py", GPT),
         ("torchrun train_rl.py", GPT),
         ("torchrun tools/run_text_generation_server.py", GPT),
-        ("torchrun tools/run_mamba_text_generation_server.py", HYBRID),
+        ("torchrun tools/run_mamba_text_generation_server.py", MAMBA),
         ("torchrun pretrain_llama.py", GPT),
         ("torchrun -m my_fork.pretrain_qwen", GPT),
         ("torchrun examples/post_training/modelopt/finetune.py", GPT),
@@ -73,9 +73,9 @@ def test_other_names_are_a_warning_that_says_what_they_are_taken_for(front: str,
     [
         ("torchrun pretrain_gpt.py", GPT),
         ("python -m megatron.pretrain_gpt", GPT),
-        ("torchrun /opt/pretrain_mamba.py", HYBRID),
-        ("python -m megatron.pretrain_mamba", HYBRID),
-        ("torchrun pretrain_hybrid.py", HYBRID),
+        ("torchrun /opt/pretrain_mamba.py", MAMBA),
+        ("python -m megatron.pretrain_mamba", MAMBA),
+        ("torchrun pretrain_hybrid.py", MAMBA),  # what 0.16 has of the two
         ("", GPT),
     ],
 )
@@ -84,11 +84,18 @@ def test_our_programs_are_not_talked_about(front: str, program: str) -> None:
     assert bridge_args.translate(f"{front} {SMALL_TEXT}".split(), world_size=8).program == program
 
 
+@pytest.mark.parametrize("name", ["pretrain_mamba.py", "pretrain_hybrid.py"])
+@pytest.mark.parametrize(("version", "program"), [("0.17.1", MAMBA), ("0.18.2", HYBRID), ("0.19.0", HYBRID)])
+def test_hybrid_models_have_the_program_of_the_version(name: str, version: str, program: str) -> None:
+    words = f"torchrun {name} {SMALL_TEXT} --hybrid-layer-pattern M*".split()
+    assert bridge_args.translate(words, world_size=8, megatron_lm=version, bridge="0.6.2").program == program
+
+
 def test_what_a_caller_says_itself_is_not_told_to_it() -> None:
     words = f"torchrun finetune.py {SMALL_TEXT}".split()
     assert "other-program" in [finding.kind for finding in bridge_args.translate(words).findings]
     made = bridge_args.translate(words, program="pretrain_mamba.py")
-    assert made.program == HYBRID and "other-program" not in [finding.kind for finding in made.findings]
+    assert made.program == MAMBA and "other-program" not in [finding.kind for finding in made.findings]
 
 
 def test_the_place_is_that_of_the_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -211,7 +211,7 @@ def test_the_recipe_beside_a_test_says_program_and_gpus(tmp_path: Path) -> None:
 def test_hybrid_models_and_the_launcher_of_newer_versions(tmp_path: Path) -> None:
     spec = '  script: |\n    ARGUMENTS=("TRAINING_SCRIPT_PATH=pretrain_hybrid.py")\n'
     file = write_checkout(tmp_path, "hybrid", spec, "")
-    assert from_file(str(file)).command.program == "pretrain_mamba.py"
+    assert from_file(str(file)).command.program == "pretrain_hybrid.py"
     assert source(TEST + "  --hybrid-override-pattern: M*\n").command.program == "pretrain_mamba.py"
     assert source(TEST).command.program == "pretrain_gpt.py"
     assert (source(TEST).command.launcher, source(TEST + "LAUNCHER: ft_launcher\n").command.launcher) == (
@@ -223,7 +223,9 @@ def test_hybrid_models_and_the_launcher_of_newer_versions(tmp_path: Path) -> Non
 def test_tests_of_other_models_are_refused(tmp_path: Path) -> None:
     spec = '  script: |\n    ARGUMENTS=("TRAINING_SCRIPT_PATH=pretrain_bert.py")\n'
     file = write_checkout(tmp_path, "bert", spec, "")
-    with pytest.raises(SourceError, match=r"is for pretrain_bert\.py; only pretrain_gpt\.py and") as problem:
+    with pytest.raises(
+        SourceError, match=r"is for pretrain_bert\.py; only pretrain_gpt\.py, pretrain_mamba\.py and"
+    ) as problem:
         from_file(str(file))
     assert problem.value.commands == 0
     shutil.rmtree(tmp_path / "tests" / "test_utils")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge_args.mapping.sections.registry import Rejected, builder
+from bridge_args.megatron_lm.programs import HYBRID_MODELS
 
 
 @builder(writes=("model.overlap_p2p_comm", "model.batch_p2p_comm"))
@@ -19,7 +20,7 @@ def tensor_overlap(tp_comm_overlap: bool, tp_comm_overlap_cfg: str | None, progr
 
     See megatron/bridge/training/initialize.py _initialize_tp_communicators.
     """
-    if program == "pretrain_mamba.py":
+    if program in HYBRID_MODELS:
         if tp_comm_overlap:
             return {
                 "tp_comm_overlap": Rejected(

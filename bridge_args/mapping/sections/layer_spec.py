@@ -9,6 +9,7 @@ from bridge_args.bridge.schema import Schema
 from bridge_args.mapping.sections.registry import Lost, Rejected, builder
 from bridge_args.megatron_lm.derive.pipeline import stages_of
 from bridge_args.megatron_lm.derive.registry import Invalid
+from bridge_args.megatron_lm.programs import HYBRID_MODELS
 from bridge_args.values import Built, Partial, Symbol, is_dotted
 
 
@@ -35,7 +36,7 @@ def layer_spec(
     calls for experts (gpt_builders.py gpt_builder), reads everything from the configuration. Without experts it
     makes the layers that Megatron-LM's layer functions make.
     """
-    if program == "pretrain_mamba.py":
+    if program in HYBRID_MODELS:
         return {}
     local = transformer_impl == "local"
     decided: dict[str, Any] = {}

@@ -8,6 +8,8 @@ from bridge_args.bridge.names import name_of
 from bridge_args.bridge.schema import Schema
 from bridge_args.mapping.sections.layer_spec import named_by
 from bridge_args.mapping.sections.registry import Lost, Rejected, builder
+from bridge_args.megatron_lm.programs import HYBRID_MODELS
+from bridge_args.versions import number
 
 
 @builder(writes=("model._target_", "model.deallocate_pipeline_outputs"))
@@ -18,17 +20,19 @@ def model_class(multi_latent_attention: bool, program: str, schema: Schema) -> d
     """
     gpt, latent = (name_of(role, schema.version) for role in ("GPT model", "model with latent attention"))
     decided: dict[str, Any] = {"model._target_": gpt, "model.deallocate_pipeline_outputs": True}
-    if program == "pretrain_mamba.py":
+    if program in HYBRID_MODELS:
         decided["model._target_"] = name_of("hybrid model", schema.version)
         if multi_latent_attention:
-            decided["multi_latent_attention"] = Lost(
-                "Bridge's hybrid model has no latent attention; leave out --multi-latent-attention."
+            decided["multi_latent_attention"] = Rejected(
+                "Bridge's hybrid model has no latent attention; leave out --multi-latent-attention, and + and D in the "
+                "pattern of layers."
             )
     elif multi_latent_attention and latent:
         decided["model._target_"] = latent
     elif multi_latent_attention:
         decided["multi_latent_attention"] = Lost(
-            f"Bridge {schema.version} has no general model class with latent attention; use Bridge 0.3 or later."
+            f"Bridge {schema.version} has no general model class with latent attention; use Bridge 0.3 or later.",
+            "model",
         )
     return decided
 
@@ -69,7 +73,7 @@ def latent_attention(
     See megatron/core/transformer/transformer_config.py MLATransformerConfig.
     """
     there = name_of("model with latent attention", schema.version)
-    if not multi_latent_attention or program == "pretrain_mamba.py" or not there:
+    if not multi_latent_attention or program in HYBRID_MODELS or not there:
         return {}
     decided: dict[str, Any] = {
         "model.q_lora_rank": q_lora_rank,
@@ -88,11 +92,12 @@ def latent_attention(
 
 
 @builder(
-    writes=(
-        "model.hybrid_attention_ratio",
-        "model.hybrid_mlp_ratio",
-        "model.hybrid_override_pattern",
+    writes=("model.hybrid_attention_ratio", "model.hybrid_mlp_ratio", "model.hybrid_override_pattern"),
+    if_there=(
+        "model.hybrid_layer_pattern",
+        "model.is_hybrid_model",
         "model.mamba_stack_spec",
+        "model.hybrid_stack_spec",
     ),
     absent={"hybrid_attention_ratio": 0.0, "hybrid_mlp_ratio": 0.0},
 )
@@ -100,23 +105,67 @@ def hybrid(
     hybrid_attention_ratio: float,
     hybrid_mlp_ratio: float,
     hybrid_override_pattern: str | None,
+    hybrid_layer_pattern: str | None,
+    virtual_pipeline_model_parallel_size: int | None,
     spec: list[str] | None,
     program: str,
     schema: Schema,
 ) -> dict[str, Any]:
     """Settings that only the hybrid class has; ``pretrain_gpt.py`` reads none of them.
 
-    See mamba_builders.py mamba_builder, and megatron/bridge/models/mamba/mamba_provider.py.
+    See hybrid_builders.py hybrid_builder (mamba_builders.py mamba_builder before 0.18), and
+    megatron/training/arguments.py core_transformer_config_from_args, where a pattern of 0.17 or later makes the
+    configuration one of a hybrid model.
     """
-    if program != "pretrain_mamba.py":
-        return {}
+    if program not in HYBRID_MODELS:
+        if hybrid_layer_pattern is None:
+            return {}
+        return {"hybrid_layer_pattern": Lost(f"{program} builds no layers from it; start pretrain_hybrid.py.", "model")}
+    provider = schema.classes[name_of("hybrid model", schema.version)]
     decided: dict[str, Any] = {
         "model.hybrid_attention_ratio": hybrid_attention_ratio,
         "model.hybrid_mlp_ratio": hybrid_mlp_ratio,
-        "model.hybrid_override_pattern": hybrid_override_pattern,
     }
-    if spec and ".".join(map(str, spec)) != name_of("layers of a hybrid model", schema.version):
-        decided |= named_by(spec, "model.mamba_stack_spec")
+    if hybrid_layer_pattern is None:
+        decided["model.hybrid_override_pattern"] = hybrid_override_pattern
+    else:
+        decided |= _pattern(hybrid_layer_pattern, virtual_pipeline_model_parallel_size, schema)
+    if spec and ".".join(map(str, spec)) not in _USUAL_LAYERS:
+        layers = "hybrid_stack_spec" if "hybrid_stack_spec" in provider else "mamba_stack_spec"
+        decided |= named_by(spec, f"model.{layers}")
+    return decided
+
+
+# Two names of one specification, which Bridge's hybrid class takes where none is given. It must not be written: a
+# specification is refused where a setting may be a function.
+_USUAL_LAYERS: Final = (
+    "megatron.core.models.mamba.mamba_layer_specs.mamba_stack_spec",
+    "megatron.core.models.hybrid.hybrid_layer_specs.hybrid_stack_spec",
+)
+# Letters and marks that came with a version of Megatron Core, which each Bridge is built on.
+_NEWER: Final = {"0.17": "G|/", "0.18": "D", "0.19": "+"}
+
+
+def _pattern(pattern: str, virtual: int | None, schema: Schema) -> dict[str, Any]:
+    """The pattern of Megatron-LM 0.17 or later, under the name that Bridge's class has for it.
+
+    See megatron/bridge/models/hybrid/hybrid_provider.py HybridModelProvider.provide, which has no virtual stages, and
+    megatron/core/ssm/mamba_hybrid_layer_allocation.py Symbols.
+    """
+    provider = schema.classes[name_of("hybrid model", schema.version)]
+    name = "hybrid_layer_pattern" if "hybrid_layer_pattern" in provider else "hybrid_override_pattern"
+    decided: dict[str, Any] = {f"model.{name}": pattern, "model.is_hybrid_model": True}
+    newer = "".join(marks for core, marks in _NEWER.items() if number(core) > number(schema.core))
+    if unknown := [letter for letter in newer if letter in pattern]:
+        decided["hybrid_layer_pattern"] = Rejected(
+            f"Bridge {schema.version} is built on Megatron Core {schema.core}, whose patterns have no "
+            f"{' or '.join(unknown)}; use a later Bridge."
+        )
+    elif virtual is not None:
+        decided["hybrid_layer_pattern"] = Rejected(
+            "Bridge's hybrid models have no virtual pipeline stages; divide the pattern by | into as many segments as "
+            "there are pipeline stages, or by none."
+        )
     return decided
 
 
@@ -142,6 +191,7 @@ def yarn(
     yarn_beta_fast: float | None,
     yarn_beta_slow: float | None,
     yarn_correction_range_round_to_int: bool | None,
+    program: str,
     schema: Schema,
 ) -> dict[str, Any]:
     """YaRN without latent attention, with the numbers that Megatron-LM takes where none is given.
@@ -150,6 +200,8 @@ def yarn(
     """
     if position_embedding_type != "yarn" or multi_latent_attention:
         return {}
+    if program in HYBRID_MODELS:
+        return {"position_embedding_type": Rejected("Bridge's hybrid model has no YaRN; use rope.")}
     wanted = {
         "rotary_scaling_factor": rotary_scaling_factor,
         "original_max_position_embeddings": _or(yarn_original_max_position_embeddings, 4096),
@@ -169,30 +221,13 @@ def _or(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
-@builder(
-    if_there=("model.hybrid_layer_pattern", "model.hybrid_override_pattern"),
-    when="megatron >=0.17",
-)
-def hybrid_pattern(hybrid_layer_pattern: str | None, program: str, schema: Schema) -> dict[str, Any]:
-    """The pattern of layers, which Megatron-LM 0.17 calls otherwise; Bridge has both names from 0.4 on.
-
-    See megatron/training/arguments.py validate_args.
-    """
-    if hybrid_layer_pattern is None:
-        return {}
-    if program != "pretrain_mamba.py":
-        return {"hybrid_layer_pattern": Lost(f"{program} is translated to a model without a pattern of layers.")}
-    name = "model.hybrid_layer_pattern" if schema.class_with("model.hybrid_layer_pattern") else ""
-    return {name or "model.hybrid_override_pattern": hybrid_layer_pattern}
-
-
 @builder(writes=("model.rope_scaling", "model.rope_scaling_factor"))
 def rope(use_rope_scaling: bool, program: str) -> dict[str, Any]:
     """Llama 3.1's scaling of rotary positions, by the factor that Megatron Core's GPT model has by default.
 
     Megatron-LM does not hand --rope-scaling-factor on (gpt_builders.py gpt_builder); hybrid models have no scaling.
     """
-    if not use_rope_scaling or program == "pretrain_mamba.py":
+    if not use_rope_scaling or program in HYBRID_MODELS:
         return {}
     return {"model.rope_scaling": True, "model.rope_scaling_factor": 8.0}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge_args.megatron_lm.derive.registry import Problems, checks, flag, later
+from bridge_args.megatron_lm.programs import HYBRID_MODELS
 
 SPECS = "models/gpt/gpt_layer_specs.py"
 ENGINE = "extensions/transformer_engine.py TEDotProductAttention.__init__"
@@ -72,7 +73,7 @@ def norms_of_local_layers(
     """Local layers have PyTorch's RMSNorm."""
     if transformer_impl != "local" or normalization != "RMSNorm" or spec or use_legacy_models:
         return
-    if program == "pretrain_mamba.py":
+    if program in HYBRID_MODELS:
         return
     for on, name, remedy in (
         (not no_persist_layer_norm, "no_persist_layer_norm", "add --no-persist-layer-norm, or use Transformer Engine"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from bridge_args.megatron_lm.derive.registry import Problems, checks, flag, later
+from bridge_args.megatron_lm.programs import HYBRID_MODELS
 
 Experts = Literal["one by one", "grouped", "legacy grouped"]
 
@@ -25,7 +26,7 @@ def layers_with_experts(
     """
     if not num_experts:
         return False
-    if program == "pretrain_mamba.py":
+    if program in HYBRID_MODELS:
         return "E" in (hybrid_override_pattern or "")
     return any(moe_layer_freq) if isinstance(moe_layer_freq, list) else True
 
@@ -40,7 +41,7 @@ def class_of_experts(
 
     See megatron/core/models/gpt/moe_module_specs.py, and mamba_stack_spec, whose experts are always grouped.
     """
-    if program == "pretrain_mamba.py":
+    if program in HYBRID_MODELS:
         return "grouped"
     if not moe_grouped_gemm:
         return "one by one"
@@ -78,7 +79,7 @@ def biases_of_experts(
     program: str,
 ) -> Problems:
     """Biases, and what is fused with them."""
-    if not add_bias_linear or spec and program != "pretrain_mamba.py":
+    if not add_bias_linear or spec and program not in HYBRID_MODELS:
         return
     if not layers_with_experts(num_experts, moe_layer_freq, hybrid_override_pattern, program):
         return
@@ -295,7 +296,7 @@ def ranks_of_experts(
 @checks(see="megatron/core/models/gpt/gpt_layer_specs.py::get_gpt_decoder_layer_specs")
 def every_how_many_layers(num_experts: int | None, moe_layer_freq: int | list[int] | None, program: str) -> Problems:
     """Which layers have experts."""
-    if num_experts and program != "pretrain_mamba.py":
+    if num_experts and program not in HYBRID_MODELS:
         if isinstance(moe_layer_freq, int) and moe_layer_freq < 1:
             yield later(
                 f"--moe-layer-freq must be at least 1, not {moe_layer_freq}",

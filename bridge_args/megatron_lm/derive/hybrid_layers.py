@@ -6,6 +6,7 @@ The facts are Megatron Core's, so Bridge stops at the same place.
 from __future__ import annotations
 
 from bridge_args.megatron_lm.derive.registry import Problems, checks, flag, later
+from bridge_args.megatron_lm.programs import HYBRID_MODELS
 
 LAYOUT = "ssm/mamba_hybrid_layer_allocation.py"
 MIXER = "ssm/mamba_mixer.py MambaMixer.__init__"
@@ -22,7 +23,7 @@ def pattern_of_layers(
     program: str,
 ) -> Problems:
     """A letter for each layer, or shares of the kinds."""
-    if program != "pretrain_mamba.py":
+    if program not in HYBRID_MODELS:
         return
     for name, share in (("hybrid_attention_ratio", hybrid_attention_ratio), ("hybrid_mlp_ratio", hybrid_mlp_ratio)):
         if not 0 <= share <= 1:
@@ -75,7 +76,7 @@ def sizes_of_mamba(
     program: str,
 ) -> Problems:
     """Heads and groups of Mamba layers among ranks."""
-    if program != "pretrain_mamba.py" or hybrid_attention_ratio + hybrid_mlp_ratio >= 1:
+    if program not in HYBRID_MODELS or hybrid_attention_ratio + hybrid_mlp_ratio >= 1:
         return
     if hybrid_override_pattern is not None and "M" not in hybrid_override_pattern:
         return

@@ -16,6 +16,7 @@ from bridge_args.megatron_lm.derive.registry import (
     derives,
     flag,
 )
+from bridge_args.megatron_lm.programs import HYBRID_MODELS
 
 
 def _required(name: str, value: int | None) -> int:
@@ -236,8 +237,8 @@ def specification(spec: list[str] | None) -> Problems:
         yield Invalid(f"--spec takes a module and an object of it, not {words}", remedy, ("spec",))
 
 
-@checks(see="mamba_builders.py::mamba_builder")
-def programs(
+@checks(see="mamba_builders.py::mamba_builder", until="0.18", read=("0.16", "0.17"))
+def mamba(
     program: str,
     spec: list[str] | None,
     use_legacy_models: bool | None,
@@ -245,22 +246,40 @@ def programs(
     inference_fuse_tp_communication: bool | None,
 ) -> Problems:
     """What pretrain_mamba.py wants."""
-    if program != "pretrain_mamba.py":
+    if program not in HYBRID_MODELS:
         return
     if use_legacy_models:
         yield Invalid("there is no legacy hybrid model", "leave out --use-legacy-models", ("use_legacy_models",))
     if transformer_impl == "inference_optimized":
-        if inference_fuse_tp_communication:
-            yield Invalid(
-                "--inference-fuse-tp-communication is not there for hybrid models",
-                arguments=("inference_fuse_tp_communication",),
-            )
+        yield from _fused_communication(inference_fuse_tp_communication)
     elif spec is None:
+        yield _without_layers(program, "mamba.mamba_layer_specs mamba_stack_spec")
+
+
+@checks(">=0.18", see="hybrid_builders.py::hybrid_builder", read=("0.18", "0.19", "0.20"))
+def hybrid(program: str, transformer_impl: str | None, inference_fuse_tp_communication: bool | None) -> Problems:
+    """What pretrain_hybrid.py does not do."""
+    if program in HYBRID_MODELS and transformer_impl == "inference_optimized":
+        yield from _fused_communication(inference_fuse_tp_communication)
+
+
+@checks(">=0.18", see="hybrid_builders.py::hybrid_builder", until="0.19", read=("0.18",))
+def layers_of_hybrid_models(program: str, spec: list[str] | None, transformer_impl: str | None) -> Problems:
+    """What pretrain_hybrid.py wants; from 0.19 on its configuration has a specification where none is given."""
+    if program in HYBRID_MODELS and transformer_impl != "inference_optimized" and spec is None:
+        yield _without_layers(program, "hybrid.hybrid_layer_specs hybrid_stack_spec")
+
+
+def _fused_communication(inference_fuse_tp_communication: bool | None) -> Problems:
+    if inference_fuse_tp_communication:
         yield Invalid(
-            "pretrain_mamba.py needs --spec",
-            "add --spec megatron.core.models.mamba.mamba_layer_specs mamba_stack_spec",
-            ("spec",),
+            "--inference-fuse-tp-communication is not there for hybrid models",
+            arguments=("inference_fuse_tp_communication",),
         )
+
+
+def _without_layers(program: str, usual: str) -> Invalid:
+    return Invalid(f"{program} needs --spec", f"add --spec megatron.core.models.{usual}", ("spec",))
 
 
 @checks(see=VALIDATE_ARGS)

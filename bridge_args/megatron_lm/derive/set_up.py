@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, flag, later
+from bridge_args.megatron_lm.programs import HYBRID_MODELS
 
 DISTRIBUTED = "distributed/distributed_data_parallel.py DistributedDataParallel.__init__"
 SCHEDULE = "pipeline_parallel/schedules.py forward_backward_pipelining_with_interleaving"
@@ -213,10 +214,14 @@ def seeds(seed: int) -> Problems:
         )
 
 
-@checks(see="megatron/core/ssm/mamba_block.py::MambaStack._select_layers_for_pipeline_parallel")
+@checks(
+    see="megatron/core/ssm/mamba_block.py::MambaStack._select_layers_for_pipeline_parallel",
+    until="0.17",
+    read=("0.16", "0.17"),
+)
 def stages_of_hybrid_models(virtual_pipeline_model_parallel_size: int | None, program: str) -> Problems:
     """Hybrid models have no virtual stages."""
-    if program == "pretrain_mamba.py" and virtual_pipeline_model_parallel_size is not None:
+    if program in HYBRID_MODELS and virtual_pipeline_model_parallel_size is not None:
         yield later(
             "hybrid models have no virtual pipeline stages: the model cannot be built",
             "leave out --num-layers-per-virtual-pipeline-stage and --num-virtual-stages-per-pipeline-rank",

@@ -14,6 +14,7 @@ from bridge_args.errors import WrongValue
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import Given
+from bridge_args.megatron_lm.programs import HYBRID, MAMBA
 from bridge_args.megatron_lm.resolvers import built_in
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Resolved
 from bridge_args.megatron_lm.run import Run
@@ -43,6 +44,14 @@ def version_of(checkout: str) -> str:
     text = info.read_text(encoding="utf-8", errors="replace")
     said = dict(re.findall(r"^(MAJOR|MINOR|PATCH) *= *(\d+)", text, re.MULTILINE))
     return ".".join(said.get(part, "0") for part in ("MAJOR", "MINOR", "PATCH"))
+
+
+def program_for_hybrid_models(checkout: str, usual: str) -> str:
+    """The checkout's program for hybrid models; the usual one of its version where it has none.
+
+    Where pretrain_hybrid.py is there, pretrain_mamba.py only runs it, and has no parser of its own that could be asked.
+    """
+    return next((name for name in (HYBRID, MAMBA) if Path(checkout, name).is_file()), usual)
 
 
 def catalog_of(checkout: str, program: str) -> Catalog:

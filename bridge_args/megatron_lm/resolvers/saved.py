@@ -22,8 +22,9 @@ _OF_HYBRID_MODELS: Final = ("is_hybrid_model", "hybrid_layer_pattern", "hybrid_o
 
 
 def is_hybrid(values: Mapping[str, Any]) -> bool:
-    """Was it a run of ``pretrain_mamba.py``?"""
-    return any(values.get(name) for name in _OF_HYBRID_MODELS) or "mamba" in str(values.get("spec"))
+    """Was it a run of ``pretrain_mamba.py`` or ``pretrain_hybrid.py``?"""
+    layers = str(values.get("spec"))
+    return any(values.get(name) for name in _OF_HYBRID_MODELS) or "mamba" in layers or "hybrid" in layers
 
 
 def resolver_of(values: Mapping[str, Any]) -> Resolver:

@@ -10,6 +10,7 @@ from typing import Final
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.derive.parallelism import fewest_ranks
+from bridge_args.megatron_lm.programs import GPT, MAMBA, TRANSLATED
 from bridge_args.pairs.pairs import MEGATRON_LM, megatron_version
 from bridge_args.records import Record
 from bridge_args.script.command import Command
@@ -17,6 +18,7 @@ from bridge_args.source.yaml.config_file import SECTIONS, command_of
 from bridge_args.source.yaml.model_args import Words, filled_in, parts_of, words_of
 from bridge_args.source.yaml.nodes import Mapping, Node, YamlProblem, entries, item, read, text_of
 from bridge_args.source.yaml.recipes import Recipe, recipes_for
+from bridge_args.wording import listed
 from bridge_args.words import Place, Word
 
 # What the functional tests' own programs read, and not the training.
@@ -27,14 +29,12 @@ _FIRST_RUN: Final = {"REPEAT": "1", "RUN_NUMBER": "1"}  # what run_ci_test.sh se
 _GPUS_PER_NODE: Final = 8  # _run_training.sh, where nothing else says it
 _MAX_NODES: Final = 1024
 
-_TRANSLATED: Final = ("pretrain_gpt.py", "pretrain_mamba.py")
-_RENAMED: Final = {"pretrain_hybrid.py": "pretrain_mamba.py"}  # from 0.18 on
 # What runs the tests of a folder of test_cases where no recipe says so (spec.script of tests/test_utils/recipes).
 _PROGRAMS: Final = {
-    "gpt": "pretrain_gpt.py",
-    "moe": "pretrain_gpt.py",
-    "mixtral": "pretrain_gpt.py",
-    "hybrid": "pretrain_mamba.py",
+    "gpt": GPT,
+    "moe": GPT,
+    "mixtral": GPT,
+    "hybrid": MAMBA,
     "bert": "pretrain_bert.py",
     "t5": "pretrain_t5.py",
     "multimodal-llava": "pretrain_vlm.py",
@@ -166,10 +166,9 @@ def _program(words: tuple[Word, ...], recipes: list[Recipe], file: Path, name: s
         named = _PROGRAMS.get(file.parent.parent.name)
     if named is None:
         hybrid = {"--hybrid-override-pattern", "--hybrid-layer-pattern", "--is-hybrid-model"}
-        named = _TRANSLATED[1] if any(word.text in hybrid for word in words) else _TRANSLATED[0]
-    named = _RENAMED.get(named.rsplit("/", 1)[-1], named)
-    if named.rsplit("/", 1)[-1] not in _TRANSLATED:
-        raise YamlProblem(f"{name} is for {named}; only {' and '.join(_TRANSLATED)} are translated", 0)
+        named = MAMBA if any(word.text in hybrid for word in words) else GPT
+    if named.rsplit("/", 1)[-1] not in TRANSLATED:
+        raise YamlProblem(f"{name} is for {named}; only {listed(TRANSLATED)} are translated", 0)
     return named
 
 
