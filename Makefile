@@ -97,7 +97,7 @@ $(CORE)/ready: pyproject.toml requirements/build.txt requirements/core.txt
 	@touch $@
 
 # torch is left out of the resolution: with it, its CUDA packages would be in the lock. The lock of another Bridge has the
-# versions of the default one as far as that Bridge admits them; what is installed beside it is left out as torch is.
+# versions of the default one as far as that Bridge admits them; Core and what is installed by its tag are in files of their own.
 lock: python-can
 	$(PYTHON) -m venv --clear $(LOCK)
 	$(LOCK)/bin/python $(INSTALL) uv
@@ -111,11 +111,11 @@ ifeq ($(SUFFIX),)
 	    -o requirements/build.txt
 else
 	@echo "megatron-core ; python_version < '3'" >> $(LOCK)/left-out.txt
-	@echo "nvidia-resiliency-ext ; python_version < '3'" >> $(LOCK)/left-out.txt
-	cp requirements/bridge.txt requirements/bridge$(SUFFIX).txt
-	$(COMPILE) --python-version $(OLDEST) --group lock --override $(LOCK)/left-out.txt \
-	    --extra bridge$(GROUP) --extra slurm pyproject.toml -o requirements/bridge$(SUFFIX).txt
 	$(COMPILE) --python-version $(PUBLISHED) --upgrade --no-deps --group platform$(GROUP) -o $(TAG)
+	cp requirements/bridge.txt requirements/bridge$(SUFFIX).txt
+	$(COMPILE) --python-version $(OLDEST) --group lock --override $(LOCK)/left-out.txt --constraint $(TAG) \
+	    $$(sed -n 's/==.*//p' $(TAG) | sed 's/^/--no-emit-package /') \
+	    --extra bridge$(GROUP) --extra slurm pyproject.toml -o requirements/bridge$(SUFFIX).txt
 endif
 	$(COMPILE) --python-version $(PUBLISHED) --upgrade --no-deps --group alone$(GROUP) -o requirements/alone$(SUFFIX).txt
 
