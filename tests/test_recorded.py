@@ -27,11 +27,15 @@ def unpacked(name: str) -> str:
     return gzip.decompress((recorded.SHIPPED / name).read_bytes()).decode()
 
 
-def test_command_lines(thin: ModuleType) -> None:
-    rows = recorded.command_lines()
-    assert thin.command_lines(rows) == unpacked("command_lines_0.16.1.jsonl.gz")
-    assert len(rows) == 205
-    assert sum("args" in row["result"] for row in rows) == 106
+@pytest.mark.parametrize(
+    ("version", "lines", "accepted"),
+    [("0.16.1", 205, 106), ("0.17.1", 83, 83), ("0.18.2", 109, 109), ("0.19.0", 111, 111)],
+)
+def test_command_lines(thin: ModuleType, version: str, lines: int, accepted: int) -> None:
+    rows = recorded.command_lines(version)
+    assert thin.command_lines(rows) == unpacked(f"command_lines_{version}.jsonl.gz")
+    assert len(rows) == lines
+    assert sum("args" in row["result"] for row in rows) == accepted
 
 
 def test_parsers(thin: ModuleType) -> None:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FULL = ROOT / ".." / "shared"
 SHIPPED = ROOT / "tests" / "recorded"
 GOLDEN = ("examples", "functional", "negative")
+RECORDED = ("0.16.1", "0.17.1", "0.18.2", "0.19.0")
 GUIDE = "004_88a973e1d8ccc33d.txt"
 
 
@@ -28,11 +29,12 @@ def command_lines(version: str = "0.16.1") -> list[dict[str, Any]]:
     """
     folder = FULL / "golden" / f"mlm-{version}"
     if folder.is_dir():
-        files = [name for name in GOLDEN if (folder / f"{name}.jsonl").is_file()]
         return [
-            {**json.loads(line), "file": name}
-            for name in files
-            for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+            {**json.loads(line), "file": path.name.partition(".")[0]}
+            for name in GOLDEN
+            for path in (folder / f"{name}.jsonl", folder / f"{name}.jsonl.gz")
+            if path.is_file()
+            for line in _text(path).splitlines()
         ]
     file = SHIPPED / f"command_lines_{version}.jsonl.gz"
     if not file.is_file():
@@ -44,6 +46,11 @@ def command_lines(version: str = "0.16.1") -> list[dict[str, Any]]:
             for name in row["result"].pop("without"):
                 del row["result"]["args"][name]
     return rows
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    return (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
 
 
 def curves_folder() -> Path:

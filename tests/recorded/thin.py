@@ -61,7 +61,8 @@ def command_lines(rows: Sequence[Mapping[str, Any]]) -> str:
             result["args"] = {name: value for name, value in namespace.items() if text_of(value) != base[name]}
             result["without"] = sorted(base.keys() - namespace.keys())
             result["derived"] = only(DERIVED, row["result"]["derived"])
-            result["transformer"] = only(("num_query_groups",), row["result"]["transformer"])
+            if "transformer" in row["result"]:
+                result["transformer"] = only(("num_query_groups",), row["result"]["transformer"])
         lines.append(text_of({**only(("id", "file"), row), "case": only(CASE, row["case"]), "result": result}))
     return "\n".join(lines) + "\n"
 
@@ -130,7 +131,10 @@ def main() -> None:
     import recorded
 
     for name, text in {
-        "command_lines_0.16.1.jsonl.gz": command_lines(recorded.command_lines("0.16.1")),
+        **{
+            f"command_lines_{version}.jsonl.gz": command_lines(recorded.command_lines(version))
+            for version in recorded.RECORDED
+        },
         "parsers.json.gz": parsers(recorded.parsers()),
         "configurations.json.gz": configurations(recorded.configurations()),
     }.items():
