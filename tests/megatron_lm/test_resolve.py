@@ -42,8 +42,8 @@ LEFT_OUT = {
 def recorded() -> tuple[list[Any], list[Any]]:
     """Recorded command lines: those Megatron-LM accepts (maybe without flags it does not know), and the others."""
     accepted, refused = [], []
-    for version, row in [(version, row) for version in RECORDED for row in command_lines(version)]:
-        row, result = {**row, "version": version}, row["result"]
+    for row in [{**row, "version": version} for version in RECORDED for row in command_lines(version)]:
+        result = row["result"]
         if result["accepted"] or result.get("accepted_after_dropping"):
             accepted.append(pytest.param(row, id=row["id"]))
         if not result["accepted"]:
