@@ -115,7 +115,7 @@ def positions(
         )
 
 
-@checks("<0.19", see=VALIDATE_ARGS, read=("0.16", "0.17", "0.18"))
+@checks(see=VALIDATE_ARGS, read=("0.16", "0.17", "0.18", "0.19", "0.20"))
 def multi_token_prediction(mtp_num_layers: int | None, position_embedding_type: str) -> Problems:
     """Positions that predict several tokens."""
     if mtp_num_layers and position_embedding_type not in ("rope", "none"):
@@ -124,6 +124,30 @@ def multi_token_prediction(mtp_num_layers: int | None, position_embedding_type: 
             "add --position-embedding-type rope",
             ("mtp_num_layers", "position_embedding_type"),
         )
+
+
+@checks(">=0.17", see=VALIDATE_ARGS, read=("0.17", "0.18", "0.19", "0.20"))
+def fused_projections(mla_down_proj_fusion: bool | None, multi_latent_attention: bool) -> Problems:
+    """Only latent attention has these projections."""
+    if mla_down_proj_fusion and not multi_latent_attention:
+        yield Invalid("--mla-down-proj-fusion needs --multi-latent-attention", arguments=("mla_down_proj_fusion",))
+
+
+@checks(">=0.18", see=VALIDATE_ARGS, read=("0.18", "0.19", "0.20"))
+def fused_loss(cross_entropy_loss_fusion: bool | None, cross_entropy_fusion_impl: str | None) -> Problems:
+    """The loss of Transformer Engine is switched off."""
+    if cross_entropy_loss_fusion and cross_entropy_fusion_impl == "te":
+        yield Invalid(
+            "--cross-entropy-fusion-impl te does not work with --cross-entropy-loss-fusion",
+            "use --cross-entropy-fusion-impl native",
+            ("cross_entropy_fusion_impl",),
+        )
+
+
+@derives(">=0.20", see=VALIDATE_ARGS, read=("0.20",))
+def mtp_hsm(mtp_hsm: bool, mtp_num_layers: int | None) -> bool:
+    """Hidden states are mixed of at least two layers."""
+    return mtp_hsm and (mtp_num_layers or 0) >= 2
 
 
 @checks(see="megatron/core/transformer/transformer_config.py::MLATransformerConfig.__post_init__")

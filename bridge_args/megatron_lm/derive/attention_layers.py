@@ -113,7 +113,6 @@ def local_attention(
 def variables_of_attention(
     transformer_impl: str | None,
     apply_query_key_layer_scaling: bool,
-    deterministic_mode: bool | None,
     spec: list[str] | None,
     env: Mapping[str, str],
 ) -> Problems:
@@ -130,6 +129,15 @@ def variables_of_attention(
             ENGINE,
             variable="" if "NVTE_APPLY_QK_LAYER_SCALING" in env else "NVTE_APPLY_QK_LAYER_SCALING",
         )
+
+
+@checks(see="megatron/core/extensions/transformer_engine.py::TEDotProductAttention.__init__", until="0.19")
+def variable_of_determinism(
+    transformer_impl: str | None, deterministic_mode: bool | None, spec: list[str] | None, env: Mapping[str, str]
+) -> Problems:
+    """A variable that has to say the same as --deterministic-mode, up to where Megatron-LM sets it."""
+    if transformer_impl != "transformer_engine" or spec:
+        return
     if deterministic_mode and env.get("NVTE_ALLOW_NONDETERMINISTIC_ALGO", "1") != "0":
         yield later(
             "--deterministic-mode with Transformer Engine needs NVTE_ALLOW_NONDETERMINISTIC_ALGO=0 in the environment",

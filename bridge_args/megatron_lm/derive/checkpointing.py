@@ -122,6 +122,7 @@ def local_checkpoints(
 @checks(see=VALIDATE_ARGS)
 def optimizer_states(
     enable_gloo_process_groups: bool | None,
+    use_gloo_process_groups: bool | None,
     use_distributed_optimizer: bool,
     use_dist_ckpt: bool,
     dist_ckpt_optim_fully_reshardable: bool | None,
@@ -130,19 +131,20 @@ def optimizer_states(
     no_load_optim: bool | None,
 ) -> Problems:
     """How optimizer states are saved and loaded."""
-    if enable_gloo_process_groups is False and use_distributed_optimizer:
+    gloo = "enable_gloo_process_groups" if use_gloo_process_groups is None else "use_gloo_process_groups"
+    if False in (enable_gloo_process_groups, use_gloo_process_groups) and use_distributed_optimizer:
         if not use_dist_ckpt:
             yield Invalid(
                 "--ckpt-format torch gathers the distributed optimizer with Gloo, which --disable-gloo-process-groups "
                 "switches off",
                 "use --ckpt-format torch_dist",
-                ("enable_gloo_process_groups", "ckpt_format"),
+                (gloo, "ckpt_format"),
             )
         elif dist_ckpt_optim_fully_reshardable and distrib_optim_fully_reshardable_mem_efficient:
             yield Invalid(
                 "--distrib-optim-fully-reshardable-mem-efficient needs Gloo",
                 "leave out --disable-gloo-process-groups",
-                ("distrib_optim_fully_reshardable_mem_efficient", "enable_gloo_process_groups"),
+                ("distrib_optim_fully_reshardable_mem_efficient", gloo),
             )
     if load_main_params_from_ckpt and not no_load_optim:
         yield Invalid("--load-main-params-from-ckpt needs --no-load-optim", arguments=("load_main_params_from_ckpt",))
@@ -171,3 +173,52 @@ def sources_of_checkpoints(
             yield Invalid(
                 f"--ckpt-convert-format needs {' and '.join(map(flag, missing))}", arguments=("ckpt_convert_format",)
             )
+
+
+@checks(">=0.18", see=VALIDATE_ARGS, read=("0.18", "0.19", "0.20"))
+def saving_parameters(save: str | None, save_params_interval: int | None, overlap_param_gather: bool) -> Problems:
+    """Parameters in files of their own."""
+    if save is not None and save_params_interval is not None and overlap_param_gather:
+        yield Invalid(
+            "--save-params-interval does not work with --overlap-param-gather",
+            arguments=("save_params_interval", "overlap_param_gather"),
+        )
+
+
+@checks(">=0.19", see=VALIDATE_ARGS, read=("0.19", "0.20"))
+def logits_and_iterations(
+    logits_save_dir: str | None,
+    logits_save_top_k: int | None,
+    async_save: bool | None,
+    override_ckpt_iteration: int | None,
+    finetune: bool | None,
+) -> Problems:
+    """Logits are saved in the background; a run that starts anew has no iteration to override."""
+    if logits_save_dir is not None:
+        if logits_save_top_k is None:
+            yield Invalid("--logits-save-dir needs --logits-save-top-k", arguments=("logits_save_dir",))
+        if not async_save:
+            yield Invalid(
+                "--logits-save-dir needs --async-save and --use-persistent-ckpt-worker", arguments=("logits_save_dir",)
+            )
+    if override_ckpt_iteration is not None and finetune:
+        yield Invalid(
+            "--override-ckpt-iteration and --finetune exclude each other",
+            arguments=("override_ckpt_iteration", "finetune"),
+        )
+
+
+@checks(">=0.20", see=VALIDATE_ARGS, read=("0.20",))
+def cache_of_groups(
+    ckpt_pg_tensors_cache_path: str | None,
+    ckpt_fully_parallel_save_process_group: str | None,
+    ckpt_fully_parallel_load_process_group: str | None,
+) -> Problems:
+    """One cache for what is saved and what is loaded."""
+    if ckpt_pg_tensors_cache_path is not None and (
+        ckpt_fully_parallel_save_process_group != ckpt_fully_parallel_load_process_group
+    ):
+        yield Invalid(
+            "--ckpt-pg-tensors-cache-path needs the same process group for saving and loading",
+            arguments=("ckpt_fully_parallel_save_process_group", "ckpt_fully_parallel_load_process_group"),
+        )

@@ -184,7 +184,47 @@ def length_of_phases(phase_transition_iterations: list[int] | None, train_sample
         )
 
 
-@checks(see=VALIDATE_ARGS)
+@checks(
+    ">=0.19",
+    see=(
+        "megatron/training/determinism.py::apply_determinism_to_args",
+        "megatron/training/determinism.py::apply_determinism_env",
+    ),
+    read=("0.19", "0.20"),
+)
+def determinism_of_kernels(
+    deterministic_mode: bool | None,
+    cross_entropy_loss_fusion: bool | None,
+    tp_comm_overlap: bool | None,
+    env: Mapping[str, str],
+) -> Problems:
+    """What gives other results each time; variables that are not set get the right values."""
+    if not deterministic_mode:
+        return
+    for name, on in (
+        ("cross_entropy_loss_fusion", cross_entropy_loss_fusion),
+        ("tp_comm_overlap", tp_comm_overlap),
+    ):
+        if on:
+            yield Invalid(f"--deterministic-mode does not work with {flag(name)}", "", ("deterministic_mode", name))
+    for variable, accepted in _DETERMINISTIC_VARIABLES.items():
+        words = [word.strip() for word in env.get(variable, accepted[0]).split(",")]
+        if not set(words) <= set(accepted):
+            yield Invalid(
+                f"--deterministic-mode does not work with {variable}={env[variable]}",
+                f"export {variable}={accepted[0]}",
+                ("deterministic_mode",),
+            )
+
+
+_DETERMINISTIC_VARIABLES = {
+    "NCCL_ALGO": ("Ring", "CollnetDirect", "CollnetChain", "^NVLS"),
+    "NVTE_ALLOW_NONDETERMINISTIC_ALGO": ("0",),
+    "CUBLAS_WORKSPACE_CONFIG": (":4096:8", ":16:8"),
+}
+
+
+@checks(see=VALIDATE_ARGS, until="0.19", read=("0.16", "0.17", "0.18", "0.19"))
 def determinism(
     deterministic_mode: bool | None,
     use_flash_attn: bool | None,

@@ -104,6 +104,57 @@ def megatron_fsdp(
     yield from _connections("use_megatron_fsdp", env)
 
 
+@checks(">=0.18", see=VALIDATE_ARGS, read=("0.18", "0.19", "0.20"))
+def megatron_fsdp_and_others(
+    use_megatron_fsdp: bool,
+    optimizer: str,
+    init_model_with_meta_device: bool | None,
+    data_parallel_sharding_strategy: str | None,
+    megatron_fsdp_version: int | None,
+    given: Mapping[str, object],
+) -> Problems:
+    """What Megatron FSDP excludes."""
+    if not use_megatron_fsdp:
+        return
+    unsharded = init_model_with_meta_device and data_parallel_sharding_strategy == "no_shard"
+    for name, on in (
+        ("optimizer", optimizer not in ("sgd", "adam")),
+        ("init_model_with_meta_device", unsharded),
+        ("use_distributed_optimizer", megatron_fsdp_version == 2 and given.get("use_distributed_optimizer")),
+    ):
+        if on:
+            yield Invalid(f"--use-megatron-fsdp cannot be combined with {flag(name)}", "", ("use_megatron_fsdp", name))
+
+
+@checks(">=0.19", see=VALIDATE_ARGS, read=("0.19", "0.20"))
+def megatron_fsdp_and_experts(
+    use_megatron_fsdp: bool, moe_single_grouped_weight: bool | None, moe_single_grouped_bias: bool | None
+) -> Problems:
+    """Weights of experts that are one tensor."""
+    for name, on in (
+        ("moe_single_grouped_weight", moe_single_grouped_weight),
+        ("moe_single_grouped_bias", moe_single_grouped_bias),
+    ):
+        if use_megatron_fsdp and on:
+            yield Invalid(f"--use-megatron-fsdp cannot be combined with {flag(name)}", "", ("use_megatron_fsdp", name))
+
+
+@derives(">=0.20", see=VALIDATE_ARGS, read=("0.20",))
+def ddp_reduce_scatter_with_fp32_accumulation(
+    ddp_reduce_scatter_with_fp32_accumulation: bool, accumulate_allreduce_grads_in_fp32: bool
+) -> bool:
+    """Nothing to do where gradients are reduced in fp32."""
+    return ddp_reduce_scatter_with_fp32_accumulation and not accumulate_allreduce_grads_in_fp32
+
+
+@derives(">=0.20", see=VALIDATE_ARGS, read=("0.20",))
+def gtp_remat_reduce_scatter_with_fp32_accumulation(
+    gtp_remat_reduce_scatter_with_fp32_accumulation: bool, accumulate_allreduce_grads_in_fp32: bool
+) -> bool:
+    """The same for shards of weights."""
+    return gtp_remat_reduce_scatter_with_fp32_accumulation and not accumulate_allreduce_grads_in_fp32
+
+
 def _connections(name: str, env: Mapping[str, str]) -> Problems:
     if env.get("CUDA_DEVICE_MAX_CONNECTIONS") == "1":
         yield Invalid(

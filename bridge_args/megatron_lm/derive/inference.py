@@ -5,7 +5,19 @@ from __future__ import annotations
 from bridge_args.megatron_lm.derive.registry import TRANSFORMER_CONFIG, VALIDATE_ARGS, Invalid, Problems, checks, flag
 
 
-@checks("<0.18", see=VALIDATE_ARGS, read=("0.16", "0.17"))
+@checks(">=0.18", see=VALIDATE_ARGS, read=("0.18", "0.19", "0.20"))
+def batching_in_pipelines(
+    inference_batch_times_seqlen_threshold: int | None,
+    pipeline_model_parallel_size: int,
+    cuda_graph_impl: str | None,
+) -> Problems:
+    """Batches that are divided among pipeline stages."""
+    yield from batching(
+        inference_batch_times_seqlen_threshold, pipeline_model_parallel_size, cuda_graph_impl, None, None, None
+    )
+
+
+@checks(see=VALIDATE_ARGS, until="0.18", read=("0.16", "0.17", "0.18"))
 def batching(
     inference_batch_times_seqlen_threshold: int | None,
     pipeline_model_parallel_size: int,

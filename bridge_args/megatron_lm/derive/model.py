@@ -221,7 +221,17 @@ def activation_function(
 _NO_GELU_FUSION = "--no-bias-gelu-fusion"
 
 
-@checks("<0.18", see=CORE_CONFIG, read=("0.16", "0.17"))
+@checks(
+    ">=0.18",
+    see="megatron/training/argument_utils.py::core_transformer_config_from_args",
+    read=("0.18", "0.19", "0.20"),
+)
+def initialisation_of_layers(init_method_xavier_uniform: bool | None) -> Problems:
+    """TransformerConfig still lacks the field that this sets."""
+    yield from initialisation(init_method_xavier_uniform)
+
+
+@checks(see=CORE_CONFIG, until="0.18", read=("0.16", "0.17"))
 def initialisation(init_method_xavier_uniform: bool | None) -> Problems:
     """TransformerConfig lacks a field that this sets."""
     if init_method_xavier_uniform:

@@ -7,7 +7,28 @@ from collections.abc import Mapping
 from bridge_args.megatron_lm.derive.registry import VALIDATE_ARGS, Invalid, Problems, checks
 
 
-@checks(see=VALIDATE_ARGS)
+@checks(">=0.17", see=VALIDATE_ARGS, read=("0.17", "0.18", "0.19", "0.20"))
+def param_gather_by_layers(
+    overlap_param_gather: bool,
+    overlap_grad_reduce: bool,
+    use_distributed_optimizer: bool,
+    use_megatron_fsdp: bool | None,
+    given: Mapping[str, object],
+) -> Problems:
+    """Parameters gathered while the forward pass runs, where optimizers may be divided by layers."""
+    if not overlap_param_gather:
+        return
+    typed = given.get("use_distributed_optimizer") or given.get("optimizer") == "dist_muon"
+    if not (use_distributed_optimizer or use_megatron_fsdp or typed):
+        yield Invalid(
+            "--overlap-param-gather needs --use-distributed-optimizer or --use-megatron-fsdp",
+            arguments=("overlap_param_gather",),
+        )
+    if not overlap_grad_reduce:
+        yield Invalid("--overlap-param-gather needs --overlap-grad-reduce", arguments=("overlap_param_gather",))
+
+
+@checks(see=VALIDATE_ARGS, until="0.17", read=("0.16", "0.17"))
 def param_gather(
     overlap_param_gather: bool,
     overlap_grad_reduce: bool,
