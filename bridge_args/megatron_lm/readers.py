@@ -114,6 +114,12 @@ READ_ONLY_WITH: Final = (
         "mamba_num_groups mamba_num_heads use_mamba_mem_eff_path",
     ),
     _only(
+        "program = pretrain_gpt.py",
+        "pretrain_gpt.py core_gpt_dataset_config_from_args",
+        "fim_data",
+    ),
+    _only("program = pretrain_gpt.py", "gpt_builders.py gpt_builder", "use_rope_scaling"),
+    _only(
         "fim_data",
         "pretrain_gpt.py core_gpt_dataset_config_from_args",
         "fim_rate fim_spm_rate fim_split_sample "

@@ -10,6 +10,7 @@ from bridge_args.bridge.names import name_of
 from bridge_args.bridge.schema import Schema
 from bridge_args.files import json_of
 from bridge_args.mapping.sections.registry import Lost, Rejected, builder
+from bridge_args.megatron_lm.programs import HYBRID_MODELS
 
 Blend = list[Any]  # [prefixes, weights or None]
 
@@ -156,13 +157,14 @@ def fill_in_the_middle(
     fim_suffix_token: str,
     fim_pad_token: str,
     fim_eod_token: str,
+    program: str,
     schema: Schema,
 ) -> dict[str, Any]:
-    """Another class of data set, with the five tokens under the names the data set looks up.
+    """Another class of data set, with the five tokens under the names the data set looks up; not of hybrid models.
 
     See pretrain_gpt.py core_gpt_dataset_config_from_args and megatron/bridge/data/datasets/fim_dataset.py.
     """
-    if not fim_data:
+    if not fim_data or program in HYBRID_MODELS:
         return {}
     config = name_of("data with a middle to fill in", schema.version)
     if not config:
