@@ -15,7 +15,7 @@ from bridge_args.mapping.folder import mappings_folder
 from bridge_args.source.read import from_path
 from bridge_args.steps import Asked, translated
 
-ASKED = Asked(megatron_lm="0.16.1", bridge="0.3.1")
+ASKED = Asked(megatron_lm="0.16.1", bridge="0.3.1")  # where a case has no file `versions`
 INPUTS = ("command.*", "model_config.yaml")  # a source of any kind
 CASES = sorted(path.parent for name in INPUTS for path in (Path(__file__).parent / "cases").glob(f"*/{name}"))
 
@@ -24,7 +24,11 @@ CASES = sorted(path.parent for name in INPUTS for path in (Path(__file__).parent
 def translation_of(case: Path) -> bridge_args.Translation:
     """Paths in what is said begin at the case, so it stands as the current folder of whoever asks."""
     (source,) = (path for name in INPUTS for path in case.glob(name))
-    return translated(from_path(source.name, megatron_lm=ASKED.megatron_lm), ASKED)
+    asked = ASKED
+    if (case / "versions").is_file():
+        megatron_lm, bridge = (case / "versions").read_text(encoding="utf-8").split()
+        asked = Asked(megatron_lm=megatron_lm, bridge=bridge)
+    return translated(from_path(source.name, megatron_lm=asked.megatron_lm), asked)
 
 
 def outputs_of(t: bridge_args.Translation) -> dict[str, str]:

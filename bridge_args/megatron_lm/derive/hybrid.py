@@ -204,10 +204,10 @@ def stages_of_a_pattern(
             where,
         )
         return
-    ends = (decoder_first_pipeline_num_layers, decoder_last_pipeline_num_layers)
-    layers = layers_of(hybrid_layer_pattern) - sum(end or 0 for end in ends)
-    stages = pipeline_model_parallel_size - sum(end is not None for end in ends)
-    if "|" not in hybrid_layer_pattern.partition("/")[0] and stages > 0 and layers % stages:
+    if decoder_first_pipeline_num_layers is not None or decoder_last_pipeline_num_layers is not None:
+        return  # validate_args divides the others
+    layers, stages = layers_of(hybrid_layer_pattern), pipeline_model_parallel_size
+    if "|" not in hybrid_layer_pattern.partition("/")[0] and layers % stages:
         yield later(
             f"{layers} layers of --hybrid-layer-pattern cannot be divided among {stages} stages of the pipeline",
             "write | between the stages",
