@@ -103,12 +103,9 @@ def _parallel_sizes(edit: Editor, nproc: int) -> None:
 
 def _layers(edit: Editor, layers: int) -> None:
     """Fewer layers; a pattern of dense and MoE layers keeps its first and its last kinds."""
-    pattern = edit.get("model.hybrid_override_pattern")
-    if isinstance(pattern, str):
-        kinds = "".join(dict.fromkeys(symbol for symbol in pattern if symbol.isalnum() or symbol in "*-"))
-        edit.set("model.hybrid_override_pattern", kinds, "one layer of each kind")
-        edit.set("num_layers", len(kinds), "one layer of each kind")
-        return
+    for path in ("model.hybrid_layer_pattern", "model.hybrid_override_pattern"):
+        if isinstance(pattern := edit.get(path), str):
+            return _pattern(edit, path, pattern)
     frequency = edit.get("moe_layer_freq")
     if isinstance(frequency, int) and edit.get("num_experts"):
         layers = max(layers, frequency)  # every so-manyth layer is one of experts
@@ -117,6 +114,27 @@ def _layers(edit: Editor, layers: int) -> None:
     if isinstance(frequency, list) and before > layers:
         half = layers // 2
         edit.set("moe_layer_freq", frequency[: layers - half] + frequency[len(frequency) - half :], _SIZE)
+    _with_layers(edit, layers)
+
+
+def _pattern(edit: Editor, path: str, pattern: str) -> None:
+    """The layers of a hybrid model by letters: one of each kind in each stage; one layer that predicts is enough."""
+    layers, _, predicted = pattern.partition("/")
+    kinds, stages = _kinds(layers), edit.get("pipeline_model_parallel_size", 1)
+    small = ("|" if "|" in layers else "").join([kinds] * stages)
+    if predicted:
+        small += "/" + _kinds(predicted)
+    edit.set(path, small, "one layer of each kind")
+    edit.set("num_layers", len(kinds) * stages, "one layer of each kind")
+    _with_layers(edit, len(kinds) * stages)
+
+
+def _kinds(pattern: str) -> str:
+    return "".join(dict.fromkeys(symbol for symbol in pattern if symbol not in "|/"))
+
+
+def _with_layers(edit: Editor, layers: int) -> None:
+    """What must not be more than the layers there are."""
     per_stage = max(1, layers // edit.get("pipeline_model_parallel_size", 1))
     for name in ("recompute_num_layers", "cpu_offloading_num_layers"):
         _smaller(edit, f"model.{name}", per_stage)
@@ -150,7 +168,8 @@ def _model(edit: Editor) -> None:
         _smaller(edit, f"model.{name}", LATENT)
     for name in ("qk_head_dim", "qk_pos_emb_head_dim", "v_head_dim"):
         _smaller(edit, f"model.{name}", CHANNELS)
-    if edit.get("model._target_", "").endswith("MambaModelProvider"):  # every model has these settings
+    # every model has these settings
+    if edit.get("model._target_", "").endswith(("MambaModelProvider", "HybridModelProvider")):
         for name in ("mamba_head_dim", "mamba_state_dim"):
             _smaller(edit, f"model.{name}", CHANNELS)
         _smaller(edit, "mamba_num_heads", 2 * new_hidden // CHANNELS)

@@ -19,7 +19,7 @@ from bridge_args.files import read_file
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.parse import parse
-from bridge_args.rehearse.shrink import VOCABULARY, shrink
+from bridge_args.rehearse.shrink import shrink
 from bridge_args.steps import translate
 
 ROUNDS: Final = 4  # a change may uncover another one; more rounds than this have not been seen
@@ -113,6 +113,7 @@ _DATA: Final = (
     "data_path", "train_data_path", "valid_data_path", "test_data_path", "data_args_path", "per_split_data_args_path",
     "fim_data",
 )  # fmt: skip
+_OLD_PATTERNS: Final = ("hybrid_override_pattern", "mtp_hybrid_override_pattern")
 _STAGES: Final = (
     "num_layers_per_virtual_pipeline_stage",
     "num_virtual_stages_per_pipeline_rank",
@@ -124,12 +125,12 @@ _SPECIAL: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     "model.moe_layer_freq": lambda value: {
         "moe_layer_freq": f"({'+'.join(f'[{one}]' for one in value)})" if isinstance(value, list) else value
     },
+    "model.hybrid_layer_pattern": lambda value: {**dict.fromkeys(_OLD_PATTERNS, DROP), "hybrid_layer_pattern": value},
+    "model.hybrid_override_pattern": lambda value: {"hybrid_layer_pattern": DROP, "hybrid_override_pattern": value},
     "model.pipeline_model_parallel_size": lambda value: {
         **(dict.fromkeys(_STAGES, DROP) if value == 1 else {}),
         "pipeline_model_parallel_size": value,
     },
-    # NullTokenizer has one token more than its vocabulary: the end of a document
-    "tokenizer.vocab_size": lambda value: {"vocab_size": VOCABULARY - 1},
     "model.vocab_size": lambda value: {"padded_vocab_size": DROP},
     "model.should_pad_vocab": lambda value: {"padded_vocab_size": DROP},
     "model.virtual_pipeline_model_parallel_size": lambda value: {
@@ -172,7 +173,10 @@ _GO_WITH: Final = {
 
 def _arguments_for(change: Change, t: Translation) -> dict[str, Any]:
     """Argument to value, or ``DROP``."""
-    if change.path in _SPECIAL:
+    edits: dict[str, Any] = {}
+    if change.path == "tokenizer.vocab_size":
+        edits["vocab_size"] = _vocabulary(change, t)
+    elif change.path in _SPECIAL:
         edits = _SPECIAL[change.path](change.after)
     elif change.path.startswith("mixed_precision."):
         edits = dict.fromkeys(_FP8, DROP)
@@ -187,6 +191,12 @@ def _arguments_for(change: Change, t: Translation) -> dict[str, Any]:
         if edits[name] is DROP or edits[name] is False:
             edits.update(dict.fromkeys(_GO_WITH.get(name, ()), DROP))
     return edits
+
+
+def _vocabulary(change: Change, t: Translation) -> int:
+    """The argument for a size of the tokenizer, which some versions make one larger: by the end of a document."""
+    there, said = t.args["vocab_size"], change.before
+    return change.after + (there - said if isinstance(there, int) and isinstance(said, int) else 0)  # type: ignore[no-any-return]
 
 
 def _argument_of(path: str, t: Translation) -> str:

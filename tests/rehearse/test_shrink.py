@@ -47,6 +47,28 @@ def test_sizes_change_and_kinds_stay() -> None:
     assert all(change.why for change in changes)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "pipeline", "nproc", "small"),
+    [
+        ("M-M*ME|M-M*ME/*E/*E", 2, 2, "M-*E|M-*E/*E"),
+        ("M-M*ME|M-M*ME/*E/*E", 2, 1, "M-*E/*E"),
+        ("M-M*M-M*", 2, 2, "M-*M-*"),
+    ],
+)
+def test_a_pattern_keeps_its_kinds_of_layers(pattern: str, pipeline: int, nproc: int, small: str) -> None:
+    words = [*LARGE[2:-2], "--hybrid-layer-pattern", pattern, "--pipeline-model-parallel-size", str(pipeline)]
+    words += ["--tensor-model-parallel-size", "1"]
+    frequency = words.index("--moe-layer-freq")
+    del words[frequency : frequency + 2]
+    translation = bridge_args.translate(words, 128, "0.19.0", "0.6.2", program="pretrain_hybrid.py")
+    assert not translation.errors, translation.errors
+    model = shrink(bridge_args.to_run_config(translation), nproc, lambda path: False, "0.6.2")[0]["model"]
+    assert model["hybrid_layer_pattern"] == small
+    assert model["num_layers"] == len(small.partition("/")[0].replace("|", ""))
+    assert model["mtp_num_layers"] == (1 if "/" in small else None)
+    assert model["mamba_head_dim"] == 16 and model["mamba_state_dim"] == 16
+
+
 def test_everything_that_changed_is_listed() -> None:
     before = large()
     after, changes = shrink(before, exists=lambda path: False)

@@ -332,6 +332,35 @@ def test_a_command_line_for_many_gpus_is_reduced_in_its_own_words() -> None:
     assert {change.path for change in result.changes} >= {"model.num_layers", "dataset.blend", "checkpoint.save"}
 
 
+@pytest.mark.parametrize(
+    ("pattern", "small"),
+    [
+        ("--hybrid-layer-pattern *-*-*E|*-*-*E/*-/*- --pipeline-model-parallel-size 2", "*-E/*-"),
+        ("--hybrid-override-pattern *E*E*E*E", "*E"),
+    ],
+)
+def test_a_pattern_of_layers_is_reduced_in_its_own_words(pattern: str, small: str) -> None:
+    words = (
+        "--hidden-size 4096 --num-attention-heads 32 --seq-length 4096 --max-position-embeddings 4096 --bf16 --lr 1e-3 "
+        "--micro-batch-size 1 --global-batch-size 512 --train-iters 100 --eval-interval 100 --num-experts 64 "
+        "--position-embedding-type rope --disable-bias-linear --tokenizer-type NullTokenizer --vocab-size 100000 "
+        "--mock-data"
+    ).split()
+
+    def again(new: Sequence[str], world_size: int = 1) -> bridge_args.Translation:
+        return bridge_args.translate(
+            list(new), world_size, "0.19.0", "0.6.2", {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}, "pretrain_hybrid.py"
+        )
+
+    t = again([*words, *pattern.split()], 2)
+    assert not t.errors, t.errors
+    result = reduce(t, again, nproc=1, small=True, emulate=True)
+    args = result.translation.args
+    assert not result.translation.errors
+    assert args["hybrid_layer_pattern"] == small and args["num_layers"] == small.index("/") if "/" in small else 2
+    assert args["mtp_num_layers"] == (1 if "/" in small else None)
+
+
 def test_what_no_argument_says_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """A change that the words do not bring about would be made on neither side, unsaid."""
     still = Change("model.hidden_size", 64, 32, "smaller model")
