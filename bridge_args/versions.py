@@ -65,7 +65,14 @@ def is_condition(text: str) -> bool:
 
 
 def nearest(version: str, known: tuple[str, ...]) -> str:
-    """The known version closest to one we may not have: the newest that is not newer, else the oldest."""
+    """The known version closest to one we may not have: the newest that is not newer, else the oldest.
+
+    One that is newer than all that have a number is that of a name, ``main-2026-08-22``, where there is one.
+    """
+    named = [candidate for candidate in known if number(candidate) == number("main")]
+    numbers = [number(candidate)[:2] for candidate in known if candidate not in named]
+    if named and version not in known and numbers and number(version)[:2] > max(numbers):
+        return named[-1]
     older = [candidate for candidate in known if number(candidate) <= number(version)]
     same_series = [candidate for candidate in known if number(candidate)[:2] == number(version)[:2]]
     if version in known:

@@ -68,7 +68,12 @@ def series_table() -> Iterator[str]:
 def reference(versions: Versions) -> str:
     """Every argument, its flags, what becomes of it; Markdown."""
     table, catalog = tables.load(versions), catalogs.load(versions.megatron)
-    return "\n".join([*_head(versions), *_areas(table, catalog, versions), *_corrections(), *_differences()]) + "\n"
+    return (
+        "\n".join(
+            [*_head(versions), *_areas(table, catalog, versions), *_same_names(), *_corrections(), *_differences()]
+        )
+        + "\n"
+    )
 
 
 def fate_counts(versions: Versions) -> Iterator[str]:
@@ -117,6 +122,25 @@ def _areas(table: tables.Table, catalog: Catalog, versions: Versions) -> Iterato
                 f"| {_cell(' '.join(filter(None, (row.reason, row.note))))} |"
             )
         yield ""
+
+
+def _same_names() -> Iterator[str]:
+    """The arguments of the newest Megatron-LM that need no row, for the newest Bridge."""
+    newest = Versions(catalogs.versions()[-1], schemas.versions()[-1])
+    table, catalog = tables.load(newest), catalogs.load(newest.megatron)
+    area = table.areas["same_name"]
+    yield f"## {area.title}"
+    yield ""
+    yield f"{area.about} Those of Megatron-LM {newest.megatron}, in Bridge {newest.bridge}:"
+    yield ""
+    yield "| argument | flags | Bridge | row |"
+    yield "| --- | --- | --- | --- |"
+    for row in table.rows.values():
+        if row.area == area.name:
+            flags = ", ".join(f"`{flag}`" for flag in catalog.flags_of(row.argument))
+            to = ", ".join(f"`{path}`" for path in row.to) or _fate(row)
+            yield f"| `{row.argument}` | {flags} | {to} | `{row.place}` |"
+    yield ""
 
 
 def _fate(row: Row) -> str:

@@ -22,6 +22,7 @@ from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.parse import parse
 from bridge_args.megatron_lm.resolvers import of_checkout
 from bridge_args.megatron_lm.run import Run
+from bridge_args.pairs.pairs import megatron_version
 from bridge_args.script.command import world_size_of
 from bridge_args.source.read import from_file
 from bridge_args.source.source import Source, SourceError
@@ -44,7 +45,7 @@ class Recorded(NamedTuple):
 
 def recorded() -> Iterator[Recorded]:
     """Every recorded command line, and those with the flags left out that the version lacks."""
-    for row in command_lines(of_checkout.version_of(CHECKOUT)):
+    for row in command_lines(megatron_version(CHECKOUT)):
         case, result = row["case"], row["result"]
         major, minor = case.get("device_capability") or (9, 0)
         lines = [case["argv"], *([result["argv_after_dropping"]] if result.get("argv_after_dropping") else [])]
@@ -61,9 +62,7 @@ def own_examples() -> Iterator[Recorded]:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_both_resolvers_agree(program: str) -> None:
-    version = of_checkout.version_of(CHECKOUT)
-    if version not in catalogs.versions():
-        pytest.skip(f"there is no catalog of {version}")
+    version = megatron_version(CHECKOUT)
     cases = [case for case in (*recorded(), *own_examples()) if case.program == program]
     if not cases:
         pytest.skip(f"no command line of {program}")

@@ -156,3 +156,28 @@ def test_a_value_that_came_later_is_lost() -> None:
     t = translated("--cuda-graph-impl full_iteration --no-check-for-nan-in-loss-and-grad", "0.19.0", "0.3.1")
     assert "model.cuda_graph_impl" not in written(t)
     assert any("it takes none, local and transformer_engine" in loss.message for loss in t.losses)
+
+
+@pytest.mark.parametrize(
+    ("words", "bridge", "expected"),
+    [
+        ("--optimizer muon --use-distributed-optimizer", "0.4.2", {"optimizer": "dist_muon"}),
+        (
+            "--optimizer muon --use-distributed-optimizer",
+            "0.6.2",
+            {"optimizer": "dist_muon", "use_layer_wise_distributed_optimizer": True},
+        ),
+        ("--optimizer dist_muon", "0.4.2", {"optimizer": "dist_muon"}),
+        ("--optimizer muon", "0.6.2", {"optimizer": "muon"}),
+    ],
+)
+def test_an_optimizer_that_is_divided_by_layers(words: str, bridge: str, expected: dict[str, object]) -> None:
+    """Bridge asks its name, and has one switch of the distributed optimizer for both places."""
+    t = translated(words, "0.18.2", bridge)
+    settings = written(t)
+    found = {path: value for path, value in settings.items() if path == "optimizer.optimizer" or "layer_wise" in path}
+    assert found == {f"optimizer.{name}": value for name, value in expected.items()}
+    assert not settings.get("optimizer.use_distributed_optimizer")
+    lost = [finding for finding in t.losses if "use_layer_wise_param_layout" in finding.arguments]
+    assert bool(lost) == (expected["optimizer"] == "dist_muon")
+    assert translated(f"{words} --no-use-layer-wise-param-layout", "0.18.2", bridge).losses == ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bridge_args.bridge.schema import Schema
-from bridge_args.mapping.sections.registry import NeedsDropIn, builder
+from bridge_args.mapping.sections.registry import Lost, NeedsDropIn, builder
 
 
 @builder()
@@ -61,3 +61,28 @@ def buckets(ddp_num_buckets: int | None, overlap_grad_reduce: bool) -> dict[str,
             changes="speed",
         )
     }
+
+
+@builder(
+    writes=("optimizer.optimizer",),
+    if_there=("optimizer.use_layer_wise_distributed_optimizer",),
+    when="megatron >=0.18",
+)
+def layer_wise(
+    optimizer: str, use_layer_wise_distributed_optimizer: bool, use_layer_wise_param_layout: bool, schema: Schema
+) -> dict[str, Any]:
+    """An optimizer that is divided by layers, which Bridge knows by its name; it has no layout of parameters for it.
+
+    See megatron/bridge/training/optim.py setup_optimizer, and megatron/training/training.py get_model.
+    """
+    divided = use_layer_wise_distributed_optimizer
+    by_name = divided and ("muon" in optimizer or "soap" in optimizer)
+    decided: dict[str, Any] = {"optimizer.optimizer": f"dist_{optimizer}" if by_name else optimizer}
+    if schema.find("optimizer.use_layer_wise_distributed_optimizer"):
+        decided["optimizer.use_layer_wise_distributed_optimizer"] = divided
+    if divided and use_layer_wise_param_layout:
+        decided["use_layer_wise_param_layout"] = Lost(
+            "Bridge does not lay parameters out by layers, so the sums of bf16 gradients are formed in another order; "
+            "with --no-use-layer-wise-param-layout Megatron-LM does the same."
+        )
+    return decided
