@@ -37,7 +37,15 @@ def use_gloo_process_groups(use_gloo_process_groups: bool, fake_process_group: b
     return use_gloo_process_groups and not fake_process_group
 
 
-@derives(see=VALIDATE_ARGS)
+@derives(">=0.17", see=VALIDATE_ARGS, name="no_load_optim")
+def no_load_optim_beside_rollouts(
+    no_load_optim: bool | None, skip_train: bool | None, moe_use_upcycling: bool | None, perform_rl_step: bool | None
+) -> bool | None:
+    """The same; with rollouts the user says."""
+    return True if skip_train and not perform_rl_step or moe_use_upcycling else no_load_optim
+
+
+@derives(see=VALIDATE_ARGS, until="0.17")
 def no_load_optim(no_load_optim: bool | None, skip_train: bool | None, moe_use_upcycling: bool | None) -> bool | None:
     """There is nothing to load for without training, or after upcycling."""
     return True if skip_train or moe_use_upcycling else no_load_optim

@@ -24,8 +24,8 @@ Each says on what it rests:
     the first version that has the rule no more, because somebody looked there. An upper bound in ``when`` says less:
     from that version on Megatron-LM may do it in another way.
 ``read``
-    the series of versions whose source was read for the function. ``unread`` has the functions that nobody has compared
-    with a version.
+    the series of versions whose source was read for the function; where it is not given, those in which all that it
+    rests on was read whole. ``unread`` has the functions that nobody has compared with a version.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ SCHEDULER: Final = "megatron/core/optimizer_param_scheduler.py::OptimizerParamSc
 
 # The series that was read for all functions which do not say otherwise.
 READ: Final = ("0.16",)
+
+# What was read whole in more series, and each of our functions that rests on nothing else compared with it.
+READ_WHOLE: Final = {VALIDATE_ARGS: ("0.16", "0.17", "0.18", "0.19", "0.20")}
 
 See = str | tuple[str, ...]
 
@@ -191,11 +194,15 @@ def _parameters(function: Function) -> tuple[str, ...]:
 
 
 def _authority(when: str, see: See, until: str, read: tuple[str, ...]) -> Authority:
-    return Authority((see,) if isinstance(see, str) else see, when, until, read)
+    sees = (see,) if isinstance(see, str) else see
+    whole = [READ_WHOLE.get(one, READ) for one in sees]
+    return Authority(
+        sees, when, until, read or tuple(series for series in whole[0] if all(series in one for one in whole))
+    )
 
 
 def derives(
-    when: str = "", *, see: See, until: str = "", read: tuple[str, ...] = READ, name: str = ""
+    when: str = "", *, see: See, until: str = "", read: tuple[str, ...] = (), name: str = ""
 ) -> Callable[[Function], Function]:
     """Registers an argument's derivation; the module's text says what the words mean."""
 
@@ -207,7 +214,7 @@ def derives(
 
 
 def computes(
-    when: str = "", *, see: See, until: str = "", read: tuple[str, ...] = READ, name: str = ""
+    when: str = "", *, see: See, until: str = "", read: tuple[str, ...] = (), name: str = ""
 ) -> Callable[[Function], Function]:
     """Registers a value that is no argument."""
 
@@ -219,7 +226,7 @@ def computes(
 
 
 def checks(
-    when: str = "", *, see: See, until: str = "", read: tuple[str, ...] = READ
+    when: str = "", *, see: See, until: str = "", read: tuple[str, ...] = ()
 ) -> Callable[[Callable[..., Problems]], Callable[..., Problems]]:
     """Registers a check."""
 

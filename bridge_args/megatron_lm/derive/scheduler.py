@@ -109,7 +109,32 @@ def _bound(name: str, value: float | None, weight_decay: float, style: str) -> f
     return value
 
 
-@checks(see=(VALIDATE_ARGS, "megatron/training/training.py::get_train_valid_test_num_samples"))
+@checks(
+    ">=0.17",
+    see=(VALIDATE_ARGS, "megatron/training/training.py::get_train_valid_test_num_samples"),
+    read=("0.17", "0.18", "0.19", "0.20"),
+)
+def iterations_or_samples_of_training(
+    train_iters: int | None,
+    train_samples: int | None,
+    lr_decay_samples: int | None,
+    lr_decay_iters: int | None,
+    lr_warmup_samples: int,
+    lr_warmup_iters: int,
+    skip_train: bool | None,
+) -> Problems:
+    """The same; without training nothing but a length is looked at."""
+    if not (skip_train and (train_iters or train_samples)):
+        yield from iterations_or_samples(
+            train_iters, train_samples, lr_decay_samples, lr_decay_iters, lr_warmup_samples, lr_warmup_iters
+        )
+
+
+@checks(
+    see=(VALIDATE_ARGS, "megatron/training/training.py::get_train_valid_test_num_samples"),
+    until="0.17",
+    read=("0.16", "0.17"),
+)
 def iterations_or_samples(
     train_iters: int | None,
     train_samples: int | None,
