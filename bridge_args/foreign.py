@@ -132,6 +132,10 @@ READ_RUN_CONFIG: Final = Foreign(f"{_TRAINING}.utils.checkpoint_utils:read_run_c
 
 # ---------------------------------------------------------------- Megatron Core
 
+WRITE_TENSORS: Final = Foreign(
+    f"{_CORE}.dist_checkpointing.strategies.filesystem_async:FileSystemWriterAsync.write_preloaded_data",
+    takes="local_proc_idx",
+)
 QUEUE_OF_SAVES: Final = Foreign(f"{_CORE}.dist_checkpointing.strategies.filesystem_async:_results_queue")
 NEXT_BATCH: Final = Foreign(f"{_CORE}.rerun_state_machine:RerunDataIterator.__next__")
 MAKE_DATASETS: Final = Foreign(

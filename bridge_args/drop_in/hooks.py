@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import re
@@ -20,6 +21,7 @@ from bridge_args.errors import UserError
 from bridge_args.training.container import rejection
 
 _OF_A_DISK: Final = (ENOSPC, EDQUOT, EFBIG, EIO, EROFS, EACCES, EPERM, ENOENT, ENOTDIR, ESTALE, ENOTCONN)
+_NO_REASON: Final = "the file could not be written"
 
 
 class SaveFailed(UserError):
@@ -41,6 +43,7 @@ def install(say: Callable[[str], None]) -> None:
         foreign.ATTEMPT.hook(lambda run: _attempting(run, say))
         save = _Saves(foreign.SAVE.get())
         foreign.SAVE.put(save)
+        foreign.WRITE_TENSORS.hook(_raising)
         foreign.FINALIZE_SAVES.hook(save.telling)  # the end of a save that went on beside the training
 
 
@@ -134,6 +137,20 @@ class _Saves:
         return told
 
 
+def _raising(write: Callable[..., Any]) -> Callable[..., Any]:
+    """Raises the error that the function returns: since Megatron Core 0.17 only the class of a returned one is told."""
+
+    @functools.wraps(write)
+    def written(*args: Any, **kwargs: Any) -> Any:
+        result = write(*args, **kwargs)
+        in_this_thread = kwargs.get("results_queue") is None
+        if in_this_thread and isinstance(result, tuple) and isinstance(result[1], Exception):
+            raise result[1]
+        return result
+
+    return written
+
+
 def disk_refuses(error: BaseException) -> str | None:
     """Why a save failed, in the words of the system; empty where another rank knows; None: not because of the disk.
 
@@ -150,8 +167,9 @@ def disk_refuses(error: BaseException) -> str | None:
     number = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
     if number in _OF_A_DISK:
         return os.strerror(number)
-    if "PytorchStreamWriter failed" in str(error):  # torch.save does not say more
-        return "the file could not be written"
+    # torch.save does not say more, nor does Megatron Core 0.17 and later
+    if "PytorchStreamWriter failed" in str(error) or str(error).endswith("error: <class 'OSError'>"):
+        return _NO_REASON
     return disk_refuses(error.__cause__) if error.__cause__ is not None else None
 
 

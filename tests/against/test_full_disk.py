@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def drop_in(folder: Path) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_DEVICE_MAX_CONNECTIONS": "1", "BRIDGE_ARGS_CPU": "1"}
+    env.pop("BRIDGE_ARGS_TRACEBACK", None)  # of these tests, not of a user
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "bridge_args.pretrain_gpt", *WORDS]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=150, check=False)
@@ -51,11 +53,13 @@ def drop_in(folder: Path) -> subprocess.CompletedProcess[str]:
 def test_one_message_and_the_run_goes_on(small_disk: Path) -> None:
     stopped = drop_in(small_disk.parent)
     assert stopped.returncode == 1
+    # torch.save, in the middle of a tensor, does not say why
+    reason = "No space left on device|the file could not be written"
     message = (
-        "the checkpoint of iteration 4 could not be written to disk/ckpt (No space left on device; 0 MiB were free on "
-        "its disk); the last complete one is that of iteration 2\n"
+        rf"the checkpoint of iteration 4 could not be written to disk/ckpt \(({reason}); 0 MiB were free on its "
+        r"disk\); the last complete one is that of iteration 2\n"
     )
-    assert stopped.stderr.count(message) == 1
+    assert len(re.findall(message, stopped.stderr)) == 1, stopped.stderr
     assert "bridge_args/pretrain_gpt.py" not in stopped.stderr, "no traceback of ours"
     checkpoints = sorted(entry.name for entry in (small_disk / "ckpt").glob("iter_*"))
     assert checkpoints == ["iter_0000002"]
