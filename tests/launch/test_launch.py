@@ -94,6 +94,11 @@ def test_hybrid_models_have_their_own_drop_in(machine: Path, capsys: pytest.Capt
     code, out, err = launched(["--dry-run", "--", "torchrun", "pretrain_mamba.py", *SMALL, *hybrid], capsys)
     assert code == 0, err
     assert "-m bridge_args.pretrain_mamba" in out
+    newer = ["--megatron-lm", "0.19.0", "--bridge", "0.6.2"]
+    words = ["torchrun", "pretrain_hybrid.py", *SMALL, "--hybrid-layer-pattern", "M*"]
+    code, out, err = launched(["--dry-run", *newer, "--", *words], capsys)
+    assert code == 0, err
+    assert "-m bridge_args.pretrain_hybrid" in out
 
 
 def test_what_the_environment_has_is_filled_in(

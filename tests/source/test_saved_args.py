@@ -379,6 +379,23 @@ def test_a_real_runs_values_count_and_not_what_we_would_derive() -> None:
     assert bridge_args.to_run_config(saved)["model"]["ffn_hidden_size"] == 999
 
 
+def test_a_run_of_a_hybrid_model_has_its_program_and_its_pattern() -> None:
+    found = {}
+    for version, spec in (("0.17.1", ["mamba", "stack"]), ("0.19.0", None)):
+        row = next(
+            row
+            for row in command_lines(version)
+            if row["result"].get("args", {}).get("hybrid_layer_pattern") and "tp1_pp1" in row["id"]
+        )
+        values = {name: _recorded(value) for name, value in row["result"]["args"].items()}
+        t = translate_saved({**values, "spec": spec}, version, "0.6.2")
+        assert [a.value for a in t.assignments if a.path == "model.hybrid_layer_pattern"] == [
+            values["hybrid_layer_pattern"]
+        ]
+        found[version] = t.program
+    assert found == {"0.17.1": "pretrain_mamba.py", "0.19.0": "pretrain_hybrid.py"}
+
+
 def test_recorded_namespaces_translate_as_their_command_lines() -> None:
     differing = []
     for row in [row for row in command_lines() if row["result"]["accepted"]]:

@@ -136,8 +136,7 @@ def hybrid(
     return decided
 
 
-# Two names of one specification, which Bridge's hybrid class takes where none is given. It must not be written: a
-# specification is refused where a setting may be a function.
+# Two names of one specification, which Bridge's hybrid class takes where none is given.
 _USUAL_LAYERS: Final = (
     "megatron.core.models.mamba.mamba_layer_specs.mamba_stack_spec",
     "megatron.core.models.hybrid.hybrid_layer_specs.hybrid_stack_spec",
