@@ -12,7 +12,7 @@ from bridge_args.findings import CHANGES, Finding
 from bridge_args.mapping.causes import Built, causes_of, origin_of
 from bridge_args.mapping.convert import CONVERSIONS, fit, shown
 from bridge_args.mapping.rows import Row
-from bridge_args.mapping.sections.registry import BUILDERS, Builder, Lost, NeedsDropIn, Rejected, values_for
+from bridge_args.mapping.sections.registry import BUILDERS, WRITES, Builder, Lost, NeedsDropIn, Rejected, values_for
 from bridge_args.mapping.table import Table
 from bridge_args.mapping.translation import Assignment, Origin, Outcome
 from bridge_args.megatron_lm.catalog import Catalog
@@ -20,6 +20,7 @@ from bridge_args.megatron_lm.parse import Given
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Setting
 from bridge_args.records import Record
 from bridge_args.values import to_plain
+from bridge_args.versions import Versions
 from bridge_args.wording import listed
 
 # What a finding of kind ``needs-drop-in`` ends with.
@@ -53,7 +54,7 @@ def apply(
     would have without it.
     """
     context = {"schema": schema, "program": program, "read": read}
-    built = _build_sections(args, table, context)
+    built = _build_sections(args, table, context, Versions(catalog.version, schema.version))
     classes = _classes(args, table, schema, built)
     unsaid = _unsaid(_Identity((table, schema, catalog)), tuple(classes.items()))
     done = Applied(classes)
@@ -219,9 +220,11 @@ def _origin(name: str, setting: Setting, given: Given) -> Origin:
     return Origin("flag" if setting.typed else "default", (name,), text)
 
 
-def _build_sections(args: MegatronArgs, table: Table, context: Mapping[str, Any]) -> list[Built]:
+def _build_sections(args: MegatronArgs, table: Table, context: Mapping[str, Any], versions: Versions) -> list[Built]:
     built = []
     for function, rows in _readers(_Identity((table,))):
+        if not WRITES[function.__name__].holds(versions):
+            continue  # named by rows for arguments of another version
         values = values_for(function, {row.argument for row in rows}, args, context)
         built.append(Built(function(*values.values()), function, values, rows))
     return built

@@ -181,3 +181,11 @@ def test_an_optimizer_that_is_divided_by_layers(words: str, bridge: str, expecte
     lost = [finding for finding in t.losses if "use_layer_wise_param_layout" in finding.arguments]
     assert bool(lost) == (expected["optimizer"] == "dist_muon")
     assert translated(f"{words} --no-use-layer-wise-param-layout", "0.18.2", bridge).losses == ()
+
+
+@pytest.mark.parametrize("bridge", BRIDGES)
+def test_a_builder_of_later_versions_decides_nothing_in_earlier_ones(bridge: str) -> None:
+    """Rows for arguments of Megatron-LM 0.18 name builders; a run of 0.16.1 has no such arguments."""
+    settings = written(translated("--use-distributed-optimizer", "0.16.1", bridge))
+    assert "optimizer.optimizer" not in settings
+    assert None not in {settings[path] for path in settings if path.startswith(("optimizer.", "tokenizer."))}
