@@ -27,7 +27,10 @@ def main(argv: list[str] | None = None) -> int:
     catalog.set_defaults(run=_catalog)
     schema = commands.add_parser("schema", help="which settings the installed Megatron Bridge has")
     schema.set_defaults(run=_schema)
-    for command in (catalog, schema):
+    unread = commands.add_parser("unread", help="which settings of the installed Megatron Bridge no code of it reads")
+    unread.add_argument("--trace", metavar="SOURCE", help="rehearse it, shrunk, and leave out what was read")
+    unread.set_defaults(run=_unread)
+    for command in (catalog, schema, unread):
         command.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
         command.add_argument("-o", dest="file", type=Path, metavar="FILE", help="another file than the package's own")
     authority = commands.add_parser(
@@ -72,6 +75,19 @@ def _schema(options: argparse.Namespace) -> int:
 
     data = from_installed()
     return _settle(data, options.file or FOLDER / f"{data['version']}.json", options.check)
+
+
+def _unread(options: argparse.Namespace) -> int:
+    from bridge_args.bridge import schema as schemas
+    from bridge_args.bridge import unread as on_file
+    from bridge_args.dev import unread
+
+    found = unread.from_installed(options.trace)
+    for line in unread.told(found):
+        print(line, file=sys.stderr)
+    schema = schemas.load(found.version)
+    file = options.file or on_file.file_of(found.version)
+    return _write(unread.as_text(unread.content(found, schema, options.trace)), file, options.check)
 
 
 def _authority(options: argparse.Namespace) -> int:
