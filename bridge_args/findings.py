@@ -62,6 +62,7 @@ KINDS: Final[dict[str, Kind]] = {
         Kind("not-read", "warning", "check", False, "A part of a script, which may have set something."),
         Kind("lost-words", "warning", "check", False, "Words of a script that bash does not pass on."),
         Kind("no-equivalent", "warning", "decide", True, "Bridge has nothing that does this."),
+        Kind("accepted-without-effect", "warning", "decide", True, "Bridge accepts it, and no code of it reads it."),
         Kind("not-yet", "warning", "decide", True, "It is not translated yet."),
         Kind("needs-drop-in", "warning", "decide", True, "No configuration does this; the drop-in and launch do."),
         Kind("no-row", "warning", "decide", True, "An argument of a fork that no mapping table has."),

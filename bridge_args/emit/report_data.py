@@ -41,6 +41,7 @@ FATES_IN_SHORT: Final[dict[Fate | None, str]] = {
 KINDS_IN_SHORT: Final = {
     "no-equivalent": "no equivalent",
     "not-yet": "not yet",
+    "accepted-without-effect": "accepted by Bridge, without effect",
     "needs-drop-in": "done by bridge-args launch and the drop-in",
     "bridge-rejects": "refused by Bridge",
 }

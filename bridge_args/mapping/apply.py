@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 from bridge_args.bridge.deprecated import deprecated
 from bridge_args.bridge.schema import Schema
+from bridge_args.bridge.unread import is_unread
 from bridge_args.findings import CHANGES, Finding
 from bridge_args.mapping.causes import Built, causes_of, origin_of
 from bridge_args.mapping.convert import CONVERSIONS, fit, shown
@@ -155,6 +156,8 @@ def _row(
             fitting = fit(value, known, schema) if known.enum else value
             if typed is not None or known.required or known.environment or to_plain(fitting) != known.default:
                 done.assignments[path] = Assignment(path, fitting, _origin(name, setting, given), row)
+        if row.unread != "told" and setting.source != "default" and paths and _nothing_reads(paths, schema, done):
+            done.findings += _without_effect(paths, row, setting, given, catalog, schema)
         if typed is not None and not paths:
             opener = table.optional_sections[row.to[0].partition(".")[0]].opened_by
             flag = (catalog.flags_of(opener) or (opener,))[0]
@@ -168,6 +171,29 @@ def _row(
             kind = "no-equivalent" if row.fate == "no_equivalent" else "not-yet"
             done.findings.append(_lost(name, Lost(row.reason, row.changes), setting, given, kind))
     done.outcomes[name] = Outcome(name, row.fate, paths, row.reason or row.note, typed is not None, row)
+
+
+def _nothing_reads(paths: tuple[str, ...], schema: Schema, done: Applied) -> bool:
+    """Does Bridge have the settings, and does no code of it read any of them?"""
+    there = [path for path in paths if schema.find(path, done.classes) is not None]
+    classes = ((done.classes.get(section, ""), name) for section, _, name in (path.partition(".") for path in there))
+    return bool(there) and all(is_unread(schema.version, class_name, name) for class_name, name in classes)
+
+
+def _without_effect(
+    paths: tuple[str, ...], row: Row, setting: Setting, given: Given, catalog: Catalog, schema: Schema
+) -> Iterator[Finding]:
+    """What a user is told of an argument whose settings nothing reads; nothing of what is Megatron-LM's default."""
+    name, typed = row.argument, setting.typed
+    if setting.value == catalog.defaults.get(name):
+        return
+    flag = given.text(name) or f"{typed.flag if typed else name} = {shown(setting.value)}"
+    message = f"{flag} has no effect: Bridge {schema.version} accepts {listed(paths)}, and no code reads it"
+    if row.unread == "note":
+        yield _about("no-effect", f"{message}; nor does Megatron-LM read the argument", name, given)
+    else:
+        message = f"{message}. This changes {CHANGES[row.changes]}."
+        yield _about("accepted-without-effect", message, name, given)._replace(changes=row.changes)
 
 
 def _is_asked_for(setting: Setting, args: MegatronArgs) -> bool:

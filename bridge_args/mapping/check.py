@@ -13,14 +13,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from bridge_args.bridge import names
+from bridge_args.bridge import names, unread
 from bridge_args.bridge import schema as schemas
 from bridge_args.bridge.schema import Schema
 from bridge_args.mapping import table as tables
-from bridge_args.mapping.check_values import check_values
+from bridge_args.mapping.check_values import check_values, classes_with
 from bridge_args.mapping.convert import CONVERSIONS
 from bridge_args.mapping.rows import Row
-from bridge_args.mapping.sections.registry import BUILDERS, WRITES, parameters
+from bridge_args.mapping.sections.registry import BUILDERS, WRITES, parameters, place_of
 from bridge_args.mapping.table import Table
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Argument, Catalog
@@ -43,8 +43,10 @@ def check(versions: Versions) -> list[str]:
     table, catalog, schema = tables.load(versions), catalogs.load(versions.megatron), schemas.load(versions.bridge)
     problems = [problem for row in table.rows.values() for problem in check_row(row, table, catalog, schema)]
     problems += [problem for row in table.rows.values() for problem in check_name(row)]
+    problems += [problem for row in table.rows.values() for problem in check_stale_unread(row, table)]
     problems += check_completeness(table, catalog)
     problems += check_builders(table, catalog, schema)
+    problems += check_unread(table, catalog, schema)
     problems += check_literals()
     problems += check_classes(schema)
     problems += check_paths(table, catalog)
@@ -120,6 +122,40 @@ def check_builders(table: Table, catalog: Catalog, schema: Schema) -> Iterator[s
         for path in WRITES[name].always:
             if schema.class_with(path) is None:
                 yield f"{function.__module__}: {name} decides {path}, which Bridge {schema.version} does not have"
+
+
+def check_unread(table: Table, catalog: Catalog, schema: Schema) -> Iterator[str]:
+    """What leads to settings that this Bridge accepts and nothing reads says so."""
+    for row in table.rows.values():
+        there = [path for path in row.to if _is_unread(path, schema) is not None]
+        if not row.unread and there and all(_is_unread(path, schema) for path in there):
+            yield (
+                f"{row.place}: {row.argument} goes to {', '.join(there)}, which nothing in Bridge {schema.version} "
+                "reads; say what a user is told (unread:)"
+            )
+    for name, function in BUILDERS.items():
+        if WRITES[name].holds(Versions(catalog.version, schema.version)):
+            for path in (*WRITES[name].always, *WRITES[name].if_there):
+                if _is_unread(path, schema) and path not in WRITES[name].unread:
+                    yield (
+                        f"{place_of(function)}: {name} decides {path}, which nothing in Bridge {schema.version} reads; "
+                        "tell the user, or decide what is read too (unread=)"
+                    )
+
+
+def check_stale_unread(row: Row, table: Table) -> Iterator[str]:
+    """A row that says ``unread`` leads to settings that some known Bridge does not read."""
+    known = [schemas.load(version) for version in schemas.versions()]
+    is_written = row.area in table.areas and row.area != "same_name"
+    if row.unread and is_written and not any(_is_unread(path, schema) for path in row.to for schema in known):
+        yield f"{row.place}: {row.argument} says unread, and every Bridge with {', '.join(row.to)} reads it"
+
+
+def _is_unread(path: str, schema: Schema) -> bool | None:
+    """Is it so of each class that a configuration of ours may build the section from? None: Bridge has no such one."""
+    section, _, leaf = path.partition(".")
+    known = [name for name, _ in classes_with(path, schema)] if section in schema.sections else []
+    return all(unread.is_unread(schema.version, name, leaf) for name in known) if known else None
 
 
 def check_classes(schema: Schema) -> Iterator[str]:

@@ -129,6 +129,11 @@ def check_decisions(name: str, catalog: Catalog, schema: Schema, handed: frozens
 
 def fields(path: str, schema: Schema) -> Iterator[Field]:
     """The setting in each class that a configuration of ours may build its section from."""
+    yield from (field for _, field in classes_with(path, schema))
+
+
+def classes_with(path: str, schema: Schema) -> Iterator[tuple[str, Field]]:
+    """The same, with the class."""
     section = schema.sections.get(path.partition(".")[0])
     if section is None:
         return
@@ -137,7 +142,7 @@ def fields(path: str, schema: Schema) -> Iterator[Field]:
     for name in dict.fromkeys((first, *(name for name in section.classes if name in ours))):
         field = schema.find(path, {section.name: name})
         if field is not None:
-            yield field
+            yield name, field
 
 
 def _fits(value: Any, row: Row, field: Field, catalog: Catalog, schema: Schema) -> bool:

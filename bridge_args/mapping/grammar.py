@@ -19,7 +19,7 @@ from bridge_args.versions import Versions, holds, is_condition
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _GROUPS: Final[tuple[Fate, ...]] = ("launcher", "not_needed", "no_equivalent", "not_yet")
 _TOP: Final = {"title", "about", "sections", "arguments", "derived", "same_name", *_GROUPS}
-_ROW: Final = {*FATES, "as", "note", "see", "changes", "tell", "takes", "if_listed", "unlike", "unless"}
+_ROW: Final = {*FATES, "as", "note", "see", "changes", "tell", "takes", "if_listed", "unlike", "unless", "unread"}
 _GROUP: Final = {"because", "arguments", "see", "note", "changes", "tell", "unlike", "unless"}
 _SAME: Final = {"section", "see", *CHANGES}
 _LOSSES: Final = ("no_equivalent", "not_yet")
@@ -129,6 +129,8 @@ def _row(argument: str, node: yaml.Node, versions: Versions, area: str, line: in
         changes["changes"] = _changes(said["changes"], changes.get("fate", base.fate), area)
     if "tell" in said:
         changes["tell"] = _tell(said["tell"], changes.get("fate", base.fate), area)
+    if "unread" in said:
+        changes["unread"] = _unread(said["unread"], changes.get("fate", base.fate), area)
     return base._replace(**changes)
 
 
@@ -186,6 +188,16 @@ def _tell(node: yaml.Node, fate: str, area: str) -> Literal["note", "warning"]:
     if (text := _text(node, area)) not in ("note", "warning"):
         raise TableError(f"{place}: tell is note or warning, not {text!r}")
     return cast("Literal['note', 'warning']", text)
+
+
+def _unread(node: yaml.Node, fate: str, area: str) -> Literal["lost", "note", "told"]:
+    """What is told where no code of Bridge reads the settings: ``unread: lost``."""
+    place = f"{file_of(area)}:{node.start_mark.line + 1}"
+    if fate != "to":
+        raise TableError(f"{place}: unread is said of to")
+    if (text := _text(node, area)) not in ("lost", "note", "told"):
+        raise TableError(f"{place}: unread is lost, note or told, not {text!r}")
+    return cast("Literal['lost', 'note', 'told']", text)
 
 
 def _items(node: yaml.Node | None, area: str) -> Iterator[tuple[str, int, yaml.Node]]:

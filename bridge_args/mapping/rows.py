@@ -56,6 +56,9 @@ class Row(Record):
         if_listed: values that only some versions of Bridge take; where the type of the setting does not list one, it is
             lost (fate ``to``); as texts.
         unlike: settings that are called like the argument, and that do not do in Bridge what it does.
+        unread: what a user is told where this version of Bridge accepts the settings and no code of it reads them: that
+            the argument is ``lost``, a ``note`` where nothing of Megatron-LM reads it either, or nothing more where a
+            builder has ``told`` it (fate ``to``).
         area: the table's file name without ``.yaml``; of a user's own table its path.
     """
 
@@ -77,6 +80,7 @@ class Row(Record):
     if_listed: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
+    unread: Literal["", "lost", "note", "told"] = ""
 
     def is_called_like(self, path: str) -> bool:
         """Is a setting called like the argument, or like it without the beginning of its section's name?"""

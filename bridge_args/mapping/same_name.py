@@ -52,5 +52,5 @@ def rows(same: Iterable[SameName], written: Collection[str], versions: Versions)
             continue
         yield Row(
             argument.dest, "to", (path,), see=(f"{one.see} {argument.field}",), area=one.area, line=one.line,
-            changes=one.changes.get(argument.dest, "numbers"),
+            changes=one.changes.get(argument.dest, "numbers"), unread="lost",
         )  # fmt: skip

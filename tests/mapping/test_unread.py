@@ -10,10 +10,11 @@ import pytest
 from small import SMALL
 
 import bridge_args
+from bridge_args.bridge import schema as schemas
 from bridge_args.cli.main import main
 from bridge_args.drop_in.accept import refused
 from bridge_args.findings import Finding
-from bridge_args.mapping import grammar, table
+from bridge_args.mapping import check, grammar, table
 from bridge_args.mapping.rows import TableError
 from bridge_args.megatron_lm import catalog, readers
 from bridge_args.megatron_lm.derive.registry import CONTEXT
@@ -204,3 +205,53 @@ def test_a_reason_that_names_what_reads_an_argument_is_no_reason_beside_it() -> 
         flags = re.findall(r"(?:with|of) (--[a-z-]+)", row.reason)
         if row.fate == "not_needed" and re.match(r"(Read|Only)\b", row.reason) and flags:
             assert row.unless == tuple(flag[2:].replace("-", "_") for flag in flags), row.place
+
+
+def accepted(words: str, kind: str, megatron: str = "0.16.1", bridge: str = "0.3.1") -> list[Finding]:
+    made = bridge_args.translate([*SMALL, *words.split()], world_size=1, megatron_lm=megatron, bridge=bridge)
+    return [finding for finding in made.findings if finding.kind == kind]
+
+
+def test_a_setting_that_no_code_of_bridge_reads_is_told() -> None:
+    words = "--inprocess-restart --inprocess-max-iterations 3"
+    (lost,) = accepted(words, "accepted-without-effect")
+    assert lost.message.startswith(
+        "--inprocess-max-iterations 3 has no effect: Bridge 0.3.1 accepts inprocess_restart.max_iterations, and no"
+    )
+    assert (lost.level, lost.changes, lost.arguments) == ("warning", "numbers", ("inprocess_max_iterations",))
+    made = bridge_args.translate([*SMALL, *words.split()], world_size=1)
+    assert lost in made.losses and lost in made.number_losses
+    assert "inprocess_restart.max_iterations" in [assignment.path for assignment in made.assignments]
+    (speed,) = accepted("--inprocess-restart --inprocess-progress-watchdog-interval 9", "accepted-without-effect")
+    assert speed.changes == "speed"
+
+
+def test_what_megatron_does_not_read_either_is_a_note() -> None:
+    """Tokens of T5, which Megatron-LM reads before 0.17, when it built tokenizers itself."""
+    words, kind = "--vocab-extra-ids 5", "accepted-without-effect"
+    (note,) = (one for one in accepted(words, "no-effect", "0.19.0", "0.6.2") if "vocab_extra_ids" in one.arguments)
+    assert "nor does Megatron-LM read the argument" in note.message
+    assert not accepted(words, kind, "0.19.0", "0.6.2")
+    assert accepted(words, kind, "0.16.1", "0.6.2")
+    assert not accepted(words, kind, "0.16.1", "0.3.1")  # which reads it
+
+
+def test_a_default_in_such_a_setting_is_not_told() -> None:
+    assert not accepted("--inprocess-restart", "accepted-without-effect")
+
+
+def test_rows_that_lead_nowhere_are_refused() -> None:
+    """Without ``unread``, and with it where every Bridge reads the setting."""
+    versions = Versions("0.16.1", "0.3.1")
+    whole, schema = table.load(versions), schemas.load("0.3.1")
+    row = whole.rows["inprocess_max_iterations"]
+    silent = whole.with_rows([row._replace(unread="")])
+    (problem,) = check.check_unread(silent, catalog.load("0.16.1"), schema)
+    assert "goes to inprocess_restart.max_iterations, which nothing in Bridge 0.3.1 reads" in problem
+    assert not list(check.check_unread(whole, catalog.load("0.16.1"), schema))
+    stale = whole.rows["micro_batch_size"]._replace(unread="lost")
+    assert "says unread, and every Bridge" in next(check.check_stale_unread(stale, whole))
+    with pytest.raises(TableError, match="unread is said of to"):
+        grammar.read("arguments:\n  lr: {not_needed: No., unread: lost}\n", "x", versions)
+    with pytest.raises(TableError, match="unread is lost, note or told, not 'x'"):
+        grammar.read("arguments:\n  lr: {to: optimizer.lr, unread: x}\n", "x", versions)

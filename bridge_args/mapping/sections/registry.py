@@ -55,6 +55,7 @@ class Writes(Record):
         takes: setting to a type that Bridge takes although the setting's own does not say so.
         absent: argument to what holds for a pair of versions in which no row hands it over; only those may be missing.
         when: conditions on versions, such as ``megatron >=0.18``: where one holds, rows name the builder.
+        unread: settings of these that nothing reads in some version: the builder tells so, or decides another beside.
     """
 
     always: tuple[str, ...] = ()
@@ -62,6 +63,7 @@ class Writes(Record):
     takes: Mapping[str, type] = MappingProxyType({})
     absent: Mapping[str, Any] = MappingProxyType({})
     when: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def holds(self, versions: Versions) -> bool:
         """Do rows of this pair of versions name the builder?"""
@@ -78,12 +80,15 @@ def builder(
     takes: Mapping[str, type] = MappingProxyType({}),
     absent: Mapping[str, Any] = MappingProxyType({}),
     when: str | tuple[str, ...] = (),
+    unread: tuple[str, ...] = (),
 ) -> Callable[[Builder], Builder]:
     """Registers a builder under its function's name, with the settings it may decide: see ``Writes``."""
 
     def register(function: Builder) -> Builder:
         BUILDERS[function.__name__] = function
-        WRITES[function.__name__] = Writes(writes, if_there, takes, absent, (when,) if isinstance(when, str) else when)
+        WRITES[function.__name__] = Writes(
+            writes, if_there, takes, absent, (when,) if isinstance(when, str) else when, unread
+        )
         return function
 
     return register

@@ -151,7 +151,10 @@ def evaluation_batch(
     return decided
 
 
-@builder(if_there=("train.step_batch_size_schedule",), absent=_NO_RAMP, when="bridge >=0.5")
+_STEPS: Final = "train.step_batch_size_schedule"
+
+
+@builder(if_there=(_STEPS,), absent=_NO_RAMP, when="bridge >=0.5", unread=(_STEPS,))
 def batch_size_steps(
     rampup_batch_size: list[int] | None,
     step_batch_size_schedule: str | None,
@@ -178,7 +181,7 @@ def batch_size_steps(
     if decrease_batch_size_if_needed:
         return {argument: Lost("Megatron Core of this Bridge ramps no batch size that it may have to decrease.")}
     return {
-        "train.step_batch_size_schedule": " ".join(f"{samples}:{batch}" for samples, batch in steps),
+        _STEPS: " ".join(f"{samples}:{batch}" for samples, batch in steps),
         argument: NeedsDropIn(
             f"the batch size goes from {steps[0][1]} to {steps[-1][1]} samples, and Bridge's own script, which does "
             f"not read train.step_batch_size_schedule, trains with {global_batch_size} all the time"

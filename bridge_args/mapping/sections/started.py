@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
 from bridge_args.mapping.sections.registry import Lost, NeedsDropIn, builder
@@ -25,7 +25,10 @@ def predicted_loss(mtp_num_layers: int | None, eod_mask_loss: bool) -> dict[str,
     }
 
 
-@builder(if_there=("scheduler.no_weight_decay_cond_type",))
+_NORMS: Final = "scheduler.no_weight_decay_cond_type"  # Bridge 0.6 reads optimizer.apply_wd_to_qk_layernorm instead
+
+
+@builder(if_there=(_NORMS,), unread=(_NORMS,))
 def weight_decay_of_norms(
     apply_wd_to_qk_layernorm: bool, qk_layernorm: bool, normalization: str, schema: Schema
 ) -> dict[str, Any]:
@@ -37,8 +40,8 @@ def weight_decay_of_norms(
     if not apply_wd_to_qk_layernorm:
         return {}
     decided: dict[str, Any] = {}
-    if schema.find("scheduler.no_weight_decay_cond_type") is not None:
-        decided["scheduler.no_weight_decay_cond_type"] = "qwen3_next"
+    if schema.find(_NORMS) is not None:
+        decided[_NORMS] = "qwen3_next"
     if qk_layernorm and normalization == "LayerNorm":  # the other norms have no bias
         decided["apply_wd_to_qk_layernorm"] = NeedsDropIn(
             "--apply-wd-to-qk-layernorm decays the biases of these norms too, and Bridge's own script decays no bias"
