@@ -27,7 +27,7 @@ FLOORS = [
     {"megatron_lm"},
     {"pairs", "mapping", "checkpoint"},
     {"source", "emit", "explain"},
-    {"steps", "emulation"},
+    {"steps", "emulation", "lint"},
     {"training"},
     {"rehearse", "drop_in", "audit"},
     {"launch", "verify", "pretrain_gpt", "pretrain_mamba", "pretrain_hybrid"},
@@ -39,7 +39,7 @@ FLOORS = [
 CORE = {
     *"errors wording records words versions values seen newer_python files".split(),
     *"secret_names secret_places secrets findings bridge script megatron_lm pairs mapping source emit".split(),
-    *"explain steps".split(),
+    *"explain steps lint".split(),
 }
 STARTING = {
     "training",
