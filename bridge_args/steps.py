@@ -180,7 +180,8 @@ def run_of(source: Source, asked: Asked) -> tuple[Run, Given, list[Finding]]:
     assumed: tuple[Finding, ...] = ()
     if megatron_lm is None:
         words = [word.text for word in command.argv]
-        megatron_lm, assumed = pairs.megatron_lm_of(words, source.text, source.name, source.values)
+        named = asked.program or programs.name_of(command.program or programs.GPT, command.module)
+        megatron_lm, assumed = pairs.megatron_lm_of(words, source.text, source.name, source.values, named)
     program, about = _program(source, asked)
     versions = chosen_versions(megatron_lm, asked.bridge)
     checkout = megatron_lm if of_checkout.is_checkout(megatron_lm) else None

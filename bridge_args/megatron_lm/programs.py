@@ -19,8 +19,8 @@ MAMBA: Final = "pretrain_mamba.py"
 HYBRID: Final = "pretrain_hybrid.py"
 TRANSLATED: Final = (GPT, MAMBA, HYBRID)
 HYBRID_MODELS: Final = (MAMBA, HYBRID)
-# From this version on pretrain_mamba.py is there for old scripts, and runs pretrain_hybrid.py.
-_RENAMED: Final = "0.18"
+# The first version of a program; from this one on pretrain_mamba.py is there for old scripts, and runs it.
+SINCE: Final = {HYBRID: "0.18"}
 
 # A word in the name of a program that says it is for another kind of model: Megatron-LM's own pretrain_bert.py,
 # pretrain_vision_dino.py, ..., and what others call theirs after them.
@@ -113,7 +113,7 @@ def meaning_of(program: str, module: bool = False) -> Meaning:
 
 def of_hybrid_models(version: str) -> str:
     """The program of a Megatron-LM version that trains hybrid models."""
-    return HYBRID if number(version) >= number(_RENAMED) else MAMBA
+    return HYBRID if number(version) >= number(SINCE[HYBRID]) else MAMBA
 
 
 def finding_of(program: str | None, module: bool) -> Finding | None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.megatron_lm.programs import SINCE
 from bridge_args.records import Record
 from bridge_args.versions import nearest, number
 from bridge_args.wording import listed
@@ -48,7 +49,7 @@ class Detected(Record):
     why: str
 
 
-def detect(words: Iterable[str], default: str, text: str = "", name: str = "the script") -> Detected:
+def detect(words: Iterable[str], default: str, text: str = "", name: str = "the script", program: str = "") -> Detected:
     """The version a command line is for.
 
     A version that the script names counts if it has the flags; then the default, if it has them; then, of the versions
@@ -58,8 +59,10 @@ def detect(words: Iterable[str], default: str, text: str = "", name: str = "the 
         words: the command line after the program's name.
         text: the script around it.
         name: what the script is called.
+        program: the name of the program, which not every version has.
     """
     flags = tuple(dict.fromkeys(word.partition("=")[0] for word in words if word.startswith("--")))
+    flags = (program, *flags) if program in SINCE else flags
     hints = tuple(hints_in(text))
     for hint in hints:
         if hint.sure and _has(hint.version, _known(flags)):
@@ -120,7 +123,7 @@ def _known(flags: Iterable[str]) -> tuple[str, ...]:
 
 def _has(version: str, flags: Iterable[str]) -> bool:
     by_flag = catalogs.load(version).by_flag
-    return all(flag in by_flag for flag in flags)
+    return all(flag in by_flag or (flag in SINCE and number(version) >= number(SINCE[flag])) for flag in flags)
 
 
 def _unlike(default: str, hints: Iterable[Hint], name: str) -> str:

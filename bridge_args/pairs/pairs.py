@@ -17,7 +17,11 @@ MEGATRON_LM, BRIDGE = PROVEN
 
 
 def megatron_lm_of(
-    words: Sequence[str] = (), text: str = "", name: str = "the script", saved: Mapping[str, object] | None = None
+    words: Sequence[str] = (),
+    text: str = "",
+    name: str = "the script",
+    saved: Mapping[str, object] | None = None,
+    program: str = "",
 ) -> tuple[str, tuple[Finding, ...]]:
     """The version that a source speaks of where nobody names one, and why.
 
@@ -25,11 +29,12 @@ def megatron_lm_of(
         words: a command line.
         text, name: the script around it.
         saved: effective values that a run has saved, instead.
+        program: the name of the program that the words are for.
     """
     if saved is not None:
         version, why = detect.version_with(saved)
         return version, (Finding("assumed-version", f"Megatron-LM {version} is assumed: {why}"),)
-    version, why = detect.detect(words, MEGATRON_LM, text, name)
+    version, why = detect.detect(words, MEGATRON_LM, text, name, program)
     if not why:
         return version, ()
     message = f"Megatron-LM {version} is assumed: {why}"

@@ -15,7 +15,9 @@ from bridge_args.audit.run import audit
 from bridge_args.cli.main import main
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm.programs import GPT, HYBRID, MAMBA, meaning_of
-from bridge_args.steps import Asked
+from bridge_args.script.command import read_command
+from bridge_args.source.source import Source
+from bridge_args.steps import Asked, translated
 
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
 
@@ -89,6 +91,15 @@ def test_our_programs_are_not_talked_about(front: str, program: str) -> None:
 def test_hybrid_models_have_the_program_of_the_version(name: str, version: str, program: str) -> None:
     words = f"torchrun {name} {SMALL_TEXT} --hybrid-layer-pattern M*".split()
     assert bridge_args.translate(words, world_size=8, megatron_lm=version, bridge="0.6.2").program == program
+
+
+def test_a_program_speaks_of_the_version() -> None:
+    """Where nobody says one, and the flags are those of many."""
+    words = [*f"torchrun pretrain_hybrid.py {SMALL_TEXT} --hybrid-layer-pattern M*".split()]
+    t = translated(Source(read_command(words), None, ()), Asked())
+    assert (t.versions.megatron, t.program) == ("0.18.2", HYBRID)
+    (assumed,) = [finding.message for finding in t.findings if finding.kind == "assumed-version"]
+    assert "it has pretrain_hybrid.py and --hybrid-layer-pattern, which" in assumed
 
 
 def test_what_a_caller_says_itself_is_not_told_to_it() -> None:
