@@ -12,6 +12,7 @@ import pytest
 from bridge_args.bridge import installed, series
 from bridge_args.bridge import schema as schemas
 from bridge_args.bridge.series import SERIES, Series
+from bridge_args.dev import environment
 from bridge_args.versions import PAIRS, PROVEN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,3 +103,30 @@ def test_how_to_install_depends_on_the_python(monkeypatch: pytest.MonkeyPatch) -
     assert "ignore" not in installed.remedy("0.3.1")
     monkeypatch.setattr(sys, "version_info", (3, 10, 4))
     assert installed.remedy("0.6.2") == "this is Python 3.10, and it needs Python 3.11 to 3.12"
+
+
+@each
+def test_make_is_told_what_is_there(one: Series) -> None:
+    facts = environment.facts(one.bridge, (3, 11))
+    for name in ("bridge", "alone"):
+        assert (ROOT / "requirements" / f"{name}{facts['SUFFIX']}.txt").is_file()
+    assert not facts["TAG"] or (ROOT / facts["TAG"]).is_file()
+    assert f"bridge{facts['GROUP']}" == one.extra
+    assert facts["VENV"] == (".venv" if one.bridge == PROVEN.bridge else f".venv-{one.bridge}")
+    assert all(" " not in value for value in facts.values())  # make takes the words apart
+
+
+def test_without_a_bridge_it_is_the_proven_one() -> None:
+    assert environment.facts(None, (3, 11)) == environment.facts(PROVEN.bridge, (3, 11))
+    assert environment.facts("0.6", (3, 12))["IGNORE"] == ""
+    assert environment.facts("0.6", (3, 11))["IGNORE"] == "--ignore-requires-python"
+
+
+def test_a_python_that_cannot_have_it_is_told() -> None:
+    assert environment.refusal("0.6.2", (3, 11)) is None
+    assert environment.refusal("0.6.2", (3, 10)) == (
+        "Python 3.10 cannot have Megatron Bridge 0.6.2, which needs 3.11 to 3.12; "
+        "say another one: make PYTHON=python3.12 …"
+    )
+    with pytest.raises(ValueError, match="no environment is known for Megatron Bridge 0.9"):
+        environment.refusal("0.9", (3, 12))
