@@ -54,7 +54,9 @@ def main(argv: list[str]) -> None:
         except Exception as problem:  # a module whose packages are not there declares no class of ours
             print(f"{module.name}: {problem!r}", file=sys.stderr)
     described = _Description().described(_load(_CONTAINER))
-    versions = {"version": megatron.bridge.__version__, "core": megatron.core.__version__}
+    # Core adds the commit of the repository that it lies in, be it that of an environment's.
+    packages = {"version": megatron.bridge, "core": megatron.core}
+    versions = {name: package.__version__.partition("+")[0] for name, package in packages.items()}
     pathlib.Path(argv[0]).write_text(json.dumps({**versions, **described}))
 
 

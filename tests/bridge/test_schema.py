@@ -209,7 +209,7 @@ def _mappings(value: Any) -> Iterator[dict[str, Any]]:
 # In a process of its own, because of the placeholders: every class of the schema is built by its target with only
 # what it requires, and every other field then has the value that Bridge's own reader makes of the schema's default.
 CONSTRUCT = """
-import importlib, inspect, json, sys
+import dataclasses, importlib, inspect, json, sys, types
 import torch._inductor.runtime.triton_heuristics
 from bridge_args.bridge import schema
 from bridge_args.checkout.placeholders import stand_in
@@ -227,7 +227,15 @@ for path, fields in schema.load(sys.argv[1]).classes.items():
     module, _, name = path.rpartition(".")
     cls = getattr(importlib.import_module(module), name)
     required = {f.name: DUMMIES.get(f.type) for f in fields.values() if f.required}
-    instance = cls(**required)
+    try:
+        instance = cls(**required)
+    except (ValueError, ZeroDivisionError):  # it wants more than it says: each field by itself
+        instance = types.SimpleNamespace()
+        for field in dataclasses.fields(cls):
+            made = field.default_factory is not dataclasses.MISSING
+            setattr(instance, field.name, field.default_factory() if made else field.default)
+        for parameter in set(fields) - set(vars(instance)):
+            setattr(instance, parameter, inspect.signature(cls).parameters[parameter].default)
     built += 1
     for field in fields.values():
         if field.required or not field.init or field.environment or field.name in SET_WHILE_BUILDING.get(path, ()):
