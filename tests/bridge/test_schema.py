@@ -218,7 +218,9 @@ stand_in({"transformer_engine": "2.12.0", "megatron.energon": "7.0.0", "triton":
 from megatron.bridge.utils.instantiate_utils import instantiate
 
 SET_WHILE_BUILDING = {  # by __post_init__
-    "megatron.bridge.training.mixed_precision.MixedPrecisionConfig": {"fp8_param"},
+    "megatron.bridge.training.mixed_precision.MixedPrecisionConfig": {"fp8_param", "fp4_param"},
+    "megatron.bridge.training.tokenizers.config.TokenizerConfig": {"pad_vocab_size"},
+    "megatron.bridge.training.config.CheckpointConfig": {"async_strategy"},
     "megatron.bridge.peft.canonical_lora.CanonicalLoRA": {"canonical_mapping"},
 }
 DUMMIES = {"int": 1, "float": 1.0, "str": "x", "bool": True}

@@ -33,10 +33,10 @@ def said(t: Translation) -> list[str]:
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: f"{pair.versions.megatron}-{pair.versions.bridge}")
 def test_the_table_is_true(pair: Pair) -> None:
-    """A pair has data, and a better status than ``unknown`` just where the check of the rows finds nothing."""
+    """A pair has data, and where its status says so the check of the rows finds nothing."""
     assert pair.versions.megatron in catalogs.versions() and pair.versions.bridge in schemas.versions()
     assert pair.status in STATUSES and pair.evidence.endswith(".")
-    assert (pair.status == "unknown") == bool(check(pair.versions))
+    assert pair.status == "unknown" or check(pair.versions) == []
 
 
 def test_no_pair_stands_twice() -> None:
