@@ -114,7 +114,7 @@ def _translated(own: options.Own, env: MutableMapping[str, str], program: str) -
     translation = translate(
         own.words,
         world_size=int(env["WORLD_SIZE"]),
-        megatron_lm=own.megatron_lm or detect(own.words, MEGATRON_LM).version,
+        megatron_lm=own.megatron_lm or detect(own.words, MEGATRON_LM, program=program).version,
         bridge=own.bridge,
         env=env,
         program=program,

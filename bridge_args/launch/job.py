@@ -79,7 +79,7 @@ def _own_options(given: Options, translation: Translation) -> list[str]:
         own += ["--mappings", asked.mappings]
     # Without a version the drop-in goes by the arguments; here a script may have said more.
     version = asked.megatron_lm or translation.versions.megatron
-    if asked.megatron_lm or version != detect(translation.words, MEGATRON_LM).version:
+    if asked.megatron_lm or version != detect(translation.words, MEGATRON_LM, program=translation.program).version:
         own += ["--megatron-lm", version]
     if asked.bridge:
         own += ["--bridge", asked.bridge]

@@ -139,3 +139,10 @@ def test_the_command_line_says_which_version_and_why(tmp_path: Path, capsys: pyt
     assert "from a Megatron-LM 0.15.3 command line" in out
     assert main(["translate", "--megatron-lm", "0.16", str(script)]) == 0
     assert "is assumed: " not in capsys.readouterr().err
+
+
+def test_a_program_that_not_every_version_has_speaks_too() -> None:
+    """What ``launch`` and the drop-in ask, which have no script."""
+    assert detect(["--lr", "1"], "0.16.1", program="pretrain_hybrid.py").version == "0.18.2"
+    assert detect(["--lr", "1"], "0.16.1", program="pretrain_mamba.py").version == "0.16.1"
+    assert detect(["--lr", "1"], "0.19.0", program="pretrain_hybrid.py").version == "0.19.0"
