@@ -137,7 +137,7 @@ FIM = {
 
 
 def test_fill_in_the_middle_is_another_class() -> None:
-    decided = fill_in_the_middle(fim_data=True, schema=SCHEMA, **FIM)
+    decided = fill_in_the_middle(fim_data=True, schema=SCHEMA, program="pretrain_gpt.py", **FIM)
     classes = {"dataset": decided["dataset._target_"]}
     assert decided["dataset.fim_spm_rate"] == 0.25
     assert decided["dataset.fim_extra_tokens"]["middle"] == "<m>"
@@ -145,11 +145,13 @@ def test_fill_in_the_middle_is_another_class() -> None:
 
 
 def test_fill_in_the_middle_is_silent_until_wanted() -> None:
-    assert fill_in_the_middle(fim_data=False, schema=SCHEMA, **FIM) == {}
+    assert fill_in_the_middle(fim_data=False, schema=SCHEMA, program="pretrain_gpt.py", **FIM) == {}
 
 
 def test_fill_in_the_middle_is_lost_where_bridge_lacks_it() -> None:
-    assert lost(fill_in_the_middle(fim_data=True, schema=schemas.load("0.2.2"), **FIM)) == {"fim_data"}
+    assert lost(fill_in_the_middle(fim_data=True, schema=schemas.load("0.2.2"), program="pretrain_gpt.py", **FIM)) == {
+        "fim_data"
+    }
 
 
 @pytest.mark.parametrize(
