@@ -25,10 +25,12 @@ import pytest
 
 import bridge_args
 from bridge_args.bridge import schema as schemas
+from bridge_args.bridge.names import ROLES, Name
 from bridge_args.emulation import placeholders
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Argument
 from bridge_args.values import Built, Member, Partial, Symbol
+from bridge_args.versions import Versions, holds
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="Megatron Core is absent")
 
@@ -204,8 +206,17 @@ NOT_HERE = ("megatron.core.extensions.kitchen", "megatron.core.datasets.helpers_
 
 
 def meant() -> list[str]:
-    """Our names, without modules: those of functions, classes and dtypes."""
-    return [name for name in ours() if not importable(name) and not name.startswith(("torch.cuda", *NOT_HERE))]
+    """Our names, without modules: those of functions, classes and dtypes that the installed Bridge should have."""
+    elsewhere = {name.path for names in ROLES.values() for name in names if name.condition and not is_here(name)}
+    return [
+        name
+        for name in ours()
+        if name not in elsewhere and not importable(name) and not name.startswith(("torch.cuda", *NOT_HERE))
+    ]
+
+
+def is_here(name: Name) -> bool:
+    return holds(name.condition, Versions("", BRIDGE))
 
 
 def importable(name: str) -> bool:
