@@ -13,7 +13,7 @@ from typing import Final
 
 from bridge_args.bridge import schema as bridge_schema
 from bridge_args.errors import UserError, WrongValue
-from bridge_args.files import reader
+from bridge_args.files import read_nothing, reader
 from bridge_args.findings import Finding
 from bridge_args.mapping import table as tables
 from bridge_args.mapping.apply import apply
@@ -101,7 +101,7 @@ def translate(
     if world_size is not None and (not isinstance(world_size, int) or isinstance(world_size, bool) or world_size < 1):
         raise WrongValue(f"world_size is a number of ranks, at least 1, not {world_size!r}")
     command = argv if isinstance(argv, Command) else read_command(argv)
-    asked = Asked(megatron_lm, bridge, world_size, mappings, program, env, read or _read_nothing)
+    asked = Asked(megatron_lm, bridge, world_size, mappings, program, env, read or read_nothing)
     return translated(Source(command, None, ()), asked)
 
 
@@ -125,7 +125,7 @@ def translate_saved(
     Raises:
         TypeError, ValueError: as for ``translate``.
     """
-    asked = Asked(megatron_lm, bridge, mappings=mappings, read=read or _read_nothing)
+    asked = Asked(megatron_lm, bridge, mappings=mappings, read=read or read_nothing)
     return translated(Source.of_values(values), asked)
 
 
@@ -245,10 +245,6 @@ def _beside(source: Source, within: tuple[str, ...]) -> Read:
     return reader((*places, beside or "."), within)
 
 
-def _read_nothing(name: str) -> str:
-    raise OSError(f"{name} was not read")
-
-
 def _ranks_saved(values: Mapping[str, object]) -> int:
     ranks = values.get("world_size")
     return ranks if isinstance(ranks, int) and ranks > 0 else _smallest_world(values)[0]
@@ -329,7 +325,7 @@ def _mapped(source: Source, run: Run, given: Given, args: MegatronArgs, findings
     files: dict[str, int] = {}
 
     def reading(name: str) -> str:
-        text = (run.read or _read_nothing)(name)
+        text = (run.read or read_nothing)(name)
         files[name] = len(text)
         return text
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bridge_args.bridge import schema as schemas
+from bridge_args.files import read_nothing
 from bridge_args.findings import Finding
 from bridge_args.mapping.apply import apply
 from bridge_args.mapping.own import without_row
@@ -83,7 +84,7 @@ def translated(
     settings = {name: Setting(default, "default") for name, default in defaults.items()}
     settings |= {name: Setting(given.values[name], "given", typed=each) for name, each in typed.items()}
     args = MegatronArgs(settings, (), world_size)
-    done = apply(args, given, table, schema, catalog, "", read or _read_nothing)
+    done = apply(args, given, table, schema, catalog, "", read or read_nothing)
     lost = []
     for outcome, finding in without_row(args, given, table, catalog):
         done.outcomes[outcome.argument] = outcome
@@ -111,7 +112,3 @@ def translated(
 def _with_default_of(whose: str, assignment: Assignment) -> Assignment:
     origin = assignment.origin
     return assignment._replace(origin=origin._replace(text=whose)) if origin.kind == "default" else assignment
-
-
-def _read_nothing(name: str) -> str:
-    raise OSError(f"{name} was not read")
