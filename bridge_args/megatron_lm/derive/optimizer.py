@@ -147,6 +147,19 @@ def offloading(
         )
 
 
+def _excluded(optimizer: str, ckpt_format: str, **others: bool | None) -> Problems:
+    """What an optimizer does not work with, of what is on, and the formats of checkpoints that do not take it."""
+    for name, on in others.items():
+        if on:
+            yield Invalid(f"--optimizer {optimizer} does not work with {flag(name)}", "", ("optimizer", name))
+    if ckpt_format not in ("torch", "torch_dist"):
+        yield Invalid(
+            f"--optimizer {optimizer} cannot be saved with --ckpt-format {ckpt_format}",
+            "use torch_dist",
+            ("optimizer", "ckpt_format"),
+        )
+
+
 @checks(">=0.16, <0.17", see=VALIDATE_ARGS)
 def muon(
     optimizer: str,
@@ -160,21 +173,15 @@ def muon(
     """What Muon excludes."""
     if "muon" not in optimizer:
         return
-    for name, on in (
-        ("overlap_grad_reduce", overlap_grad_reduce),
-        ("overlap_param_gather", overlap_param_gather),
-        ("use_distributed_optimizer", use_distributed_optimizer),
-        ("use_torch_fsdp2", use_torch_fsdp2),
-        ("use_megatron_fsdp", use_megatron_fsdp),
-    ):
-        if on:
-            yield Invalid(f"--optimizer {optimizer} does not work with {flag(name)}", "", ("optimizer", name))
-    if ckpt_format not in ("torch", "torch_dist"):
-        yield Invalid(
-            f"--optimizer {optimizer} cannot be saved with --ckpt-format {ckpt_format}",
-            "use torch_dist",
-            ("optimizer", "ckpt_format"),
-        )
+    yield from _excluded(
+        optimizer,
+        ckpt_format,
+        overlap_grad_reduce=overlap_grad_reduce,
+        overlap_param_gather=overlap_param_gather,
+        use_distributed_optimizer=use_distributed_optimizer,
+        use_torch_fsdp2=use_torch_fsdp2,
+        use_megatron_fsdp=use_megatron_fsdp,
+    )
 
 
 @checks(">=0.18", see=VALIDATE_ARGS, read=("0.18", "0.19", "0.20"))
@@ -184,15 +191,12 @@ def by_layers(
     """What the optimizers that are divided by layers exclude."""
     if optimizer in _BY_ELEMENTS:
         return
-    for name, on in (("use_torch_fsdp2", use_torch_fsdp2), ("use_megatron_fsdp", use_megatron_fsdp)):
-        if on:
-            yield Invalid(f"--optimizer {optimizer} does not work with {flag(name)}", "", ("optimizer", name))
-    if ckpt_format not in ("torch", "torch_dist"):
-        yield Invalid(
-            f"--optimizer {optimizer} cannot be saved with --ckpt-format {ckpt_format}",
-            "use torch_dist",
-            ("optimizer", "ckpt_format"),
-        )
+    yield from _excluded(
+        optimizer,
+        ckpt_format,
+        use_torch_fsdp2=use_torch_fsdp2,
+        use_megatron_fsdp=use_megatron_fsdp,
+    )
 
 
 @checks(">=0.17", see=VALIDATE_ARGS, until="0.18", read=("0.17", "0.18"))
@@ -208,18 +212,12 @@ def muon_by_layers(
     """What Muon excludes where dist_muon may overlap."""
     if "muon" not in optimizer:
         return
-    for name, on in (
-        ("overlap_grad_reduce", overlap_grad_reduce and optimizer == "muon"),
-        ("overlap_param_gather", overlap_param_gather and optimizer == "muon"),
-        ("use_distributed_optimizer", use_distributed_optimizer),
-        ("use_torch_fsdp2", use_torch_fsdp2),
-        ("use_megatron_fsdp", use_megatron_fsdp),
-    ):
-        if on:
-            yield Invalid(f"--optimizer {optimizer} does not work with {flag(name)}", "", ("optimizer", name))
-    if ckpt_format not in ("torch", "torch_dist"):
-        yield Invalid(
-            f"--optimizer {optimizer} cannot be saved with --ckpt-format {ckpt_format}",
-            "use torch_dist",
-            ("optimizer", "ckpt_format"),
-        )
+    yield from _excluded(
+        optimizer,
+        ckpt_format,
+        overlap_grad_reduce=overlap_grad_reduce and optimizer == "muon",
+        overlap_param_gather=overlap_param_gather and optimizer == "muon",
+        use_distributed_optimizer=use_distributed_optimizer,
+        use_torch_fsdp2=use_torch_fsdp2,
+        use_megatron_fsdp=use_megatron_fsdp,
+    )
