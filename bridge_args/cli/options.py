@@ -52,6 +52,18 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def training(command: argparse.ArgumentParser, shrink: str) -> None:
+    """What every command takes that trains here.
+
+    Args:
+        shrink: what ``--shrink`` says of itself.
+    """
+    command.add_argument("--steps", type=positive, metavar="N", help="stop after N iterations; the schedule stays")
+    command.add_argument("--shrink", action="store_true", help=shrink)
+    command.add_argument("--nproc", type=positive, metavar="N", help="processes; default: all, or 1 with --shrink")
+    command.add_argument("--device", choices=DEVICES, default="auto", help="default: the GPU if there is one")
+
+
 def versions(command: argparse.ArgumentParser) -> None:
     """What every command takes: between which two programs it stands."""
     command.add_argument("--megatron-lm", metavar="VERSION|CHECKOUT", default=None, help=f"default: {PROVEN.megatron}")

@@ -13,14 +13,7 @@ from bridge_args.rehearse.rehearse import rehearse
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--steps", type=shared.positive, metavar="N", help="stop after N iterations; the schedule stays"
-    )
-    command.add_argument("--shrink", action="store_true", help="scale the model down, keep every other choice")
-    command.add_argument(
-        "--nproc", type=shared.positive, metavar="N", help="processes; default: all, or 1 with --shrink"
-    )
-    command.add_argument("--device", choices=shared.DEVICES, default="auto", help="default: the GPU if there is one")
+    shared.training(command, "scale the model down, keep every other choice")
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     command.add_argument("--plot", metavar="FILE", help="also draw the loss curve as a PNG")
     written = command.add_mutually_exclusive_group()

@@ -24,14 +24,7 @@ from bridge_args.verify.verify import Request, verify
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--steps", type=shared.positive, metavar="N", help="stop after N iterations; the schedule stays"
-    )
-    command.add_argument("--shrink", action="store_true", help="scale the model down, on both sides")
-    command.add_argument(
-        "--nproc", type=shared.positive, metavar="N", help="processes; default: all, or 1 with --shrink"
-    )
-    command.add_argument("--device", choices=shared.DEVICES, default="auto", help="default: the GPU if there is one")
+    shared.training(command, "scale the model down, on both sides")
     command.add_argument("--run-config", metavar="FILE", help="verify this run config of Bridge, not the translation")
     command.add_argument("--override", action="append", default=[], metavar="PATH=VALUE", help="a setting of Bridge's")
     command.add_argument(
