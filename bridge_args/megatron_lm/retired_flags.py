@@ -1,8 +1,9 @@
-"""Flags that Megatron-LM dropped before 0.11, the oldest version with a catalog, and what to write instead.
+"""Flags that Megatron-LM dropped, and what to write instead.
 
 From the history of Megatron-LM's own ``arguments.py`` (``megatron/training/arguments.py`` since 2024), every commit of
 it; flags that lasted only days and never were in a release are here where a script may have them. A flag that is still
-known and refused, such as ``--checkpoint-activations``, is in the catalogs.
+known and refused, such as ``--checkpoint-activations``, is in the catalogs; those say too which version dropped a flag
+since 0.11, the oldest one that has a catalog.
 """
 
 from __future__ import annotations
@@ -208,7 +209,87 @@ _BY_MONTH: Final[dict[str, dict[str, str]]] = {
     },
 }
 
-# Flag -> the month in which Megatron-LM lost it, and what to write.
+_POST_TRAINING: Final = "leave it out: only ModelOpt's models read it"
+_SPECULATIVE: Final = "leave it out: ModelOpt's own configuration of a model says it now"
+_ENCODER: Final = "leave it out: encoders have no ranks of their own any more"
+_ROLLOUTS: Final = "leave it out: rollouts always come from a server of Megatron-LM's own now"
+_PATTERN: Final = "write --hybrid-layer-pattern, with a letter for each layer"
+_BUFFER: Final = "leave it out: --inference-dynamic-batching-buffer-size-gb says how much memory there is"
+_UNLESS: Final = "leave it out: it is {} unless {} is given"
+
+# Dropped by a version that has a catalog; ``write`` and a flag alone: only the name is another one.
+INSTEAD: Final[dict[str, str]] = {
+    "--s3-cache-path": "write --object-storage-cache-path",
+    "--encoder-tensor-model-parallel-size": _ENCODER,
+    "--encoder-pipeline-model-parallel-size": _ENCODER,
+    "--pipeline-model-parallel-split-rank": _ENCODER,
+    "--use-custom-fsdp": "write --use-megatron-fsdp",
+    "--keep-fp8-transpose-cache-when-using-custom-fsdp": "write --keep-fp8-transpose-cache",
+    "--export-num-medusa-heads": _SPECULATIVE,
+    "--export-eagle-algorithm": _SPECULATIVE,
+    "--export-num-eagle-layers": _SPECULATIVE,
+    "--export-draft-vocab-size": _SPECULATIVE,
+    "--export-num-mtp": _SPECULATIVE,
+    "--export-freeze-mtp": _SPECULATIVE,
+    "--load-model-opt-format": _POST_TRAINING,
+    "--inference-dynamic-batching-chunk-size": "write --inference-dynamic-batching-block-size",
+    "--grpo-default-temperature": "write --rl-default-temperature",
+    "--grpo-default-top-p": "write --rl-default-top-p",
+    "--rl-calculate-intra-group-similarity": "leave it out: it is no longer measured",
+    "--no-rl-calculate-intra-group-similarity": "leave it out: it is no longer measured",
+    "--rl-sequence-packing-bin-size": "leave it out: sequences are packed into bins of --seq-length tokens",
+    "--retriever-seq-length": _RETRIEVER,
+    "--inference-dynamic-batching-buffer-guaranteed-fraction": _BUFFER,
+    "--inference-dynamic-batching-buffer-overflow-factor": _BUFFER,
+    "--inference-dynamic-batching-max-requests-override": "write --inference-dynamic-batching-max-requests",
+    "--inference-dynamic-batching-max-tokens-override": "write --inference-dynamic-batching-max-tokens",
+    "--retro-project-dir": _RETRO,
+    "--retro-add-retriever": _RETRO,
+    "--retro-cyclic-train-iters": _RETRO,
+    "--retro-encoder-layers": _RETRO,
+    "--retro-encoder-hidden-dropout": _RETRO,
+    "--retro-encoder-attention-dropout": _RETRO,
+    "--retro-num-neighbors": _RETRO,
+    "--retro-num-retrieved-chunks": _RETRO,
+    "--retro-attention-gate": _RETRO,
+    "--retro-no-verify-neighbor-count": _RETRO,
+    "--teacher-model-config": "write --export-kd-teacher-model-config",
+    "--moe-extended-tp": "leave it out: experts are divided as --expert-tensor-parallel-size says",
+    "--no-async-tensor-model-parallel-allreduce": "leave it out: nothing of Megatron Core reads it",
+    "--disable-async-tensor-model-parallel-allreduce": "leave it out: nothing of Megatron Core reads it",
+    "--moe-use-legacy-grouped-gemm": "leave it out: --moe-grouped-gemm has one way only now",
+    "--langrl-inference-server-type": _ROLLOUTS,
+    "--langrl-inference-server-conversation-template": _ROLLOUTS,
+    "--langrl-external-server": _ROLLOUTS,
+    "--no-langrl-external-server": _ROLLOUTS,
+    "--rl-offload-kv-cache-during-training": "write --rl-kv-cache-management-mode offload",
+    "--no-rl-offload-kv-cache-during-training": _UNLESS.format("off", "--rl-kv-cache-management-mode offload"),
+    "--rl-remove-kv-cache-during-training": "write --rl-kv-cache-management-mode recompute",
+    "--no-rl-remove-kv-cache-during-training": _UNLESS.format("off", "--rl-kv-cache-management-mode recompute"),
+    "--rl-reset-cuda-graphs": _UNLESS.format("on", "--rl-persist-cuda-graphs"),
+    "--no-rl-reset-cuda-graphs": "write --rl-persist-cuda-graphs",
+    "--legacy-tokenizer": "leave it out: tokenizers are always those of Megatron Core",
+    "--inference-max-batch-size": "write --inference-max-requests",
+    "--disable-chunked-prefill": _UNLESS.format("off", "--enable-chunked-prefill"),
+    "--hybrid-attention-ratio": _PATTERN,
+    "--hybrid-mlp-ratio": _PATTERN,
+    "--muon-use-nesterov": "write --muon-nesterov",
+    "--use-legacy-models": "leave it out: models are always those of Megatron Core",
+    "--no-scatter-gather-tensors-in-pipeline": "leave it out: nothing read it",
+    "--tiktoken-special-tokens": "write --tokenizer-special-tokens",
+    "--tokenizer-hf-use-fast": _UNLESS.format("on", "--tokenizer-hf-no-use-fast"),
+    "--tokenizer-hf-include-special-tokens": _UNLESS.format("on", "--tokenizer-hf-no-include-special-tokens"),
+    "--inference-dynamic-batching-cuda-graph-max-tokens": "leave it out: inference chooses the number itself",
+    "--rl-num-parallel-generations": "write --rl-generation-lag, with the batches that generation may be ahead",
+    "--rl-num-parallel-generation-batches": "write --rl-generation-lag, with this number less one",
+    "--rl-generation-batch-size": "leave it out: it is that of the trainer",
+    "--rl-parallel-generation-tasks": "write --rl-generation-lag, with the batches that generation may be ahead",
+    "--moe-ncclep-static-shape": "write --moe-expert-rank-capacity-factor, which fixes the shapes",
+    "--no-stream-ckpt-dequant": "leave it out: nothing reads it",
+    "--disable-stream-ckpt-dequant": "leave it out: nothing reads it",
+}
+
+# Flag -> the month in which Megatron-LM lost it before 0.11, and what to write.
 RETIRED: Final[dict[str, tuple[str, str]]] = {
     flag: (month, instead) for month, flags in _BY_MONTH.items() for flag, instead in flags.items()
 }

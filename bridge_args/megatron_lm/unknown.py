@@ -59,8 +59,8 @@ def remedy(flag: str, catalog: Catalog, history: History, present: frozenset[str
         return f"Megatron-LM has it only where {here.requires.replace('_', '-')} is installed"
     having = history(flag)
     if having:
-        renamed = _today([*having.values()][-1], catalog)
-        return (f"{renamed}; " if renamed else "") + _eras(having, catalog.version)
+        instead = _today([*having.values()][-1], catalog) or _dropped_or_later(flag, having, catalog)
+        return (f"{instead}; " if instead else "") + _eras(having, catalog.version)
     gone = remedy_of_old(flag)
     if gone:
         return gone
@@ -91,6 +91,21 @@ def _today(argument: Argument, catalog: Catalog) -> str:
     if alike:
         return f"write {alike[0].flags[0]}"
     return f"leave it out: it is {'off' if off else 'on'} unless {setting[0].flags[0]} is given" if setting else ""
+
+
+def instead_of(flag: str, before: Catalog, after: Catalog) -> str:
+    """What to write in one version for a flag that another one has; empty where nobody knows."""
+    return _today(before.by_flag[flag], after) or _dropped_or_later(flag, (before.version,), after)
+
+
+def _dropped_or_later(flag: str, having: Iterable[str], catalog: Catalog) -> str:
+    """What to write for a flag that versions before this one have dropped, or that only later ones call so."""
+    from bridge_args.megatron_lm import retired_flags
+
+    if all(number(version) < number(catalog.version) for version in having):
+        return retired_flags.INSTEAD.get(flag, "")
+    earlier = [old for old in catalog.by_flag if retired_flags.INSTEAD.get(old) == f"write {flag}"]
+    return f"write {earlier[0]}" if earlier else ""
 
 
 def remedy_of_old(flag: str) -> str:
