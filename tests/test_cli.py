@@ -546,3 +546,47 @@ def test_a_wrong_table_is_a_message(table: str, tmp_path: Path, capsys: pytest.C
     for command in ("translate", "report"):
         code, _, err = run(capsys, command, "--world-size", "1", "--mappings", str(path), "--", *SMALL)
         assert code in (0, 1) and "fault of bridge-args" not in err, err
+
+
+def test_versions_lists_what_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["versions", "0.17", "0.19.0", "--format", "json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["from"], data["to"]) == ("0.17.1", "0.19.0")
+    (nesterov,) = [one for one in data["gone"] if one["flag"] == "--muon-use-nesterov"]
+    assert nesterov == {"flag": "--muon-use-nesterov", "instead": "write --muon-nesterov", "renamed": "--muon-nesterov"}
+    assert main(["versions", "0.17", "0.19.0"]) == 0
+    text = capsys.readouterr().out
+    assert all(one["flag"] in text for one in data["gone"]) and all(flag in text for flag in data["new"])
+
+
+def test_versions_of_a_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = tmp_path / "train.sh"
+    script.write_text(f"torchrun pretrain_gpt.py {' '.join(SMALL)} \\\n  $EXTRA --optimizer muon --muon-use-nesterov\n")
+    words = ["versions", "0.17.1", "0.18.2", str(script), "--set", "EXTRA=--vocab-size 128"]
+    assert main([*words, "--format", "json"]) == 1
+    data = json.loads(capsys.readouterr().out)
+    assert [(one["line"], one["message"]) for one in data["refused"]] == [
+        (2, "--muon-use-nesterov is not an argument of Megatron-LM 0.18.2")
+    ]
+    (padded,) = [one for one in data["values"] if one["argument"] == "padded_vocab_size"]
+    assert (padded["before"], padded["after"], padded["rule"]["since"]) == (256, 128, "0.18")
+    assert main(words) == 1
+    assert "it had N + 1" in capsys.readouterr().out
+    assert main(["versions", "0.18.2", "0.18.2", "--", *SMALL]) == 0
+    assert "it means the same to both" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["0.16.1"], "name another version beside 0.16.1"),
+        (["0.16.1", "0.9"], "no catalog of Megatron-LM 0.9"),
+        (["0.16.1", "0.19.0", "--megatron-lm", "0.16.1"], "leave --megatron-lm out"),
+        (["--", "--lr", "1"], "name two versions of Megatron-LM before the command line"),
+        (["0.16.1", "0.19.0", "nowhere.sh"], "nowhere.sh"),
+    ],
+)
+def test_versions_used_wrongly(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["versions", *words]) in (1, 2)
+    out, err = capsys.readouterr()
+    assert out == "" and said in err and "Traceback" not in err

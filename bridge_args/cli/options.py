@@ -25,6 +25,13 @@ def owners(parser: argparse.ArgumentParser) -> dict[str, tuple[str, ...]]:
 
 def source(command: argparse.ArgumentParser) -> None:
     """What every command takes that starts from a command line."""
+    words(command)
+    command.add_argument("--verbose", action="store_true", help="show notes, not only their number")
+    common(command)
+
+
+def words(command: argparse.ArgumentParser) -> None:
+    """Where a command line stands."""
     command.add_argument(
         "source", nargs="?", metavar="SOURCE", help="a script, a YAML file, a checkpoint, or - for stdin"
     )
@@ -32,18 +39,21 @@ def source(command: argparse.ArgumentParser) -> None:
         "words", nargs="*", metavar="WORD", help="arguments of the script: its $1, $2, ...; after -- any"
     )
     command.add_argument("--command", dest="number", type=positive, metavar="N", help="which of a script's commands")
-    command.add_argument("--verbose", action="store_true", help="show notes, not only their number")
-    common(command)
 
 
 def common(command: argparse.ArgumentParser) -> None:
     """What every command takes that translates."""
+    unsaid(command)
+    command.add_argument("--strict", action="store_true", help="a loss that changes the numbers is an error")
+
+
+def unsaid(command: argparse.ArgumentParser) -> None:
+    """What a command line does not say itself."""
     command.add_argument(
         "--world-size", type=positive, metavar="N", help="number of GPUs, if the command does not give it"
     )
     command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the script")
     command.add_argument("--mappings", metavar="FILE", help="rows of your own, for the flags of a fork")
-    command.add_argument("--strict", action="store_true", help="a loss that changes the numbers is an error")
 
 
 def positive(text: str) -> int:

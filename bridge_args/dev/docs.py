@@ -1,4 +1,4 @@
-"""The generated reference ``mappings/README.md``, and tables in the top README and in the page on versions."""
+"""The generated reference ``mappings/README.md``, and parts of the top README and of the pages on versions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import yaml
 
 from bridge_args.bridge import schema as schemas
 from bridge_args.bridge import series
+from bridge_args.emit.releases import markdown
 from bridge_args.emit.versions import known
 from bridge_args.findings import CHANGES
 from bridge_args.mapping import table as tables
@@ -17,6 +18,7 @@ from bridge_args.mapping.folder import mappings_folder
 from bridge_args.mapping.rows import FATES, Row
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Catalog
+from bridge_args.megatron_lm.releases import between
 from bridge_args.versions import PROVEN, Versions
 
 
@@ -27,6 +29,7 @@ def pages() -> dict[Path, str]:
     parts = {
         root / "README.md": {"fates": fate_counts(PROVEN)},
         root / "docs" / "versions.md": {"pairs": pair_table(), "series": series_table()},
+        root / "docs" / "releases.md": {"releases": releases_of_all()},
     }
     for page, tables_of_page in parts.items():
         if page.is_file():
@@ -63,6 +66,14 @@ def series_table() -> Iterator[str]:
         needs = " | ".join(f"`{one.needs[name]}`" if name in one.needs else "not needed" for name in names)
         oldest, newest = one.pythons
         yield f"| {one.bridge} | {one.core} | {oldest} to {newest} | `{one.published_for}` | {needs} |"
+
+
+def releases_of_all() -> Iterator[str]:
+    """What changes from each Megatron-LM to the next, newest first; Markdown."""
+    yield ""
+    known = catalogs.versions()
+    for before, after in reversed([*zip(known, known[1:], strict=False)]):
+        yield from markdown(between(catalogs.load(before), catalogs.load(after)))
 
 
 def reference(versions: Versions) -> str:

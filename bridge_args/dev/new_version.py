@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from bridge_args.bridge import schema as schemas
 from bridge_args.dev import authority
@@ -16,12 +16,10 @@ from bridge_args.dev.authority import Compared
 from bridge_args.mapping import table as tables
 from bridge_args.mapping.check import without_row
 from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.megatron_lm import releases
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.derive.registry import REGISTERED, Derivation, Step, unread
 from bridge_args.versions import Versions, nearest
-
-# What of an argument a row, a derivation or a user's command line may rest on.
-_COMPARED: Final = ("default", "type", "choices", "members", "nargs", "action", "const", "requires")
 
 
 class Named(NamedTuple):
@@ -127,12 +125,8 @@ def work_list(catalog: Catalog, checkout: Path) -> WorkList:
 
 def changes(before: Catalog, after: Catalog) -> Iterator[Change]:
     """The arguments that both have, and that are not the same."""
-    for name in after.defaults:
-        if name in before.defaults:
-            old, new = _facts(before, name), _facts(after, name)
-            differs = {what: (old[what], new[what]) for what in new if old[what] != new[what]}
-            if differs:
-                yield Change(name, after.flags_of(name), differs, _readers(name))
+    for one in releases.differences(before, after):
+        yield Change(one.argument, after.flags_of(one.argument), one.differs, _readers(one.argument))
 
 
 def text(work: WorkList) -> Iterator[str]:
@@ -195,18 +189,6 @@ def _unread(work: WorkList) -> str:
         f"{derivations} derivations and {len(work.unread) - derivations} checks were not read for {work.version}; "
         f"{used} of them are used for it, {len(work.untouched)} rest on nothing that changed"
     )
-
-
-def _facts(catalog: Catalog, name: str) -> dict[str, Any]:
-    arguments = [argument for argument in catalog.arguments if argument.dest == name]
-    facts = {what: _together(getattr(argument, what) for argument in arguments) for what in _COMPARED}
-    return {"flags": catalog.flags_of(name), **facts, "default": catalog.defaults[name]}
-
-
-def _together(values: Iterator[Any]) -> Any:
-    found: list[Any] = []
-    found += (value for value in values if value not in found)
-    return found[0] if len(found) == 1 else found
 
 
 def _readers(name: str) -> tuple[str, ...]:

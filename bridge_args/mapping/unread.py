@@ -49,7 +49,7 @@ def told(
     for name in given.typed:
         if name not in args or name in doubtful or not _differs(name, given, catalog):
             continue
-        condition = _unmet(name, args, program, doubtful)
+        condition = unmet(name, args, program, doubtful)
         row = rows.get(name)
         if condition:
             unread.setdefault(("ignored-by-megatron", condition), []).append(name)
@@ -72,7 +72,12 @@ def _differs(name: str, given: Given, catalog: Catalog) -> bool:
     return bool(value != to_plain(default)) and value != [default]
 
 
-def _unmet(name: str, args: MegatronArgs, program: str, doubtful: Collection[str]) -> str:
+def unmet(name: str, args: MegatronArgs, program: str, doubtful: Collection[str] = ()) -> str:
+    """The condition because of which nothing reads the argument in this run; empty where something may.
+
+    Args:
+        doubtful: arguments whose value is not known.
+    """
     values = {"program": program}
     return readers.unmet(
         name,

@@ -233,6 +233,12 @@ READ_ONLY_WITH: Final = (
         "megatron/core/distributed/param_and_grad_buffer.py _ParamAndGradBuffer",
         "disable_symmetric_registration",
     ),
+    _only(
+        "tokenizer_type = HuggingFaceTokenizer GPT2BPETokenizer BertWordPieceLowerCase BertWordPieceCase",
+        "megatron/core/tokenizers/text/utils/build_tokenizer.py build_tokenizer",
+        "tokenizer_hf_use_fast tokenizer_hf_include_special_tokens tokenizer_hf_no_use_fast "
+        "tokenizer_hf_no_include_special_tokens",
+    ),
     # checkpoints, logs and watching
     _only("save", "megatron/training/training.py checkpoint_and_decide_exit", "save_interval async_save"),
     _only("async_save", "megatron/training/checkpointing.py save_checkpoint", "use_persistent_ckpt_worker"),

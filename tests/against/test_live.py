@@ -14,11 +14,14 @@ from typing import NamedTuple
 from unittest.mock import patch
 
 import pytest
+from changed_rules import EXAMPLES
 from recorded import command_lines
+from small import SMALL
 
 import bridge_args
 from bridge_args.checkout import ask
 from bridge_args.megatron_lm import catalog as catalogs
+from bridge_args.megatron_lm.changed_rules import RULES
 from bridge_args.megatron_lm.parse import parse
 from bridge_args.megatron_lm.resolvers import of_checkout
 from bridge_args.megatron_lm.run import Run
@@ -94,6 +97,27 @@ def test_its_catalog_is_ours() -> None:
     assert set(theirs.by_flag) == here
     for flag in here:
         assert theirs.by_flag[flag].default == ours.by_flag[flag].default or flag == "--inprocess-active-world-size"
+
+
+def test_words_that_mean_something_else_in_another_version() -> None:
+    """The rules of changed_rules.py, of which this version has the old or the new meaning."""
+    version = megatron_version(CHECKOUT)
+    catalog = catalogs.load(version)
+    runs = [
+        Run(Versions(version, "0.6.2"), catalog, 1, {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}, program=PROGRAMS[0])
+        for _ in EXAMPLES
+    ]
+    given = [parse(example.argv(SMALL, example.words), catalog) for example in EXAMPLES]
+    cases = [ask.Case(tuple(word.text for word in one.words), 1, dict(runs[0].env or {})) for one in given]
+    found = of_checkout.compare(list(zip(given, runs, strict=True)), ask.effective(CHECKOUT, cases))
+    known, differing = [], {}
+    for rule, one, (_, theirs, different) in zip(RULES, given, found, strict=True):
+        if not one.findings:
+            known += [name for name in rule.values if name in theirs]
+            wrong = [str(one) for one in different if one.argument in (*rule.values, "(accepted)")]
+            differing |= {rule.says: wrong} if wrong else {}
+    print(f"{len(known) - len(differing)} of {len(known)} values agree")
+    assert known and differing == {}
 
 
 def functional_tests() -> Iterator[tuple[str, Source, int]]:
