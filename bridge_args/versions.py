@@ -13,6 +13,10 @@ _CONDITION = re.compile(r"^(bridge|megatron)\s+((?:(?:>=|<=|==|!=|>|<)\s*[\d.]+\
 _BOUND = re.compile(r"(>=|<=|==|!=|>|<)\s*([\d.]+)")
 
 
+# What the package of a version without a number calls itself.
+NUMBERS: Final = {"main-2026-08-22": "0.20.0"}
+
+
 class Versions(Record):
     """The pair a translation is made for; a checkout's version may carry letters (``main-2026-08-22``)."""
 
@@ -21,8 +25,8 @@ class Versions(Record):
 
 
 def number(version: str) -> tuple[int, ...]:
-    """``0.16.1`` as a tuple that compares; a name without a number is newer than every number."""
-    match = re.match(r"\d+(?:\.\d+)*", version)
+    """``0.16.1`` as a tuple that compares; a name that says no number is newer than every number."""
+    match = re.match(r"\d+(?:\.\d+)*", NUMBERS.get(version, version))
     if not match:
         return (10**6,)
     parts = [int(part) for part in match.group().split(".")]
@@ -65,14 +69,7 @@ def is_condition(text: str) -> bool:
 
 
 def nearest(version: str, known: tuple[str, ...]) -> str:
-    """The known version closest to one we may not have: the newest that is not newer, else the oldest.
-
-    One that is newer than all that have a number is that of a name, ``main-2026-08-22``, where there is one.
-    """
-    named = [candidate for candidate in known if number(candidate) == number("main")]
-    numbers = [number(candidate)[:2] for candidate in known if candidate not in named]
-    if named and version not in known and numbers and number(version)[:2] > max(numbers):
-        return named[-1]
+    """The known version closest to one we may not have: the newest that is not newer, else the oldest."""
     older = [candidate for candidate in known if number(candidate) <= number(version)]
     same_series = [candidate for candidate in known if number(candidate)[:2] == number(version)[:2]]
     if version in known:

@@ -6,7 +6,7 @@ if it is wanted, and one for each case, in order. Everything that the checkout p
 
 The checkout is imported once; the catalog and every case then run in a fork of their own, so that none sees what
 another left behind. There is no GPU and no network: CUDA's questions are answered as by an H100 with Transformer
-Engine 2.10, and a connection is refused.
+Engine 2.10, or what newer one the checkout's ``uv.lock`` names, and a connection is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import runpy
 import select
 import signal
@@ -34,6 +35,7 @@ GPUS_PER_NODE: Final = 8
 
 # Packages that programs import on their way to the parser, that cannot be had on every machine.
 _STAND_INS: Final = {"triton": "0", "transformer_engine": "2.10.0"}
+_LOCKED: Final = re.compile(r'^name = "transformer-engine"\nversion = "(\d+)\.(\d+)\.(\d+)', re.MULTILINE)
 # Takes long to import, and not every version goes with every checkout's; the flags are the checkout's own.
 _NEVER_IMPORTED: Final = ("modelopt",)
 # Adds no flag, and from 0.17 on Megatron-LM stops at the version that is published.
@@ -97,8 +99,17 @@ def _prepare(program: str, package: str) -> None:
         import torch._inductor.runtime.triton_heuristics  # makes up its mind about triton before the placeholder
 
         _pretend_a_gpu(torch)
-    stand_in(_STAND_INS)
+    stand_in({**_STAND_INS, "transformer_engine": _transformer_engine(Path(program).parent)})
     stand_in(_NEVER_IMPORTED, always=True)
+
+
+def _transformer_engine(checkout: Path) -> str:
+    """The version that the checkout is developed with, and none before the oldest that anybody asks for."""
+    lock = checkout / "uv.lock"
+    text = lock.read_text(encoding="utf-8", errors="replace") if lock.is_file() else ""
+    named = [tuple(map(int, found)) for found in _LOCKED.findall(text)]
+    oldest = tuple(map(int, _STAND_INS["transformer_engine"].split(".")))
+    return ".".join(map(str, max([oldest, *named])))
 
 
 def _no_network(event: str, details: tuple[Any, ...]) -> None:
@@ -275,7 +286,7 @@ def _later(args: Any, answer: dict[str, Any]) -> None:
             continue
         try:
             function(args)
-        except (AssertionError, ValueError) as error:
+        except (AssertionError, ValueError, NotImplementedError) as error:
             answer.update(stage=stage, error=_told(error))
             break
         except BaseException:

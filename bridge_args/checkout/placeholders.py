@@ -40,11 +40,27 @@ class Anything(metaclass=_Meta):
         return args[0] if len(args) == 1 and callable(args[0]) and not kwargs else Anything()
 
 
+class FusedAdam(Anything):
+    """Transformer Engine's optimizer, of which ``OptimizerConfig`` wants to know the parameters."""
+
+    def __init__(
+        self,
+        params: object = None,
+        *,
+        master_weight_dtype: object = None,
+        exp_avg_dtype: object = None,
+        exp_avg_sq_dtype: object = None,
+        use_decoupled_grad: bool = False,
+        store_param_remainders: bool = False,
+    ) -> None:
+        super().__init__()
+
+
 class _Placeholder(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return Anything
+        return FusedAdam if name == "FusedAdam" else Anything
 
 
 class _Finder(MetaPathFinder, Loader):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from bridge_args.megatron_lm import derive
-from bridge_args.megatron_lm.derive.registry import REGISTERED, Step
+from bridge_args.megatron_lm.derive.registry import LATER_HOMES, REGISTERED, Step
 from bridge_args.versions import number
 
 FILE: Final = Path(derive.__file__).parents[1] / "authority.json"
@@ -55,10 +55,17 @@ def digests(checkout: Path, sees: Iterable[str]) -> dict[str, str]:
 
 
 def definition(checkout: Path, see: str) -> _Definition | None:
-    """The function that ``file::function`` or ``file::Class.method`` names; None where there is none."""
-    file, _, name = see.partition("::")
-    path = checkout / file
-    return _definitions(path).get(name) if path.is_file() else None
+    """The function that ``file::function`` or ``file::Class.method`` names, there or where it stands in later versions.
+
+    None where there is none.
+    """
+    for home in (see, LATER_HOMES.get(see, see)):
+        file, _, name = home.partition("::")
+        path = checkout / file
+        found = _definitions(path).get(name) if path.is_file() else None
+        if found is not None:
+            return found
+    return None
 
 
 def digest(node: ast.AST) -> str:

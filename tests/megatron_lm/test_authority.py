@@ -120,11 +120,11 @@ def test_a_rule_without_a_condition_holds_and_is_unread_where_nobody_looked() ->
 
 def test_unread() -> None:
     names = {version: {step.name for step in unread(version)} for version in catalogs.versions()}
-    assert names["0.16.1"] == set()
-    assert "kv_channels" not in names["0.17.1"] | names["0.19.0"]  # validate_args was read whole
-    assert "phases" not in names["0.18.2"] and "phases" not in names["0.17.1"]
-    assert {"dispatcher", "heads"} <= names["0.17.1"] & names["0.19.0"]
-    assert list(unread("0.19.0")) == [step for step in REGISTERED if step.name in names["0.19.0"]]
+    read = ("0.16.1", "0.17.1", "0.18.2", "0.19.0", "main-2026-08-22")
+    assert {version: len(names[version]) for version in read} == dict.fromkeys(read, 0)
+    assert {"dispatcher", "heads"} <= names["0.14.0"] & names["0.15.3"]
+    assert "mtp_hsm" not in names["0.15.3"]  # it came later
+    assert list(unread("0.15.3")) == [step for step in REGISTERED if step.authority.is_unread("0.15.3")]
 
 
 def test_the_words_of_a_decorator_reach_the_register() -> None:
@@ -254,7 +254,16 @@ def test_changes_of_arguments() -> None:
     }
 
 
-def test_work_list(checkout: Path) -> None:
+@pytest.fixture
+def unread_step() -> Iterator[Step]:
+    """A function that nobody has compared with any version but 0.16."""
+    step = step_on("megatron/training/arguments.py::validate_args")
+    REGISTERED.append(step)
+    yield step
+    REGISTERED.remove(step)
+
+
+def test_work_list(checkout: Path, unread_step: Step) -> None:
     work = work_list(catalogs.load("0.17.1"), checkout)
     assert (work.version, work.against) == ("0.17.1", "0.16.1")
     removed = {one.argument: one for one in work.removed}
@@ -271,7 +280,7 @@ def test_work_list(checkout: Path) -> None:
     assert "  --moe-hybridep-num-sms\n    default: 16 -> None\n" in told
     assert "megatron/training/arguments.py::validate_args: gone since 0.16.1\n    derive/" in told
     data = json.loads(json.dumps(work.data()))
-    assert data["unread"] == [step.place for step in unread("0.17.1")]
+    assert data["unread"] == [step.place for step in unread("0.17.1")] == [unread_step.place]
     assert data["untouched"] == []
     assert len(data["authority"]) == len(work.compared)
 
@@ -279,10 +288,10 @@ def test_work_list(checkout: Path) -> None:
 @pytest.mark.skipif(not CHECKOUT, reason="MEGATRON_LM_CHECKOUT names no checkout")
 def test_what_rests_on_unchanged_functions_is_told_apart() -> None:
     """The checkout under another name: nobody has read that version, and nothing in it has changed."""
-    catalog = catalogs.from_data({**json.loads((catalogs.FOLDER / "0.16.1.json").read_bytes()), "version": "0.99.0"})
-    work = work_list(catalog, Path(CHECKOUT))
-    read = [step for step in work.unread if step.authority.read == ("0.16",)]
-    assert len(read) > 70 and set(read) <= set(work.untouched)
+    read = [step for step in REGISTERED if step.authority.was_read(VERSION) and step.holds(VERSION)]
+    on_file = {name: digests for name, digests in ON_FILE.items() if name == VERSION}
+    found = list(authority.compared(Path(CHECKOUT), "0.99.0", on_file, read))
+    assert len(found) > 70 and {one.state for one in found} == {"same"}
 
 
 def test_a_version_that_nobody_read_is_not_written(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,9 @@ from bridge_args.megatron_lm.derive import (
     attention_layers as attention_layers,
 )
 from bridge_args.megatron_lm.derive import (
+    attention_variants as attention_variants,
+)
+from bridge_args.megatron_lm.derive import (
     batch as batch,
 )
 from bridge_args.megatron_lm.derive import (
@@ -44,6 +47,9 @@ from bridge_args.megatron_lm.derive import (
 )
 from bridge_args.megatron_lm.derive import (
     moe as moe,
+)
+from bridge_args.megatron_lm.derive import (
+    offloading as offloading,
 )
 from bridge_args.megatron_lm.derive import (
     optimizer as optimizer,

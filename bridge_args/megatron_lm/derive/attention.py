@@ -219,68 +219,67 @@ def layers_without_rope(no_rope_freq: int | list[int] | None, num_layers: int, f
         yield Invalid(f"--no-rope-freq covers {len(no_rope_freq)} layers; --num-layers is {num_layers}")
 
 
-@checks(">=0.16, <0.17", see=TRANSFORMER_CONFIG)
-def attention_variant(
-    experimental_attention_variant: str | None,
-    linear_attention_freq: int | list[int] | None,
-    linear_conv_kernel_dim: int | None,
-    linear_key_head_dim: int | None,
-    linear_value_head_dim: int | None,
-    linear_num_key_heads: int | None,
-    linear_num_value_heads: int | None,
-    num_layers: int,
-    tensor_model_parallel_size: int,
+@checks(">=0.19", see=TRANSFORMER_CONFIG)
+def same_results_in_batches(
+    batch_invariant_mode: bool | None,
+    flash_attention_version: int | None,
     context_parallel_size: int,
-    apply_rope_fusion: bool,
+    attention_dropout: float,
 ) -> Problems:
-    """Gated delta net and sparse attention."""
-    variant = experimental_attention_variant
-    if variant not in ("gated_delta_net", "dsa"):
+    """What depends on the batch."""
+    for on, name, fact in (
+        (flash_attention_version not in (3, 4), "flash_attention_version", "--flash-attention-version 3 or 4"),
+        (context_parallel_size > 1, "context_parallel_size", "no context parallelism"),
+        (attention_dropout != 0, "attention_dropout", "--attention-dropout 0"),
+    ):
+        if batch_invariant_mode and on:
+            yield Invalid(f"--batch-invariant-mode needs {fact}", "", ("batch_invariant_mode", name))
+
+
+@checks(">=0.20", see=TRANSFORMER_CONFIG)
+def same_results_of_experts(
+    batch_invariant_mode: bool | None,
+    bf16: bool,
+    num_experts: int | None,
+    transformer_impl: str,
+    moe_token_dispatcher_type: str,
+    fp8: str | None,
+    fp4: str | None,
+    moe_permute_fusion: bool | None,
+    moe_permute_fusion_into_hybridep: bool | None,
+    moe_pad_expert_input_to_capacity: bool | None,
+    moe_pad_experts_for_cuda_graph_inference: bool | None,
+) -> Problems:
+    """The same of formats and of experts."""
+    if not batch_invariant_mode:
         return
-    said = f"--experimental-attention-variant {variant}"
-    if context_parallel_size > 1:
-        yield Invalid(
-            f"{said} cannot be combined with context parallelism",
-            arguments=("experimental_attention_variant", "context_parallel_size"),
-        )
-    if variant == "dsa":
-        if apply_rope_fusion:
-            yield Invalid(
-                f"{said} cannot be combined with fused positions",
-                "add --no-rope-fusion",
-                ("experimental_attention_variant",),
-            )
-        return
-    needed = {
-        "linear_attention_freq": linear_attention_freq,
-        "linear_conv_kernel_dim": linear_conv_kernel_dim,
-        "linear_key_head_dim": linear_key_head_dim,
-        "linear_value_head_dim": linear_value_head_dim,
-        "linear_num_key_heads": linear_num_key_heads,
-        "linear_num_value_heads": linear_num_value_heads,
-    }
-    missing = [flag(name) for name, value in needed.items() if value is None]
-    if missing:
-        yield Invalid(f"{said} needs {', '.join(missing)}", arguments=("experimental_attention_variant",))
-    if isinstance(linear_attention_freq, list) and len(linear_attention_freq) != num_layers:
-        yield Invalid(
-            f"--linear-attention-freq covers {len(linear_attention_freq)} layers; --num-layers is {num_layers}",
-            arguments=("linear_attention_freq", "num_layers"),
-        )
-    keys, values, tensor = linear_num_key_heads, linear_num_value_heads, tensor_model_parallel_size
-    if keys is None or values is None:
-        return
-    if keys < 1 or values % keys:
-        yield Invalid(
-            f"--linear-num-value-heads {values} is not a multiple of --linear-num-key-heads {keys}",
-            arguments=("linear_num_value_heads", "linear_num_key_heads"),
-        )
-    for name, count in (("linear_num_key_heads", keys), ("linear_num_value_heads", values)):
-        if count % tensor:
-            yield Invalid(
-                f"{flag(name)} {count} cannot be divided among tensor {tensor}",
-                arguments=(name, "tensor_model_parallel_size"),
-            )
+    alltoall = moe_token_dispatcher_type == "alltoall" or transformer_impl == "inference_optimized"
+    facts: list[tuple[object, str, str]] = [(not bf16, "bf16", "--bf16")]
+    if num_experts:
+        facts += [
+            (not alltoall, "moe_token_dispatcher_type", "--moe-token-dispatcher-type alltoall"),
+            (fp8, "fp8", "no --fp8-format"),
+            (fp4, "fp4", "no --fp4-format"),
+            (moe_permute_fusion, "moe_permute_fusion", "no --moe-permute-fusion"),
+            (
+                moe_permute_fusion_into_hybridep,
+                "moe_permute_fusion_into_hybridep",
+                "no --moe-permute-fusion-into-hybridep",
+            ),
+            (
+                moe_pad_expert_input_to_capacity,
+                "moe_pad_expert_input_to_capacity",
+                "no --moe-pad-expert-input-to-capacity",
+            ),
+            (
+                moe_pad_experts_for_cuda_graph_inference,
+                "moe_pad_experts_for_cuda_graph_inference",
+                "no --moe-pad-experts-for-cuda-graph-inference",
+            ),
+        ]
+    for on, name, fact in facts:
+        if on:
+            yield Invalid(f"--batch-invariant-mode needs {fact}", "", ("batch_invariant_mode", name))
 
 
 @checks(">=0.16", see=VALIDATE_ARGS)

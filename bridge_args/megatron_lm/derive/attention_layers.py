@@ -173,6 +173,24 @@ def variables_of_backends(attention_backend: str | None, env: Mapping[str, str])
         )
 
 
+@checks(
+    ">=0.19",
+    see="megatron/core/models/common/language_module/language_module.py::LanguageModule._set_attention_backend",
+)
+def variables_of_flash_attention(flash_attention_version: int | None, env: Mapping[str, str]) -> Problems:
+    """The variables for versions of FlashAttention may not say another thing."""
+    for version in (2, 3, 4):
+        name = f"NVTE_FLASH_ATTN_V{version}"
+        if flash_attention_version not in (None, version) and env.get(name, "0") != "0":
+            yield later(
+                f"{name}={env[name]} in the environment contradicts --flash-attention-version "
+                f"{flash_attention_version}: the model cannot be built",
+                f"unset {name}",
+                ("flash_attention_version",),
+                "models/common/language_module/language_module.py LanguageModule._set_attention_backend",
+            )
+
+
 def _asked(env: Mapping[str, str], names: tuple[str, ...]) -> str:
     """What the variables ask for; a kernel that none is said about may be used."""
     return "".join(env.get(name, "1") for name in names)
@@ -245,13 +263,15 @@ def latent_layers(
         )
 
 
-@checks(
-    ">=0.16, <0.17",
-    see=(
-        "megatron/core/models/gpt/experimental_attention_variant_module_specs.py::_get_backend_spec_provider",
-        "megatron/core/models/gpt/experimental_attention_variant_module_specs.py::get_experimental_attention_variant_module_spec",
-    ),
+_PROVIDER = "megatron/core/models/gpt/experimental_attention_variant_module_specs.py::_get_backend_spec_provider"
+_VARIANT = (
+    "megatron/core/models/gpt/experimental_attention_variant_module_specs.py::"
+    "get_experimental_attention_variant_module_spec"
 )
+_SPARSE = "megatron/core/models/gpt/experimental_attention_variant_module_specs.py::get_dsa_module_spec_for_backend"
+
+
+@checks(">=0.16", see=_PROVIDER)
 def layers_of_variants(
     experimental_attention_variant: str | None,
     transformer_impl: str | None,
@@ -270,16 +290,49 @@ def layers_of_variants(
             ("experimental_attention_variant", "transformer_impl"),
             f"{VARIANTS} _get_backend_spec_provider",
         )
-    elif variant == "dsa":
+
+
+@checks(">=0.16", see=_VARIANT, until="0.18")
+def layers_of_sparse_attention(
+    experimental_attention_variant: str | None, transformer_impl: str | None, spec: list[str] | None, program: str
+) -> Problems:
+    """Sparse attention without layers."""
+    if experimental_attention_variant != "dsa" or spec or program != "pretrain_gpt.py":
+        return
+    if transformer_impl == "transformer_engine":
         yield later(
-            f"{said} has no layers in this version: the model cannot be built",
+            "--experimental-attention-variant dsa has no layers in this version: the model cannot be built",
             "leave it out",
             ("experimental_attention_variant",),
             f"{VARIANTS} get_experimental_attention_variant_module_spec",
         )
 
 
-@checks(">=0.16, <0.17", see="megatron/core/optimizer/qk_clip.py::clip_qk")
+@checks(">=0.18", see=_SPARSE, read=("0.18", "0.19", "0.20"))
+def layers_of_sparse_latent_attention(
+    experimental_attention_variant: str | None,
+    multi_latent_attention: bool,
+    qk_l2_norm: bool,
+    spec: list[str] | None,
+    program: str,
+) -> Problems:
+    """Sparse attention is one of latent attention."""
+    if experimental_attention_variant != "dsa" or spec or program != "pretrain_gpt.py":
+        return
+    for on, name, fact in (
+        (not multi_latent_attention, "multi_latent_attention", "--multi-latent-attention"),
+        (qk_l2_norm, "qk_l2_norm", "no --qk-l2-norm"),
+    ):
+        if on:
+            yield later(
+                f"--experimental-attention-variant dsa needs {fact}: the model cannot be built",
+                "",
+                ("experimental_attention_variant", name),
+                f"{VARIANTS} get_dsa_module_spec_for_backend",
+            )
+
+
+@checks(">=0.16", see="megatron/core/optimizer/qk_clip.py::clip_qk")
 def clipping(qk_clip: bool, bf16: bool, fp16: bool, transformer_impl: str | None) -> Problems:
     """Clipped queries and keys."""
     if qk_clip and not (bf16 or fp16):

@@ -29,7 +29,9 @@ def global_batch_size(global_batch_size: int | None, micro_batch_size: int, data
 
 
 @computes(
-    see="megatron/core/num_microbatches_calculator.py::RampupBatchsizeNumMicroBatchesCalculator.update", until="0.18"
+    see="megatron/core/num_microbatches_calculator.py::RampupBatchsizeNumMicroBatchesCalculator.update",
+    until="0.18",
+    read=("0.16", "0.17"),
 )
 def batch_size_steps(rampup_batch_size: list[int] | None, global_batch_size: int) -> list[tuple[int, int]]:
     """From how many samples on a step has how many; one entry without a ramp."""
@@ -203,7 +205,9 @@ def steps_of_schedule(
 
 
 @checks(
-    see="megatron/core/num_microbatches_calculator.py::RampupBatchsizeNumMicroBatchesCalculator.update", until="0.18"
+    see="megatron/core/num_microbatches_calculator.py::RampupBatchsizeNumMicroBatchesCalculator.update",
+    until="0.18",
+    read=("0.16", "0.17"),
 )
 def steps_of_ramp(
     rampup_batch_size: list[int] | None,

@@ -11,6 +11,9 @@ def use_dist_ckpt(ckpt_format: str | None) -> bool:
     return ckpt_format != "torch"
 
 
+_INITIALIZE = "megatron/training/initialize.py::initialize_megatron"
+
+
 @derives(">=0.16", see=VALIDATE_ARGS)
 def async_save(async_save: bool | None, use_dist_ckpt: bool, use_persistent_ckpt_worker: bool | None) -> bool | None:
     """Needs the persistent worker; without it saving is synchronous."""
@@ -57,7 +60,8 @@ def no_load_rng(no_load_rng: bool | None, moe_use_upcycling: bool | None) -> boo
     return True if moe_use_upcycling else no_load_rng
 
 
-@derives(see="megatron/training/initialize.py::initialize_megatron")
+@derives(see=_INITIALIZE, until="0.18", read=("0.16", "0.17"))
+@derives(">=0.18", see=VALIDATE_ARGS)
 def exit_on_missing_checkpoint(exit_on_missing_checkpoint: bool, ckpt_convert_format: str | None) -> bool:
     """Conversion needs something to convert."""
     return exit_on_missing_checkpoint or ckpt_convert_format is not None
@@ -158,7 +162,12 @@ def optimizer_states(
         yield Invalid("--load-main-params-from-ckpt needs --no-load-optim", arguments=("load_main_params_from_ckpt",))
 
 
-@checks(see="megatron/training/initialize.py::initialize_megatron")
+@checks(see=_INITIALIZE, until="0.18", read=("0.16", "0.17"))
+@checks(
+    ">=0.18",
+    see=(VALIDATE_ARGS, "megatron/training/arguments.py::parse_and_validate_args"),
+    read=("0.18", "0.19", "0.20"),
+)
 def sources_of_checkpoints(
     use_checkpoint_args: bool | None,
     load: str | None,

@@ -11,6 +11,7 @@ from bridge_args.megatron_lm.derive.registry import (
     Problems,
     checks,
     derives,
+    flag,
 )
 
 _MODULES = (VALIDATE_ARGS, "megatron/training/arguments.py::_normalize_cuda_graph_modules_args")
@@ -115,7 +116,7 @@ def te_rng_tracker(te_rng_tracker: bool, cuda_graph_impl: str, transformer_impl:
     return te_rng_tracker or cuda_graph_impl != "none" and "transformer_engine" in (transformer_impl, cuda_graph_impl)
 
 
-@checks(">=0.16, <0.17", see=(TRANSFORMER_CONFIG, VALIDATE_ARGS))
+@checks(">=0.16", see=TRANSFORMER_CONFIG, until="0.18")
 def scopes(
     cuda_graph_impl: str,
     cuda_graph_scope: list[str],
@@ -125,46 +126,84 @@ def scopes(
     moe_pad_expert_input_to_capacity: bool | None,
     moe_token_dispatcher_type: str,
     moe_router_padding_for_fp8: bool | None,
-    check_for_nan_in_loss_and_grad: bool,
-    inference_dynamic_batching: bool,
-    fp8: str | None,
 ) -> Problems:
     """Which parts can be captured."""
     if cuda_graph_impl == "none":
         return
-    named = set(cuda_graph_scope)
-    concerned = ("cuda_graph_scope", "cuda_graph_impl")
-    if "full_iteration" in named:
-        if cuda_graph_impl == "transformer_engine":
-            yield Invalid(
-                "--cuda-graph-scope full_iteration needs --cuda-graph-impl local, not transformer_engine", "", concerned
-            )
-        elif inference_dynamic_batching and fp8:
-            yield Invalid("--cuda-graph-scope full_iteration does not work with FP8 in inference", "", concerned)
-        elif not inference_dynamic_batching and check_for_nan_in_loss_and_grad:
-            yield Invalid(
-                "--cuda-graph-scope full_iteration cannot look for NaNs",
-                "add --no-check-for-nan-in-loss-and-grad",
-                concerned,
-            )
+    if "full_iteration" in cuda_graph_scope and cuda_graph_impl == "transformer_engine":
+        yield Invalid(
+            "--cuda-graph-scope full_iteration needs --cuda-graph-impl local, not transformer_engine",
+            arguments=("cuda_graph_scope", "cuda_graph_impl"),
+        )
+    yield from _parts(
+        "cuda_graph_scope",
+        cuda_graph_scope,
+        cuda_graph_impl,
+        num_experts,
+        moe_layer_freq,
+        moe_expert_capacity_factor,
+        moe_pad_expert_input_to_capacity,
+        moe_token_dispatcher_type,
+        moe_router_padding_for_fp8,
+    )
+
+
+@checks(">=0.18", see=TRANSFORMER_CONFIG)
+def parts(
+    cuda_graph_impl: str,
+    cuda_graph_modules: list[str],
+    num_experts: int | None,
+    moe_layer_freq: int | list[int],
+    moe_expert_capacity_factor: float | None,
+    moe_pad_expert_input_to_capacity: bool | None,
+    moe_token_dispatcher_type: str,
+    moe_router_padding_for_fp8: bool | None,
+) -> Problems:
+    """The same under another name; a whole iteration has no parts."""
+    if cuda_graph_impl in ("local", "transformer_engine"):
+        yield from _parts(
+            "cuda_graph_modules",
+            cuda_graph_modules,
+            cuda_graph_impl,
+            num_experts,
+            moe_layer_freq,
+            moe_expert_capacity_factor,
+            moe_pad_expert_input_to_capacity,
+            moe_token_dispatcher_type,
+            moe_router_padding_for_fp8,
+        )
+
+
+def _parts(
+    argument: str,
+    parts_to_capture: list[str],
+    cuda_graph_impl: str,
+    num_experts: int | None,
+    moe_layer_freq: int | list[int],
+    moe_expert_capacity_factor: float | None,
+    moe_pad_expert_input_to_capacity: bool | None,
+    moe_token_dispatcher_type: str,
+    moe_router_padding_for_fp8: bool | None,
+) -> Problems:
+    said, concerned, named = flag(argument), (argument, "cuda_graph_impl"), set(parts_to_capture)
     if cuda_graph_impl == "local" and named & {"moe_router", "moe_preprocess"}:
         named |= {"moe_router", "moe_preprocess"}  # local captures both or none
     if {"moe", "moe_router"} <= named:
-        yield Invalid("--cuda-graph-scope moe contains moe_router", "keep one of them", concerned)
+        yield Invalid(f"{said} moe contains moe_router", "keep one of them", concerned)
     if "moe_preprocess" in named and "moe_router" not in named:
-        yield Invalid("--cuda-graph-scope moe_preprocess needs moe_router", "add moe_router", concerned)
+        yield Invalid(f"{said} moe_preprocess needs moe_router", "add moe_router", concerned)
     if num_experts is None or num_experts <= 1:
         if named & {"moe", "moe_router"}:
-            yield Invalid("--cuda-graph-scope moe and moe_router need experts", "", ("cuda_graph_scope", "num_experts"))
+            yield Invalid(f"{said} moe and moe_router need experts", "", (argument, "num_experts"))
         return
     if "mlp" in named and (moe_layer_freq == 1 or isinstance(moe_layer_freq, list) and 0 not in moe_layer_freq):
-        yield Invalid("--cuda-graph-scope mlp needs dense layers, and all have experts", "", concerned)
+        yield Invalid(f"{said} mlp needs dense layers, and all have experts", "", concerned)
     limited = moe_expert_capacity_factor is not None and moe_expert_capacity_factor >= 0
     if limited and moe_pad_expert_input_to_capacity:
         return
     if "moe" in named:
         yield Invalid(
-            "--cuda-graph-scope moe needs experts of one size",
+            f"{said} moe needs experts of one size",
             "add --moe-expert-capacity-factor and --moe-pad-expert-input-to-capacity",
             concerned,
         )
@@ -174,13 +213,90 @@ def scopes(
         and (limited or moe_router_padding_for_fp8)
     ):
         yield Invalid(
-            "--cuda-graph-scope moe_preprocess does not work where the dispatcher has to ask the GPU for sizes",
+            f"{said} moe_preprocess does not work where the dispatcher has to ask the GPU for sizes",
             "leave out moe_preprocess",
             concerned,
         )
 
 
-@checks(">=0.16, <0.17", see=TRANSFORMER_CONFIG)
+@checks(">=0.16", see=VALIDATE_ARGS, until="0.17")
+def iteration_or_inference(
+    cuda_graph_impl: str,
+    cuda_graph_scope: list[str],
+    check_for_nan_in_loss_and_grad: bool,
+    inference_dynamic_batching: bool,
+    fp8: str | None,
+) -> Problems:
+    """What a graph of a whole iteration excludes, in training and in inference."""
+    if cuda_graph_impl != "local" or "full_iteration" not in cuda_graph_scope:
+        return
+    if inference_dynamic_batching and fp8:
+        yield Invalid(
+            "--cuda-graph-scope full_iteration does not work with FP8 in inference",
+            arguments=("cuda_graph_scope", "cuda_graph_impl"),
+        )
+    elif not inference_dynamic_batching:
+        yield from _no_nans("--cuda-graph-scope full_iteration", check_for_nan_in_loss_and_grad)
+
+
+@checks(">=0.17", see=VALIDATE_ARGS, until="0.18")
+def iteration_and_inference(
+    cuda_graph_impl: str,
+    cuda_graph_scope: list[str],
+    check_for_nan_in_loss_and_grad: bool,
+    fp8: str | None,
+    fp8_recipe: str | None,
+    transformer_impl: str,
+) -> Problems:
+    """The same, inference under a name of its own."""
+    if cuda_graph_impl != "local":
+        return
+    if "full_iteration" in cuda_graph_scope:
+        yield from _no_nans("--cuda-graph-scope full_iteration", check_for_nan_in_loss_and_grad)
+    if "full_iteration_inference" in cuda_graph_scope:
+        yield from _fp8_of_inference(
+            "--cuda-graph-scope full_iteration_inference", "cuda_graph_scope", fp8, fp8_recipe, transformer_impl
+        )
+
+
+@checks(">=0.18", see=VALIDATE_ARGS)
+def blocks_in_inference(
+    inference_cuda_graph_scope: str, fp8: str | None, fp8_recipe: str | None, transformer_impl: str
+) -> Problems:
+    """The same under yet another name."""
+    if inference_cuda_graph_scope == "block":
+        name = "inference_cuda_graph_scope"
+        yield from _fp8_of_inference(f"{flag(name)} block", name, fp8, fp8_recipe, transformer_impl)
+
+
+def _no_nans(said: str, check_for_nan_in_loss_and_grad: bool) -> Problems:
+    if check_for_nan_in_loss_and_grad:
+        yield Invalid(f"{said} cannot look for NaNs", "add --no-check-for-nan-in-loss-and-grad", ("cuda_graph_impl",))
+
+
+def _fp8_of_inference(
+    said: str, argument: str, fp8: str | None, fp8_recipe: str | None, transformer_impl: str
+) -> Problems:
+    if not fp8:
+        return
+    if transformer_impl != "inference_optimized":
+        yield Invalid(f"{said} with FP8 needs --transformer-impl inference_optimized", "", (argument, "fp8"))
+    if fp8_recipe != "mxfp8":
+        yield Invalid(f"{said} with FP8 needs --fp8-recipe mxfp8, not {fp8_recipe}", "", (argument, "fp8_recipe"))
+
+
+@checks(">=0.17", see=VALIDATE_ARGS)
+def graphs_of_inference(cuda_graph_impl: str, inference_dynamic_batching_num_cuda_graphs: int) -> Problems:
+    """How many graphs inference has."""
+    count = inference_dynamic_batching_num_cuda_graphs
+    if cuda_graph_impl == "local" and count <= 0 and count != -1:
+        yield Invalid(
+            f"--inference-dynamic-batching-num-cuda-graphs must be at least 1, or -1, not {count}",
+            arguments=("inference_dynamic_batching_num_cuda_graphs", "cuda_graph_impl"),
+        )
+
+
+@checks(">=0.16", see=TRANSFORMER_CONFIG, until="0.18")
 def recomputation_in_graphs(
     cuda_graph_impl: str,
     cuda_graph_scope: list[str],
@@ -191,31 +307,84 @@ def recomputation_in_graphs(
     moe_input_jitter_eps: float | None,
 ) -> Problems:
     """What may be recomputed inside a graph."""
-    if cuda_graph_impl == "none" or not recompute_granularity:
+    if cuda_graph_impl == "none":
         return
-    concerned = ("recompute_granularity", "cuda_graph_impl")
-    if recompute_granularity == "full":
-        if cuda_graph_scope != ["full_iteration"]:
-            yield Invalid(
-                "--recompute-granularity full needs graphs of a whole iteration",
-                "use --cuda-graph-impl local --cuda-graph-scope full_iteration, or selective recomputation",
-                concerned,
-            )
-        return
-    modules = set(recompute_modules or ["core_attn"])
-    if cuda_graph_impl == "transformer_engine" and "moe" in modules and "moe_router" in cuda_graph_scope:
+    if recompute_granularity == "full" and cuda_graph_scope != ["full_iteration"]:
         yield Invalid(
-            "--recompute-modules moe does not work with --cuda-graph-scope moe_router",
-            arguments=("recompute_modules", "cuda_graph_scope"),
+            "--recompute-granularity full needs graphs of a whole iteration",
+            "use --cuda-graph-impl local --cuda-graph-scope full_iteration, or selective recomputation",
+            ("recompute_granularity", "cuda_graph_impl"),
         )
-    whole = not cuda_graph_scope or "full_iteration" in cuda_graph_scope
+    if recompute_granularity == "selective":
+        whole = not cuda_graph_scope or "full_iteration" in cuda_graph_scope
+        yield from _recomputed(
+            "cuda_graph_scope",
+            cuda_graph_scope,
+            whole,
+            cuda_graph_impl,
+            recompute_modules,
+            attention_dropout,
+            hidden_dropout,
+            moe_input_jitter_eps,
+        )
+
+
+@checks(">=0.18", see=TRANSFORMER_CONFIG)
+def recomputation_in_parts(
+    cuda_graph_impl: str,
+    cuda_graph_modules: list[str],
+    recompute_granularity: str | None,
+    recompute_modules: list[str] | None,
+    attention_dropout: float,
+    hidden_dropout: float,
+    moe_input_jitter_eps: float | None,
+) -> Problems:
+    """The same under another name."""
+    if cuda_graph_impl == "none":
+        return
+    if recompute_granularity == "full" and cuda_graph_impl != "full_iteration":
+        yield Invalid(
+            "--recompute-granularity full needs graphs of a whole iteration",
+            "use --cuda-graph-impl full_iteration, or selective recomputation",
+            ("recompute_granularity", "cuda_graph_impl"),
+        )
+    if recompute_granularity == "selective":
+        whole = not cuda_graph_modules or cuda_graph_impl == "full_iteration"
+        yield from _recomputed(
+            "cuda_graph_modules",
+            cuda_graph_modules,
+            whole,
+            cuda_graph_impl,
+            recompute_modules,
+            attention_dropout,
+            hidden_dropout,
+            moe_input_jitter_eps,
+        )
+
+
+def _recomputed(
+    argument: str,
+    captured: list[str],
+    whole: bool,
+    cuda_graph_impl: str,
+    recompute_modules: list[str] | None,
+    attention_dropout: float,
+    hidden_dropout: float,
+    moe_input_jitter_eps: float | None,
+) -> Problems:
+    modules = set(recompute_modules or ["core_attn"])
+    if cuda_graph_impl == "transformer_engine" and "moe" in modules and "moe_router" in captured:
+        yield Invalid(
+            f"--recompute-modules moe does not work with {flag(argument)} moe_router",
+            arguments=("recompute_modules", argument),
+        )
     for name, random, pairs in (
         ("attention_dropout", attention_dropout != 0.0, (("attn", "core_attn"),)),
         ("hidden_dropout", hidden_dropout != 0.0, (("mlp", "mlp"), ("moe", "moe"))),
         ("moe_input_jitter_eps", moe_input_jitter_eps is not None, (("moe", "moe"),)),
     ):
-        for scope, module in pairs:
-            if random and module in modules and (whole or scope in cuda_graph_scope):
+        for part, module in pairs:
+            if random and module in modules and (whole or part in captured):
                 yield Invalid(
                     f"a graph cannot recompute {module} with random numbers ({name})",
                     "set it to 0, or leave the module out of --recompute-modules",
@@ -223,28 +392,110 @@ def recomputation_in_graphs(
                 )
 
 
-@checks(">=0.16, <0.17", see=VALIDATE_ARGS)
-def graph_memory(
+@checks(">=0.16", see=VALIDATE_ARGS)
+def graph_memory(cuda_graph_impl: str, env: Mapping[str, str]) -> Problems:
+    """Memory that may move."""
+    movable = "expandable_segments:True" in env.get("PYTORCH_CUDA_ALLOC_CONF", "")
+    if cuda_graph_impl == "transformer_engine" and movable and env.get("NCCL_GRAPH_REGISTER", "") != "0":
+        yield Invalid(
+            "--cuda-graph-impl transformer_engine with PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True requires "
+            "NCCL_GRAPH_REGISTER=0 in the environment",
+            "export NCCL_GRAPH_REGISTER=0",
+            ("cuda_graph_impl",),
+            variable="NCCL_GRAPH_REGISTER",
+        )
+
+
+@checks(">=0.16", see=VALIDATE_ARGS, until="0.18")
+def experts_in_graphs(
     cuda_graph_impl: str,
     expert_model_parallel_size: int,
     moe_pad_experts_for_cuda_graph_inference: bool | None,
-    env: Mapping[str, str],
+    transformer_impl: str,
 ) -> Problems:
-    """Memory that may move, and experts of one size."""
-    if cuda_graph_impl == "transformer_engine":
-        movable = "expandable_segments:True" in env.get("PYTORCH_CUDA_ALLOC_CONF", "")
-        if movable and env.get("NCCL_GRAPH_REGISTER", "") != "0":
+    """Experts of one size; those that are optimized for inference (0.17) have it."""
+    if cuda_graph_impl == "local" and expert_model_parallel_size > 1 and not moe_pad_experts_for_cuda_graph_inference:
+        if transformer_impl != "inference_optimized":
             yield Invalid(
-                "--cuda-graph-impl transformer_engine with PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True requires "
-                "NCCL_GRAPH_REGISTER=0 in the environment",
-                "export NCCL_GRAPH_REGISTER=0",
-                ("cuda_graph_impl",),
-                variable="NCCL_GRAPH_REGISTER",
+                "--cuda-graph-impl local with expert parallelism needs --moe-pad-experts-for-cuda-graph-inference",
+                arguments=("cuda_graph_impl", "expert_model_parallel_size"),
             )
-    elif cuda_graph_impl == "local" and expert_model_parallel_size > 1 and not moe_pad_experts_for_cuda_graph_inference:
+
+
+@checks(">=0.17", see=VALIDATE_ARGS, until="0.18")
+def gradients_in_graphs(
+    delay_wgrad_compute: bool,
+    overlap_grad_reduce: bool,
+    cuda_graph_scope: list[str],
+    moe_shared_expert_intermediate_size: int | None,
+    moe_shared_expert_overlap: bool,
+    gradient_accumulation_fusion: bool,
+    add_bias_linear: bool,
+    add_qkv_bias: bool,
+) -> Problems:
+    """Gradients of weights that come later, inside a graph."""
+    if delay_wgrad_compute and overlap_grad_reduce:
+        shared = moe_shared_expert_intermediate_size is not None and not moe_shared_expert_overlap
+        biases = add_bias_linear or add_qkv_bias
+        yield from _later_gradients("cuda_graph_scope", cuda_graph_scope, shared, gradient_accumulation_fusion, biases)
+
+
+@checks(">=0.18", see=VALIDATE_ARGS)
+def gradients_in_parts(
+    delay_wgrad_compute: bool,
+    overlap_grad_reduce: bool,
+    cuda_graph_modules: list[str],
+    moe_shared_expert_intermediate_size: int | None,
+    moe_shared_expert_overlap: bool,
+    gradient_accumulation_fusion: bool,
+    add_bias_linear: bool,
+    add_qkv_bias: bool,
+) -> Problems:
+    """The same under another name."""
+    if delay_wgrad_compute and overlap_grad_reduce:
+        shared = moe_shared_expert_intermediate_size is not None and not moe_shared_expert_overlap
+        biases = add_bias_linear or add_qkv_bias
+        name = "cuda_graph_modules"
+        yield from _later_gradients(name, cuda_graph_modules, shared, gradient_accumulation_fusion, biases)
+
+
+def _later_gradients(argument: str, captured: list[str], shared: bool, fused: bool, biases: bool) -> Problems:
+    if "attn" not in captured and not (shared and "moe_router" in captured):
+        return
+    if not fused:
         yield Invalid(
-            "--cuda-graph-impl local with expert parallelism needs --moe-pad-experts-for-cuda-graph-inference",
-            arguments=("cuda_graph_impl", "expert_model_parallel_size"),
+            f"--delay-wgrad-compute with {flag(argument)} cannot be combined with --no-gradient-accumulation-fusion",
+            arguments=("delay_wgrad_compute", argument, "gradient_accumulation_fusion"),
+        )
+    if "attn" in captured and biases:
+        yield Invalid(
+            f"--delay-wgrad-compute with {flag(argument)} attn has no biases of attention",
+            "add --disable-bias-linear",
+            ("delay_wgrad_compute", argument),
+        )
+
+
+@checks(">=0.19", see=TRANSFORMER_CONFIG)
+def shared_experts_in_graphs(
+    gtp_weight_remat_size: int,
+    cuda_graph_impl: str,
+    cuda_graph_modules: list[str],
+    fp8: str | None,
+    fp4: str | None,
+    moe_shared_expert_intermediate_size: int | None,
+    moe_shared_expert_overlap: bool,
+    recompute_granularity: str | None,
+    recompute_modules: list[str] | None,
+) -> Problems:
+    """Shared experts in shards, captured and computed again."""
+    shared = moe_shared_expert_intermediate_size is not None and not moe_shared_expert_overlap
+    captured = not cuda_graph_modules or not {"moe", "moe_router"}.isdisjoint(cuda_graph_modules)
+    again = recompute_granularity == "selective" and "shared_experts" in (recompute_modules or ())
+    if gtp_weight_remat_size > 1 and cuda_graph_impl == "local" and (fp8 or fp4) and shared and captured and again:
+        yield Invalid(
+            "--cuda-graph-impl local cannot recompute shared experts in FP8 or FP4 whose weights are in shards",
+            "leave shared_experts out of --recompute-modules, or use --cuda-graph-impl full_iteration",
+            ("recompute_modules", "tensor_parallel_num_weight_shards", "cuda_graph_impl"),
         )
 
 
@@ -255,12 +506,7 @@ def graphs_of_an_iteration(
     """What a graph of a whole iteration excludes."""
     if cuda_graph_impl != "full_iteration":
         return
-    if check_for_nan_in_loss_and_grad:
-        yield Invalid(
-            "--cuda-graph-impl full_iteration cannot look for NaNs",
-            "add --no-check-for-nan-in-loss-and-grad",
-            ("cuda_graph_impl",),
-        )
+    yield from _no_nans("--cuda-graph-impl full_iteration", check_for_nan_in_loss_and_grad)
     if cuda_graph_modules:
         yield Invalid(
             "--cuda-graph-impl full_iteration captures all modules",

@@ -29,6 +29,14 @@ def dataloader_type(dataloader_type: str | None) -> str:
     return "single" if dataloader_type is None else dataloader_type
 
 
+@derives(">=0.19", see=VALIDATE_ARGS)
+def create_attention_mask_in_dataloader(
+    create_attention_mask_in_dataloader: bool, dataloader_inter_document_masking: bool
+) -> bool:
+    """Off where the lengths of documents say what a mask would."""
+    return create_attention_mask_in_dataloader and not dataloader_inter_document_masking
+
+
 @derives(see=VALIDATE_ARGS)
 def phase_transition_iterations(phase_transition_iterations: str | None) -> list[int] | str | None:
     """Iterations at which a new phase begins, in order."""

@@ -17,7 +17,7 @@ NO_BIASES = "--disable-bias-linear"
 
 
 def layers_with_experts(
-    num_experts: int | None, moe_layer_freq: int | list[int] | None, hybrid_override_pattern: str | None, program: str
+    num_experts: int | None, moe_layer_freq: int | list[int] | None, pattern: str | None, program: str
 ) -> bool:
     """Has any layer experts?
 
@@ -27,7 +27,7 @@ def layers_with_experts(
     if not num_experts:
         return False
     if program in HYBRID_MODELS:
-        return "E" in (hybrid_override_pattern or "")
+        return "E" in (pattern or "")
     return any(moe_layer_freq) if isinstance(moe_layer_freq, list) else True
 
 
@@ -49,11 +49,9 @@ def class_of_experts(
 
 
 @checks(
-    "<0.17",
     see=(
         "megatron/core/transformer/moe/experts.py::TEGroupedMLP.__init__",
         "megatron/core/transformer/moe/experts.py::TEGroupedMLP.forward",
-        "megatron/core/transformer/moe/experts.py::GroupedMLP.__init__",
         "megatron/core/transformer/mlp.py::MLP.forward",
         "megatron/core/transformer/moe/shared_experts.py::SharedExpertMLP.__init__",
         "megatron/core/fusions/fused_bias_swiglu.py::weighted_bias_swiglu_impl",
@@ -63,6 +61,7 @@ def biases_of_experts(
     num_experts: int | None,
     moe_layer_freq: int | list[int] | None,
     hybrid_override_pattern: str | None,
+    hybrid_layer_pattern: str | None,
     spec: list[str] | None,
     add_bias_linear: bool,
     swiglu: bool,
@@ -75,13 +74,14 @@ def biases_of_experts(
     moe_grouped_gemm: bool | None,
     moe_use_legacy_grouped_gemm: bool | None,
     moe_shared_expert_intermediate_size: int | None,
+    use_transformer_engine_op_fuser: bool | None,
     transformer_impl: str | None,
     program: str,
 ) -> Problems:
     """Biases, and what is fused with them."""
     if not add_bias_linear or spec and program not in HYBRID_MODELS:
         return
-    if not layers_with_experts(num_experts, moe_layer_freq, hybrid_override_pattern, program):
+    if not layers_with_experts(num_experts, moe_layer_freq, hybrid_layer_pattern or hybrid_override_pattern, program):
         return
     kind = class_of_experts(moe_grouped_gemm, moe_use_legacy_grouped_gemm, transformer_impl, program)
     if moe_shared_expert_intermediate_size is not None:
@@ -92,12 +92,6 @@ def biases_of_experts(
             "transformer/moe/shared_experts.py SharedExpertMLP.__init__",
         )
     if kind == "legacy grouped":
-        yield later(
-            "experts multiplied in groups by the old way have no biases: the model cannot be built",
-            f"add {NO_BIASES}",
-            ("moe_grouped_gemm", "moe_use_legacy_grouped_gemm", "num_experts"),
-            f"{EXPERTS} GroupedMLP.__init__",
-        )
         return
     if kind == "grouped" and bias_dropout_fusion:
         yield later(
@@ -106,6 +100,8 @@ def biases_of_experts(
             ("moe_grouped_gemm", "num_experts"),
             f"{EXPERTS} TEGroupedMLP.__init__",
         )
+    if kind == "grouped" and use_transformer_engine_op_fuser:  # one operation for all of it (0.18)
+        return
     if kind == "one by one" and swiglu and bias_swiglu_fusion:
         yield later(
             "experts with biases and SwiGLU stop at the first step, because no fused function has both",
@@ -130,7 +126,6 @@ def biases_of_experts(
 
 
 @checks(
-    "<0.17",
     see=(
         "megatron/core/transformer/moe/moe_utils.py::topk_routing_with_score_function",
         "megatron/core/transformer/moe/moe_utils.py::group_limited_topk",
@@ -142,6 +137,7 @@ def choice_of_experts(
     num_experts: int | None,
     moe_layer_freq: int | list[int] | None,
     hybrid_override_pattern: str | None,
+    hybrid_layer_pattern: str | None,
     moe_router_topk: int,
     moe_router_num_groups: int | None,
     moe_router_group_topk: int | None,
@@ -151,7 +147,7 @@ def choice_of_experts(
     program: str,
 ) -> Problems:
     """What the router cannot do."""
-    if not layers_with_experts(num_experts, moe_layer_freq, hybrid_override_pattern, program):
+    if not layers_with_experts(num_experts, moe_layer_freq, hybrid_layer_pattern or hybrid_override_pattern, program):
         return
     assert num_experts
     if moe_router_topk > num_experts:
@@ -203,6 +199,7 @@ def legacy_groups(
     moe_grouped_gemm: bool | None,
     moe_use_legacy_grouped_gemm: bool | None,
     transformer_impl: str | None,
+    add_bias_linear: bool,
     bf16: bool,
     quick_geglu: bool | None,
     swiglu: bool,
@@ -215,6 +212,13 @@ def legacy_groups(
     if kind != "legacy grouped":
         return
     concerned = ("moe_use_legacy_grouped_gemm", "moe_grouped_gemm")
+    if add_bias_linear:
+        yield later(
+            "experts multiplied in groups by the old way have no biases: the model cannot be built",
+            f"add {NO_BIASES}",
+            (*concerned, "num_experts"),
+            f"{EXPERTS} GroupedMLP.__init__",
+        )
     if not bf16:
         yield later(
             "experts multiplied in groups by the old way need bf16: the first step stops",
@@ -232,11 +236,9 @@ def legacy_groups(
 
 
 @checks(
-    "<0.17",
     see=(
         "megatron/core/transformer/moe/moe_layer.py::MoELayer.forward",
         "megatron/core/transformer/moe/moe_layer.py::MoELayer.preprocess",
-        "megatron/core/transformer/moe/token_dispatcher.py::MoEFlexTokenDispatcher.__init__",
         "megatron/core/utils.py::divide",
     ),
 )
@@ -244,6 +246,7 @@ def ranks_of_experts(
     num_experts: int | None,
     moe_layer_freq: int | list[int] | None,
     hybrid_override_pattern: str | None,
+    hybrid_layer_pattern: str | None,
     tensor_model_parallel_size: int,
     expert_tensor_parallel_size: int,
     expert_model_parallel_size: int,
@@ -253,11 +256,10 @@ def ranks_of_experts(
     moe_shared_expert_intermediate_size: int | None,
     moe_shared_expert_overlap: bool | None,
     moe_latent_size: int | None,
-    moe_token_dispatcher_type: str,
     program: str,
 ) -> Problems:
     """Experts among ranks."""
-    if not layers_with_experts(num_experts, moe_layer_freq, hybrid_override_pattern, program):
+    if not layers_with_experts(num_experts, moe_layer_freq, hybrid_layer_pattern or hybrid_override_pattern, program):
         return
     if tensor_model_parallel_size > 1 and not sequence_parallel and not skip_train:
         yield later(
@@ -277,19 +279,57 @@ def ranks_of_experts(
                 (name, "tensor_model_parallel_size"),
                 "utils.py divide",
             )
-    if moe_token_dispatcher_type == "flex" and expert_tensor_parallel_size * expert_model_parallel_size == 1:
-        yield later(
-            "--moe-token-dispatcher-type flex has no other rank to send tokens to: the model cannot be built",
-            "use alltoall, or divide the experts with --expert-model-parallel-size",
-            ("moe_token_dispatcher_type",),
-            "transformer/moe/token_dispatcher.py MoEFlexTokenDispatcher.__init__",
-        )
     if moe_latent_size is not None and moe_shared_expert_overlap and moe_shared_expert_intermediate_size is not None:
         yield later(
             "--moe-latent-size does not work with --moe-shared-expert-overlap: the first step stops",
             "leave out --moe-shared-expert-overlap",
             ("moe_latent_size", "moe_shared_expert_overlap"),
             "transformer/moe/moe_layer.py MoELayer.preprocess",
+        )
+
+
+_FLEX = "megatron/core/transformer/moe/token_dispatcher.py::MoEFlexTokenDispatcher.__init__"
+
+
+@checks(see=_FLEX, until="0.17")
+def ranks_to_send_to(
+    num_experts: int | None,
+    moe_layer_freq: int | list[int] | None,
+    hybrid_override_pattern: str | None,
+    expert_tensor_parallel_size: int,
+    expert_model_parallel_size: int,
+    moe_token_dispatcher_type: str,
+    program: str,
+) -> Problems:
+    """The flexible dispatcher among ranks."""
+    if layers_with_experts(num_experts, moe_layer_freq, hybrid_override_pattern, program):
+        yield from _alone(expert_tensor_parallel_size * expert_model_parallel_size, moe_token_dispatcher_type)
+
+
+@checks(">=0.17", see=_FLEX)
+def ranks_to_send_to_by_backends(
+    num_experts: int | None,
+    moe_layer_freq: int | list[int] | None,
+    hybrid_layer_pattern: str | None,
+    expert_tensor_parallel_size: int,
+    expert_model_parallel_size: int,
+    moe_token_dispatcher_type: str,
+    moe_flex_dispatcher_backend: str | None,
+    program: str,
+) -> Problems:
+    """The same; one of its backends may be alone."""
+    if moe_flex_dispatcher_backend != "hybridep":
+        if layers_with_experts(num_experts, moe_layer_freq, hybrid_layer_pattern, program):
+            yield from _alone(expert_tensor_parallel_size * expert_model_parallel_size, moe_token_dispatcher_type)
+
+
+def _alone(ranks: int, moe_token_dispatcher_type: str) -> Problems:
+    if moe_token_dispatcher_type == "flex" and ranks == 1:
+        yield later(
+            "--moe-token-dispatcher-type flex has no other rank to send tokens to: the model cannot be built",
+            "use alltoall, or divide the experts with --expert-model-parallel-size",
+            ("moe_token_dispatcher_type",),
+            "transformer/moe/token_dispatcher.py MoEFlexTokenDispatcher.__init__",
         )
 
 

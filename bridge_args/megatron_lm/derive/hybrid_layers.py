@@ -14,7 +14,12 @@ SPLIT = "ssm/mamba_context_parallel.py MambaContextParallel.__init__"
 LETTERS = {"M": "Mamba", "*": "attention", "-": "a feed-forward layer", "E": "experts"}
 
 
-@checks(">=0.12, <0.17", see="megatron/core/ssm/mamba_hybrid_layer_allocation.py::allocate_layers")
+@checks(
+    ">=0.12",
+    see="megatron/core/ssm/mamba_hybrid_layer_allocation.py::allocate_layers",
+    until="0.17",
+    read=("0.16", "0.17"),
+)
 def pattern_of_layers(
     hybrid_override_pattern: str | None,
     hybrid_attention_ratio: float,
@@ -56,7 +61,7 @@ def pattern_of_layers(
 
 
 @checks(
-    ">=0.12, <0.17",
+    ">=0.12",
     see=(
         "megatron/core/ssm/mamba_mixer.py::MambaMixer.__init__",
         "megatron/core/ssm/mamba_context_parallel.py::MambaContextParallel.__init__",
@@ -64,8 +69,9 @@ def pattern_of_layers(
 )
 def sizes_of_mamba(
     hybrid_override_pattern: str | None,
-    hybrid_attention_ratio: float,
-    hybrid_mlp_ratio: float,
+    hybrid_layer_pattern: str | None,
+    hybrid_attention_ratio: float | None,
+    hybrid_mlp_ratio: float | None,
     hidden_size: int,
     mamba_state_dim: int | None,
     mamba_head_dim: int | None,
@@ -76,9 +82,10 @@ def sizes_of_mamba(
     program: str,
 ) -> Problems:
     """Heads and groups of Mamba layers among ranks."""
-    if program not in HYBRID_MODELS or hybrid_attention_ratio + hybrid_mlp_ratio >= 1:
+    if program not in HYBRID_MODELS or (hybrid_attention_ratio or 0) + (hybrid_mlp_ratio or 0) >= 1:
         return
-    if hybrid_override_pattern is not None and "M" not in hybrid_override_pattern:
+    pattern = hybrid_layer_pattern or hybrid_override_pattern
+    if pattern is not None and "M" not in pattern:
         return
     named = {
         "mamba_state_dim": mamba_state_dim,

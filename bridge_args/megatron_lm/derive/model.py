@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 
 from bridge_args.megatron_lm.derive.hybrid import layers_of
 from bridge_args.megatron_lm.derive.registry import (
@@ -107,6 +108,7 @@ def bias_gelu_fusion(bias_gelu_fusion: bool, add_bias_linear: bool) -> bool:
         "megatron/training/tokenizer/tokenizer.py::_vocab_size_with_padding",
     ),
     until="0.18",
+    read=("0.16", "0.17"),
 )
 def padded_vocab_size(
     padded_vocab_size: int | None,
@@ -221,6 +223,94 @@ def activation_function(
 _NO_GELU_FUSION = "--no-bias-gelu-fusion"
 
 
+@checks(">=0.20", see=TRANSFORMER_CONFIG)
+def clamped_activations(
+    activation_func_clamp_value: float | None,
+    swiglu: bool,
+    num_experts: int | None,
+    glu_linear_offset: float,
+    use_te_activation_func: bool,
+) -> Problems:
+    """Bounds of gated units."""
+    clamp = activation_func_clamp_value
+    if clamp is None or not swiglu:
+        return
+    if not 0 < clamp < inf:
+        yield Invalid(f"--activation-func-clamp-value with --swiglu must be above 0, not {clamp}")
+    for name, on, fact in (
+        ("num_experts", num_experts is None, "needs experts"),
+        ("glu_linear_offset", glu_linear_offset != 0, "does not work with --glu-linear-offset"),
+        ("use_te_activation_func", use_te_activation_func, "does not work with --use-te-activation-func"),
+    ):
+        if on:
+            yield Invalid(
+                f"--activation-func-clamp-value with --swiglu {fact}", "", ("activation_func_clamp_value", name)
+            )
+
+
+@checks(">=0.17", see=TRANSFORMER_CONFIG)
+def fused_norms(fused_residual_rmsnorm: bool, normalization: str) -> Problems:
+    """Norms fused with the residual."""
+    if fused_residual_rmsnorm and normalization != "RMSNorm":
+        yield Invalid(
+            f"--fused-residual-rmsnorm needs --normalization RMSNorm, not {normalization}",
+            arguments=("fused_residual_rmsnorm", "normalization"),
+        )
+
+
+@checks(">=0.17", see=TRANSFORMER_CONFIG)
+def width_of_base_model(use_mup: bool, mup_base_hidden_size: int | None) -> Problems:
+    """The model whose settings are scaled."""
+    if use_mup and mup_base_hidden_size is not None and mup_base_hidden_size <= 0:
+        yield Invalid(
+            f"--mup-base-hidden-size must be at least 1, not {mup_base_hidden_size}",
+            arguments=("mup_base_hidden_size",),
+        )
+
+
+@checks(">=0.20", see=TRANSFORMER_CONFIG)
+def hyper_connections(
+    enable_mhc_connections: bool,
+    recompute_granularity: str | None,
+    recompute_modules: list[str] | None,
+    mhc_recompute_layer_num: int | None,
+    fine_grained_activation_offloading: bool,
+    mtp_num_layers: int | None,
+    inference_fuse_tp_communication: bool,
+    pipeline_model_parallel_size: int,
+    fp32_residual_connection: bool,
+    mhc_sinkhorn_iterations: int,
+    mhc_init_gating_factor: float,
+) -> Problems:
+    """What several residual streams exclude."""
+    again = recompute_granularity == "selective" and "mhc" in (recompute_modules or ())
+    if again and not enable_mhc_connections:
+        yield Invalid("--recompute-modules mhc needs --enable-mhc-connections", "", ("recompute_modules",))
+    if again and "mlp" in (recompute_modules or ()):
+        yield Invalid("--recompute-modules mhc does not work with mlp", "keep one of them", ("recompute_modules",))
+    if again and mhc_recompute_layer_num is not None and mhc_recompute_layer_num < 1:
+        yield Invalid(f"--mhc-recompute-layer-num must be at least 1, not {mhc_recompute_layer_num}")
+    if again and fine_grained_activation_offloading:
+        yield Invalid("--recompute-modules mhc does not work with --fine-grained-activation-offloading")
+    if not enable_mhc_connections:
+        return
+    for name, on in (
+        ("mtp_num_layers", mtp_num_layers is not None),
+        ("recompute_granularity", recompute_granularity == "full"),
+        ("inference_fuse_tp_communication", inference_fuse_tp_communication),
+        ("pipeline_model_parallel_size", pipeline_model_parallel_size > 1),
+        ("fp32_residual_connection", fp32_residual_connection),
+    ):
+        if on:
+            yield Invalid(f"--enable-mhc-connections does not work with {flag(name)}", "", (name,))
+    for name, number, least in (
+        ("mhc_sinkhorn_iterations", mhc_sinkhorn_iterations, 1),
+        ("mhc_init_gating_factor", mhc_init_gating_factor, 0),
+    ):
+        if number < least:
+            yield Invalid(f"{flag(name)} must be at least {least}, not {number}", "", (name,))
+
+
 @checks(
     ">=0.18",
     see="megatron/training/argument_utils.py::core_transformer_config_from_args",
@@ -322,80 +412,3 @@ def legacy_models(
     ):
         if on:
             yield Invalid(f"legacy models do not have {flag(name)}", arguments=("use_legacy_models", name))
-
-
-@checks(see=TRANSFORMER_CONFIG)
-def offloading_of_layers(
-    cpu_offloading: bool,
-    cpu_offloading_num_layers: int | None,
-    num_layers: int,
-    pipeline_model_parallel_size: int,
-    recompute_granularity: str | None,
-    cuda_graph_impl: str | None,
-    fine_grained_activation_offloading: bool | None,
-) -> Problems:
-    """Activations kept in host memory, by layers."""
-    layers = cpu_offloading_num_layers or 0
-    if not cpu_offloading:
-        return
-    if layers >= num_layers:
-        yield Invalid(
-            f"--cpu-offloading-num-layers must be less than --num-layers {num_layers}, not {layers}",
-            arguments=("cpu_offloading_num_layers", "num_layers"),
-        )
-    for name, on in (
-        ("pipeline_model_parallel_size", pipeline_model_parallel_size > 1),
-        ("recompute_granularity", recompute_granularity is not None),
-        ("cuda_graph_impl", cuda_graph_impl not in (None, "none")),
-        ("fine_grained_activation_offloading", fine_grained_activation_offloading),
-    ):
-        if on:
-            yield Invalid(
-                f"--cpu-offloading-num-layers cannot be combined with {flag(name)}",
-                arguments=("cpu_offloading_num_layers", name),
-            )
-
-
-@checks("<0.17", see=(VALIDATE_ARGS, TRANSFORMER_CONFIG))
-def fine_grained_offloading(
-    fine_grained_activation_offloading: bool | None,
-    offload_modules: list[str] | None,
-    transformer_impl: str | None,
-    env: Mapping[str, str],
-) -> Problems:
-    """Activations kept in host memory, by modules."""
-    if not fine_grained_activation_offloading:
-        return
-    modules = offload_modules or []
-    if transformer_impl != "transformer_engine":
-        yield Invalid(
-            f"--fine-grained-activation-offloading needs Transformer Engine, not --transformer-impl {transformer_impl}",
-            arguments=("fine_grained_activation_offloading", "transformer_impl"),
-        )
-    if env.get("NVTE_CPU_OFFLOAD_V1", "0") != "1":
-        yield Invalid(
-            "--fine-grained-activation-offloading requires NVTE_CPU_OFFLOAD_V1=1 in the environment",
-            "export NVTE_CPU_OFFLOAD_V1=1",
-            ("fine_grained_activation_offloading",),
-            variable="NVTE_CPU_OFFLOAD_V1",
-        )
-    if not modules:
-        yield Invalid(
-            "--fine-grained-activation-offloading needs --offload-modules",
-            f"name some of {', '.join(_OFFLOADABLE)}",
-            ("fine_grained_activation_offloading",),
-        )
-    unknown = [name for name in modules if name not in _OFFLOADABLE]
-    if unknown:
-        yield Invalid(
-            f"--offload-modules does not know {', '.join(unknown)}",
-            f"it knows {', '.join(_OFFLOADABLE)}",
-            ("offload_modules",),
-        )
-    if "attn_proj" in modules and "core_attn" not in modules:
-        yield Invalid(
-            "--offload-modules attn_proj needs core_attn, whose output it reads", "add core_attn", ("offload_modules",)
-        )
-
-
-_OFFLOADABLE = ("core_attn", "attn_proj", "expert_fc1", "moe_act", "attn_norm", "mlp_norm", "qkv_linear")

@@ -44,7 +44,7 @@ def use_distributed_optimizer(
     freeze_all_layers: bool | None,
 ) -> bool:
     """Off with the optimizers that are divided by layers, and where nothing is trained; on with Megatron FSDP."""
-    if optimizer not in _BY_ELEMENTS or freeze_all_layers:
+    if optimizer not in BY_ELEMENTS or freeze_all_layers:
         return False
     return use_distributed_optimizer or bool(use_megatron_fsdp) and megatron_fsdp_version != 2
 
@@ -52,19 +52,21 @@ def use_distributed_optimizer(
 @computes(">=0.18", see=VALIDATE_ARGS, read=("0.18", "0.19", "0.20"))
 def use_layer_wise_distributed_optimizer(optimizer: str, given: Mapping[str, object]) -> bool:
     """Is the optimizer divided by layers?"""
-    if optimizer in _BY_ELEMENTS:
+    if optimizer in BY_ELEMENTS:
         return False
     return bool(given.get("use_distributed_optimizer")) or given.get("optimizer") == "dist_muon"
 
 
-_BY_ELEMENTS = ("sgd", "adam")  # all others came later, and are divided by layers
+BY_ELEMENTS = ("sgd", "adam")  # all others came later, and are divided by layers
 
 
-@checks(see="megatron/core/optimizer/optimizer_config.py::OptimizerConfig.__post_init__")
+_CONFIG = "megatron/core/optimizer/optimizer_config.py::OptimizerConfig.__post_init__"
+
+
+@checks(see=_CONFIG)
 def moments(
     optimizer: str,
     use_precision_aware_optimizer: bool | None,
-    use_distributed_optimizer: bool | None,
     main_grads_dtype: Symbol | None,
     main_params_dtype: Symbol | None,
     exp_avg_dtype: Symbol | None,
@@ -76,11 +78,6 @@ def moments(
             yield Invalid(
                 f"--use-precision-aware-optimizer works with adam, not {optimizer}",
                 arguments=("use_precision_aware_optimizer", "optimizer"),
-            )
-        if not use_distributed_optimizer:
-            yield Invalid(
-                "--use-precision-aware-optimizer needs --use-distributed-optimizer",
-                arguments=("use_precision_aware_optimizer",),
             )
         return
     for name, dtype in (
@@ -97,10 +94,31 @@ def moments(
             )
 
 
+@checks(see=_CONFIG, until="0.20")
+def sharded_moments(use_precision_aware_optimizer: bool | None, use_distributed_optimizer: bool | None) -> Problems:
+    """They are divided among ranks."""
+    if use_precision_aware_optimizer and not use_distributed_optimizer:
+        yield Invalid(
+            "--use-precision-aware-optimizer needs --use-distributed-optimizer",
+            arguments=("use_precision_aware_optimizer",),
+        )
+
+
+@checks(">=0.19", see=_CONFIG)
+def parameters_gathered_in_buffers(
+    reuse_grad_buf_for_mxfp8_param_ag: bool, overlap_param_gather_with_optimizer_step: bool
+) -> Problems:
+    """Buffers of gradients are still in use while the optimizer runs."""
+    if reuse_grad_buf_for_mxfp8_param_ag and overlap_param_gather_with_optimizer_step:
+        yield Invalid(
+            "--reuse-grad-buf-for-mxfp8-param-ag does not work with --overlap-param-gather-with-optimizer-step"
+        )
+
+
 @checks(
     see=(
         "megatron/core/optimizer/clip_grads.py::clip_grad_by_total_norm_fp32",
-        "megatron/core/optimizer/optimizer_config.py::OptimizerConfig.__post_init__",
+        _CONFIG,
     )
 )
 def clipped_in_half_precision(
@@ -189,7 +207,7 @@ def by_layers(
     optimizer: str, use_torch_fsdp2: bool | None, use_megatron_fsdp: bool | None, ckpt_format: str
 ) -> Problems:
     """What the optimizers that are divided by layers exclude."""
-    if optimizer in _BY_ELEMENTS:
+    if optimizer in BY_ELEMENTS:
         return
     yield from _excluded(
         optimizer,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from bridge_args.megatron_lm.derive.registry import VALIDATE_ARGS, Invalid, Problems, checks
 
+_CONFIG = "megatron/core/distributed/distributed_data_parallel_config.py::DistributedDataParallelConfig.__post_init__"
+
 
 @checks(">=0.17", see=VALIDATE_ARGS, read=("0.17", "0.18", "0.19", "0.20"))
 def param_gather_by_layers(
@@ -82,7 +84,8 @@ def tensor_parallel_overlap(tp_comm_overlap: bool | None, sequence_parallel: boo
         )
 
 
-@checks(see="megatron/training/training.py::get_model")
+@checks(see="megatron/training/training.py::get_model", until="0.18", read=("0.16", "0.17"))
+@checks(">=0.18", see=_CONFIG, read=("0.18", "0.19", "0.20"))
 def buckets(
     ddp_num_buckets: int | None,
     ddp_bucket_size: int | None,
@@ -102,9 +105,28 @@ def buckets(
         yield Invalid(f"--ddp-num-buckets must be at least 1, not {ddp_num_buckets}", arguments=("ddp_num_buckets",))
 
 
-@checks(
-    see="megatron/core/distributed/distributed_data_parallel_config.py::DistributedDataParallelConfig.__post_init__"
-)
+@checks(">=0.17", see=_CONFIG)
+def sums_in_fp32(
+    ddp_param_name_patterns_for_fp32_local_accumulation: list[str], accumulate_allreduce_grads_in_fp32: bool
+) -> Problems:
+    """Parameters whose gradients are summed in fp32, where not all are."""
+    if ddp_param_name_patterns_for_fp32_local_accumulation and accumulate_allreduce_grads_in_fp32:
+        yield Invalid(
+            "--ddp-param-name-patterns-for-fp32-local-accumulation names some, and all gradients are summed in fp32",
+            "leave it out, or add --grad-reduce-in-bf16",
+            ("ddp_param_name_patterns_for_fp32_local_accumulation",),
+        )
+
+
+@checks(">=0.18", see=_CONFIG)
+def user_buffers_and_segments(nccl_ub: bool, env: Mapping[str, str]) -> Problems:
+    """Buffers that NCCL knows; PyTorch 2.11 lets them grow."""
+    for problem in user_buffers(nccl_ub, env):
+        problem.stops = False
+        yield problem
+
+
+@checks(see=_CONFIG, until="0.18")
 def user_buffers(nccl_ub: bool | None, env: Mapping[str, str]) -> Problems:
     """Buffers that NCCL knows."""
     if nccl_ub and "expandable_segments:True" in env.get("PYTORCH_CUDA_ALLOC_CONF", "").split(","):

@@ -138,11 +138,14 @@ def expert_data_parallel_size(
     context_parallel_size: int,
     expert_tensor_parallel_size: int | None,
     expert_model_parallel_size: int,
+    gtp_weight_remat_size: int | None,
+    expert_gtp_weight_remat_size: int | None,
 ) -> int:
     """Number of copies of each expert."""
-    stage = data_parallel_size * tensor_model_parallel_size * context_parallel_size
+    shards, expert_shards = gtp_weight_remat_size or 1, expert_gtp_weight_remat_size or 1
+    stage = data_parallel_size * tensor_model_parallel_size * context_parallel_size * shards
     tensor = expert_tensor_parallel_size or tensor_model_parallel_size
-    ranks = tensor * expert_model_parallel_size
+    ranks = tensor * expert_model_parallel_size * expert_shards
     if stage % ranks:
         raise Invalid(
             f"the {stage} GPUs of a pipeline stage cannot be divided among experts: expert tensor {tensor} x expert "
@@ -288,6 +291,20 @@ def distributed_optimizer_instances(
         )
 
 
+@checks(">=0.19", see=PARALLEL_STATE)
+def instances_and_shards(
+    num_distributed_optimizer_instances: int, gtp_weight_remat_size: int, expert_gtp_weight_remat_size: int
+) -> Problems:
+    """Instances of the optimizer, where weights are in more shards than tensors."""
+    if num_distributed_optimizer_instances > 1 and max(gtp_weight_remat_size, expert_gtp_weight_remat_size) > 1:
+        yield Invalid(
+            f"--num-distributed-optimizer-instances {num_distributed_optimizer_instances} does not work with weights "
+            "in more shards than tensors",
+            "leave out --tensor-parallel-num-weight-shards and --expert-tensor-parallel-num-weight-shards",
+            ("num_distributed_optimizer_instances", "tensor_parallel_num_weight_shards"),
+        )
+
+
 @checks(see="megatron/core/parallel_state.py::create_group")
 def backend_of_pipelines(pipeline_model_parallel_comm_backend: str | None, env: Mapping[str, str]) -> Problems:
     """UCC needs more than one hardware queue."""
@@ -361,3 +378,60 @@ def device_connections(
             concerned,
             stops=False,
         )
+
+
+@checks(">=0.19", see=VALIDATE_ARGS)
+def shards_of_weights(
+    gtp_weight_remat_size: int,
+    expert_gtp_weight_remat_size: int,
+    fp4: str | None,
+    fp4_param_gather: bool,
+    fp8_recipe: str | None,
+    fp8_param_gather: bool,
+    reuse_grad_buf_for_mxfp8_param_ag: bool,
+    ddp_average_in_collective: bool,
+    ckpt_format: str,
+    dist_ckpt_optim_fully_reshardable: bool,
+    distrib_optim_fully_reshardable_mem_efficient: bool,
+    gtp_remat_nccl_ub: bool | None,
+    gtp_expert_remat_nccl_ub: bool | None,
+    disable_symmetric_registration: bool,
+) -> Problems:
+    """What weights in more shards than tensors have need."""
+    if gtp_weight_remat_size <= 1 and expert_gtp_weight_remat_size <= 1:
+        return
+    shards = "tensor_parallel_num_weight_shards"
+    shards = shards if gtp_weight_remat_size > 1 else f"expert_{shards}"
+    mxfp8 = fp8_recipe == "mxfp8"
+    sparing = dist_ckpt_optim_fully_reshardable and distrib_optim_fully_reshardable_mem_efficient
+    buffers = (gtp_remat_nccl_ub or gtp_expert_remat_nccl_ub) and disable_symmetric_registration
+    for on, name, fact in (
+        (fp4 and not fp4_param_gather, "fp4_param_gather", "--fp4-param-gather, with --fp4-format"),
+        (ddp_average_in_collective, "ddp_average_in_collective", "no --ddp-average-in-collective"),
+        (
+            ckpt_format not in ("torch", "torch_dist"),
+            "ckpt_format",
+            f"--ckpt-format torch_dist or torch, not {ckpt_format}",
+        ),
+        (
+            sparing,
+            "distrib_optim_fully_reshardable_mem_efficient",
+            "no --distrib-optim-fully-reshardable-mem-efficient",
+        ),
+        (mxfp8 and not fp8_param_gather, "fp8_recipe", "--fp8-param-gather, with --fp8-recipe mxfp8"),
+        (
+            mxfp8 and not reuse_grad_buf_for_mxfp8_param_ag,
+            "fp8_recipe",
+            "--reuse-grad-buf-for-mxfp8-param-ag, with --fp8-recipe mxfp8",
+        ),
+        (buffers, "disable_symmetric_registration", "no --disable-symmetric-registration, with buffers of NCCL"),
+    ):
+        if on:
+            yield Invalid(f"{flag(shards)} above tensor parallelism needs {fact}", "", (shards, name))
+
+
+@checks(">=0.20", see=TRANSFORMER_CONFIG)
+def modules_in_shards(gtp_remat_opt_in_modules: list[str]) -> Problems:
+    """Modules whose weights are in shards only where they are named."""
+    if unknown := [name for name in gtp_remat_opt_in_modules if name != "moe_latent_proj"]:
+        yield Invalid(f"--gtp-remat-opt-in-modules does not know {', '.join(unknown)}", "it knows moe_latent_proj")

@@ -210,6 +210,17 @@ def low_precision(
             )
 
 
+@checks(">=0.18", see=TRANSFORMER_CONFIG)
+def output_in_fp8(fp8_output_proj: bool, fp8: str | None, fp8_recipe: str | None) -> Problems:
+    """The output layer in FP8."""
+    if fp8_output_proj and not fp8:
+        yield Invalid("--fp8-output-proj needs --fp8-format", arguments=("fp8_output_proj",))
+    if fp8_output_proj and fp8_recipe != "mxfp8":
+        yield Invalid(
+            f"--fp8-output-proj needs --fp8-recipe mxfp8, not {fp8_recipe}", "", ("fp8_output_proj", "fp8_recipe")
+        )
+
+
 @checks(see=TRANSFORMER_CONFIG)
 def layers_in_bf16(
     fp8: str | None,

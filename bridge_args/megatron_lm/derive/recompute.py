@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bridge_args.megatron_lm.derive.attention_variants import GATED_DELTA_NETS
 from bridge_args.megatron_lm.derive.registry import (
     TRANSFORMER_CONFIG,
     VALIDATE_ARGS,
@@ -61,8 +62,51 @@ def granularity(
                 )
 
 
-@checks("<0.17", see=TRANSFORMER_CONFIG)
-def modules(
+@checks(see=TRANSFORMER_CONFIG, until="0.19")
+def modules(recompute_granularity: str | None, recompute_modules: list[str] | None) -> Problems:
+    """What selective recomputation may name."""
+    yield from _unknown(recompute_granularity, recompute_modules, _MODULES)
+
+
+@checks(">=0.19", see=TRANSFORMER_CONFIG, until="0.20")
+def modules_with_gated_norms(
+    recompute_granularity: str | None, recompute_modules: list[str] | None, experimental_attention_variant: str | None
+) -> Problems:
+    """The same with the output norms of the gated delta net."""
+    yield from _unknown(recompute_granularity, recompute_modules, (*_MODULES, "gdn_norm_out"))
+    yield from _gated_norms(recompute_granularity, recompute_modules, experimental_attention_variant)
+
+
+@checks(">=0.20", see=TRANSFORMER_CONFIG)
+def modules_with_hyper_connections(
+    recompute_granularity: str | None, recompute_modules: list[str] | None, experimental_attention_variant: str | None
+) -> Problems:
+    """The same with parts of gated delta products and of hyper-connections."""
+    more = ("gdn_norm_out", "gdp_in_proj", "gdp_qkv", "mhc")
+    yield from _unknown(recompute_granularity, recompute_modules, (*_MODULES, *more))
+    yield from _gated_norms(recompute_granularity, recompute_modules, experimental_attention_variant)
+
+
+def _unknown(granularity: str | None, named: list[str] | None, known: tuple[str, ...]) -> Problems:
+    unknown = [name for name in named or () if name not in known]
+    if granularity == "selective" and unknown:
+        yield Invalid(
+            f"--recompute-modules does not know {', '.join(unknown)}",
+            f"it knows {', '.join(known)}",
+            ("recompute_modules",),
+        )
+
+
+def _gated_norms(granularity: str | None, named: list[str] | None, variant: str | None) -> Problems:
+    if granularity == "selective" and "gdn_norm_out" in (named or ()) and variant not in GATED_DELTA_NETS:
+        yield Invalid(
+            "--recompute-modules gdn_norm_out needs --experimental-attention-variant gated_delta_net",
+            arguments=("recompute_modules", "experimental_attention_variant"),
+        )
+
+
+@checks(see=TRANSFORMER_CONFIG)
+def needs_of_modules(
     recompute_granularity: str | None,
     recompute_modules: list[str] | None,
     moe_grouped_gemm: bool | None,
@@ -72,15 +116,10 @@ def modules(
     fp8: str | None,
     fp8_recipe: str | None,
 ) -> Problems:
-    """What selective recomputation may name."""
+    """What each of them needs."""
     if recompute_granularity != "selective" or not recompute_modules:
         return
     concerned = ("recompute_modules",)
-    unknown = [name for name in recompute_modules if name not in _MODULES]
-    if unknown:
-        yield Invalid(
-            f"--recompute-modules does not know {', '.join(unknown)}", f"it knows {', '.join(_MODULES)}", concerned
-        )
     if "moe_act" in recompute_modules and not moe_grouped_gemm:
         yield Invalid("--recompute-modules moe_act needs --moe-grouped-gemm", arguments=concerned)
     if "mla_up_proj" in recompute_modules and not multi_latent_attention:

@@ -51,8 +51,95 @@ SCHEDULER: Final = "megatron/core/optimizer_param_scheduler.py::OptimizerParamSc
 # The series that was read for all functions which do not say otherwise.
 READ: Final = ("0.16",)
 
-# What was read whole in more series, and each of our functions that rests on nothing else compared with it.
-READ_WHOLE: Final = {VALIDATE_ARGS: ("0.16", "0.17", "0.18", "0.19", "0.20")}
+# Functions that stand in another file in later versions.
+LATER_HOMES: Final = {
+    # 0.18
+    CORE_CONFIG: "megatron/training/argument_utils.py::core_transformer_config_from_args",
+    "megatron/training/utils.py::update_use_dist_ckpt": "megatron/training/utils/common_utils.py::update_use_dist_ckpt",
+    # 0.17
+    **{
+        f"megatron/training/tokenizer/tokenizer.py::{old}": f"megatron/core/tokenizers/utils/build_tokenizer.py::{new}"
+        for old, new in (
+            ("build_tokenizer", "build_tokenizer"),
+            ("_vocab_size_with_padding", "vocab_size_with_padding"),
+        )
+    },
+}
+
+_SINCE_16: Final = ("0.16", "0.17", "0.18", "0.19", "0.20")
+
+# What was read whole in more series, and each of our functions that rests on it compared with it.
+READ_WHOLE: Final = dict.fromkeys(
+    (
+        VALIDATE_ARGS,
+        CORE_CONFIG,
+        TRANSFORMER_CONFIG,
+        PARALLEL_STATE,
+        SCHEDULER,
+        "gpt_builders.py::gpt_builder",
+        "megatron/core/datasets/blended_megatron_dataset_builder.py::BlendedMegatronDatasetBuilder._build_blended_dataset_splits",
+        "megatron/core/datasets/blended_megatron_dataset_config.py::BlendedMegatronDatasetConfig.__post_init__",
+        "megatron/core/datasets/indexed_dataset.py::IndexedDataset.initialize",
+        "megatron/core/datasets/utils.py::get_blend_from_list",
+        "megatron/core/distributed/distributed_data_parallel.py::DistributedDataParallel.__init__",
+        "megatron/core/distributed/distributed_data_parallel_config.py::DistributedDataParallelConfig.__post_init__",
+        "megatron/core/distributed/param_and_grad_buffer.py::_ParamAndGradBucketGroup.__init__",
+        "megatron/core/extensions/transformer_engine.py::TEDotProductAttention.__init__",
+        "megatron/core/fusions/fused_bias_swiglu.py::weighted_bias_swiglu_impl",
+        "megatron/core/model_parallel_config.py::ModelParallelConfig.__post_init__",
+        "megatron/core/models/common/embeddings/language_model_embedding.py::LanguageModelEmbedding.__init__",
+        "megatron/core/models/common/embeddings/rope_utils.py::_apply_rotary_pos_emb_bshd",
+        "megatron/core/models/common/embeddings/rotary_pos_embedding.py::MultimodalRotaryEmbedding.forward",
+        "megatron/core/models/common/language_module/language_module.py::LanguageModule._set_attention_backend",
+        "megatron/core/models/gpt/experimental_attention_variant_module_specs.py::_get_backend_spec_provider",
+        "megatron/core/models/gpt/experimental_attention_variant_module_specs.py::get_experimental_attention_variant_module_spec",
+        "megatron/core/models/gpt/gpt_layer_specs.py::get_gpt_decoder_layer_specs",
+        "megatron/core/models/gpt/gpt_layer_specs.py::get_gpt_layer_local_spec",
+        "megatron/core/models/gpt/gpt_layer_specs.py::get_gpt_layer_with_transformer_engine_spec",
+        "megatron/core/num_microbatches_calculator.py::ConstantNumMicroBatchesCalculator.__init__",
+        "megatron/core/optimizer/clip_grads.py::clip_grad_by_total_norm_fp32",
+        "megatron/core/optimizer/distrib_optimizer.py::DistributedOptimizer.__init__",
+        "megatron/core/optimizer/grad_scaler.py::DynamicGradScaler.__init__",
+        "megatron/core/optimizer/grad_scaler.py::MegatronGradScaler.__init__",
+        "megatron/core/optimizer/optimizer_config.py::OptimizerConfig.__post_init__",
+        "megatron/core/optimizer/qk_clip.py::clip_qk",
+        "megatron/core/parallel_state.py::create_group",
+        "megatron/core/pipeline_parallel/schedules.py::forward_backward_pipelining_with_interleaving",
+        "megatron/core/ssm/mamba_context_parallel.py::MambaContextParallel.__init__",
+        "megatron/core/ssm/mamba_mixer.py::MambaMixer.__init__",
+        "megatron/core/tensor_parallel/layers.py::_initialize_affine_weight_gpu",
+        "megatron/core/tensor_parallel/mappings.py::_reduce_scatter_along_first_dim",
+        "megatron/core/transformer/attention.py::SelfAttention.get_query_key_value_tensors",
+        "megatron/core/transformer/dot_product_attention.py::DotProductAttention.__init__",
+        "megatron/core/transformer/mlp.py::MLP.forward",
+        "megatron/core/transformer/moe/experts.py::SequentialMLP.forward",
+        "megatron/core/transformer/moe/experts.py::TEGroupedMLP.__init__",
+        "megatron/core/transformer/moe/experts.py::TEGroupedMLP.forward",
+        "megatron/core/transformer/moe/moe_layer.py::MoELayer.forward",
+        "megatron/core/transformer/moe/moe_layer.py::MoELayer.preprocess",
+        "megatron/core/transformer/moe/moe_utils.py::group_limited_topk",
+        "megatron/core/transformer/moe/moe_utils.py::topk_routing_with_score_function",
+        "megatron/core/transformer/moe/router.py::TopKRouter.sinkhorn_load_balancing",
+        "megatron/core/transformer/moe/shared_experts.py::SharedExpertMLP.__init__",
+        "megatron/core/transformer/moe/token_dispatcher.py::MoEFlexTokenDispatcher.__init__",
+        "megatron/core/transformer/multi_latent_attention.py::MultiLatentAttention.forward",
+        "megatron/core/transformer/multi_token_prediction.py::MultiTokenPredictionLayer._checkpointed_forward",
+        "megatron/core/transformer/pipeline_parallel_layer_layout.py::PipelineParallelLayerLayout.validate_layer_layout",
+        "megatron/core/transformer/spec_utils.py::import_module",
+        "megatron/core/transformer/torch_norm.py::WrappedTorchNorm.__new__",
+        "megatron/core/transformer/transformer_block.py::get_num_layers_to_build",
+        "megatron/core/transformer/transformer_config.py::MLATransformerConfig.__post_init__",
+        "megatron/core/utils.py::divide",
+        "megatron/training/arguments.py::_add_inprocess_restart_args",
+        "megatron/training/arguments.py::validate_model_config_args_from_heterogeneous_config",
+        "megatron/training/global_vars.py::_set_wandb_writer",
+        "megatron/training/initialize.py::_set_random_seed",
+        "megatron/training/training.py::get_optimizer_param_scheduler",
+        "megatron/training/training.py::get_train_valid_test_num_samples",
+        "megatron/training/utils.py::update_use_dist_ckpt",
+    ),
+    _SINCE_16,
+)
 
 See = str | tuple[str, ...]
 

@@ -15,7 +15,7 @@ from bridge_args.megatron_lm.derive.registry import (
 )
 
 
-@computes(see="megatron/training/training.py::update_train_iters", until="0.18")
+@computes(see="megatron/training/training.py::update_train_iters", until="0.18", read=("0.16", "0.17"))
 def train_iters_from_samples(
     train_samples: int | None,
     train_iters: int | None,

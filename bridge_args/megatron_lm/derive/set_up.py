@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from bridge_args.megatron_lm.derive.optimizer import BY_ELEMENTS
 from bridge_args.megatron_lm.derive.registry import Invalid, Problems, checks, flag, later
 from bridge_args.megatron_lm.programs import HYBRID_MODELS
 
@@ -27,29 +28,55 @@ def sharded_states(
 
 
 @checks(
-    ">=0.16, <0.17",
+    ">=0.16",
     see=(
         "megatron/core/optimizer/muon.py::get_megatron_muon_optimizer",
         "megatron/core/optimizer/muon.py::TensorParallelMuon.__init__",
     ),
+    until="0.18",
+    read=("0.16", "0.17"),
 )
 def muon_steps(optimizer: str, fp16: bool, muon_num_ns_steps: int, skip_train: bool | None) -> Problems:
     """What Muon computes with."""
-    if "muon" not in optimizer or skip_train:
+    if "muon" in optimizer and not skip_train:
+        yield from _without_halves(optimizer, fp16, "optimizer/muon.py get_megatron_muon_optimizer")
+        yield from _steps(muon_num_ns_steps, "optimizer/muon.py TensorParallelMuon.__init__")
+
+
+@checks(
+    ">=0.18",
+    see=(
+        "megatron/core/optimizer/__init__.py::_get_megatron_emerging_optimizer",
+        "megatron/core/optimizer/emerging_optimizers.py::TensorParallelMuon.__init__",
+    ),
+    read=("0.18", "0.19", "0.20"),
+)
+def emerging_optimizers(optimizer: str, fp16: bool, muon_num_ns_steps: int, skip_train: bool | None) -> Problems:
+    """What Muon and the optimizers that came after it compute with."""
+    if optimizer in BY_ELEMENTS or skip_train:
         return
+    yield from _without_halves(optimizer, fp16, "optimizer/__init__.py _get_megatron_emerging_optimizer")
+    if optimizer == "muon":
+        yield from _steps(muon_num_ns_steps, "optimizer/emerging_optimizers.py TensorParallelMuon.__init__")
+
+
+def _without_halves(optimizer: str, fp16: bool, see: str) -> Problems:
     if fp16:
         yield later(
             f"--optimizer {optimizer} does not work with --fp16: the optimizer cannot be built",
             "use --bf16",
             ("optimizer", "fp16"),
-            "optimizer/muon.py get_megatron_muon_optimizer",
+            see,
         )
+
+
+def _steps(muon_num_ns_steps: int, see: str) -> Problems:
     if muon_num_ns_steps < 1:
         yield later(
             f"--muon-num-ns-steps must be at least 1, not {muon_num_ns_steps}",
             "leave it out for 5",
             ("muon_num_ns_steps",),
-            "optimizer/muon.py TensorParallelMuon.__init__",
+            see,
         )
 
 
@@ -187,7 +214,7 @@ def microbatches_of_virtual_stages(
         )
 
 
-@checks(see="megatron/training/checkpointing.py::save_checkpoint")
+@checks(see="megatron/training/checkpointing.py::save_checkpoint", until="0.17", read=("0.16", "0.17"))
 def saving_in_the_background(
     save: str | None, async_save: bool | None, use_persistent_ckpt_worker: bool | None, ckpt_format: str
 ) -> Problems:

@@ -103,6 +103,8 @@ def resolve(given: Given, run: Run) -> Resolved:
             try:
                 for problem in step.function(*inputs):
                     findings.append(finding_of(problem, step, given, environment_known))
+            except Invalid as problem:  # of a value that nothing else has read
+                findings.append(finding_of(problem, step, given, environment_known))
             except _TOO_MUCH as error:
                 findings.append(finding_of(_too_much(error), step, given, environment_known))
             continue
