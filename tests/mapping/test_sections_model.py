@@ -203,6 +203,12 @@ def test_interpolation_of_positions_is_not_handed_on() -> None:
 
 def test_weight_decay_of_norms() -> None:
     assert settings("--apply-wd-to-qk-layernorm")["scheduler.no_weight_decay_cond_type"] == "qwen3_next"
+    words = [*BASE.split(), "--apply-wd-to-qk-layernorm", "--qk-layernorm"]
+    newer = translate(words, 8, megatron_lm="0.19.0", bridge="0.6.2", env=ENVIRONMENT)
+    decided = {one.path: one.value for one in newer.assignments}
+    assert decided["optimizer.apply_wd_to_qk_layernorm"] is True
+    assert "scheduler.no_weight_decay_cond_type" not in decided
+    assert newer.outcomes["apply_wd_to_qk_layernorm"].fate == "to"
 
 
 PREDICTION = "--mtp-num-layers 1 --position-embedding-type rope --untie-embeddings-and-output-weights"
@@ -231,3 +237,7 @@ def test_lost(words: str, argument: str) -> None:
 def test_flash_attention_is_not_deterministic_for_bridge() -> None:
     assert told("--deterministic-mode --attention-backend flash", "bridge-rejects") == ["attention_backend"]
     assert told("--deterministic-mode --attention-backend fused", "bridge-rejects") == []
+    words = [*BASE.split(), "--deterministic-mode", "--attention-backend", "flash"]
+    for bridge, refused in (("0.4.2", True), ("0.5.1", False), ("0.6.2", False)):
+        t = translate(words, 8, bridge=bridge, env={**ENVIRONMENT, "NCCL_ALGO": "Ring"})
+        assert any(finding.kind == "bridge-rejects" for finding in t.findings) == refused

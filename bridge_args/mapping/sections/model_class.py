@@ -248,16 +248,17 @@ def positions(max_position_embeddings: int, seq_length: int, position_embedding_
     return {}
 
 
-@builder()
+@builder(when="bridge <0.5")
 def determinism(deterministic_mode: bool, attention_backend: str) -> dict[str, Any]:
-    """Bridge counts flash attention as not deterministic; Megatron-LM refuses only its old switch.
+    """Bridge before 0.5 counts flash attention as not deterministic; Megatron-LM refuses only its old switch.
 
     See megatron/bridge/training/config.py ConfigContainer._validate_and_apply_deterministic_mode.
     """
     if deterministic_mode and attention_backend == "flash":
         return {
             "attention_backend": Rejected(
-                "Bridge does not run flash attention in deterministic mode; choose --attention-backend fused."
+                "Bridge before 0.5 does not run flash attention in deterministic mode; choose --attention-backend "
+                "fused."
             )
         }
     return {}

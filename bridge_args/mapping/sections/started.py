@@ -25,14 +25,16 @@ def predicted_loss(mtp_num_layers: int | None, eod_mask_loss: bool) -> dict[str,
     }
 
 
-_NORMS: Final = "scheduler.no_weight_decay_cond_type"  # Bridge 0.6 reads optimizer.apply_wd_to_qk_layernorm instead
+_NORMS: Final = "scheduler.no_weight_decay_cond_type"
 
 
-@builder(if_there=(_NORMS,), unread=(_NORMS,))
+@builder(if_there=(_NORMS,), when="bridge <0.6")
 def weight_decay_of_norms(
     apply_wd_to_qk_layernorm: bool, qk_layernorm: bool, normalization: str, schema: Schema
 ) -> dict[str, Any]:
     """Bridge decays the weights of these norms under the name of the model that introduced it, and no bias of theirs.
+
+    Since 0.6 it asks Megatron Core, which reads optimizer.apply_wd_to_qk_layernorm.
 
     See megatron/core/optimizer/__init__.py get_standard_config_overrides, and
     megatron/bridge/training/config.py OptimizerConfigOverrideProvider.build_config_overrides.
