@@ -84,6 +84,8 @@ def is_here(need: str) -> bool:
     match need:
         case "checkout":
             return bool(CHECKOUT) and find_spec("torch") is not None
+        case "checkout since 0.18":
+            return is_here("checkout") and os.path.isdir(os.path.join(CHECKOUT, "megatron", "training", "config"))
         case "Megatron Bridge":
             return find_spec("megatron") is not None and find_spec("megatron.bridge") is not None
         case "nemo-run":

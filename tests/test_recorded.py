@@ -38,6 +38,14 @@ def test_command_lines(thin: ModuleType, version: str, lines: int, accepted: int
     assert sum("args" in row["result"] for row in rows) == accepted
 
 
+@pytest.mark.parametrize(("version", "lines"), [("0.18.2", 109), ("0.19.0", 111)])
+def test_containers(thin: ModuleType, version: str, lines: int) -> None:
+    rows = recorded.containers(version)
+    assert thin.containers(rows) == unpacked(f"containers_{version}.jsonl.gz")
+    assert set(rows) == {row["id"] for row in recorded.command_lines(version) if row["result"]["accepted"]}
+    assert len(rows) == lines
+
+
 def test_parsers(thin: ModuleType) -> None:
     assert thin.parsers(recorded.parsers()) == unpacked("parsers.json.gz")
 

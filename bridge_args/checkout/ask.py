@@ -60,7 +60,7 @@ def catalog_of(checkout: str | Path, program: str = "pretrain_gpt.py", cache: Pa
     found = _kept(kept) if kept is not None else None
     if found is not None:
         return found
-    (answer,) = _answers(path, {"catalog": True, "cases": [], "timeout": CASE_SECONDS}, 1)
+    (answer,) = _answers(path, {"catalog": True, "container": False, "cases": [], "timeout": CASE_SECONDS}, 1)
     _checked(answer, path)
     if not _is_catalog(answer):
         raise CheckoutError(f"{path} cannot be asked: its parser is described in a way that cannot be read")
@@ -75,13 +75,15 @@ def effective(
     program: str = "pretrain_gpt.py",
     *,
     catalog: bool = False,
+    container: bool = False,
     timeout: float = CASE_SECONDS,
 ) -> list[dict[str, Any]]:
     """What the checkout makes of each command line; the checkout is imported once for all of them.
 
     An answer holds ``parsed``, the arguments as typed and with defaults, and ``args``, those behind ``validate_args``.
     Where the checkout refuses the command line it holds ``stage`` and ``error`` (``type``, ``message``, ``where``).
-    With ``catalog`` the first answer is the catalog.
+    With ``catalog`` the first answer is the catalog. With ``container`` an answer also holds that: the fields of
+    Megatron-LM's own configuration container, as ``checkout/fields.py`` has them; None before Megatron-LM 0.18.
 
     Args:
         timeout: seconds for one command line.
@@ -91,7 +93,7 @@ def effective(
     """
     path = _program(checkout, program)
     asked = [{**case._asdict(), "env": dict(case.env)} for case in cases]
-    request = {"catalog": catalog, "cases": asked, "timeout": timeout}
+    request = {"catalog": catalog, "container": container, "cases": asked, "timeout": timeout}
     answers = _answers(path, request, len(asked) + catalog)
     if catalog:
         _checked(answers[0], path)

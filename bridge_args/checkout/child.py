@@ -1,8 +1,9 @@
 """Run in a process of its own (``sandbox.py``): a checkout's program says what its parser and ``validate_args`` make.
 
 The words are ``PACKAGE_FOLDER PROGRAM REQUEST ANSWERS``: REQUEST is a JSON file, ``{"catalog": bool, "timeout":
-seconds, "cases": [{"argv", "world_size", "env", "capability"}, ...]}``. ANSWERS receives one JSON line for the catalog,
-if it is wanted, and one for each case, in order. Everything that the checkout prints goes to standard error.
+seconds, "container": bool, "cases": [{"argv", "world_size", "env", "capability"}, ...]}``. ANSWERS receives one JSON
+line for the catalog, if it is wanted, and one for each case, in order; with its container, where that is wanted.
+Everything that the checkout prints goes to standard error.
 
 The checkout is imported once; the catalog and every case then run in a fork of their own, so that none sees what
 another left behind. There is no GPU and no network: CUDA's questions are answered as by an H100 with Transformer
@@ -40,6 +41,8 @@ _LOCKED: Final = re.compile(r'^name = "transformer-engine"\nversion = "(\d+)\.(\
 _NEVER_IMPORTED: Final = ("modelopt",)
 # Adds no flag, and from 0.17 on Megatron-LM stops at the version that is published.
 _HIDDEN: Final = ("nvidia_resiliency_ext",)
+# What asks whether it is there, when the container is built: the run has it.
+_HIDDEN_SUPPORT: Final = (("megatron.training.config.training_config", "has_nvrx_checkpointing_async_support"),)
 
 # What the program decides behind ``validate_args``, in its own order: functions of ``args`` and what they are called in
 # an answer. Each is passed over where a version has it not.
@@ -47,6 +50,15 @@ _LATER: Final = (
     ("transformer_config", "megatron.training.arguments", "core_transformer_config_from_args"),
     ("optimizer", "megatron.training.training", "get_megatron_optimizer_config"),
 )
+
+# The configuration container that Megatron-LM has since 0.18, and what makes the model's part of it, by program; 0.18
+# has none for GPT.
+_CONTAINER: Final = ("megatron.training.argument_utils", "pretrain_cfg_container_from_args")
+_MODELS: Final = {
+    "pretrain_gpt.py": "gpt_config_from_args",
+    "pretrain_hybrid.py": "hybrid_config_from_args",
+    "pretrain_mamba.py": "hybrid_config_from_args",
+}
 
 _OUTCOME: dict[str, Any] = {}
 _CAPABILITY: Final = [9, 0]  # an H100, where a case does not say otherwise
@@ -68,7 +80,7 @@ def main(words: list[str]) -> None:
         if request["catalog"]:
             jobs.append(lambda: _catalog(program))
         for case in request["cases"]:
-            jobs.append(lambda case=case: _effective(program, case))  # type: ignore[misc]
+            jobs.append(lambda case=case: _effective(program, case, request["container"]))  # type: ignore[misc]
         for job in jobs:
             answer = problem or _in_a_fork(job, request["timeout"])
             answers.write(json.dumps(answer) + "\n")
@@ -235,8 +247,11 @@ def _catalog(program: str) -> dict[str, Any]:
     return {"stage": "parser", "error": {"type": "RuntimeError", "message": "it ended without parsing a command line"}}
 
 
-def _effective(program: str, case: Mapping[str, Any]) -> dict[str, Any]:
-    """What the program makes of one command line: ``{"parsed", "args"}``, or with ``stage`` and ``error``."""
+def _effective(program: str, case: Mapping[str, Any], container: bool) -> dict[str, Any]:
+    """What the program makes of one command line: ``{"parsed", "args"}``, or with ``stage`` and ``error``.
+
+    With ``container`` also that, which is None where this Megatron-LM has no such thing.
+    """
     ranks = case["world_size"]
     _CAPABILITY[:] = case["capability"]
     os.environ |= {**case["env"], "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": str(ranks)}
@@ -253,6 +268,8 @@ def _effective(program: str, case: Mapping[str, Any]) -> dict[str, Any]:
     except _Arguments:
         _later(_OUTCOME["args"], answer)
         answer["args"] = {name: written(value) for name, value in vars(_OUTCOME["args"]).items()}
+        if container and "error" not in answer:
+            _add_container(program, _OUTCOME["args"], answer)
     except SystemExit as end:
         answer["error"] = {"type": "SystemExit", "message": said[-1] if said else f"it ends with status {end.code}"}
     except BaseException as error:
@@ -293,6 +310,44 @@ def _later(args: Any, answer: dict[str, Any]) -> None:
             traceback.print_exc()
     vars(args).clear()
     vars(args).update(before)
+
+
+def _add_container(program: str, args: Any, answer: dict[str, Any]) -> None:
+    """The fields of the container that the program trains with, as ``fields.fields_of`` has them."""
+    from bridge_args.checkout.fields import UNKNOWN, fields_of
+
+    module = _module(_CONTAINER[0])
+    build = getattr(module, _CONTAINER[1], None)
+    answer["container"] = None
+    if build is None:
+        return
+    model_of = getattr(module, _MODELS[Path(program).name], None)
+    for place, name in _HIDDEN_SUPPORT:
+        if (asks := getattr(_module(place), name, None)) is not None:
+            _replace(asks, lambda: True)
+    try:
+        unknown = _set_vocabulary(args)
+        fields = fields_of(build(args, model_of(args)) if model_of is not None else build(args))
+    except Exception as error:
+        answer.update(stage="container", error=_told(error))
+        return
+    answer["container"] = {**fields, **{path: {UNKNOWN: unknown} for path in _VOCABULARY if unknown and path in fields}}
+
+
+_VOCABULARY: Final = ("model.vocab_size", "tokenizer.padded_vocab_size")
+
+
+def _set_vocabulary(args: Any) -> str:
+    """The program builds its tokenizer before the container, which sets the padded size; why that is not known here."""
+    if args.padded_vocab_size is not None:
+        return ""
+    if str(args.tokenizer_type).startswith("Null"):
+        from megatron.training import global_vars
+
+        global_vars._build_tokenizer(args)
+        return ""
+    args.padded_vocab_size = args.make_vocab_size_divisible_by * args.tensor_model_parallel_size
+    return "only the tokenizer's files tell"
 
 
 def _told(error: BaseException) -> dict[str, Any]:

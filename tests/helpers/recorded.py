@@ -17,6 +17,7 @@ FULL = ROOT / ".." / "shared"
 SHIPPED = ROOT / "tests" / "recorded"
 GOLDEN = ("examples", "functional", "negative")
 RECORDED = ("0.16.1", "0.17.1", "0.18.2", "0.19.0")
+CONTAINERS = ("0.18.2", "0.19.0")  # versions that have a configuration container of their own
 GUIDE = "004_88a973e1d8ccc33d.txt"
 
 
@@ -46,6 +47,21 @@ def command_lines(version: str = "0.16.1") -> list[dict[str, Any]]:
             for name in row["result"].pop("without"):
                 del row["result"]["args"][name]
     return rows
+
+
+@lru_cache(maxsize=None)
+def containers(version: str) -> dict[str, dict[str, Any]]:
+    """Megatron-LM's own configuration container of each accepted command line: id to ``section.field`` to value."""
+    full = FULL / "golden" / f"mlm-{version}" / "container.jsonl.gz"
+    if full.is_file():
+        rows = map(json.loads, _text(full).splitlines())
+        # what has no field is a whole section that this version does not have
+        return {row["id"]: {path: value for path, value in row["fields"].items() if "." in path} for row in rows}
+    base, *rows = map(json.loads, _text(SHIPPED / f"containers_{version}.jsonl.gz").splitlines())
+    return {
+        row["id"]: {path: value for path, value in {**base, **row["fields"]}.items() if path not in row["without"]}
+        for row in rows
+    }
 
 
 def _text(path: Path) -> str:

@@ -44,14 +44,8 @@ def text_of(value: Any) -> str:
 
 def command_lines(rows: Sequence[Mapping[str, Any]]) -> str:
     """First the commonest value of each effective argument, then the rows, with the values that are others."""
-    namespaces = [row["result"]["args"] for row in rows if "args" in row["result"]]
-    counted: dict[str, Counter[str]] = {}
-    for namespace in namespaces:
-        for name, value in namespace.items():
-            counted.setdefault(name, Counter())[text_of(value)] += 1
-    # of values that are as common, the first in the alphabet, so that the same recordings make the same file
-    base = {name: min(found, key=lambda text: (-found[text], text)) for name, found in sorted(counted.items())}
-    lines = ["{" + ",".join(f"{text_of(name)}:{value}" for name, value in base.items()) + "}"]
+    base = commonest([row["result"]["args"] for row in rows if "args" in row["result"]])
+    lines = [line_of(base)]
     for row in rows:
         result = only(RESULT, row["result"])
         if "error" in row["result"]:
@@ -65,6 +59,30 @@ def command_lines(rows: Sequence[Mapping[str, Any]]) -> str:
                 result["transformer"] = only(("num_query_groups",), row["result"]["transformer"])
         lines.append(text_of({**only(("id", "file"), row), "case": only(CASE, row["case"]), "result": result}))
     return "\n".join(lines) + "\n"
+
+
+def containers(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """As ``command_lines``: the commonest value of each field, then what is another in each row."""
+    base = commonest(list(rows.values()))
+    lines = [line_of(base)]
+    for name, fields in rows.items():
+        others = {path: value for path, value in fields.items() if text_of(value) != base[path]}
+        lines.append(text_of({"id": name, "fields": others, "without": sorted(base.keys() - fields.keys())}))
+    return "\n".join(lines) + "\n"
+
+
+def commonest(namespaces: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The value that each name has most often, as text."""
+    counted: dict[str, Counter[str]] = {}
+    for namespace in namespaces:
+        for name, value in namespace.items():
+            counted.setdefault(name, Counter())[text_of(value)] += 1
+    # of values that are as common, the first in the alphabet, so that the same recordings make the same file
+    return {name: min(found, key=lambda text: (-found[text], text)) for name, found in sorted(counted.items())}
+
+
+def line_of(base: Mapping[str, str]) -> str:
+    return "{" + ",".join(f"{text_of(name)}:{value}" for name, value in base.items()) + "}"
 
 
 def parsers(versions: Mapping[str, Mapping[str, Any]]) -> str:
@@ -134,6 +152,10 @@ def main() -> None:
         **{
             f"command_lines_{version}.jsonl.gz": command_lines(recorded.command_lines(version))
             for version in recorded.RECORDED
+        },
+        **{
+            f"containers_{version}.jsonl.gz": containers(recorded.containers(version))
+            for version in recorded.CONTAINERS
         },
         "parsers.json.gz": parsers(recorded.parsers()),
         "configurations.json.gz": configurations(recorded.configurations()),

@@ -81,14 +81,8 @@ def resolve(given: Given, run: Run) -> Resolved:
     from bridge_args.checkout import ask
     from bridge_args.megatron_lm.resolvers import live
 
-    assert run.checkout is not None
-    words = tuple(word.text for index, word in enumerate(given.words) if index not in given.open)
-    case = ask.Case(words, run.world_size, run.env or {})
-    (answer,) = ask.effective(run.checkout, [case], run.program)
-    notes: list[Finding] = []
-    if not run.environment_known:
-        answer, notes = _with_the_usual(answer, case, run.checkout, run.program)
-    given, args = live.resolve_answer(answer, given, run)
+    said, notes = answer_of(given, run)
+    given, args = live.resolve_answer(said, given, run)
     if could := ask.not_isolated():
         message = f"this system isolates less than it could: the checkout's own code might {could}"
         notes.append(Finding("environment", message, "name only checkouts whose code you would run"))
@@ -97,8 +91,26 @@ def resolve(given: Given, run: Run) -> Resolved:
     return Resolved(given, MegatronArgs(args.settings, (*args.findings, *notes), run.world_size))
 
 
+def answer_of(given: Given, run: Run, *, container: bool = False) -> tuple[dict[str, Any], list[Finding]]:
+    """What ``checkout.ask.effective`` answers to a command line, and what had to be assumed for it.
+
+    Args:
+        container: the answer also holds Megatron-LM's own configuration container.
+
+    Raises:
+        ValueError: the checkout cannot be asked.
+    """
+    from bridge_args.checkout import ask
+
+    assert run.checkout is not None
+    words = tuple(word.text for index, word in enumerate(given.words) if index not in given.open)
+    case = ask.Case(words, run.world_size, run.env or {})
+    (said,) = ask.effective(run.checkout, [case], run.program, container=container)
+    return (said, []) if run.environment_known else _with_the_usual(said, case, run, container)
+
+
 def _with_the_usual(
-    answer: dict[str, Any], case: Case, checkout: str, program: str
+    answer: dict[str, Any], case: Case, run: Run, container: bool
 ) -> tuple[dict[str, Any], list[Finding]]:
     """A variable that is missing where not all are known is a note: ask again with it set."""
     from bridge_args.checkout import ask
@@ -107,8 +119,10 @@ def _with_the_usual(
     variable = live.wants_variable(answer)
     if variable not in _USUAL or variable in case.env:
         return answer, []
+    assert run.checkout is not None
     usual = _USUAL[variable]
-    (again,) = ask.effective(checkout, [case._replace(env={**case.env, variable: usual})], program)
+    again_with = case._replace(env={**case.env, variable: usual})
+    (again,) = ask.effective(run.checkout, [again_with], run.program, container=container)
     note = Finding("environment", f"Megatron-LM requires {variable}={usual}, which the command line does not show")
     return again, [note]
 
