@@ -19,12 +19,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from recorded import WITH_CONTAINER
 from shown import Block, blocks, commands, is_shown_by
 
 import bridge_args
+from bridge_args.bridge import installed
 from bridge_args.cli.parser import parser_of, split
 from bridge_args.emit.hydra import unsayable
 from bridge_args.findings import KINDS
+from bridge_args.pairs.pairs import megatron_version
 from bridge_args.script.command import read_command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -84,8 +87,9 @@ def is_here(need: str) -> bool:
     match need:
         case "checkout":
             return bool(CHECKOUT) and find_spec("torch") is not None
-        case "checkout since 0.18":
-            return is_here("checkout") and os.path.isdir(os.path.join(CHECKOUT, "megatron", "training", "config"))
+        case "checkout of this Bridge with a container":
+            series = (installed.version() or "").rpartition(".")[0]
+            return is_here("checkout") and megatron_version(CHECKOUT) == WITH_CONTAINER.get(series)
         case "Megatron Bridge":
             return find_spec("megatron") is not None and find_spec("megatron.bridge") is not None
         case "nemo-run":

@@ -10,11 +10,10 @@ import importlib.util
 import json
 import multiprocessing
 import os
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
-from recorded import CONTAINERS, command_lines, containers
+from recorded import CONTAINERS, WITH_CONTAINER, command_lines, containers
 
 import bridge_args
 from bridge_args.bridge import installed
@@ -24,11 +23,10 @@ from bridge_args.pairs.pairs import megatron_version
 from bridge_args.verify import container
 from bridge_args.versions import Versions
 
-# Which Megatron-LM is built on the Megatron Core of which Bridge.
-PAIRS: Final = {"0.5": Versions("0.18.2", "0.5.1"), "0.6": Versions("0.19.0", "0.6.2")}
-PAIR: Final = PAIRS.get((installed.version() or "").rpartition(".")[0])
+SERIES: Final = (installed.version() or "").rpartition(".")[0]
+PAIR: Final = Versions(WITH_CONTAINER[SERIES], f"{installed.version()}") if SERIES in WITH_CONTAINER else None
 of_a_pair = pytest.mark.skipif(
-    PAIR is None or importlib.util.find_spec("megatron") is None, reason="Bridge 0.5 or 0.6 is not installed"
+    PAIR is None or importlib.util.find_spec("torch") is None, reason="Bridge 0.5 or 0.6 is not installed"
 )
 RECIPE: Final = "configs: {}\nmatchers: {}\n"
 
@@ -131,7 +129,7 @@ SMALL: Final = (
     "--micro-batch-size 1 --train-iters 10 --lr 1e-3 --mock-data --tokenizer-type NullTokenizer --vocab-size 100"
 ).split()
 of_a_checkout = pytest.mark.skipif(
-    not CHECKOUT or not Path(CHECKOUT, "megatron/training/config").is_dir(),
+    not CHECKOUT or megatron_version(CHECKOUT) < "0.18",
     reason="MEGATRON_LM_CHECKOUT is not set, or has no container",
 )
 

@@ -17,7 +17,9 @@ FULL = ROOT / ".." / "shared"
 SHIPPED = ROOT / "tests" / "recorded"
 GOLDEN = ("examples", "functional", "negative")
 RECORDED = ("0.16.1", "0.17.1", "0.18.2", "0.19.0")
-CONTAINERS = ("0.18.2", "0.19.0")  # versions that have a configuration container of their own
+# Series of Bridge to the Megatron-LM of the same Megatron Core that has a configuration container of its own.
+WITH_CONTAINER = {"0.5": "0.18.2", "0.6": "0.19.0"}
+CONTAINERS = tuple(WITH_CONTAINER.values())
 GUIDE = "004_88a973e1d8ccc33d.txt"
 
 

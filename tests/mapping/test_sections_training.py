@@ -9,15 +9,16 @@ import pytest
 
 from bridge_args.bridge import schema as schemas
 from bridge_args.bridge.schema import Schema
-from bridge_args.mapping.sections.checkpointing import checkpoint_format, checkpoint_load, resharding
+from bridge_args.mapping.sections.checkpointing import async_format, checkpoint_format, checkpoint_load, resharding
 from bridge_args.mapping.sections.data import attention_mask, blend, data_source, fill_in_the_middle, workers
 from bridge_args.mapping.sections.initialization import initialization
 from bridge_args.mapping.sections.observing import logging_level, profiler, rerun
-from bridge_args.mapping.sections.registry import Lost, NeedsDropIn, Rejected
+from bridge_args.mapping.sections.registry import WRITES, Lost, NeedsDropIn, Rejected
 from bridge_args.mapping.sections.run_length import evaluation, iterations, run_length, schedule_length
 from bridge_args.mapping.sections.started import buckets, predicted_loss, weight_decay_of_norms
 from bridge_args.mapping.sections.tokenizer import tokenizer
 from bridge_args.values import Symbol
+from bridge_args.versions import Versions, holds
 
 SCHEMA = schemas.load("0.3.1")
 
@@ -338,6 +339,21 @@ def test_a_format_bridge_does_not_write(other: str) -> None:
     decided = checkpoint_format(other)
     assert paths(decided) == {}
     assert lost(decided) == {"ckpt_format"}
+
+
+@pytest.mark.parametrize(
+    ("asynchronous", "written", "bridge", "refused"),
+    [
+        pytest.param(True, "fsdp_dtensor", "0.4.2", True, id="before Bridge 0.5"),
+        pytest.param(True, "fsdp_dtensor", "0.5.1", False, id="since Bridge 0.5"),
+        pytest.param(True, "torch_dist", "0.4.2", False, id="the other format"),
+        pytest.param(False, "fsdp_dtensor", "0.4.2", False, id="training waits"),
+    ],
+)
+def test_what_is_saved_while_training_goes_on(asynchronous: bool, written: str, bridge: str, refused: bool) -> None:
+    asked = holds("bridge <0.5", Versions("0.16.1", bridge))
+    assert WRITES["async_format"].holds(Versions("0.16.1", bridge)) == asked
+    assert (asked and rejected(async_format(asynchronous, written)) == {"async_save"}) == refused
 
 
 def test_what_bridge_does_not_take_from_a_checkpoint() -> None:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from recorded import CONTAINERS, containers
+from recorded import CONTAINERS, WITH_CONTAINER, containers
 
 import bridge_args
 from bridge_args.cli.main import main
@@ -91,11 +91,8 @@ def test_a_cause_is_told_in_a_sentence_about_fields_that_there_are(cause: contai
     assert cause.see
     fields = {path for version in CONTAINERS for row in containers(version).values() for path in row}
     assert set(cause.fields) <= fields
-    assert any(
-        cause in container.causes(Versions(megatron, bridge))[cause.fields[0]]
-        for megatron, bridge in (("0.18.2", "0.5.1"), ("0.19.0", "0.6.2"))
-        if cause.fields[0] in container.causes(Versions(megatron, bridge))
-    )
+    pairs = [Versions(megatron, f"{series}.0") for series, megatron in WITH_CONTAINER.items()]
+    assert any(cause in container.causes(pair).get(cause.fields[0], ()) for pair in pairs)
 
 
 def test_without_bridge_the_translation_is_compared(t: Any) -> None:

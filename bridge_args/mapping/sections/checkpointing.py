@@ -23,6 +23,17 @@ def checkpoint_format(ckpt_format: str, load: str | None = None) -> dict[str, An
     }
 
 
+@builder(when="bridge <0.5")
+def async_format(async_save: bool | None, ckpt_format: str) -> dict[str, Any]:
+    """Which checkpoints are saved while training goes on.
+
+    See megatron/bridge/training/config.py ConfigContainer.validate.
+    """
+    if async_save and ckpt_format == "fsdp_dtensor":
+        return {"async_save": Rejected("Bridge before 0.5 saves only torch_dist this way; leave out --async-save.")}
+    return {}
+
+
 @builder()
 def checkpoint_load(
     ckpt_step: int | None, load: str | None, use_checkpoint_args: bool, ckpt_convert_format: str | None
