@@ -42,7 +42,7 @@ _NEVER_IMPORTED: Final = ("modelopt",)
 # Adds no flag, and from 0.17 on Megatron-LM stops at the version that is published.
 _HIDDEN: Final = ("nvidia_resiliency_ext",)
 # What asks whether it is there, when the container is built: the run has it.
-_HIDDEN_SUPPORT: Final = (("megatron.training.config.training_config", "has_nvrx_checkpointing_async_support"),)
+_HIDDEN_SUPPORT: Final = (("megatron.training.utils", "has_nvrx_checkpointing_async_support"),)
 
 # What the program decides behind ``validate_args``, in its own order: functions of ``args`` and what they are called in
 # an answer. Each is passed over where a version has it not.
