@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 pytest.importorskip("torch")
-pytest.importorskip("megatron.core")
 
 import bridge_args
 from bridge_args.training import container

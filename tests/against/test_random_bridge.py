@@ -13,7 +13,6 @@ from collections.abc import Iterator
 import pytest
 
 pytest.importorskip("torch")
-pytest.importorskip("megatron.core")
 
 import bridge_args
 from bridge_args.megatron_lm import catalog

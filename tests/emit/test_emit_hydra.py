@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import subprocess
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 from by_hand import DATASET, GPT, MOCK, NEEDED, assignment, translation
+from containers import comparable, loaded
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
 from hypothesis import given, settings
@@ -20,8 +20,6 @@ from test_emit_yaml import SCALARS, TEXTS, same
 
 from bridge_args.emit.config_yaml import to_yaml
 from bridge_args.emit.hydra import literal, to_overrides, to_shell, unsayable
-from bridge_args.emit.run_config import to_run_config
-from bridge_args.mapping.translation import Translation
 from bridge_args.values import Built, Member, Partial, Symbol
 
 FLASH = Member("megatron.core.transformer.enums.AttnBackend", "flash", 1)
@@ -176,13 +174,6 @@ def test_what_cannot_be_said_is_named() -> None:
 # Bridge as the judge ------------------------------------------------------------------------------------------------
 
 
-def loaded(t: Translation) -> Any:
-    """The container Bridge makes of the complete configuration."""
-    from bridge_args.training import container
-
-    return container.load(to_run_config(t))
-
-
 @pytest.fixture(scope="module")
 def overridden() -> Callable[..., Any]:
     """A container after Bridge's own function has applied overrides to it."""
@@ -228,24 +219,6 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "a built section": ({"mixed_precision": Built(MIXED_PRECISION, {"fp16": True})}, {}),
     "a mapping": ({"tokenizer.hf_tokenizer_kwargs": {"use_fast": True, "x": {"y": [1]}}}, {}),
 }
-
-
-def listed(value: Any) -> Any:
-    """Bridge's merging makes lists of tuples."""
-    return [listed(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def comparable(container: Any) -> dict[str, Any]:
-    """Every attribute of every section by name; partial functions by what they hold."""
-    found = {}
-    for name, section in vars(container).items():
-        names = {field.name for field in dataclasses.fields(section)} if dataclasses.is_dataclass(section) else {""}
-        for key in names | set(getattr(section, "__dict__", ())):
-            value = getattr(section, key, None) if key else section
-            if hasattr(value, "func"):
-                value = (value.func, value.args, value.keywords)
-            found[f"{name}.{key}"] = (type(section), listed(value))
-    return found
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from by_hand import NEEDED, assignment, translation
+from containers import comparable, loaded
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_emit_hydra import CASES, FAULT_TOLERANCE, FLASH, comparable, loaded
+from test_emit_hydra import CASES, FAULT_TOLERANCE, FLASH
 from test_emit_yaml import SCALARS, TEXTS, same
 
 import bridge_args

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
+from containers import comparable, loaded, untouched
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from test_emit_hydra import comparable, loaded
 
 from bridge_args import Translation, report, to_argv, to_overrides, to_recipe, to_run_config, to_yaml, translate
 from bridge_args.emit.hydra import unsayable
-from bridge_args.emit.layout import class_of, field_of
 
 SMALL = (
     "--num-layers 4 --hidden-size 64 --num-attention-heads 4 --seq-length 128 --max-position-embeddings 128"
@@ -35,14 +34,6 @@ def of(name: str) -> Translation:
     t = translate(COMMANDS[name].split(), world_size=8, bridge="0.3.1")
     assert t.errors == ()
     return t
-
-
-def untouched(t: Translation) -> Any:
-    """Bridge's defaults, and beyond them only what its classes cannot be built without."""
-    needed = tuple(a for a in t.assignments if (field := field_of(t, a)) is not None and field.required)
-    sections = {name for name, section in t.schema.sections.items() if section.required or section.default_class}
-    classes = {name: class_name for name in sections if (class_name := class_of(t, name)) is not None}
-    return loaded(t._replace(assignments=needed, classes=classes))
 
 
 @pytest.fixture(scope="module")
