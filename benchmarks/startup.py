@@ -32,10 +32,10 @@ def main() -> None:
     os.chdir(ROOT)
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
     for words in programs.values():
-        _seconds(words)  # bytecode is written, files are in memory
+        seconds(words)  # bytecode is written, files are in memory
     for _ in range(options.runs):
         for name, words in programs.items():
-            times[name].append(_seconds(words))
+            times[name].append(seconds(words))
 
     nothing = statistics.median(processor for processor, _ in times["python -c pass"])
     print(f"{'median of ' + str(options.runs) + ' runs':<24} processor    clock    ratio")
@@ -61,7 +61,7 @@ def _programs(against: Path | None) -> dict[str, list[str]]:
     return programs
 
 
-def _seconds(words: list[str]) -> tuple[float, float]:
+def seconds(words: list[str]) -> tuple[float, float]:
     """Of one run: on the processor, and by the clock."""
     # Installed programs have their bytecode; a variable that forbids it is not part of what is measured.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
