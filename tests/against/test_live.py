@@ -58,6 +58,8 @@ def recorded() -> Iterator[Recorded]:
 
 def own_examples() -> Iterator[Recorded]:
     for script in sorted((ROOT / "examples").rglob("*.sh")):
+        if "torchrun" not in script.read_text(encoding="utf-8"):
+            continue
         source = from_file(str(script))
         t = bridge_args.translate(source.command, env=source.environment)
         yield Recorded(script.name, t.words, t.world_size, {"CUDA_DEVICE_MAX_CONNECTIONS": "1", **t.environment})

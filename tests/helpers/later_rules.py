@@ -1,4 +1,4 @@
-"""Rules that came, changed or went after Megatron-LM 0.16: words, the versions that refuse them, a part of what we say.
+"""Rules that differ between Megatron-LM 0.14 and later: words, the versions that refuse them, a part of what we say.
 
 All other versions in ``ASKED`` accept the words. What a version does not have as a flag it is not asked about.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 ASKED = ("0.16.1", "0.17.1", "0.18.2", "0.19.0", "main-2026-08-22")
+OLDER = ("0.14.0", "0.15.3")
 ENV = {"CUDA_DEVICE_MAX_CONNECTIONS": "1", "NVTE_CPU_OFFLOAD_V1": "1"}
 
 _16, _17, _18, _19, _20 = ASKED[:1], ASKED[1:], ASKED[2:], ASKED[3:], ASKED[4:]
@@ -280,5 +281,26 @@ RULES = {
     "groups handed in": Rule("--perform-rl-step --rl-submission-granularity G", _20, "needs --rl-partial-rollouts"),
     "requests on their way": Rule(
         "--perform-rl-step --rl-partial-rollouts --rl-max-inflight-requests 0", _20, "must be at least 1, not 0"
+    ),
+}
+
+# What versions before 0.16 refuse.
+OLDER_RULES = {
+    "groups of experts in fp32": Rule(f"{EXPERTS} --moe-grouped-gemm", OLDER, "--moe-grouped-gemm needs --bf16"),
+    "biases of experts": Rule("--num-experts 4", OLDER[:1], "experts have no biases"),
+    "fewer groups than ranks": Rule(
+        "--group-query-attention --num-query-groups 1 --tensor-model-parallel-size 2",
+        OLDER,
+        "not a multiple of tensor 2",
+    ),
+    "layers for no stage": Rule("--decoder-first-pipeline-num-layers 4", (), ""),
+    "two switches for graphs": Rule("--enable-cuda-graph --external-cuda-graph", OLDER, "exclude each other"),
+    "graphs and full recomputation": Rule(
+        "--external-cuda-graph --recompute-granularity full --recompute-method uniform --recompute-num-layers 1",
+        OLDER,
+        "does not work with --recompute-granularity full",
+    ),
+    "graphs and selective recomputation": Rule(
+        "--enable-cuda-graph --recompute-granularity selective", OLDER, "recompute"
     ),
 }

@@ -22,7 +22,7 @@ LEFT_OUT = (
     "heterogeneous_", "result_rejected_tracker_filename", "te_precision_config_file", "replication", "msc", "spec",
     "non_persistent", "use_legacy_models", "enable_gpt_oss", "checkpoint_activations", "batch_size", "warmup",
     "model_parallel_size", "fake_process_group", "use_checkpoint_args", "phase_transition", "local_rank", "enable_msc",
-    "enable_ft_package", "dsa_kernel_backend", "batch_invariant_backend",
+    "enable_ft_package", "retro_", "dsa_kernel_backend", "batch_invariant_backend",
 )  # fmt: skip
 BASE = {
     "--num-layers": "8", "--hidden-size": "64", "--num-attention-heads": "8", "--seq-length": "128",

@@ -234,6 +234,13 @@ def test_lost(words: str, argument: str) -> None:
     assert told(words, "no-equivalent") == [argument]
 
 
+def test_the_old_name_of_sharding_gives_such_weights_storage() -> None:
+    words = f"{BASE} --init-model-with-meta-device --use-custom-fsdp".split()
+    t = translate(words, 8, megatron_lm="0.13.1", env={})
+    assert [one.value for one in t.assignments if one.path == "model.init_model_with_meta_device"] == [True]
+    assert t.outcomes["init_model_with_meta_device"].fate != "no_equivalent"
+
+
 def test_flash_attention_is_not_deterministic_for_bridge() -> None:
     assert told("--deterministic-mode --attention-backend flash", "bridge-rejects") == ["attention_backend"]
     assert told("--deterministic-mode --attention-backend fused", "bridge-rejects") == []

@@ -1,18 +1,19 @@
-"""Rules that differ between Megatron-LM 0.16 and later versions; ``against/test_later_rules.py`` asks the checkouts."""
+"""Rules that differ between versions of Megatron-LM; ``against/test_later_rules.py`` asks the checkouts."""
 
 from __future__ import annotations
 
 import pytest
 from derive_cases import argv, errors, meaning
-from later_rules import ASKED, ENV, RULES, Rule
+from later_rules import ASKED, ENV, OLDER, OLDER_RULES, RULES, Rule
 
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.parse import parse
 
 CASES = [
     pytest.param(rule, version, id=f"{name}: {version}")
-    for name, rule in RULES.items()
-    for version in ASKED
+    for rules, versions in ((RULES, ASKED), (OLDER_RULES, OLDER))
+    for name, rule in rules.items()
+    for version in versions
     if not any(f.level == "error" for f in parse(argv(rule.words, "--bf16"), catalogs.load(version)).findings)
 ]
 
@@ -27,4 +28,4 @@ def test_refused_by_the_versions_that_have_the_rule(rule: Rule, version: str) ->
 
 
 def test_every_rule_reaches_a_version() -> None:
-    assert {id(case.values[0]) for case in CASES} == {id(rule) for rule in RULES.values()}
+    assert {id(case.values[0]) for case in CASES} == {id(rule) for rule in (*RULES.values(), *OLDER_RULES.values())}

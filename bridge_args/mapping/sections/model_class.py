@@ -266,14 +266,21 @@ def determinism(deterministic_mode: bool, attention_backend: str) -> dict[str, A
 
 @builder(
     writes=("model.init_model_with_meta_device",),
-    absent={"init_model_with_meta_device": False, "use_megatron_fsdp": False, "use_torch_fsdp2": False},
+    absent={
+        "init_model_with_meta_device": False,
+        "use_custom_fsdp": False,
+        "use_megatron_fsdp": False,
+        "use_torch_fsdp2": False,
+    },
 )
-def meta_device(init_model_with_meta_device: bool, use_megatron_fsdp: bool, use_torch_fsdp2: bool) -> dict[str, Any]:
+def meta_device(
+    init_model_with_meta_device: bool, use_custom_fsdp: bool, use_megatron_fsdp: bool, use_torch_fsdp2: bool
+) -> dict[str, Any]:
     """Weights without storage, which in Bridge only sharded data parallelism gives storage to.
 
     See megatron/training/training.py get_model, and megatron/bridge/models/model_provider.py get_model.
     """
-    sharded = use_megatron_fsdp or use_torch_fsdp2
+    sharded = use_megatron_fsdp or use_custom_fsdp or use_torch_fsdp2  # the second is the first's name before 0.14
     decided: dict[str, Any] = {"model.init_model_with_meta_device": init_model_with_meta_device and sharded}
     if init_model_with_meta_device and not sharded:
         decided["init_model_with_meta_device"] = Lost(

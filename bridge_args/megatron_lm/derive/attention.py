@@ -83,6 +83,16 @@ def heads(
         )
 
 
+@checks(see=TRANSFORMER_CONFIG, until="0.16")
+def groups_among_ranks(num_query_groups: int | None, tensor_model_parallel_size: int) -> Problems:
+    """Key-value heads are not shared by ranks."""
+    if num_query_groups is not None and num_query_groups % tensor_model_parallel_size:
+        yield Invalid(
+            f"--num-query-groups {num_query_groups} is not a multiple of tensor {tensor_model_parallel_size}",
+            arguments=("num_query_groups", "tensor_model_parallel_size"),
+        )
+
+
 @checks(see=(VALIDATE_ARGS, CORE_CONFIG))
 def positions(
     position_embedding_type: str,

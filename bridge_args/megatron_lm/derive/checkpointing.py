@@ -48,7 +48,13 @@ def no_load_optim_beside_rollouts(
     return True if skip_train and not perform_rl_step or moe_use_upcycling else no_load_optim
 
 
-@derives(see=VALIDATE_ARGS, until="0.17")
+@derives(see=VALIDATE_ARGS, until="0.16", name="no_load_optim")
+def no_load_optim_after_upcycling(no_load_optim: bool | None, moe_use_upcycling: bool | None) -> bool | None:
+    """An upcycled model has no optimizer to go on from."""
+    return True if moe_use_upcycling else no_load_optim
+
+
+@derives(">=0.16", see=VALIDATE_ARGS, until="0.17")
 def no_load_optim(no_load_optim: bool | None, skip_train: bool | None, moe_use_upcycling: bool | None) -> bool | None:
     """There is nothing to load for without training, or after upcycling."""
     return True if skip_train or moe_use_upcycling else no_load_optim

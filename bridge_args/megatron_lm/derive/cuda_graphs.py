@@ -110,10 +110,102 @@ def _named(modules: object, deprecated: list[str] | None) -> list[str]:
     return deprecated
 
 
-@derives(">=0.15", see=VALIDATE_ARGS)
+@derives(">=0.14", see=VALIDATE_ARGS, until="0.15", name="te_rng_tracker")
+def te_rng_tracker_by_switches(
+    te_rng_tracker: bool, enable_cuda_graph: bool, external_cuda_graph: bool, transformer_impl: str
+) -> bool:
+    """On where layers of Transformer Engine are captured, by a switch."""
+    return te_rng_tracker or (enable_cuda_graph or external_cuda_graph) and transformer_impl == "transformer_engine"
+
+
+@derives(">=0.15", see=VALIDATE_ARGS, until="0.16", name="te_rng_tracker")
+def te_rng_tracker_of_layers(te_rng_tracker: bool, cuda_graph_impl: str, transformer_impl: str) -> bool:
+    """The same, by whom it is captured."""
+    return te_rng_tracker or cuda_graph_impl != "none" and transformer_impl == "transformer_engine"
+
+
+@derives(">=0.16", see=VALIDATE_ARGS)
 def te_rng_tracker(te_rng_tracker: bool, cuda_graph_impl: str, transformer_impl: str) -> bool:
-    """On where Transformer Engine is captured."""
+    """On where Transformer Engine is captured, or captures."""
     return te_rng_tracker or cuda_graph_impl != "none" and "transformer_engine" in (transformer_impl, cuda_graph_impl)
+
+
+@checks(">=0.14", see=(VALIDATE_ARGS, TRANSFORMER_CONFIG), until="0.15")
+def graphs_by_switches(
+    enable_cuda_graph: bool,
+    external_cuda_graph: bool,
+    cuda_graph_scope: str,
+    check_for_nan_in_loss_and_grad: bool,
+    recompute_granularity: str | None,
+    cpu_offloading: bool,
+    env: Mapping[str, str],
+) -> Problems:
+    """What graphs exclude where switches ask for them."""
+    if enable_cuda_graph and external_cuda_graph:
+        yield Invalid("--enable-cuda-graph and --external-cuda-graph exclude each other", "keep one of them")
+    if enable_cuda_graph and cuda_graph_scope == "full_iteration":
+        yield from _no_nans("--cuda-graph-scope full_iteration", check_for_nan_in_loss_and_grad)
+    for name, on in (
+        ("recompute_granularity", recompute_granularity),
+        ("cpu_offloading_num_layers", cpu_offloading),
+    ):
+        if enable_cuda_graph and on:
+            yield Invalid(f"--enable-cuda-graph does not work with {flag(name)}", "", ("enable_cuda_graph", name))
+    if external_cuda_graph:
+        yield from _still_memory("external_cuda_graph", env)
+        yield from _not_in_full("external_cuda_graph", recompute_granularity)
+
+
+@checks(">=0.15", see=(VALIDATE_ARGS, TRANSFORMER_CONFIG), until="0.16")
+def graphs_of_layers(
+    cuda_graph_impl: str,
+    cuda_graph_scope: str,
+    check_for_nan_in_loss_and_grad: bool,
+    inference_dynamic_batching: bool,
+    fp8: str | None,
+    recompute_granularity: str | None,
+    recompute_modules: list[str] | None,
+    env: Mapping[str, str],
+) -> Problems:
+    """What graphs exclude where it is said who captures them."""
+    if cuda_graph_impl == "none":
+        return
+    if cuda_graph_impl == "local" and cuda_graph_scope == "full_iteration" and not inference_dynamic_batching:
+        yield from _no_nans("--cuda-graph-scope full_iteration", check_for_nan_in_loss_and_grad)
+    elif cuda_graph_impl == "local" and cuda_graph_scope == "full_iteration" and fp8:
+        yield Invalid(
+            "--cuda-graph-scope full_iteration does not work with FP8 in inference", "", ("cuda_graph_scope",)
+        )
+    yield from _still_memory("cuda_graph_impl", env)
+    yield from _not_in_full("cuda_graph_impl", recompute_granularity)
+    if recompute_granularity != "selective":
+        return
+    outside = cuda_graph_impl == "transformer_engine" and cuda_graph_scope == "attn"
+    inside = {"core_attn", "mla_up_proj"} & set(recompute_modules or ["core_attn"])
+    if not outside or inside:
+        yield Invalid(
+            "graphs recompute nothing that they capture",
+            "use --cuda-graph-impl transformer_engine --cuda-graph-scope attn, and --recompute-modules outside of it",
+            ("recompute_granularity", "cuda_graph_impl"),
+        )
+
+
+def _still_memory(argument: str, env: Mapping[str, str]) -> Problems:
+    if "expandable_segments:True" in env.get("PYTORCH_CUDA_ALLOC_CONF", ""):
+        yield Invalid(
+            f"{flag(argument)} does not work with PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
+            "unset PYTORCH_CUDA_ALLOC_CONF",
+            (argument,),
+        )
+
+
+def _not_in_full(argument: str, recompute_granularity: str | None) -> Problems:
+    if recompute_granularity == "full":
+        yield Invalid(
+            f"{flag(argument)} does not work with --recompute-granularity full",
+            "use selective recomputation, or none",
+            (argument, "recompute_granularity"),
+        )
 
 
 @checks(">=0.16", see=TRANSFORMER_CONFIG, until="0.18")

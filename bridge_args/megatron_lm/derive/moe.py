@@ -95,6 +95,27 @@ def experts(
         )
 
 
+@checks(see=VALIDATE_ARGS, until="0.16")
+def format_of_groups(moe_grouped_gemm: bool, bf16: bool) -> Problems:
+    """Experts multiplied in groups."""
+    if moe_grouped_gemm and not bf16:
+        yield Invalid("--moe-grouped-gemm needs --bf16", arguments=("moe_grouped_gemm", "bf16"))
+
+
+@checks(see=TRANSFORMER_CONFIG, until="0.15")
+def biases_of_no_experts(num_experts: int | None, add_bias_linear: bool) -> Problems:
+    """Experts have no biases."""
+    if num_experts is not None and add_bias_linear:
+        yield Invalid("experts have no biases", "add --disable-bias-linear", ("num_experts",))
+
+
+@checks(see=TRANSFORMER_CONFIG, until="0.16")
+def padding_for_fp8(moe_router_padding_for_fp8: bool | None, fp8: str | None) -> Problems:
+    """Padding is for FP8 alone."""
+    if moe_router_padding_for_fp8 and fp8 is None:
+        yield Invalid("--moe-router-padding-for-fp8 needs --fp8-format", arguments=("moe_router_padding_for_fp8",))
+
+
 @checks(see=TRANSFORMER_CONFIG, until="0.18")
 def width_of_experts(moe_ffn_hidden_size: int | None, num_experts: int | None) -> Problems:
     """Only experts have a width of experts."""
@@ -448,7 +469,7 @@ def dispatcher(
             arguments=("moe_enable_deepep", "moe_flex_dispatcher_backend"),
         )
     if kind == "flex" and moe_pad_expert_input_to_capacity:
-        if moe_enable_deepep or moe_flex_dispatcher_backend == "deepep":
+        if moe_enable_deepep or moe_flex_dispatcher_backend in (None, "deepep"):  # the only one before 0.16
             yield Invalid(
                 "--moe-pad-expert-input-to-capacity does not work with DeepEP",
                 arguments=("moe_pad_expert_input_to_capacity", "moe_flex_dispatcher_backend"),

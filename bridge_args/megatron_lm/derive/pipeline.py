@@ -210,12 +210,9 @@ def uneven_stages(
         elif layers % virtual:
             yield Invalid(f"{flag(name)} {layers} cannot be divided among {virtual} virtual stages", arguments=(name,))
     left, ranks = num_layers - sum(ends.values()), pipeline_model_parallel_size - len(ends)
-    if bool(left) != bool(ranks):
-        yield Invalid(
-            f"{left} layers are left for {ranks} stages in the middle",
-            arguments=(*ends, "num_layers", "pipeline_model_parallel_size"),
-        )
-    elif ranks and left % ranks:
+    if bool(left) != bool(ranks):  # see layers_in_the_middle
+        return
+    if ranks and left % ranks:
         yield Invalid(
             f"{left} layers are left for the stages in the middle, which {ranks} stages do not divide",
             arguments=(*ends, "num_layers", "pipeline_model_parallel_size"),
@@ -224,6 +221,27 @@ def uneven_stages(
         yield Invalid(
             f"{left // ranks} layers on each stage in the middle cannot be divided among {virtual} virtual stages",
             arguments=(*ends, "num_layers", "num_virtual_stages_per_pipeline_rank"),
+        )
+
+
+@checks(">=0.16", see=TRANSFORMER_CONFIG)
+def layers_in_the_middle(
+    num_layers: int,
+    pipeline_model_parallel_size: int,
+    decoder_first_pipeline_num_layers: int | None,
+    decoder_last_pipeline_num_layers: int | None,
+) -> Problems:
+    """No layers without stages, and no stages without layers."""
+    given = {
+        "decoder_first_pipeline_num_layers": decoder_first_pipeline_num_layers,
+        "decoder_last_pipeline_num_layers": decoder_last_pipeline_num_layers,
+    }
+    ends = {name: layers for name, layers in given.items() if layers is not None}
+    left, ranks = num_layers - sum(ends.values()), pipeline_model_parallel_size - len(ends)
+    if ends and bool(left) != bool(ranks):
+        yield Invalid(
+            f"{left} layers are left for {ranks} stages in the middle",
+            arguments=(*ends, "num_layers", "pipeline_model_parallel_size"),
         )
 
 
