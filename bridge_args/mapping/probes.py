@@ -30,7 +30,11 @@ _SMALL: Final = (
 _RUNS: Final = (
     ("pretrain_gpt.py", _SMALL),
     ("pretrain_gpt.py", f"{_SMALL} --bf16 --use-distributed-optimizer --use-precision-aware-optimizer"),
-    ("pretrain_gpt.py", f"{_SMALL} --bf16 --num-experts 8 --multi-latent-attention --position-embedding-type rope"),
+    (
+        "pretrain_gpt.py",
+        f"{_SMALL} --bf16 --num-experts 8 --disable-bias-linear --multi-latent-attention"
+        " --position-embedding-type rope",
+    ),
     ("pretrain_gpt.py", f"{_SMALL.replace('--train-iters 10', '--train-samples 160')} --fp16 --fp8-format hybrid"),
     (
         "pretrain_mamba.py",

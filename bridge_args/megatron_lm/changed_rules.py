@@ -36,8 +36,8 @@ class Rule(Record):
 
 RULES: Final = (
     Rule(
-        "0.15",
-        ("--enable-cuda-graph", "--external-cuda-graph", "--cuda-graph-impl"),
+        "0.14",
+        ("--enable-cuda-graph", "--external-cuda-graph"),
         ("te_rng_tracker",),
         "CUDA graphs of Transformer Engine's layers turn --te-rng-tracker on.",
         "megatron/training/arguments.py validate_args",
