@@ -11,12 +11,15 @@ from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.records import Record
 from bridge_args.seen import visible
 from bridge_args.values import Member, Referring, to_plain
+from bridge_args.versions import holds
 
 _DTYPE: Final = re.compile(r"torch\.(b?float\w*|half|double|u?int\d*|short|long|bool)")
 
 INSTANTIATED: Final = 3  # readings of a text that Bridge merges, or loads from a file, and then instantiates
 
 _KEEPS_FUNCTION: Final = "Bridge takes functions out of a configuration before it merges, and puts the old ones back"
+# Those that it makes texts of instead, and functions again: ``_SERIALIZABLE_CALLABLE_FIELDS`` in the same file.
+_MERGED_FUNCTIONS: Final = {"activation_func": "bridge >=0.4"}
 _LEAVES_MAPPING: Final = "Bridge builds no objects inside a list or a mapping when it merges"
 MISSING: Final = 'OmegaConf reads the text "???" as a value that is not there'
 
@@ -127,7 +130,9 @@ def mergeable(t: Translation, part: Part, assignment: Assignment, *, anew: bool)
     plain = to_plain(assignment.value)
     field = field_of(t, assignment)
     if not part.opened and field is not None and _is_function(field.default):
-        return plain, _KEEPS_FUNCTION
+        since = _MERGED_FUNCTIONS.get(field.name)
+        if since is None or not holds(since, t.versions):
+            return plain, _KEEPS_FUNCTION
     if not anew and not (isinstance(plain, dict) and "_target_" in plain) and _has_target(plain):
         if field is not None and "list[str]" in field.type and _only_members(assignment.value):
             return [member.name for member in assignment.value], ""

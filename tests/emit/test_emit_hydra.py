@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from by_hand import DATASET, GPT, MOCK, NEEDED, assignment, translation
+from by_hand import DATASET, GPT, HERE, MOCK, NEEDED, assignment, translation
 from containers import comparable, loaded
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
@@ -21,9 +22,21 @@ from test_emit_yaml import SCALARS, TEXTS, same
 from bridge_args.emit.config_yaml import to_yaml
 from bridge_args.emit.hydra import literal, to_overrides, to_shell, unsayable
 from bridge_args.values import Built, Member, Partial, Symbol
+from bridge_args.versions import holds
 
 FLASH = Member("megatron.core.transformer.enums.AttnBackend", "flash", 1)
-SCOPE = "megatron.core.transformer.enums.CudaGraphScope"
+# The list of enum members that a Bridge has among its settings.
+GRAPHS, ATTN, MLP = (
+    (
+        "model.cuda_graph_modules",
+        *(Member("megatron.core.transformer.enums.CudaGraphModule", *of) for of in (("attn", 1), ("mlp", 2))),
+    )
+    if holds("bridge >=0.5", HERE)
+    else (
+        "model.cuda_graph_scope",
+        *(Member("megatron.core.transformer.enums.CudaGraphScope", *of) for of in (("attn", 2), ("mlp", 3))),
+    )
+)
 FAULT_TOLERANCE = "megatron.bridge.training.config.FaultToleranceConfig"
 MIXED_PRECISION = "megatron.bridge.training.mixed_precision.MixedPrecisionConfig"
 MLA = "megatron.bridge.models.mla_provider.MLAModelProvider"
@@ -174,6 +187,9 @@ def test_what_cannot_be_said_is_named() -> None:
 # Bridge as the judge ------------------------------------------------------------------------------------------------
 
 
+here = partial(translation, versions=HERE)
+
+
 @pytest.fixture(scope="module")
 def overridden() -> Callable[..., Any]:
     """A container after Bridge's own function has applied overrides to it."""
@@ -192,9 +208,9 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"model.attention_backend": FLASH, "train.exit_signal": Member("signal.Signals", "SIGUSR1", 10)},
         {},
     ),
-    "a list of enum members": ({"model.cuda_graph_scope": [Member(SCOPE, "attn", 2), Member(SCOPE, "mlp", 3)]}, {}),
+    "a list of enum members": ({GRAPHS: [ATTN, MLP]}, {}),
     "a list of enum members, class named": (
-        {"model._target_": GPT, "model.cuda_graph_scope": [Member(SCOPE, "attn", 2), Member(SCOPE, "mlp", 3)]},
+        {"model._target_": GPT, GRAPHS: [ATTN, MLP]},
         {},
     ),
     "dtypes": ({"model.params_dtype": Symbol("torch.bfloat16"), "model.pipeline_dtype": Symbol("torch.bfloat16")}, {}),
@@ -224,23 +240,21 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_bridge_arrives_at_the_configuration(name: str, overridden: Callable[..., Any]) -> None:
     settings, classes = CASES[name]
-    t = translation({**NEEDED, **settings}, classes=classes)
+    t = here({**NEEDED, **settings}, classes=classes)
     assert unsayable(t) == ()
-    reached = comparable(overridden(translation(NEEDED), cli_overrides=to_overrides(t)))
-    compare(name, reached, comparable(loaded(translation({**NEEDED, **settings}, classes=classes))))
+    reached = comparable(overridden(here(NEEDED), cli_overrides=to_overrides(t)))
+    compare(name, reached, comparable(loaded(here({**NEEDED, **settings}, classes=classes))))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_bridge_arrives_there_by_merging_the_yaml(name: str, overridden: Callable[..., Any], tmp_path: Path) -> None:
     settings, classes = CASES[name]
-    t = translation({**NEEDED, **settings}, classes=classes)
+    t = here({**NEEDED, **settings}, classes=classes)
     file = tmp_path / "settings.yaml"
     file.write_text(to_yaml(t), encoding="utf-8")
-    start = translation(
-        NEEDED, classes={section: of for section, of in classes.items() if section in ("model", "dataset")}
-    )
+    start = here(NEEDED, classes={section: of for section, of in classes.items() if section in ("model", "dataset")})
     reached = comparable(overridden(start, config_filepath=str(file)))
-    compare(name, reached, comparable(loaded(translation({**NEEDED, **settings}, classes=classes))))
+    compare(name, reached, comparable(loaded(here({**NEEDED, **settings}, classes=classes))))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -250,40 +264,47 @@ def test_bridge_loads_the_whole_yaml(name: str, overridden: Callable[..., Any], 
 
     settings, classes = CASES[name]
     file = tmp_path / "run_config.yaml"
-    file.write_text(to_yaml(translation({**NEEDED, **settings}, classes=classes), full=True), encoding="utf-8")
+    file.write_text(to_yaml(here({**NEEDED, **settings}, classes=classes), full=True), encoding="utf-8")
     reached = comparable(ConfigContainer.from_yaml(str(file), mode=InstantiationMode.STRICT))
-    assert reached == comparable(loaded(translation({**NEEDED, **settings}, classes=classes)))
+    assert reached == comparable(loaded(here({**NEEDED, **settings}, classes=classes)))
 
 
 def compare(name: str, reached: dict[str, Any], wanted: dict[str, Any]) -> None:
     if name.startswith("a list of enum members") and isinstance(
-        reached["model.cuda_graph_scope"][1][0], str
+        reached[GRAPHS][1][0], str
     ):  # by name; Megatron Core makes members of them when it finalizes
-        assert reached.pop("model.cuda_graph_scope")[1] == ["attn", "mlp"]
-        assert [member.name for member in wanted.pop("model.cuda_graph_scope")[1]] == ["attn", "mlp"]
+        assert reached.pop(GRAPHS)[1] == ["attn", "mlp"]
+        assert [member.name for member in wanted.pop(GRAPHS)[1]] == ["attn", "mlp"]
     assert reached == wanted
     assert not any(isinstance(value, dict) and "_target_" in value for _, value in reached.values())
 
 
 def test_bridge_puts_functions_back(overridden: Callable[..., Any]) -> None:
     """The reason why they are not among the overrides; when this fails, Bridge has learned it."""
-    start = translation(NEEDED)
-    silu = "++model.activation_func={_target_:torch.nn.functional.silu,_call_:false}"
-    assert overridden(start, cli_overrides=[silu]).model.activation_func is loaded(start).model.activation_func
+    start = here(NEEDED)
+    spec = "++model.transformer_layer_spec={_target_:megatron.bridge.models.gpt_provider.local_layer_spec,_call_:false}"
+    reached = overridden(start, cli_overrides=[spec]).model
+    assert reached.transformer_layer_spec is loaded(start).model.transformer_layer_spec
+
+
+def test_the_activation_arrives_where_bridge_takes_it(overridden: Callable[..., Any]) -> None:
+    t = here({**NEEDED, "model.activation_func": Symbol("torch.nn.functional.silu")})
+    reached = overridden(here(NEEDED), cli_overrides=to_overrides(t)).model.activation_func
+    assert (reached is loaded(t).model.activation_func) == (unsayable(t) == ())
 
 
 def test_bridge_leaves_the_name_of_an_enum_member_a_text(overridden: Callable[..., Any]) -> None:
     """The reason why members are written as mappings."""
-    reached = overridden(translation(NEEDED), cli_overrides=["model.attention_backend=flash"])
+    reached = overridden(here(NEEDED), cli_overrides=["model.attention_backend=flash"])
     assert reached.model.attention_backend == "flash"
 
 
 def test_question_marks_arrive(overridden: Callable[..., Any]) -> None:
-    t = translation({**NEEDED, "checkpoint.save": "???"})
-    assert overridden(translation(NEEDED), cli_overrides=to_overrides(t)).checkpoint.save == "???"
+    t = here({**NEEDED, "checkpoint.save": "???"})
+    assert overridden(here(NEEDED), cli_overrides=to_overrides(t)).checkpoint.save == "???"
 
 
 def test_every_key_is_one_hydra_accepts() -> None:
-    t = translation({**NEEDED, **CASES["numbers"][0]})
+    t = here({**NEEDED, **CASES["numbers"][0]})
     assert all(re.match(r"(\+\+)?[a-z_0-9.]+=", text) for text in to_overrides(t))
     assert len(OverridesParser.create().parse_overrides(to_overrides(t))) == len(to_overrides(t))

@@ -12,7 +12,7 @@ from by_hand import NEEDED, assignment, translation
 from containers import comparable, loaded
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_emit_hydra import CASES, FAULT_TOLERANCE, FLASH
+from test_emit_hydra import CASES, FAULT_TOLERANCE, FLASH, here
 from test_emit_yaml import SCALARS, TEXTS, same
 
 import bridge_args
@@ -146,8 +146,8 @@ def test_executed_it_is_the_container_of_the_run_config(name: str) -> None:
     except container.BridgeMissing as missing:
         pytest.skip(str(missing))
     module: dict[str, Any] = {}
-    exec(to_recipe(translation({**NEEDED, **said}, classes=classes)), module)
-    wanted = loaded(translation({**NEEDED, **said}, classes=classes))
+    exec(to_recipe(here({**NEEDED, **said}, classes=classes)), module)
+    wanted = loaded(here({**NEEDED, **said}, classes=classes))
     assert comparable(module["pretrain_config"]()) == comparable(wanted)
 
 
@@ -191,7 +191,8 @@ def strange(source: str) -> list[str]:
     assert isinstance(function, ast.FunctionDef) and function.name == "pretrain_config"
     assert isinstance(head[0], ast.Expr) and isinstance(head[0].value, ast.Constant)
     modules = [node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in head[1:]]  # type: ignore[attr-defined]
-    own = ("functools", "signal", "pathlib", "enum", "torch", "megatron.bridge.", "megatron.core.", "os.path")
+    own = ("functools", "signal", "pathlib", "enum", "torch", "os.path",
+           "megatron.bridge.", "megatron.core.", "megatron.training.config.")  # fmt: skip
     found += [module for module in modules if not (module or "").startswith(own)]
     names = {alias.asname or alias.name for node in head[1:] for alias in node.names}  # type: ignore[attr-defined]
     names |= {"config", "float"}

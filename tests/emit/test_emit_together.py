@@ -31,7 +31,7 @@ COMMANDS = {
 
 
 def of(name: str) -> Translation:
-    t = translate(COMMANDS[name].split(), world_size=8, bridge="0.3.1")
+    t = translate(COMMANDS[name].split(), world_size=8)
     assert t.errors == ()
     return t
 
@@ -69,7 +69,7 @@ def test_overrides_yaml_and_recipe_give_one_configuration(name: str, merging: An
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_normalised_command_line_means_the_same(name: str) -> None:
     t = of(name)
-    again = translate(to_argv(t), world_size=8, bridge="0.3.1")
+    again = translate(to_argv(t), world_size=8)
     assert to_run_config(again) == to_run_config(t)
     assert to_argv(again) == to_argv(t)
 
@@ -80,7 +80,7 @@ def test_the_whole_yaml_is_the_run_config(name: str) -> None:
 
 
 def test_every_format_works_on_what_there_is_when_the_command_line_is_wrong() -> None:
-    t = translate([*SMALL.split(), "--num-layerz", "3", "--lr", "fast", "--bf16", "true"], world_size=8, bridge="0.3.1")
+    t = translate([*SMALL.split(), "--num-layerz", "3", "--lr", "fast", "--bf16", "true"], world_size=8)
     assert len(t.errors) >= 3
     assert yaml.safe_load(to_yaml(t))["model"]["num_layers"] == 4
     assert OverridesParser.create().parse_overrides(to_overrides(t))

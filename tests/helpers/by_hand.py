@@ -12,9 +12,11 @@ from bridge_args.mapping.translation import Assignment, Origin, Outcome, Transla
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.parse import parse
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Setting
+from bridge_args.pairs.pairs import chosen_versions
 from bridge_args.versions import Versions
 
 VERSIONS = Versions("0.16.1", "0.3.1")
+HERE = chosen_versions()  # where the installed Bridge is the judge
 GPT = "megatron.bridge.models.gpt_provider.GPTModelProvider"
 MOCK = "megatron.bridge.training.config.MockGPTDatasetConfig"
 DATASET = "megatron.bridge.training.config.GPTDatasetConfig"
@@ -49,10 +51,11 @@ def translation(
     derived: Mapping[str, Setting] | None = None,
     classes: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
+    versions: Versions = VERSIONS,
 ) -> Translation:
     """A Translation with these settings; ``words`` are parsed, nothing is derived but what is given as derived."""
-    schema = schemas.load(VERSIONS.bridge)
-    catalog = catalogs.load(VERSIONS.megatron)
+    schema = schemas.load(versions.bridge)
+    catalog = catalogs.load(versions.megatron)
     given = parse(tuple(words), catalog)
     values = {
         name: Setting(given.values[name], "given", typed=given.typed[name])
@@ -72,7 +75,7 @@ def translation(
         args=MegatronArgs(values, (), 8),
         classes={**known, **required, **(classes or {})},
         schema=schema,
-        versions=VERSIONS,
+        versions=versions,
         world_size=8,
         program="pretrain_gpt.py",
         environment=environment or {},
