@@ -16,9 +16,10 @@ from bridge_args.verify.cause import ABSENT
 
 RunConfig = dict[str, Any]
 
-# Bridge's own configurations name its classes, Megatron Core's, types and activations of PyTorch, and a signal.
+# Bridge's own configurations name its classes, those of Megatron Core (megatron.training since 0.17), types and
+# activations of PyTorch, and a signal.
 _NAMED: Final = re.compile(
-    r"megatron\.(bridge|core)\.[\w.]+"
+    r"megatron\.(bridge|core|training)\.[\w.]+"
     r"|torch\.(float|bfloat|half|int|uint|long|double|bool)\w*"
     r"|torch\._C\._nn\.\w+|torch\.nn\.functional\.\w+"
     r"|functools\.partial|signal\.Signals"
