@@ -166,3 +166,14 @@ LM_MOE_METRICS: Final = Foreign(
 )
 LM_MTP_METRICS: Final = Foreign(f"{_LM}.training:MTPLossLoggingHelper.track_mtp_metrics", takes="writer")
 LM_KERNELS: Final = Foreign("megatron.legacy.fused_kernels:load", optional=True)  # gone since 0.18
+
+# ---------------------------------------------------------------- NVIDIA's resiliency extension
+
+# After a fault, since 0.6: the state of the GPU, of NVLink and of the network card that belong to a rank.
+DEVICE_CHECKS: Final = Foreign(
+    " ".join(
+        f"nvidia_resiliency_ext.inprocess.health_check:Chained{device}HealthCheck.__call__"
+        for device in ("GPU", "NVL", "Nic")
+    ),
+    optional=True,
+)

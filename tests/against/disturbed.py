@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import pickle
 import subprocess
 import sys
+import zipfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +64,10 @@ def run(
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=150, check=False)
 
 
-def contents(checkpoint: Path) -> dict[str, bytes]:
-    """Everything in a checkpoint by name, bit for bit.
+def contents(checkpoint: Path) -> dict[str, object]:
+    """Everything in a checkpoint by name: tensors bit for bit, and what Megatron Core has pickled by its values.
+
+    A pickle names an object that stands in it twice by a number, and after loading two equal texts are two objects.
 
     Without the states of random numbers: a resumed run has drawn the seed of its data loader once more, as
     Megatron-LM's has.
@@ -72,5 +78,44 @@ def contents(checkpoint: Path) -> dict[str, bytes]:
     for index, part in stored.items():
         if not index.fqn.startswith("rng_state"):
             data = (checkpoint / part.relative_path).read_bytes()
-            found[f"{index.fqn} {index.offset}"] = data[part.offset : part.offset + part.length]
+            bits = data[part.offset : part.offset + part.length]
+            found[f"{index.fqn} {index.offset}"] = pickled(bits) if index.fqn.startswith("common_state") else bits
     return found
+
+
+class _Named:
+    """An object by its class, and what it was made of."""
+
+    def __init__(self, *made_of: object) -> None:
+        self.said: list[object] = [made_of]
+
+    def __setstate__(self, state: object) -> None:
+        self.said.append(state)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Named) and (type(self).__name__, self.said) == (type(other).__name__, other.said)
+
+    def __hash__(self) -> int:
+        return hash(type(self).__name__)
+
+
+@cache
+def _named(name: str) -> type[_Named]:
+    return type(name, (_Named,), {})
+
+
+class _Values(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        return _named(f"{module}.{name}")
+
+    def persistent_load(self, name: object) -> object:
+        return name
+
+
+def pickled(bits: bytes) -> object:
+    """The values in what ``torch.save`` has written; the bits of its tensors stand beside them."""
+    with zipfile.ZipFile(io.BytesIO(bits)) as archive:
+        values = [
+            _Values(io.BytesIO(archive.read(name))).load() for name in archive.namelist() if name.endswith(".pkl")
+        ]
+        return values, {name: archive.read(name) for name in archive.namelist() if "/data/" in name}
