@@ -64,6 +64,11 @@ def test_curves(thin: ModuleType) -> None:
     assert {name: text for name, text in thinned.items() if text is not None} == shipped
 
 
+@pytest.mark.parametrize("version", recorded.TRAINED[1:])
+def test_curves_of_later_versions(thin: ModuleType, version: str) -> None:
+    assert thin.curves(recorded.curves(version)) == unpacked(f"curves_{version}.jsonl.gz")
+
+
 def test_the_curves_have_their_data() -> None:
     folders = {recorded.SHIPPED / "curves", recorded.curves_folder()}
     words = {

@@ -1,6 +1,7 @@
 """Real Megatron-LM's training curves are the judge: a rehearsal of the same command line gives the same bits.
 
-Loss, gradient norm and learning rate of every iteration are compared exactly. Six cases run by default;
+Loss, gradient norm and learning rate of every iteration are compared exactly, for the Megatron-LM that goes with the
+installed Bridge, and for 0.16.1, whose runs are the same with every later Bridge. Some cases run by default;
 ``BRIDGE_ARGS_CURVES=all`` runs every recorded one, ``BRIDGE_ARGS_CURVES=rope,dp2`` those named.
 """
 
@@ -16,27 +17,39 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded import curve, curve_names, curves_folder
+from recorded import TRAINED, curve, curve_names, curves_folder
+
+from bridge_args.pairs.pairs import chosen_versions, usual_megatron_lm
+from bridge_args.versions import holds
 
 ROOT = Path(__file__).resolve().parents[2]
-DEFAULT = ("gpt_default", "rope", "llama_like", "bf16", "lr_cosine_warmup", "grad_accumulation")
 COMPARED = ("iteration", "lm_loss", "grad_norm", "learning_rate", "global_batch_size", "consumed_samples", "skipped")
 
-# Bridge 0.3.1 cannot do what these command lines say; the translation tells the user so.
+# What runs by default: of the version that goes with the Bridge, and of an older one.
+DEFAULT = ("gpt_default", "rope", "llama_like", "bf16", "lr_cosine_warmup", "grad_accumulation")
+OLDER = ("gpt_default", "moe_topk2_aux", "rampup")
+
+# What a Bridge cannot do of what these command lines say; the translation tells the user so.
 DIFFERENT = {
-    "cpu_init": "Bridge overwrites model.use_cpu_initialization (models/model_provider.py, get_model)",
+    "cpu_init": (
+        "bridge >=0.3",
+        "Bridge overwrites model.use_cpu_initialization (models/model_provider.py, get_model)",
+    ),
 }
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed")
 
 
-def chosen() -> list[str]:
+def chosen() -> list[tuple[str, str]]:
+    """Version and name of the runs to repeat."""
+    usual = usual_megatron_lm()
     asked = os.environ.get("BRIDGE_ARGS_CURVES", "")
-    if asked and asked != "all":
-        return asked.split(",")
-    if not asked:
-        return list(DEFAULT)
-    return curve_names()
+    found = []
+    for version in dict.fromkeys(("0.16.1", *(version for version in TRAINED if version == usual))):
+        names = curve_names(version)
+        wanted = names if asked == "all" else asked.split(",") if asked else DEFAULT if version == usual else OLDER
+        found += [(version, name) for name in wanted if name in names]
+    return found
 
 
 def rehearse(argv: list[str], folder: Path, nproc: int = 1, *options: str) -> list[dict[str, Any]]:
@@ -67,31 +80,33 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def known(name: str) -> Any:
+def known(version: str, name: str) -> Any:
     """A case, expected to differ where Bridge does."""
-    marks = [pytest.mark.xfail(reason=DIFFERENT[name], strict=True)] if name in DIFFERENT else []
-    return pytest.param(name, marks=marks)
+    since, reason = DIFFERENT.get(name, ("", ""))
+    marks = [pytest.mark.xfail(reason=reason, strict=True)] if since and holds(since, chosen_versions()) else []
+    return pytest.param(version, name, marks=marks, id=f"{version}-{name}")
 
 
-@pytest.mark.parametrize("name", [known(name) for name in chosen()])
-def test_same_bits(name: str, data: Path) -> None:
-    recorded = curve(name)
+@pytest.mark.parametrize(("version", "name"), [known(*one) for one in chosen()])
+def test_same_bits(version: str, name: str, data: Path) -> None:
+    recorded = curve(name, version)
+    own = ("--megatron-lm", version)
     for earlier in recorded.get("earlier_argv") or ():
-        rehearse(earlier, data, recorded["nproc"])
-    records = rehearse(recorded["argv"], data, recorded["nproc"])
+        rehearse(earlier, data, recorded["nproc"], *own)
+    records = rehearse(recorded["argv"], data, recorded["nproc"], *own)
     assert compared(records) == compared(recorded["curve"])
 
 
 def test_the_first_steps_of_the_full_run(data: Path) -> None:
     """--steps keeps schedule and data: the records are those of the full run."""
     recorded = curve("lr_cosine_warmup")
-    records = rehearse(recorded["argv"], data, 1, "--steps", "4")
+    records = rehearse(recorded["argv"], data, 1, "--steps", "4", "--megatron-lm", "0.16.1")
     assert compared(records) == compared(recorded["curve"][:4])
 
 
 def test_test_loss_is_megatrons(data: Path) -> None:
     """The validation loss is not: Bridge shuffles its validation set (``data/loaders.py``), Megatron-LM does not."""
     recorded = curve("gpt_default")
-    records = rehearse(recorded["argv"], data)
+    records = rehearse(recorded["argv"], data, 1, "--megatron-lm", "0.16.1")
     of_test = [record for record in records if record.get("split") == "test"]
     assert of_test == [record for record in recorded["evaluations"] if record["split"] == "test"]

@@ -20,6 +20,7 @@ RECORDED = ("0.16.1", "0.17.1", "0.18.2", "0.19.0")
 # Series of Bridge to the Megatron-LM of the same Megatron Core that has a configuration container of its own.
 WITH_CONTAINER = {"0.5": "0.18.2", "0.6": "0.19.0"}
 CONTAINERS = tuple(WITH_CONTAINER.values())
+TRAINED = ("0.16.1", "0.19.0")  # versions whose trainings are recorded
 GUIDE = "004_88a973e1d8ccc33d.txt"
 
 
@@ -77,15 +78,25 @@ def curves_folder() -> Path:
 
 
 @lru_cache(maxsize=None)
-def curve(name: str) -> dict[str, Any]:
-    """One run of Megatron-LM on a CPU: its command line, and every iteration."""
-    return json.loads((curves_folder() / f"{name}.json").read_text(encoding="utf-8"))
+def curves(version: str) -> dict[str, dict[str, Any]]:
+    """Runs of a version of Megatron-LM on a CPU by name: the command line, and every iteration."""
+    folder = curves_folder() if version == "0.16.1" else FULL / f"curves-{version}"
+    packed = SHIPPED / f"curves_{version}.jsonl.gz"
+    if folder.is_dir():
+        found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    else:
+        found = {row.pop("name"): row for row in map(json.loads, _text(packed).splitlines())}
+    return {name: run for name, run in found.items() if run.get("runs_on_cpu")}
 
 
-def curve_names() -> list[str]:
+def curve(name: str, version: str = "0.16.1") -> dict[str, Any]:
+    """One of ``curves``."""
+    return curves(version)[name]
+
+
+def curve_names(version: str = "0.16.1") -> list[str]:
     """Those that could be run on a CPU."""
-    names = [path.stem for path in sorted(curves_folder().glob("*.json"))]
-    return [name for name in names if curve(name).get("runs_on_cpu")]
+    return list(curves(version))
 
 
 @lru_cache(maxsize=None)

@@ -139,6 +139,12 @@ def curve(recorded: Mapping[str, Any]) -> str | None:
     return text_of({**only(CURVE, recorded), "curve": steps}) + "\n"
 
 
+def curves(runs: Mapping[str, Mapping[str, Any]]) -> str:
+    """One run a line, with its name."""
+    thinned = {name: text for name, run in runs.items() if (text := curve(run)) is not None}
+    return "".join(f'{{"name":{text_of(name)},{text[1:]}' for name, text in thinned.items())
+
+
 def guide(rows: Sequence[Sequence[str]]) -> str:
     """Flags and settings, no sentences."""
     return "".join("\t".join(row) + "\n" for row in rows)
@@ -157,6 +163,7 @@ def main() -> None:
             f"containers_{version}.jsonl.gz": containers(recorded.containers(version))
             for version in recorded.CONTAINERS
         },
+        **{f"curves_{version}.jsonl.gz": curves(recorded.curves(version)) for version in recorded.TRAINED[1:]},
         "parsers.json.gz": parsers(recorded.parsers()),
         "configurations.json.gz": configurations(recorded.configurations()),
     }.items():
