@@ -4,25 +4,27 @@
 #   make test        all tests, once without torch and Bridge, once with them
 #   make check       lint, format, types, generated pages
 #   make docs        the site, in build/site; needs Python 3.11 or newer
-#   make lock        requirements/ anew: the newest versions that pyproject.toml admits
+#   make lock        requirements/ anew: the newest versions that pyproject.toml admits; first BRIDGE=0.3.1, then the others
 #   make test-newest all tests with those newest versions, in environments beside the others; requirements/ stays as it is
 #   make -s python   makes the environment if need be, and prints its interpreter
 #
-# BRIDGE: for which Megatron Bridge: make test BRIDGE=0.6.2. Each has an environment of its own, .venv-0.6.2, and files of
-# its own in requirements/. Without it, it is that of the proven pair. bridge_args/bridge/series.py has the facts.
+# BRIDGE: for which Megatron Bridge: make test BRIDGE=0.3.1. Each has an environment of its own, .venv-0.3.1, and files of
+# its own in requirements/. Without it, it is the newest proven one that the Python can have. bridge_args/bridge/series.py
+# has the facts.
 #
-# PYTHON: 3.10, 3.11 or 3.12, which Megatron Core 0.16.1 is built for; from Bridge 0.4 on 3.11 or 3.12. TORCH: what pip
-# should install; which build of it suits a machine is not ours to say. Plain `torch` brings CUDA along, several gigabytes.
+# PYTHON: 3.11 or 3.12; for Bridge 0.3.1 3.10 too. TORCH: what pip should install; which build of it suits a machine is not
+# ours to say. Plain `torch` brings CUDA along, several gigabytes. TESTS: some of the tests: make test TESTS=tests/emit
 
 PYTHON ?= $(shell python3.11 -c 'import sys; print(sys.executable)' 2>/dev/null || echo python3)
 TORCH ?= torch==2.13.0
 JOBS ?= 2
 BRIDGE ?=
 
-# SERIES VENV SUFFIX GROUP OLDEST PUBLISHED TAG IGNORE; where they cannot be told, python-can says why.
+# SERIES FIRST GROUP OLDEST PUBLISHED TAG IGNORE; where they cannot be told, python-can says why.
 $(foreach fact,$(shell $(PYTHON) -B -m bridge_args.dev environment $(BRIDGE) 2>/dev/null),$(eval $(fact)))
 
-VENV ?= .venv
+VENV ?= .venv-$(SERIES)
+TESTS ?=
 CORE := .venv-core
 LOCK := .venv-lock
 NEWEST := .venv-newest
@@ -30,7 +32,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 # No resolver: the lock is complete, and every file is the one it names. What has no wheel is built with the `build` of it.
 LOCKED := $(INSTALL) --no-deps --require-hashes --no-build-isolation
 COMPILE = $(LOCK)/bin/uv pip compile --quiet --universal --generate-hashes --no-annotate \
-	--custom-compile-command "make lock$(if $(SUFFIX), BRIDGE=$(SERIES))"
+	--custom-compile-command "make lock BRIDGE=$(SERIES)"
 
 .PHONY: demo test check docs setup python lock test-newest clean python-can
 
@@ -39,13 +41,13 @@ demo: $(VENV)/ready
 	$(VENV)/bin/bridge-args translate examples/01_one_command/train.sh --report text
 	$(VENV)/bin/bridge-args rehearse examples/01_one_command/train.sh --shrink --steps 10 --plot demo-output/loss.png
 
-test: $(if $(SUFFIX),,$(CORE)/ready) $(VENV)/ready
-ifeq ($(SUFFIX),)
+test: $(if $(BRIDGE),,$(CORE)/ready) $(VENV)/ready
+ifeq ($(BRIDGE),)
 	@echo "== the core, without torch and Bridge =="
-	$(CORE)/bin/python -m pytest -q -n $(JOBS)
+	$(CORE)/bin/python -m pytest -q -n $(JOBS) $(TESTS)
 endif
-	@echo "== everything, with Bridge $(SERIES) =="
-	$(VENV)/bin/python -m pytest -n $(JOBS)
+	@echo "== $(if $(TESTS),some,everything), with Bridge $(SERIES) =="
+	$(VENV)/bin/python -m pytest -n $(JOBS) $(TESTS)
 
 check: $(VENV)/ready
 	$(VENV)/bin/ruff check .
@@ -70,11 +72,11 @@ python-can:
 
 # torch last, when all that it needs beside CUDA is there in the locked version. What is tagged for a newer glibc than it
 # needs is installed by its tag; and Core from 0.17 on imports from typing what Python 3.11 has only in typing_extensions.
-$(VENV)/ready: pyproject.toml requirements/build.txt requirements/bridge$(SUFFIX).txt requirements/alone$(SUFFIX).txt \
+$(VENV)/ready: pyproject.toml requirements/build.txt requirements/bridge-$(SERIES).txt requirements/alone-$(SERIES).txt \
 		$(TAG) | python-can
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python $(LOCKED) -r requirements/build.txt
-	$(VENV)/bin/python $(LOCKED) $(IGNORE) -r requirements/bridge$(SUFFIX).txt -r requirements/alone$(SUFFIX).txt
+	$(VENV)/bin/python $(LOCKED) $(IGNORE) -r requirements/bridge-$(SERIES).txt -r requirements/alone-$(SERIES).txt
 	$(VENV)/bin/python $(INSTALL) "$(TORCH)"
 ifneq ($(TAG),)
 	$(VENV)/bin/python $(LOCKED) --upgrade --only-binary=:all: --implementation cp \
@@ -97,34 +99,34 @@ $(CORE)/ready: pyproject.toml requirements/build.txt requirements/core.txt
 	@touch $@
 
 # torch is left out of the resolution: with it, its CUDA packages would be in the lock. The lock of another Bridge has the
-# versions of the default one as far as that Bridge admits them; Core and what is installed by its tag are in files of their own.
+# versions of the first one as far as that Bridge admits them; Core and what is installed by its tag are in files of their own.
 lock: python-can
 	$(PYTHON) -m venv --clear $(LOCK)
 	$(LOCK)/bin/python $(INSTALL) uv
 	@echo "torch ; python_version < '3'" > $(LOCK)/left-out.txt
-ifeq ($(SUFFIX),)
+ifeq ($(SERIES),$(FIRST))
 	$(COMPILE) --python-version $(OLDEST) --upgrade --group lock --override $(LOCK)/left-out.txt \
-	    --extra bridge --extra slurm pyproject.toml -o requirements/bridge.txt
-	$(COMPILE) --python-version $(OLDEST) --upgrade --constraint requirements/bridge.txt --group core pyproject.toml \
-	    -o requirements/core.txt
-	$(COMPILE) --python-version $(OLDEST) --upgrade --constraint requirements/bridge.txt --group build \
+	    --extra bridge$(GROUP) --extra slurm pyproject.toml -o requirements/bridge-$(SERIES).txt
+	$(COMPILE) --python-version $(OLDEST) --upgrade --constraint requirements/bridge-$(SERIES).txt --group core \
+	    pyproject.toml -o requirements/core.txt
+	$(COMPILE) --python-version $(OLDEST) --upgrade --constraint requirements/bridge-$(SERIES).txt --group build \
 	    -o requirements/build.txt
 else
 	@echo "megatron-core ; python_version < '3'" >> $(LOCK)/left-out.txt
 	$(COMPILE) --python-version $(PUBLISHED) --upgrade --no-deps --group platform$(GROUP) -o $(TAG)
-	cp requirements/bridge.txt requirements/bridge$(SUFFIX).txt
+	cp requirements/bridge-$(FIRST).txt requirements/bridge-$(SERIES).txt
 	$(COMPILE) --python-version $(OLDEST) --group lock --override $(LOCK)/left-out.txt --constraint $(TAG) \
 	    $$(sed -n 's/==.*//p' $(TAG) | sed 's/^/--no-emit-package /') \
-	    --extra bridge$(GROUP) --extra slurm pyproject.toml -o requirements/bridge$(SUFFIX).txt
+	    --extra bridge$(GROUP) --extra slurm pyproject.toml -o requirements/bridge-$(SERIES).txt
 endif
-	$(COMPILE) --python-version $(PUBLISHED) --upgrade --no-deps --group alone$(GROUP) -o requirements/alone$(SUFFIX).txt
+	$(COMPILE) --python-version $(PUBLISHED) --upgrade --no-deps --group alone$(GROUP) -o requirements/alone-$(SERIES).txt
 
 test-newest: python-can
 	$(PYTHON) -m venv --clear $(NEWEST)
 	$(NEWEST)/bin/python $(INSTALL) --upgrade "pip>=25.1"
 	$(NEWEST)/bin/python $(INSTALL) "$(TORCH)"
-	$(NEWEST)/bin/python $(INSTALL) --editable ".[bridge,slurm]" --group lock
-	$(NEWEST)/bin/python $(INSTALL) --no-deps --group alone
+	$(NEWEST)/bin/python $(INSTALL) $(IGNORE) --editable ".[bridge$(GROUP),slurm]" --group lock
+	$(NEWEST)/bin/python $(INSTALL) $(IGNORE) --no-deps --group alone$(GROUP)
 	$(PYTHON) -m venv --clear $(NEWEST)-core
 	$(NEWEST)-core/bin/python $(INSTALL) --upgrade "pip>=25.1"
 	$(NEWEST)-core/bin/python $(INSTALL) --editable . --group core

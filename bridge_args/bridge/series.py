@@ -11,7 +11,7 @@ from typing import Final
 
 from bridge_args.errors import WrongValue
 from bridge_args.records import Record
-from bridge_args.versions import PROVEN, Versions, holds, number
+from bridge_args.versions import PAIRS, Versions, holds, number
 
 
 class Series(Record):
@@ -42,8 +42,8 @@ class Series(Record):
 
     @property
     def extra(self) -> str:
-        """The extra of this package with what the series needs; `bridge` is that of the proven one."""
-        return "bridge" if self.bridge == PROVEN.bridge else f"bridge-{self.name.replace('.', '-')}"
+        """The extra of this package with what the series needs; ``bridge`` is that of the usual one."""
+        return f"bridge-{self.name.replace('.', '-')}"
 
     def has_python(self, version: tuple[int, int]) -> bool:
         """Can this Python have it?"""
@@ -120,6 +120,14 @@ SERIES: Final = (
         {"nvidia-resiliency-ext": "0.6.0"},
     ),
 )
+
+
+def usual(python: tuple[int, int]) -> Series:
+    """The newest Bridge of a proven pair that a Python can have; the newest of all for one that can have none."""
+    proven = [
+        one for one in SERIES if any(pair.status == "proven" and pair.versions.bridge == one.bridge for pair in PAIRS)
+    ]
+    return next((one for one in reversed(proven) if one.has_python(python)), proven[-1])
 
 
 def find(bridge: str) -> Series | None:

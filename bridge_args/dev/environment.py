@@ -8,28 +8,25 @@ from __future__ import annotations
 import sys
 
 from bridge_args.bridge import series
-from bridge_args.versions import PROVEN
 
 
 def facts(bridge: str | None, python: tuple[int, int]) -> dict[str, str]:
     """Variables for make.
 
     Returns:
-        ``SERIES``: the version of Bridge. ``VENV``: the folder. ``SUFFIX``: of its files in requirements/. ``GROUP``:
-        of its extra and its dependency groups in pyproject.toml. ``OLDEST`` and ``PUBLISHED``: the oldest Python of the
-        environment, and of Bridge's own wheels. ``TAG``: its platform file, if it has one. ``IGNORE``: an option for
-        pip, where Bridge's wheels ask for another Python.
+        ``SERIES``: the version of Bridge. ``FIRST``: the one whose lock the others follow. ``GROUP``: of its extra and
+        its dependency groups in pyproject.toml. ``OLDEST`` and ``PUBLISHED``: the oldest Python of the environment, and
+        of Bridge's own wheels. ``TAG``: its platform file, if it has one. ``IGNORE``: an option for pip, where Bridge's
+        wheels ask for another Python.
 
     Raises:
         ValueError: no series is called like this.
     """
-    one = series.of(bridge or PROVEN.bridge)
-    default = one.bridge == PROVEN.bridge
+    one = series.of(bridge) if bridge else series.usual(python)
     admits = [f"3.{minor}" for minor in range(10, 20) if one.is_published_for((3, minor))]
     return {
         "SERIES": one.bridge,
-        "VENV": ".venv" if default else f".venv-{one.bridge}",
-        "SUFFIX": "" if default else f"-{one.bridge}",
+        "FIRST": series.SERIES[0].bridge,
         "GROUP": one.extra.removeprefix("bridge"),
         "OLDEST": one.pythons[0],
         "PUBLISHED": admits[0],
@@ -44,7 +41,7 @@ def refusal(bridge: str | None, python: tuple[int, int]) -> str | None:
     Raises:
         ValueError: no series is called like this.
     """
-    one = series.of(bridge or PROVEN.bridge)
+    one = series.of(bridge) if bridge else series.usual(python)
     if one.has_python(python):
         return None
     oldest, newest = one.pythons

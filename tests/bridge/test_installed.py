@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bridge_args.bridge import installed
-from bridge_args.steps import BRIDGE
+from bridge_args.versions import PROVEN
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = "--num-layers 2 --hidden-size 64 --num-attention-heads 4 --seq-length 64 --max-position-embeddings 64".split()
@@ -44,9 +44,11 @@ def test_the_missing_bridge_is_said_first_and_alone(
     done = run(python, "-m", "bridge_args", command, "--", *words, cwd=tmp_path)
     assert done.returncode == 1 and done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"Megatron Bridge {BRIDGE} is not installed (torch, omegaconf, hydra, megatron.core, ")
-    assert f"--no-deps megatron-bridge=={BRIDGE}" in line
-    assert "pip install" in line and "[bridge]" in line
+    assert line.startswith(
+        f"Megatron Bridge {PROVEN.bridge} is not installed (torch, omegaconf, hydra, megatron.core, "
+    )
+    assert f"megatron-bridge=={PROVEN.bridge}" in line and "--no-deps" in line
+    assert "pip install" in line and "[bridge" in line
 
 
 def test_the_version_that_was_asked_for_is_named(python: Path, tmp_path: Path) -> None:
@@ -58,7 +60,7 @@ def test_the_version_that_was_asked_for_is_named(python: Path, tmp_path: Path) -
 def test_the_drop_in_says_it_too(python: Path, tmp_path: Path) -> None:
     done = run(python, "-m", "bridge_args.pretrain_gpt", *TINY, *TRAINED, cwd=tmp_path)
     assert done.returncode != 0
-    assert f"Megatron Bridge {BRIDGE} is not installed" in done.stderr
+    assert f"Megatron Bridge {PROVEN.bridge} is not installed" in done.stderr
     assert "Traceback" not in done.stderr
 
 

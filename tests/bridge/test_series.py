@@ -13,7 +13,7 @@ from bridge_args.bridge import installed, series
 from bridge_args.bridge import schema as schemas
 from bridge_args.bridge.series import SERIES, Series
 from bridge_args.dev import environment
-from bridge_args.versions import PAIRS, PROVEN
+from bridge_args.versions import PAIRS, PROVEN, Versions, status_of, usual_for
 
 ROOT = Path(__file__).resolve().parents[2]
 each = pytest.mark.parametrize("one", SERIES, ids=lambda one: one.name)
@@ -26,7 +26,6 @@ def test_a_schema_was_made_with_the_same_core(one: Series) -> None:
 
 def test_every_pair_has_a_series() -> None:
     assert {pair.versions.bridge for pair in PAIRS} == {one.bridge for one in SERIES}
-    assert [one.extra for one in SERIES if one.bridge == PROVEN.bridge] == ["bridge"]
 
 
 def test_a_version_belongs_to_a_series() -> None:
@@ -64,14 +63,24 @@ def test_the_extra_says_the_same(one: Series) -> None:
     assert not only_others & set(wanted)
 
 
+def test_the_extra_without_a_version_is_the_newest_proven_one() -> None:
+    """Of those whose wheels admit the Python, for pip is asked here."""
+    tomllib: Any = pytest.importorskip("tomllib")  # Python 3.11
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    found = dict(re.fullmatch(r"bridge_args\[(.*)\]; (.*)", line).groups() for line in extras["bridge"])  # type: ignore[union-attr]
+    proven = [one for one in SERIES if status_of(Versions(usual_for(one.bridge), one.bridge)) == "proven"]
+    newest = next(one for one in reversed(proven) if one.is_published_for((3, 12)))
+    older = next(one for one in reversed(proven) if one.is_published_for((3, 11)))
+    assert found == {newest.extra: "python_version >= '3.12'", older.extra: "python_version < '3.12'"}
+
+
 @each
 def test_the_lock_says_the_same(one: Series) -> None:
     """What ``make`` installs: Bridge and Core to the version, and what was laid down by its tag."""
-    suffix = "" if one.extra == "bridge" else f"-{one.bridge}"
     locked = {
         match[1]: match[2]
         for name in ("bridge", "alone", "platform")
-        if (file := ROOT / "requirements" / f"{name}{suffix}.txt").is_file()
+        if (file := ROOT / "requirements" / f"{name}-{one.bridge}.txt").is_file()
         for match in re.finditer(r"^([\w.-]+)==([\w.]+)", file.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert (locked["megatron-bridge"], locked["megatron-core"]) == (one.bridge, one.core)
@@ -109,15 +118,16 @@ def test_how_to_install_depends_on_the_python(monkeypatch: pytest.MonkeyPatch) -
 def test_make_is_told_what_is_there(one: Series) -> None:
     facts = environment.facts(one.bridge, (3, 11))
     for name in ("bridge", "alone"):
-        assert (ROOT / "requirements" / f"{name}{facts['SUFFIX']}.txt").is_file()
+        assert (ROOT / "requirements" / f"{name}-{facts['SERIES']}.txt").is_file()
     assert not facts["TAG"] or (ROOT / facts["TAG"]).is_file()
     assert f"bridge{facts['GROUP']}" == one.extra
-    assert facts["VENV"] == (".venv" if one.bridge == PROVEN.bridge else f".venv-{one.bridge}")
     assert all(" " not in value for value in facts.values())  # make takes the words apart
 
 
-def test_without_a_bridge_it_is_the_proven_one() -> None:
+def test_without_a_bridge_it_is_the_newest_proven_one_that_the_python_can_have() -> None:
     assert environment.facts(None, (3, 11)) == environment.facts(PROVEN.bridge, (3, 11))
+    assert environment.facts(None, (3, 10)) == environment.facts("0.3.1", (3, 10))
+    assert environment.refusal(None, (3, 10)) is None
     assert environment.facts("0.6", (3, 12))["IGNORE"] == ""
     assert environment.facts("0.6", (3, 11))["IGNORE"] == "--ignore-requires-python"
 
