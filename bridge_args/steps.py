@@ -28,7 +28,7 @@ from bridge_args.megatron_lm.resolvers import built_in, of_checkout
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Resolver
 from bridge_args.megatron_lm.run import Read, Run
 from bridge_args.pairs import pairs
-from bridge_args.pairs.pairs import BRIDGE, MEGATRON_LM, chosen_versions
+from bridge_args.pairs.pairs import chosen_versions, usual_megatron_lm
 from bridge_args.records import Record
 from bridge_args.script.command import Command, read_command, world_size_of
 from bridge_args.secrets import found_in_variables
@@ -77,7 +77,7 @@ _NOTHING: Final = Asked()
 def translate(
     argv: Sequence[str | Word] | Command,
     world_size: int | None = None,
-    megatron_lm: str = MEGATRON_LM,
+    megatron_lm: str | None = None,
     bridge: str | None = None,
     env: Mapping[str, str] | None = None,
     program: str | None = None,
@@ -101,7 +101,8 @@ def translate(
     if world_size is not None and (not isinstance(world_size, int) or isinstance(world_size, bool) or world_size < 1):
         raise WrongValue(f"world_size is a number of ranks, at least 1, not {world_size!r}")
     command = argv if isinstance(argv, Command) else read_command(argv)
-    asked = Asked(megatron_lm, bridge, world_size, mappings, program, env, read or read_nothing)
+    version = megatron_lm or usual_megatron_lm(bridge)
+    asked = Asked(version, bridge, world_size, mappings, program, env, read or read_nothing)
     return translated(Source(command, None, ()), asked)
 
 
@@ -181,7 +182,7 @@ def run_of(source: Source, asked: Asked) -> tuple[Run, Given, list[Finding]]:
     if megatron_lm is None:
         words = [word.text for word in command.argv]
         named = asked.program or programs.name_of(command.program or programs.GPT, command.module)
-        megatron_lm, assumed = pairs.megatron_lm_of(words, source.text, source.name, source.values, named)
+        megatron_lm, assumed = pairs.megatron_lm_of(words, source.text, source.name, source.values, named, asked.bridge)
     program, about = _program(source, asked)
     versions = chosen_versions(megatron_lm, asked.bridge)
     checkout = megatron_lm if of_checkout.is_checkout(megatron_lm) else None
@@ -404,4 +405,4 @@ def compared(source: Source, asked: Asked) -> tuple[list[str], tuple[Finding, ..
     return [str(one) for one in disagreements(ours.args, theirs.args)], ()
 
 
-__all__ = ["BRIDGE", "MEGATRON_LM", "PROGRAMS", "Asked", "run_of", "translate", "translate_saved", "translated"]
+__all__ = ["PROGRAMS", "Asked", "run_of", "translate", "translate_saved", "translated"]

@@ -106,10 +106,16 @@ PAIRS: Final = (
         "All lines of Megatron-LM's functional tests come out as its own parser has them; recorded trainings are "
         "repeated bit for bit.",
     ),
+    Pair(
+        Versions("0.19.0", "0.6.2"),
+        "proven",
+        "All lines of Megatron-LM's functional tests come out as its own parser has them, and its own configuration "
+        "container is compared with Bridge's field by field; 78 of 79 recorded trainings are repeated bit for bit, and of "
+        "the other the translation says why not.",
+    ),
     *(
         Pair(Versions(megatron, bridge), "rows checked", f"{_CHECKED} {trained}")
         for megatron, bridge, trained in (
-            ("0.19.0", "0.6.2", "78 of 79 recorded trainings were repeated bit for bit."),
             ("0.18.2", "0.5.1", "Three trainings were the same on both sides."),
             ("0.17.1", "0.4.2", "Three trainings were the same on both sides."),
             ("0.16.1", "0.6.2", "Three recorded trainings were repeated bit for bit."),
@@ -136,5 +142,23 @@ def status_of(versions: Versions) -> str:
     return next((pair.status for pair in PAIRS if pair.versions == versions), "unknown")
 
 
+def usual_for(bridge: str) -> str:
+    """The Megatron-LM that is meant beside a Bridge where nothing says more: that of the best known pair with it."""
+    series = number(bridge)[:2]
+    found = (pair.versions.megatron for pair in PAIRS if number(pair.versions.bridge)[:2] == series)
+    return next(found, PROVEN.megatron)
+
+
+def proven_with(megatron: str) -> str:
+    """The newest Bridge that is proven with a Megatron-LM; the newest proven one where none is."""
+    found = [pair.versions.bridge for pair in PAIRS if pair.status == "proven" and pair.versions.megatron == megatron]
+    return max(found, key=number, default=PROVEN.bridge)
+
+
 # What is meant where nobody says or has anything else: the proven pair of the newest Bridge.
 PROVEN: Final = max((pair.versions for pair in PAIRS if pair.status == "proven"), key=lambda one: number(one.bridge))
+
+# The pair that is meant with each Bridge.
+USUAL: Final = tuple(
+    Versions(usual_for(bridge), bridge) for bridge in dict.fromkeys(pair.versions.bridge for pair in PAIRS)
+)

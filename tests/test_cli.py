@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from small import PAIR
 
 import bridge_args
 from bridge_args.cli import commands
@@ -122,7 +123,7 @@ def test_every_format(format: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_script(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = run(capsys, "translate", str(ROOT / "examples" / "01_one_command" / "train.sh"))
+    code, out, err = run(capsys, "translate", *PAIR, str(ROOT / "examples" / "01_one_command" / "train.sh"))
     assert (code, err) == (0, "")
     config = yaml.safe_load(out)
     assert config["model"]["num_query_groups"] == 8
@@ -133,7 +134,7 @@ def test_a_script(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--num-layer", "2"], ["--num-layer is not an argument of Megatron-LM 0.16.1", "--num-layers"]),
+        (["--num-layer", "2"], ["--num-layer is not an argument of Megatron-LM 0.", "--num-layers"]),
         (["--lr", "fast"], ["--lr expects", '"fast"', "--lr fast"]),
         (["--lr"], ["--lr"]),
         (["--DDP-impl", "local"], ["--DDP-impl"]),
@@ -241,6 +242,7 @@ def test_json_has_no_numbers_that_json_does_not_know(capsys: pytest.CaptureFixtu
 def test_notes_are_counted_unless_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What asks for something is never among them."""
     words = ["-o", str(tmp_path / "x.yaml"), "--", *SMALL, "--inference-max-seq-length", "4096", "--deterministic-mode"]
+    words = [*PAIR, *words]
     _, _, err = run(capsys, "translate", *words)
     assert err.endswith("\n1 note: --verbose shows it\n")
     assert "4096 has no effect" not in err and "NCCL_ALGO" in err and "GPUs is not known" in err

@@ -27,14 +27,18 @@ from bridge_args.bridge import installed
 from bridge_args.cli.parser import parser_of, split
 from bridge_args.emit.hydra import unsayable
 from bridge_args.findings import KINDS
-from bridge_args.pairs.pairs import megatron_version
+from bridge_args.pairs.pairs import chosen_versions, megatron_version
 from bridge_args.script.command import read_command
+from bridge_args.versions import PROVEN
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("README.md")])
 TROUBLE = ROOT / "docs" / "troubleshooting.md"
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
 SECONDS = 240  # for one command
+OF_THE_USUAL_PAIR = pytest.mark.skipif(
+    chosen_versions() != PROVEN, reason="pages show the pair that is usual without Bridge"
+)
 
 # These train or build the real configuration, which takes seconds: a second page that shows the same is not run.
 SLOW = re.compile(r"bridge-args (rehearse|validate|verify|launch)\b")
@@ -216,6 +220,7 @@ def write_checkpoint(folder: Path) -> None:
     (folder / "latest_checkpointed_iteration.txt").write_text("5")
 
 
+@OF_THE_USUAL_PAIR
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_run_and_print_what_is_shown(page: Path, tmp_path: Path) -> None:
     shell = Shell(tmp_path)
@@ -250,6 +255,7 @@ def run_block(page: Path, block: Block, shell: Shell) -> str | None:
     return "".join(printed) if len(printed) == len(listed) else None
 
 
+@OF_THE_USUAL_PAIR
 @pytest.mark.parametrize("page", [page for page in PAGES if ">>>" in page.read_text(encoding="utf-8")], ids=name_of)
 def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -282,6 +288,7 @@ def test_the_page_names_the_losses() -> None:
     assert set(re.findall(r"`([a-z-]+)`", sentence[1])) == {kind.name for kind in KINDS.values() if kind.lost}
 
 
+@OF_THE_USUAL_PAIR
 def test_every_entry_shows_a_command_that_leads_to_it(tmp_path: Path) -> None:
     """The commands that say so with a ``kind`` note do have that finding, and every kind is among them."""
     shell = Shell(tmp_path)

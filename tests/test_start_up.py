@@ -25,7 +25,7 @@ STARTS = {
 NEVER = {
     "dataclasses": "records.dataclass is defined in a tenth of the time; with it come inspect, ast and tokenize",
     "inspect": "signatures are asked of code objects",
-    "yaml": "rows of the usual pair come from mapping/index.json",
+    "yaml": "rows of the usual pair come from mapping/indexes/",
     "bridge_args.mapping.grammar": "the tables themselves are read for other pairs of versions",
     "html": "only where a secret is known, or for a page",
     "bridge_args.megatron_lm.retired_flags": "only for a flag that the usual version does not have",

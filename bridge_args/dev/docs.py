@@ -19,13 +19,14 @@ from bridge_args.mapping.rows import FATES, Row
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.releases import between
-from bridge_args.versions import PROVEN, Versions
+from bridge_args.versions import PROVEN, USUAL, Versions
 
 
 def pages() -> dict[Path, str]:
     """Every generated file and what it should hold."""
     root = mappings_folder().parent
-    files = {mappings_folder() / "README.md": reference(PROVEN), tables.INDEX: tables.index_text()}
+    files = {mappings_folder() / "README.md": reference(PROVEN)}
+    files |= {tables.index_of(versions): tables.index_text(versions) for versions in USUAL}
     parts = {
         root / "README.md": {"fates": fate_counts(PROVEN)},
         root / "docs" / "versions.md": {"pairs": pair_table(), "series": series_table()},

@@ -107,14 +107,14 @@ def _translated(own: options.Own, env: MutableMapping[str, str], program: str) -
     from bridge_args.drop_in.accept import refusal, refused
     from bridge_args.files import read_file
     from bridge_args.pairs.detect import detect
-    from bridge_args.pairs.pairs import MEGATRON_LM
+    from bridge_args.pairs.pairs import usual_megatron_lm
     from bridge_args.steps import translate
     from bridge_args.training import added
 
     translation = translate(
         own.words,
         world_size=int(env["WORLD_SIZE"]),
-        megatron_lm=own.megatron_lm or detect(own.words, MEGATRON_LM, program=program).version,
+        megatron_lm=own.megatron_lm or detect(own.words, usual_megatron_lm(own.bridge), program=program).version,
         bridge=own.bridge,
         env=env,
         program=program,
@@ -189,6 +189,7 @@ def _container(translation: Translation, run_config: dict[str, Any], env: Mutabl
 
 def _emulate(run_config: dict[str, Any], bridge: str) -> dict[str, Any]:
     """Installs the CPU emulation; returns the run config that goes with it."""
+    from bridge_args import foreign
     from bridge_args.emulation import adapt, device
 
     adapted, changes = adapt.adapt(run_config, bridge)
@@ -199,6 +200,8 @@ def _emulate(run_config: dict[str, Any], bridge: str) -> dict[str, Any]:
     packages = adapt.stand_ins(adapted)
     replaced = device.install(transformer_engine=packages.transformer_engine, apex_layer_norm=packages.apex_layer_norm)
     device.prepare_megatron_core()
+    if adapted["inprocess_restart"]:
+        foreign.DEVICE_CHECKS.put(lambda check, state: state)  # there is no device that could have failed
     if os.environ["RANK"] == "0":
         for change in changes:
             _say(f"changed for the CPU: {change}")

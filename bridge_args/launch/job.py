@@ -10,8 +10,6 @@ from bridge_args.launch import entrypoint, executors
 from bridge_args.launch.options import Options
 from bridge_args.launch.work import Executor, Job, Read, Work
 from bridge_args.mapping.translation import Translation
-from bridge_args.pairs.detect import detect
-from bridge_args.pairs.pairs import MEGATRON_LM
 
 
 def read(given: Options, read_source: Read, env: Mapping[str, str]) -> Job:
@@ -77,10 +75,8 @@ def _own_options(given: Options, translation: Translation) -> list[str]:
     asked = given.asked
     if asked.mappings:
         own += ["--mappings", asked.mappings]
-    # Without a version the drop-in goes by the arguments; here a script may have said more.
-    version = asked.megatron_lm or translation.versions.megatron
-    if asked.megatron_lm or version != detect(translation.words, MEGATRON_LM, program=translation.program).version:
-        own += ["--megatron-lm", version]
+    # Without a version the drop-in goes by the arguments and by the Bridge of its machine; here a script may say more.
+    own += ["--megatron-lm", asked.megatron_lm or translation.versions.megatron]
     if asked.bridge:
         own += ["--bridge", asked.bridge]
     return own

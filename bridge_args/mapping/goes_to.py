@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 from bridge_args.bridge import schema as schemas
 from bridge_args.mapping import table as tables
+from bridge_args.mapping.rows import Row
 from bridge_args.mapping.sections.registry import WRITES
-from bridge_args.versions import PROVEN, Versions
+from bridge_args.versions import PAIRS, Versions, usual_for
 
 
 @lru_cache(maxsize=None)
@@ -15,12 +17,28 @@ def settings_of(argument: str, bridge: str) -> tuple[str, ...]:
     """What an argument is called in a version of Bridge; empty where it has no setting there.
 
     Its row says so, or a builder that reads it: then it is the first setting of its name that the builder may decide,
-    or the one setting that there is for a builder.
+    or the one setting that there is for a builder. The rows of the usual Megatron-LM are asked first; an argument that
+    it lacks, or reads no more, has its setting in those of another version.
 
     Raises:
         KeyError: there is no row for the argument.
     """
-    row = tables.load(Versions(PROVEN.megatron, bridge)).rows[argument]
+    rows = [row for row in _rows(argument, bridge) if row is not None]
+    if not rows:
+        raise KeyError(argument)
+    return next(filter(None, (_settings(row, argument, bridge) for row in rows)), ())
+
+
+def _rows(argument: str, bridge: str) -> Iterator[Row | None]:
+    usual = Versions(usual_for(bridge), bridge)
+    for versions in (usual, *(pair.versions for pair in PAIRS if pair.versions.bridge == bridge)):
+        row = tables.load(versions).rows.get(argument)
+        yield row
+        if row is not None and _settings(row, argument, bridge):
+            return
+
+
+def _settings(row: Row, argument: str, bridge: str) -> tuple[str, ...]:
     if row.to:
         return row.to
     schema = schemas.load(bridge)

@@ -1,8 +1,8 @@
 """All our rows for one pair of versions.
 
-The tables are YAML (``grammar.py``). Reading them is most of the start-up time, so ``index.json`` holds the rows for
-the pair that is used when nobody says otherwise, together with a checksum of the tables it was made from: an index
-that is not current is never used. ``python -m bridge_args.dev docs`` renews it.
+The tables are YAML (``grammar.py``). Reading them is most of the start-up time, so ``indexes/`` holds the rows for
+the pair that is usual with each Bridge, together with a checksum of the tables they were made from: an index that is
+not current is never used. ``python -m bridge_args.dev docs`` renews them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from bridge_args.mapping.folder import mappings_folder
 from bridge_args.mapping.rows import Area, OptionalSection, Row, TableError
 from bridge_args.mapping.same_name import SameName
 from bridge_args.records import Record
-from bridge_args.versions import PROVEN, Versions, number
+from bridge_args.versions import USUAL, Versions, number
 
-INDEX: Final = Path(__file__).parent / "index.json"
+INDEXES: Final = Path(__file__).parent / "indexes"
 
 
 class Table(Record):
@@ -46,8 +46,8 @@ def load(versions: Versions) -> Table:
         TableError: when a table does not follow the grammar.
     """
     files = [(path.stem, path.read_bytes()) for path in sorted(mappings_folder().glob("*.yaml"))]
-    if versions == PROVEN and INDEX.is_file():
-        index = json.loads(INDEX.read_bytes())
+    if versions in USUAL and (file := index_of(versions)).is_file():
+        index = json.loads(file.read_bytes())
         if index["checksum"] == _checksum(files):
             return _from_index(index)
     return from_files(files, versions)
@@ -95,10 +95,15 @@ def _as_bridge_has_it(row: Row, versions: Versions) -> Row:
     return row._replace(fate="no_equivalent", to=(), conversion=None, reason=reason, see=see)
 
 
-def index_text() -> str:
-    """What ``index.json`` should hold now; one row a line."""
+def index_of(versions: Versions) -> Path:
+    """Where the rows for a pair stand, read already."""
+    return INDEXES / f"{versions.bridge}.json"
+
+
+def index_text(versions: Versions) -> str:
+    """What the index for a pair should hold now; one row a line."""
     files = [(path.stem, path.read_bytes()) for path in sorted(mappings_folder().glob("*.yaml"))]
-    table = from_files(files, PROVEN)
+    table = from_files(files, versions)
     parts: dict[str, list[tuple[Any, ...]]] = {
         "rows": list(table.rows.values()),
         "areas": list(table.areas.values()),

@@ -11,9 +11,16 @@ from bridge_args.findings import Finding
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.resolvers import of_checkout
 from bridge_args.pairs import detect
-from bridge_args.versions import PROVEN, Versions, nearest, number
+from bridge_args.versions import PROVEN, Versions, nearest, number, proven_with, usual_for
 
-MEGATRON_LM, BRIDGE = PROVEN
+
+def usual_megatron_lm(bridge: str | None = None) -> str:
+    """The version that is meant where nothing speaks of one: that which goes with the Bridge.
+
+    Args:
+        bridge: what is asked for; None for the installed one, else that of the newest proven pair.
+    """
+    return usual_for(bridge or installed.version() or PROVEN.bridge)
 
 
 def megatron_lm_of(
@@ -22,6 +29,7 @@ def megatron_lm_of(
     name: str = "the script",
     saved: Mapping[str, object] | None = None,
     program: str = "",
+    bridge: str | None = None,
 ) -> tuple[str, tuple[Finding, ...]]:
     """The version that a source speaks of where nobody names one, and why.
 
@@ -30,11 +38,12 @@ def megatron_lm_of(
         text, name: the script around it.
         saved: effective values that a run has saved, instead.
         program: the name of the program that the words are for.
+        bridge: the Bridge that is asked for; None for the installed one.
     """
     if saved is not None:
         version, why = detect.version_with(saved)
         return version, (Finding("assumed-version", f"Megatron-LM {version} is assumed: {why}"),)
-    version, why = detect.detect(words, MEGATRON_LM, text, name, program)
+    version, why = detect.detect(words, usual_megatron_lm(bridge), text, name, program)
     if not why:
         return version, ()
     message = f"Megatron-LM {version} is assumed: {why}"
@@ -47,7 +56,8 @@ def chosen_versions(megatron_lm: str | None = None, bridge: str | None = None) -
     Raises:
         ValueError: when there is no catalog or schema for one of them.
     """
-    return Versions(megatron_version(megatron_lm or MEGATRON_LM), bridge_version(bridge))
+    megatron = megatron_version(megatron_lm or usual_megatron_lm(bridge))
+    return Versions(megatron, bridge_version(bridge, megatron))
 
 
 def megatron_version(text: str) -> str:
@@ -65,13 +75,17 @@ def megatron_version(text: str) -> str:
     raise WrongValue(f"no catalog of Megatron-LM {text}; there are {', '.join(catalogs.versions())}")
 
 
-def bridge_version(text: str | None) -> str:
-    """A schema version from a version, or from what is installed.
+def bridge_version(text: str | None, megatron: str = PROVEN.megatron) -> str:
+    """A schema version from a version, or from what is installed; else of the newest that is proven.
+
+    Args:
+        text: a version; None where nobody names one.
+        megatron: the version of Megatron-LM that it is to be proven with, where there is such a Bridge.
 
     Raises:
         ValueError: when there is no schema of that version's series.
     """
-    text = text or installed.version() or BRIDGE
+    text = text or installed.version() or proven_with(megatron)
     known = bridge_schema.versions()
     if text in known:
         return text

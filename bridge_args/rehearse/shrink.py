@@ -249,7 +249,8 @@ def _batch(edit: Editor, nproc: int, old_samples: int) -> None:
     most = micro_batch * data_parallel * max(MICROBATCHES, 2 * pipeline)
     samples = min(most, max(1, old_samples // (micro_batch * data_parallel)) * micro_batch * data_parallel)
     edit.set("global_batch_size", samples, "smaller batches")
-    edit.set("rampup_batch_size", None, "the batch is already small")
+    for schedule in ("rampup_batch_size", "step_batch_size_schedule"):
+        edit.set(schedule, None, "the batch is already small")
     _smaller(edit, "eval_iters", 2, "shorter evaluation")
     for path in ("train.train_samples", *(f"scheduler.lr_{part}_samples" for part in ("decay", "warmup", "wsd_decay"))):
         if count := edit.get(path):

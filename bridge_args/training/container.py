@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from bridge_args.bridge import installed
 from bridge_args.emulation import placeholders
 from bridge_args.errors import UserError
-from bridge_args.pairs.pairs import BRIDGE
 from bridge_args.secrets import masked
+from bridge_args.versions import PROVEN
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
@@ -136,7 +136,7 @@ def _import(name: str) -> Any:
             warnings.simplefilter("ignore")  # "Apex is not installed" and the like, once per module
             return importlib.import_module(f"megatron.bridge.{name}")
     except ImportError as error:
-        wanted = installed.version() or BRIDGE
+        wanted = installed.version() or PROVEN.bridge
         told = installed.missing(wanted)
         if told is None:  # it is there, and something that it imports is not, or is another version
             why = f"{error.name} is missing" if error.name and "." not in error.name else str(error)

@@ -14,6 +14,8 @@ import pytest
 pytest.importorskip("torch")
 
 import bridge_args
+from bridge_args.mapping.goes_to import settings_of
+from bridge_args.pairs.pairs import chosen_versions
 from bridge_args.training import container
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +30,7 @@ SMALL = [
     "--lr", "1e-3", "--mock-data", "--tokenizer-type", "NullTokenizer", "--vocab-size", "1023",
     "--eval-interval", "100",
 ]  # fmt: skip
+LENGTH = settings_of("seq_length", chosen_versions().bridge)[1].partition(".")[2]
 
 
 def run_config(*more: str) -> dict[str, Any]:
@@ -76,7 +79,7 @@ def test_an_unknown_setting() -> None:
 @pytest.mark.parametrize(
     ("section", "field", "value", "paths"),
     [
-        ("dataset", "sequence_length", 64, ()),  # "Sequence length in model config": no field by name
+        ("dataset", LENGTH, 64, ()),  # the message of Bridge has no field by name
         ("model", "expert_model_parallel_size", 2, ("model.num_moe_experts",)),
         ("scheduler", "lr_decay_samples", 100, ("scheduler.lr_decay_iters", "scheduler.lr_decay_samples")),
     ],

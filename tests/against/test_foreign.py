@@ -11,10 +11,10 @@ from bridge_args import foreign
 from bridge_args.bridge import installed
 from bridge_args.emulation import placeholders
 from bridge_args.foreign import Foreign, NotThere
-from bridge_args.pairs.pairs import BRIDGE
+from bridge_args.versions import PROVEN
 
 pytest.importorskip("torch")
-if missing := installed.missing(BRIDGE):
+if missing := installed.missing(PROVEN.bridge):
     pytest.skip(str(missing), allow_module_level=True)
 
 # Of a checkout, which is no package here.

@@ -11,6 +11,7 @@ import pytest
 
 from bridge_args.drop_in import main as drop_in
 from bridge_args.drop_in import preflight, provenance
+from bridge_args.pairs.pairs import usual_megatron_lm
 from bridge_args.pretrain_gpt import main
 from bridge_args.training.ranks import rank_variables
 
@@ -45,9 +46,9 @@ def said(capsys: pytest.CaptureFixture[str], words: list[str], code: int = 1) ->
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--num-layer", "2"], "--num-layer is not an argument of Megatron-LM 0.16.1"),
+        (["--num-layer", "2"], "--num-layer is not an argument of Megatron-LM 0."),
         (["--adlr-autoresume"], "start without: --accept adlr_autoresume"),
-        (["--accept", "nix"], "--accept nix: Megatron-LM 0.16.1 has no such argument"),
+        (["--accept", "nix"], f"--accept nix: Megatron-LM {usual_megatron_lm()} has no such argument"),
         (["--megatron-lm", "7.0"], "no catalog of Megatron-LM 7.0"),
         (["--bridge", "7.0"], "no schema of Megatron Bridge 7.0"),
         (["--mappings", "nix.yaml"], "nix.yaml cannot be read"),

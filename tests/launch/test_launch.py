@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from saved_checkpoints import content_of, effective, pickled, zipped
-from small import SMALL
+from small import PAIR, SMALL
 
 from bridge_args.cli.main import main
 
@@ -51,7 +51,7 @@ def test_case(
     request: pytest.FixtureRequest,
 ) -> None:
     monkeypatch.chdir(case)
-    code, out, err = launched(["script.sh", "--dry-run", "--executor", executor], capsys)
+    code, out, err = launched([*PAIR, "script.sh", "--dry-run", "--executor", executor], capsys)
     said = "".join(f"# {line}\n" for line in err.splitlines())
     found = f"{out}# exit code {code}, and on standard error:\n{said}".replace(sys.executable, "python")
     found = found.replace(str(case), "/cases").replace(str(machine), "/machine")
@@ -62,10 +62,12 @@ def test_case(
 
 
 def test_bare_arguments_get_a_launcher(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = launched(["--dry-run", "--world-size", "4", "--", *SMALL], capsys)
+    code, out, _ = launched([*PAIR, "--dry-run", "--world-size", "4", "--", *SMALL], capsys)
     assert code == 0
     assert f"{sys.executable} -m torch.distributed.run \\\n    --standalone \\\n    --nproc-per-node 4 \\\n" in out
-    assert "-m bridge_args.pretrain_gpt \\\n    --num-layers 2" in out
+    assert (
+        "-m bridge_args.pretrain_gpt \\\n    --megatron-lm 0.16.1 \\\n    --bridge 0.3.1 \\\n    --num-layers 2" in out
+    )
 
 
 def test_own_options_stand_before_the_arguments(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,7 +93,7 @@ def test_hybrid_models_have_their_own_drop_in(machine: Path, capsys: pytest.Capt
         "megatron.core.models.mamba.mamba_layer_specs",
         "mamba_stack_spec",
     ]
-    code, out, err = launched(["--dry-run", "--", "torchrun", "pretrain_mamba.py", *SMALL, *hybrid], capsys)
+    code, out, err = launched([*PAIR, "--dry-run", "--", "torchrun", "pretrain_mamba.py", *SMALL, *hybrid], capsys)
     assert code == 0, err
     assert "-m bridge_args.pretrain_mamba" in out
     newer = ["--megatron-lm", "0.19.0", "--bridge", "0.6.2"]

@@ -85,12 +85,12 @@ def test_one_loss(words: str, changes: str, capsys: pytest.CaptureFixture[str]) 
 def test_a_loss_that_changes_the_model_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Another model would train without complaint, so no configuration is written for it."""
     words = [*SMALL, *MODEL.split()]
-    made = bridge_args.translate(words, world_size=1)
+    made = bridge_args.translate(words, world_size=1, megatron_lm="0.16.1")
     (finding,) = made.errors
     assert (finding.kind, finding.changes, finding.arguments) == ("no-equivalent", "model", ("use_legacy_models",))
     for command in ("translate", "launch"):
         out = ["-o", str(tmp_path / "config.yaml")] if command == "translate" else ["--dry-run"]
-        assert main([command, *out, "--", *words]) == 1
+        assert main([command, *out, "--megatron-lm", "0.16.1", "--", *words]) == 1
         assert f"error: {finding.message}" in capsys.readouterr().err
     assert not (tmp_path / "config.yaml").exists()
 
@@ -111,7 +111,9 @@ def test_what_only_the_drop_in_does_is_lost_to_the_configuration(tmp_path: Path)
 
 
 def test_reports_say_it_in_every_format() -> None:
-    made = bridge_args.translate([*SMALL, *f"{MODEL} {NUMBERS} {SPEED} {LOGS}".split()], world_size=1)
+    made = bridge_args.translate(
+        [*SMALL, *f"{MODEL} {NUMBERS} {SPEED} {LOGS}".split()], world_size=1, megatron_lm="0.16.1"
+    )
     findings = json.loads(bridge_args.report(made, "json"))["findings"]
     assert {finding["changes"] for finding in findings if finding["group"] == "decide"} == set(CHANGES)
     assert all(finding["changes"] is None for finding in findings if finding["group"] != "decide")

@@ -16,10 +16,13 @@ from bridge_args.errors import UserError
 from bridge_args.mapping.settings import Stated, translated
 from bridge_args.mapping.table import from_files
 from bridge_args.mapping.translation import Translation
+from bridge_args.pairs.pairs import chosen_versions
 from bridge_args.training import added
 from bridge_args.training.added import Added
-from bridge_args.versions import PROVEN
+from bridge_args.versions import holds
 from bridge_args.words import Place
+
+HERE = chosen_versions()
 
 TABLE = b"""
 title: A format of its own
@@ -28,7 +31,9 @@ sections:
   mixed_precision: {opened_by: precision.plugin}
 arguments:
   trainer.max_steps: train.train_iters
-  trainer.val_check_interval: train.eval_interval
+  trainer.val_check_interval:
+    bridge <0.4: train.eval_interval
+    bridge >=0.4: validation.eval_interval
   trainer.devices: {launcher: The launcher starts so many processes.}
   trainer.save_top_k: {no_equivalent: Bridge keeps the newest ones only., changes: logs}
   data.seq_length: [model.seq_length, dataset.seq_length]
@@ -70,8 +75,8 @@ def moved() -> Translation:
     return translated(
         stated,
         made_from="a configuration of its own",
-        table=from_files([("its own", TABLE)], PROVEN),
-        bridge=PROVEN.bridge,
+        table=from_files([("its own", TABLE)], HERE),
+        bridge=HERE.bridge,
         world_size=8,
         defaults={"model.tied": False, "model.dropout": 0.25, "trainer.max_steps": -1},
     )
@@ -80,7 +85,7 @@ def moved() -> Translation:
 def test_its_settings_go_through_rows(moved: Translation) -> None:
     assert {one.path: one.value for one in moved.assignments} == {
         "train.train_iters": 20,
-        "train.eval_interval": 5,
+        f"{'train' if holds('bridge <0.4', HERE) else 'validation'}.eval_interval": 5,
         "train.micro_batch_size": 1,
         "train.global_batch_size": 8,
         "dataset.random_seed": 7,
@@ -114,7 +119,7 @@ def test_what_is_lost_is_told_at_its_line(moved: Translation) -> None:
 
 def test_every_format_takes_it(moved: Translation) -> None:
     text = bridge_args.to_yaml(moved)
-    assert text.startswith("# For Megatron Bridge 0.3.1, from a configuration of its own, 8 GPUs.\n")
+    assert text.startswith(f"# For Megatron Bridge {moved.versions.bridge}, from a configuration of its own, 8 GPUs.\n")
     assert "  train_iters: 20  # max_steps: 20\n" in text
     assert "  hidden_dropout: 0.25  # the default of a configuration of its own, Bridge has 0.1\n" in text
     sparse, full = yaml.safe_load(text), yaml.safe_load(bridge_args.to_yaml(moved, full=True))
@@ -125,7 +130,9 @@ def test_every_format_takes_it(moved: Translation) -> None:
     assert "train.train_iters=20" in overrides and "hidden_dropout=0.25" in overrides
     recipe = bridge_args.to_recipe(moved)
     compile(recipe, "recipe", "exec")
-    assert recipe.startswith('"""A configuration of its own as a recipe for Megatron Bridge 0.3.1."""')
+    assert recipe.startswith(
+        f'"""A configuration of its own as a recipe for Megatron Bridge {moved.versions.bridge}."""'
+    )
 
 
 def test_every_report_takes_it(moved: Translation) -> None:
@@ -137,7 +144,7 @@ def test_every_report_takes_it(moved: Translation) -> None:
     ]
     for format in ("text", "markdown", "html"):
         said = report(moved, format, sources={"run.yaml": "a: 1\n"} if format == "html" else None)  # type: ignore[arg-type]
-        assert "a configuration of its own to Megatron Bridge 0.3.1" in said and "save_top_k" in said
+        assert f"a configuration of its own to Megatron Bridge {moved.versions.bridge}" in said and "save_top_k" in said
         assert "Megatron-LM" not in said and "command line" not in said, format
 
 
@@ -149,7 +156,7 @@ def test_what_is_about_megatrons_program_refuses(moved: Translation) -> None:
 
 def test_bridge_builds_it(moved: Translation) -> None:
     pytest.importorskip("torch")
-    if missing := installed.missing(PROVEN.bridge):
+    if missing := installed.missing(HERE.bridge):
         pytest.skip(str(missing))
     from bridge_args.training.container import to_container
 

@@ -78,7 +78,7 @@ def told(words: str, kind: str = "ignored-by-megatron", **given: object) -> list
     ],
 )  # fmt: skip
 def test_what_is_told(words: str, said: str) -> None:
-    findings = told(words)
+    findings = told(words, megatron_lm="0.16.1")
     if not said:
         assert findings == []
     else:
@@ -219,7 +219,7 @@ def test_a_setting_that_no_code_of_bridge_reads_is_told() -> None:
         "--inprocess-max-iterations 3 has no effect: Bridge 0.3.1 accepts inprocess_restart.max_iterations, and no"
     )
     assert (lost.level, lost.changes, lost.arguments) == ("warning", "numbers", ("inprocess_max_iterations",))
-    made = bridge_args.translate([*SMALL, *words.split()], world_size=1)
+    made = bridge_args.translate([*SMALL, *words.split()], world_size=1, megatron_lm="0.16.1", bridge="0.3.1")
     assert lost in made.losses and lost in made.number_losses
     assert "inprocess_restart.max_iterations" in [assignment.path for assignment in made.assignments]
     (speed,) = accepted("--inprocess-restart --inprocess-progress-watchdog-interval 9", "accepted-without-effect")

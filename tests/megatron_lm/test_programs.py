@@ -23,7 +23,7 @@ CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
 
 
 def about_the_program(front: str) -> list[Finding]:
-    found = bridge_args.translate(f"{front} {SMALL_TEXT}".split(), world_size=8).findings
+    found = bridge_args.translate(f"{front} {SMALL_TEXT}".split(), world_size=8, megatron_lm="0.16.1").findings
     return [finding for finding in found if finding.kind in ("other-model", "other-program")]
 
 
@@ -83,7 +83,8 @@ def test_other_names_are_a_warning_that_says_what_they_are_taken_for(front: str,
 )
 def test_our_programs_are_not_talked_about(front: str, program: str) -> None:
     assert about_the_program(front) == []
-    assert bridge_args.translate(f"{front} {SMALL_TEXT}".split(), world_size=8).program == program
+    made = bridge_args.translate(f"{front} {SMALL_TEXT}".split(), world_size=8, megatron_lm="0.16.1")
+    assert made.program == program
 
 
 @pytest.mark.parametrize("name", ["pretrain_mamba.py", "pretrain_hybrid.py"])
@@ -96,7 +97,7 @@ def test_hybrid_models_have_the_program_of_the_version(name: str, version: str, 
 def test_a_program_speaks_of_the_version() -> None:
     """Where nobody says one, and the flags are those of many."""
     words = [*f"torchrun pretrain_hybrid.py {SMALL_TEXT} --hybrid-layer-pattern M*".split()]
-    t = translated(Source(read_command(words), None, ()), Asked())
+    t = translated(Source(read_command(words), None, ()), Asked(bridge="0.3.1"))
     assert (t.versions.megatron, t.program) == ("0.18.2", HYBRID)
     (assumed,) = [finding.message for finding in t.findings if finding.kind == "assumed-version"]
     assert "it has pretrain_hybrid.py and --hybrid-layer-pattern, which" in assumed
@@ -105,7 +106,7 @@ def test_a_program_speaks_of_the_version() -> None:
 def test_what_a_caller_says_itself_is_not_told_to_it() -> None:
     words = f"torchrun finetune.py {SMALL_TEXT}".split()
     assert "other-program" in [finding.kind for finding in bridge_args.translate(words).findings]
-    made = bridge_args.translate(words, program="pretrain_mamba.py")
+    made = bridge_args.translate(words, program="pretrain_mamba.py", megatron_lm="0.16.1")
     assert made.program == MAMBA and "other-program" not in [finding.kind for finding in made.findings]
 
 

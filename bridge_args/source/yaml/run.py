@@ -11,7 +11,7 @@ from bridge_args.findings import Finding
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.derive.parallelism import fewest_ranks
 from bridge_args.megatron_lm.programs import GPT, MAMBA, TRANSLATED
-from bridge_args.pairs.pairs import MEGATRON_LM, megatron_version
+from bridge_args.pairs.pairs import megatron_version, usual_megatron_lm
 from bridge_args.records import Record
 from bridge_args.script.command import Command
 from bridge_args.source.yaml.config_file import SECTIONS, command_of
@@ -81,7 +81,7 @@ def read_run(
         if any(isinstance(item(root, section), Mapping) for section in SECTIONS):
             if number not in (None, 1):
                 raise YamlProblem(f"there is no command {number}: {name} holds one run")
-            made = command_of(root, catalogs.load(megatron_version(megatron_lm or MEGATRON_LM)))
+            made = command_of(root, catalogs.load(megatron_version(megatron_lm or usual_megatron_lm())))
             return Run(Command(argv=made.words), None, made.findings)
     raise YamlProblem(
         f"{name} is none of the YAML files read here: it has neither MODEL_ARGS (functional tests, MoE model zoo) nor "
