@@ -110,8 +110,8 @@ PAIRS: Final = (
         Versions("0.19.0", "0.6.2"),
         "proven",
         "All lines of Megatron-LM's functional tests come out as its own parser has them, and its own configuration "
-        "container is compared with Bridge's field by field; 78 of 79 recorded trainings are repeated bit for bit, and of "
-        "the other the translation says why not.",
+        "container is compared with Bridge's field by field; 78 of 79 recorded trainings are repeated bit for bit, and "
+        "of the other the translation says why not.",
     ),
     *(
         Pair(Versions(megatron, bridge), "rows checked", f"{_CHECKED} {trained}")
