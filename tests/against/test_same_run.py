@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded import TRAINED, curve, curve_names, curves_folder
+from recorded import TRAINED, command_lines, curve, curve_names, curves_folder
 
 import bridge_args
 from bridge_args.mapping.translation import Translation
@@ -150,6 +150,28 @@ def test_identical_together(name: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert (result.comparison.steps, len(result.bridge.ranks)) == (4, nproc)
     assert not result.comparison.weights
     assert not result.comparison.batches
+
+
+# Real command lines, scaled down as `verify --shrink` does it: whatever a line says that one CPU can run is compared.
+LINES = {row["id"].rpartition("/")[2]: row["case"] for row in command_lines(VERSION) if row["result"]["accepted"]}
+
+
+@needs_checkout
+@pytest.mark.parametrize("name", chosen(tuple(LINES)[-1:], list(LINES)))
+def test_a_line_of_the_functional_tests_scaled_down(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    case = LINES[name]
+
+    def translated(words: Any, world_size: int) -> Translation:
+        return bridge_args.translate(
+            list(words), world_size=world_size, megatron_lm=VERSION, env=case["env"], program=case["entry"]
+        )
+
+    t = translated(case["argv"], case["world_size"])
+    request = Request(CHECKOUT, tmp_path / "work", steps=3, shrink=True, device="cpu")
+    result = verify(t, translated, request, lambda line: None)
+    assert page.verdict(result) == "identical", page.text_of(result)
+    assert not result.comparison.weights
 
 
 HANDED_OVER = {
