@@ -19,11 +19,12 @@ from recorded import TRAINED, command_lines, curve, curve_names, curves_folder
 
 import bridge_args
 from bridge_args.mapping.translation import Translation
-from bridge_args.pairs.pairs import megatron_version, usual_megatron_lm
+from bridge_args.pairs.pairs import chosen_versions, megatron_version, usual_megatron_lm
 from bridge_args.verify import page, sides
 from bridge_args.verify import verify as module
 from bridge_args.verify.changed import change
 from bridge_args.verify.verify import Request, Verification, verify
+from bridge_args.versions import holds, number
 
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
 ASKED = os.environ.get("BRIDGE_ARGS_VERIFY", "")
@@ -170,6 +171,54 @@ def test_a_line_of_the_functional_tests_scaled_down(name: str, tmp_path: Path, m
     t = translated(case["argv"], case["world_size"])
     request = Request(CHECKOUT, tmp_path / "work", steps=3, shrink=True, device="cpu")
     result = verify(t, translated, request, lambda line: None)
+    assert page.verdict(result) == "identical", page.text_of(result)
+    assert not result.comparison.weights
+
+
+# HybridModel: `*` attention, `-` a dense layer, `E` experts, `/` multi-token prediction, `|` between pipeline stages.
+LLAMA = "--group-query-attention --num-query-groups 2 --ffn-hidden-size 176"
+ROUTED = f"{MOE} --moe-token-dispatcher-type alltoall --moe-z-loss-coeff 1e-3"
+HYBRID = {
+    "dense": (1, "*-*-", LLAMA),
+    "dense dropout": (1, "*-*-", f"{LLAMA} --attention-dropout 0.1 --hidden-dropout 0.1"),
+    "qk norm": (1, "*-*-", f"{LLAMA} --qk-layernorm"),
+    "recompute": (
+        1, "*-*-", f"{LLAMA} --recompute-granularity full --recompute-method uniform --recompute-num-layers 1",
+    ),
+    "experts": (1, "*E*E", ROUTED),
+    "both": (1, "*-*E", ROUTED),
+    "mtp": (1, "*-*-/*-", LLAMA),
+    "mtp experts": (1, "*-*E/*-", ROUTED),
+    "tp2": (2, "*-*-", f"{LLAMA} --tensor-model-parallel-size 2 --sequence-parallel"),
+    "pp2": (2, "*-|*-", f"{LLAMA} --pipeline-model-parallel-size 2"),
+    "ep2": (2, "*E*E", f"{ROUTED} --expert-model-parallel-size 2"),
+    "dp2 distopt overlap": (
+        2, "*-*-", f"{LLAMA} --use-distributed-optimizer --overlap-grad-reduce --overlap-param-gather",
+    ),
+}  # fmt: skip
+HAS_HYBRID = pytest.mark.skipif(
+    number(VERSION) < number("0.19") or not holds("bridge >=0.6", chosen_versions()),
+    reason="neither pretrain_hybrid.py of Megatron-LM 0.19 nor Bridge 0.6's HybridModelProvider",
+)
+
+
+@needs_checkout
+@HAS_HYBRID
+@pytest.mark.parametrize("name", chosen(("both",), list(HYBRID)))
+def test_hybrid_models(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    nproc, pattern, words = HYBRID[name]
+    at = SMALL.split().index("--num-layers")
+    argv = [*SMALL.split()[:at], *SMALL.split()[at + 2 :], "--hybrid-layer-pattern", pattern, *words.split()]
+
+    def translated(given: Any, world_size: int) -> Translation:
+        return bridge_args.translate(
+            list(given), world_size=world_size, megatron_lm=VERSION, program="pretrain_hybrid.py"
+        )
+
+    t = translated(argv, nproc)
+    assert not t.errors
+    result = verify(t, translated, Request(CHECKOUT, tmp_path / "work", device="cpu"), lambda line: None)
     assert page.verdict(result) == "identical", page.text_of(result)
     assert not result.comparison.weights
 
