@@ -118,7 +118,8 @@ def build(run_config: Mapping[str, Any], world_size: int, env: Mapping[str, str]
         BridgeRejects: ``from_dict`` or ``runtime_config_update`` refuses the configuration.
         BridgeMissing: megatron.bridge cannot be imported.
     """
-    config = _import("training.config")
+    with _logging_left_alone():
+        config = _import("training.config")
     variables = {**env, **_RANK, "WORLD_SIZE": str(world_size)}
     with placeholders.gpu_machine(), _environment(variables), _deterministic_algorithms_kept(), _said_to_log():
         container = load(run_config)
@@ -132,7 +133,7 @@ def build(run_config: Mapping[str, Any], world_size: int, env: Mapping[str, str]
 def _import(name: str) -> Any:
     """A module of ``megatron.bridge``."""
     try:
-        with placeholders.absent_packages(), warnings.catch_warnings():
+        with placeholders.absent_packages(), warnings.catch_warnings(), _only_warnings_logged():
             warnings.simplefilter("ignore")  # "Apex is not installed" and the like, once per module
             return importlib.import_module(f"megatron.bridge.{name}")
     except ImportError as error:
@@ -165,6 +166,31 @@ def _deterministic_algorithms_kept() -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+@contextlib.contextmanager
+def _only_warnings_logged() -> Iterator[None]:
+    """Bridge tells with a traceback what it could not import; it has a way without it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextlib.contextmanager
+def _logging_left_alone() -> Iterator[None]:
+    """Importing Megatron's training since 0.18 sends what any module logs to stdout, where results go.
+
+    See ``logging.basicConfig`` in megatron/training/training.py. A run that trains imports it as it is.
+    """
+    before = logging.basicConfig
+    setattr(logging, "basicConfig", lambda **options: None)  # mypy refuses the assignment
+    try:
+        yield
+    finally:
+        setattr(logging, "basicConfig", before)
 
 
 @contextlib.contextmanager

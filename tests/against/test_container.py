@@ -94,6 +94,17 @@ def test_a_rejection_names_settings(section: str, field: str, value: object, pat
     assert set(paths) <= set(rejection.value.paths)
 
 
+def test_nothing_but_the_result_goes_to_stdout() -> None:
+    """Bridge, Megatron Core and what they import have words of their own while they are imported."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bridge_args", "validate", "--world-size", "2", "--", *SMALL],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert "accepts the configuration" in done.stderr
+    assert "Traceback" not in done.stderr and "INFO" not in done.stderr
+
+
 def test_a_rejection_in_the_users_terms() -> None:
     translation = bridge_args.translate(SMALL, world_size=2)
     rejection = container.BridgeRejects("too many", ("model.num_layers",))
