@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
+
+from bridge_args.checkpoint import layout
 
 MAX_SIZE: Final = 5_000_000  # bytes of a file that a walk looks at
 
@@ -24,12 +26,12 @@ def sources_in(path: str) -> Iterator[str]:
         os.stat(path)
         yield path
         return
-    if _is_checkpoint(os.listdir(path)):
+    if layout.may_hold_arguments(os.listdir(path)):
         yield path
         return
     for folder, folders, files in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if _is_checkpoint([*folders, *files]):
+        if layout.may_hold_arguments([*folders, *files]):
             folders.clear()
             yield folder
             continue
@@ -37,11 +39,6 @@ def sources_in(path: str) -> Iterator[str]:
             file = os.path.join(folder, name)
             if not name.startswith(".") and _is_candidate(file):
                 yield file
-
-
-def _is_checkpoint(names: Iterable[str]) -> bool:
-    """Does a folder with these names hold what Megatron-LM saves?"""
-    return not {"latest_checkpointed_iteration.txt", "common.pt"}.isdisjoint(names)
 
 
 def _is_candidate(file: str) -> bool:

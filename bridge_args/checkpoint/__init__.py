@@ -1,1 +1,1 @@
-"""Checkpoints written by Megatron-LM."""
+"""Checkpoints: what a folder of one is, what it holds, and how it is mended."""

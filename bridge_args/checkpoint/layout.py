@@ -1,4 +1,7 @@
-"""What the folder of a run's checkpoints is: trackers, a folder for each iteration, when one is complete."""
+"""What a folder of checkpoints is: of which kind, trackers, a folder for each iteration, when one is complete.
+
+Nothing else in bridge_args knows a name of a file that marks a checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,198 @@ import importlib
 import json
 import re
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from bridge_args.checkpoint import saved_args
+from bridge_args.errors import UserError
+from bridge_args.files import read_bytes
+from bridge_args.records import Record
 
 TRACKER: Final = "latest_train_state.pt"
 MEGATRON_TRACKER: Final = "latest_checkpointed_iteration.txt"
+COMMON: Final = "common.pt"
+INDEX: Final = ".metadata"  # of torch.distributed.checkpoint: every tensor, and where its bytes are
+RUN_CONFIG: Final = "run_config.yaml"
+OF_A_RANK: Final = ("model_optim_rng.pt", "model_rng.pt")  # in mp_rank_00 and the like, one of them
+
+
+class CheckpointError(UserError, ValueError):
+    """There is no checkpoint here, or its tracker names none; the message says which file."""
+
+
+class Kind(Record):
+    """A kind of checkpoint, by what is in the folder of one.
+
+    Attributes:
+        name: for programs.
+        title: for people.
+        marks: each is enough: patterns of names that are all there, with a text that the file must hold, if any.
+        needs: files without which one is not complete; ``a|b``: one of them.
+        weights: the folder with the tensors, below it.
+    """
+
+    name: str
+    title: str
+    marks: tuple[tuple[tuple[str, str], ...], ...]
+    needs: tuple[str, ...]
+    weights: str = "."
+
+
+# The first whose marks are there is the kind. Verify: Bridge and Megatron-LM, training/checkpointing.py,
+# save_checkpoint and _get_checkpoint_format; NeMo, nemo/lightning/pytorch/callbacks/model_checkpoint.py;
+# peft, utils/constants.py.
+KINDS: Final = (
+    Kind(
+        "peft",
+        "PEFT adapter",
+        ((("adapter_config.json", ""),),),
+        ("adapter_config.json", "adapter_model.safetensors|adapter_model.bin"),
+    ),
+    Kind(
+        "nemo2",
+        "NeMo 2.0",
+        ((("context", ""), ("weights", "")), (("context/io.json", ""),)),
+        ("context/io.json", "weights/.metadata", "weights/metadata.json"),
+        "weights",
+    ),
+    Kind(
+        "nemo-tron",
+        "nemo.tron",
+        (((RUN_CONFIG, "_target_: nemo."),),),
+        (INDEX, RUN_CONFIG, "train_state.pt"),
+    ),
+    Kind(
+        "bridge",
+        "Megatron Bridge",
+        (((RUN_CONFIG, ""),), (("train_state.pt", ""),)),
+        (INDEX, RUN_CONFIG, "train_state.pt"),
+    ),
+    Kind("megatron-lm-legacy", "Megatron-LM, a file for each rank", ((("mp_rank_*", ""),),), ()),
+    Kind(
+        "megatron-lm-torch_dist",
+        "Megatron-LM, torch_dist",
+        ((("metadata.json", "sharded_backend"),), ((COMMON, ""),)),
+        (INDEX, "metadata.json"),
+    ),
+    Kind("fsdp_dtensor", "Megatron-LM, fsdp_dtensor or torch_dcp", (((INDEX, ""),),), (INDEX,)),
+    Kind("torch-distributed", "torch.distributed.checkpoint", ((("*.distcp", ""),),), (INDEX,)),
+    Kind(
+        "hugging-face",
+        "Hugging Face",
+        (
+            (("config.json", '"model_type"'),),
+            (("config.json", '"architectures"'),),
+            (("model.safetensors.index.json", ""),),
+            (("*.safetensors", ""),),
+        ),
+        (
+            "config.json",
+            "model.safetensors|model.safetensors.index.json|pytorch_model.bin|pytorch_model.bin.index.json",
+        ),
+    ),
+)
+_LARGEST: Final = 4 << 20  # bytes of a file in which a mark is looked for
+
+
+class Place(Record):
+    """One checkpoint on disk.
+
+    Attributes:
+        folder: of this checkpoint.
+        kind: of it; None where nothing marks one.
+        tracker: the file that says which iteration is the last; None where the folder was named itself.
+        iteration: by the tracker, or by the folder's name; None for a release, and for kinds that do not count.
+    """
+
+    folder: Path
+    kind: Kind | None
+    tracker: Path | None
+    iteration: int | None
+
+
+def place_of(path: Path) -> Place:
+    """The checkpoint that a folder is, or that its tracker names.
+
+    Args:
+        path: the folder that a run saves to, or one checkpoint.
+
+    Raises:
+        CheckpointError: it is no folder, or is one of several checkpoints and names none.
+    """
+    if not path.is_dir():
+        raise CheckpointError(f"{path} does not exist" if not path.exists() else f"{path} is no folder")
+    for name, of_tracker in ((TRACKER, _bridges), (MEGATRON_TRACKER, iteration_in)):
+        tracker = path / name
+        if tracker.is_file():
+            iteration = of_tracker(tracker)
+            folder = path / "release" if iteration is None else folder_of(path, iteration)
+            if not folder.is_dir():
+                raise CheckpointError(f"{tracker} names {folder.name}, and there is no such folder beside it")
+            return Place(folder, kind_of(folder), tracker, iteration)
+    if path.name in ("weights", "context") and (kind := kind_of(path.parent)) and kind.name == "nemo2":
+        path = path.parent
+    kind = kind_of(path)
+    steps = steps_of(path)
+    if kind is None and steps:
+        raise CheckpointError(f"{path} has checkpoints up to {folder_of(path, steps[0]).name} and no tracker; name one")
+    numbers = re.search(r"^(?:iter_|checkpoint-)(\d{1,12})$|[-_]step=(\d{1,12})(?!\d)", path.resolve().name)
+    return Place(path, kind, None, int(numbers[1] or numbers[2]) if numbers else None)
+
+
+def kind_of(folder: Path) -> Kind | None:
+    """By what is in it; None where no mark is."""
+    return next(
+        (kind for kind in KINDS if any(all(_is_there(folder, *one) for one in mark) for mark in kind.marks)), None
+    )
+
+
+def _is_there(folder: Path, pattern: str, text: str) -> bool:
+    if not text:
+        return next(folder.glob(pattern), None) is not None
+    try:
+        return text.encode() in read_bytes(folder / pattern, _LARGEST)
+    except OSError:
+        return False
+
+
+def _bridges(tracker: Path) -> int:
+    from bridge_args.checkpoint import unpickle
+
+    try:
+        step = unpickle.whole_number(tracker, "step")
+    except unpickle.Refused as refusal:
+        raise CheckpointError(str(refusal)) from None
+    except OSError as error:
+        raise CheckpointError(f"{tracker} cannot be read: {error.strerror or error}") from error
+    if step < 0:
+        raise CheckpointError(f"{tracker} names iteration {step}")
+    return step
+
+
+def iteration_in(tracker: Path) -> int | None:
+    """The iteration that a tracker of Megatron-LM's names; None for a release.
+
+    Raises:
+        CheckpointError: it cannot be read, or names none.
+    """
+    try:
+        said = read_bytes(tracker, 1 << 20).decode("utf-8", "replace").strip()
+    except OSError as error:
+        raise CheckpointError(f"{tracker} cannot be read: {error.strerror or error}") from error
+    if said != "release" and not re.fullmatch(r"[0-9]{1,12}", said):
+        raise CheckpointError(f'{tracker} names no iteration: "{said[:40]}"')
+    return None if said == "release" else int(said)
+
+
+def has_tracker(folder: Path) -> bool:
+    """Does Bridge find a checkpoint here? (training/utils/checkpoint_utils.py ``checkpoint_exists``)"""
+    return any((folder / name).is_file() for name in (TRACKER, MEGATRON_TRACKER))
+
+
+def may_hold_arguments(names: Iterable[str]) -> bool:
+    """Does a folder with these names hold what Megatron-LM saves?"""
+    return not {MEGATRON_TRACKER, COMMON}.isdisjoint(names)
 
 
 def folder_of(save: Path, step: int) -> Path:
@@ -38,24 +226,13 @@ def is_whole(folder: Path) -> bool:
 
 def last_whole(save: Path) -> int | None:
     """The iteration of the newest checkpoint that can be loaded."""
-    return next((step for step in _steps(save) if is_whole(folder_of(save, step))), None)
+    return next((step for step in steps_of(save) if is_whole(folder_of(save, step))), None)
 
 
-def _steps(save: Path) -> list[int]:
+def steps_of(save: Path) -> list[int]:
     """The iterations that have a folder, the newest first."""
     names = (re.fullmatch(r"iter_(\d{7,})", entry.name) for entry in save.iterdir()) if save.is_dir() else ()
     return sorted((int(name[1]) for name in names if name), reverse=True)
-
-
-def last_of_megatron_lm(save: Path) -> int | None:
-    """The iteration of the newest checkpoint that Megatron-LM has written, which holds the arguments of its run."""
-    for step in filter(lambda step: is_megatron_lms(folder_of(save, step)), _steps(save)):
-        try:
-            saved_args.read(folder_of(save, step))
-        except saved_args.SavedArgsError:
-            continue
-        return step
-    return None
 
 
 def is_megatron_lms(folder: Path) -> bool:

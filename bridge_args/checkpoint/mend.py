@@ -15,14 +15,15 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
+from bridge_args.checkpoint import saved_args
 from bridge_args.checkpoint.layout import (
     MEGATRON_TRACKER,
     TRACKER,
     folder_of,
     is_complete,
     is_megatron_lms,
-    last_of_megatron_lm,
     last_whole,
+    steps_of,
 )
 from bridge_args.files import write_whole
 
@@ -61,6 +62,17 @@ def mend(save: Path) -> str:
         return f"{what} in {save} is not complete, and {on}"
     point_to(save, found)
     return f"{what} in {save} is not complete: going on from iteration {found}"
+
+
+def last_of_megatron_lm(save: Path) -> int | None:
+    """The iteration of the newest checkpoint that Megatron-LM has written, which holds the arguments of its run."""
+    for step in filter(lambda step: is_megatron_lms(folder_of(save, step)), steps_of(save)):
+        try:
+            saved_args.read(folder_of(save, step))
+        except saved_args.SavedArgsError:
+            continue
+        return step
+    return None
 
 
 def point_to(save: Path, step: int) -> None:

@@ -6,20 +6,17 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from bridge_args.checkpoint.layout import COMMON, MEGATRON_TRACKER, OF_A_RANK, CheckpointError, folder_of, iteration_in
 from bridge_args.checkpoint.unpickle import Member, Named, Refused, load, plain
 from bridge_args.errors import UserError
-from bridge_args.files import read_bytes
 from bridge_args.megatron_lm.resolvers.overlay import Unread
 from bridge_args.records import Record
 from bridge_args.values import Symbol, is_dotted
-
-TRACKER: Final = "latest_checkpointed_iteration.txt"
 
 # Members of Megatron-LM's enums by value, where a file says only the value: Python before 3.11 pickles them so.
 # Verify: megatron/core/transformer/enums.py, megatron/core/enums.py; the order is that of the definition, from 1.
@@ -56,7 +53,7 @@ class Saved(Record):
 def is_checkpoint(path: str | Path) -> bool:
     """Does a folder look like a checkpoint of Megatron-LM, or the folder such checkpoints are saved to?"""
     folder = Path(path)
-    return folder.is_dir() and ((folder / TRACKER).is_file() or _file_in(folder) is not None)
+    return folder.is_dir() and ((folder / MEGATRON_TRACKER).is_file() or _file_in(folder) is not None)
 
 
 def read(path: str | Path) -> Saved:
@@ -88,7 +85,7 @@ def read(path: str | Path) -> Saved:
     return Saved(
         {str(name): _value(name, value) for name, value in values.items()},
         iteration if isinstance(iteration, int) and 0 <= iteration < 1 << 63 else None,
-        "torch_dist" if file.name == "common.pt" else "legacy",
+        "torch_dist" if file.name == COMMON else "legacy",
         file,
         float(version) if isinstance(version, (int, float)) and abs(version) < 1 << 32 else None,
     )
@@ -102,16 +99,16 @@ def _file(path: Path) -> Path:
     found = _file_in(path)
     if found is not None:
         return found
-    tracker = path / TRACKER
+    tracker = path / MEGATRON_TRACKER
     if not tracker.is_file():
-        raise SavedArgsError(f"{path} is no checkpoint of Megatron-LM: it has no {TRACKER}, common.pt or mp_rank_00")
+        raise SavedArgsError(
+            f"{path} is no checkpoint of Megatron-LM: it has no {MEGATRON_TRACKER}, common.pt or mp_rank_00"
+        )
     try:
-        said = read_bytes(tracker, 1 << 20).decode("utf-8", "replace").strip()
-    except OSError as error:
-        raise SavedArgsError(f"{tracker} cannot be read: {error.strerror or error}") from error
-    if said != "release" and not re.fullmatch(r"\d{1,12}", said):
-        raise SavedArgsError(f'{tracker} names no iteration: "{said[:40]}"')
-    folder = path / (said if said == "release" else f"iter_{int(said):07d}")
+        iteration = iteration_in(tracker)
+    except CheckpointError as error:
+        raise SavedArgsError(str(error)) from None
+    folder = path / "release" if iteration is None else folder_of(path, iteration)
     found = _file_in(folder)
     if found is None:
         raise SavedArgsError(f"{tracker} names {folder.name}, which has no common.pt and no mp_rank_00 with arguments")
@@ -120,11 +117,11 @@ def _file(path: Path) -> Path:
 
 def _file_in(folder: Path) -> Path | None:
     """The file with arguments of one iteration: of the first rank, where every rank has one."""
-    common = folder / "common.pt"
+    common = folder / COMMON
     if common.is_file():
         return common
     ranks = sorted(folder.glob("mp_rank_00*"))
-    files = [rank / name for rank in ranks for name in ("model_optim_rng.pt", "model_rng.pt")]
+    files = [rank / name for rank in ranks for name in OF_A_RANK]
     return next((file for file in files if file.is_file()), None)
 
 

@@ -12,7 +12,8 @@ import pickle
 import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, cast
 
@@ -22,6 +23,8 @@ from bridge_args.records import Record
 # The structure of a checkpoint, without its tensors; of a model with a million shards some 10 MB.
 LARGEST: Final = 32 << 20
 _STEPS: Final = 2_000_000  # of one pickle; an entry of a tensor takes 25
+_STEPS_OF_AN_INDEX: Final = 6_000_000  # an entry of an index takes 140: the plans of the save are in it too
+_BYTES: Final = {"torch.IntStorage": 4, "torch.LongStorage": 8}  # of a whole number, by the class of its storage
 _DEEPEST: Final = 64  # containers within one another
 _MOST: Final = 200_000  # values in the arguments, those that are shared counted as often as they are met
 _WIDEST: Final = 4096  # bits of a whole number
@@ -56,6 +59,14 @@ _ALLOWED: Final = {
     "numpy": "ndarray dtype",
     "numpy.core.multiarray": "_reconstruct scalar",
     "numpy._core.multiarray": "_reconstruct scalar",
+    # The index of torch.distributed.checkpoint; before torch 2.3 the properties were in another module.
+    "torch.distributed.checkpoint.metadata": (
+        "Metadata MetadataIndex StorageMeta TensorStorageMetadata BytesStorageMetadata ChunkStorageMetadata "
+        "TensorProperties _MEM_FORMAT_ENCODING"
+    ),
+    "torch.distributed.checkpoint.filesystem": "_StorageInfo",
+    "torch.distributed.checkpoint.planner": "SavePlan WriteItem WriteItemType TensorWriteData",
+    "torch.distributed._shard.sharded_tensor.metadata": "TensorProperties MEM_FORMAT_ENCODING",
 }
 _KINDS: Final = (
     (re.compile(r"^torch$"), re.compile(r"^(u?int\d+|b?float\d+\w*|bool|complex\d+|half|double|long|short|q\w+\d+)$")),
@@ -67,6 +78,10 @@ _KINDS: Final = (
 
 class Refused(Exception):
     """The file asks for something that no checkpoint of Megatron-LM needs, or is not what it should be."""
+
+
+class TooLarge(Refused):
+    """It may be what it should be, and is larger than is read here."""
 
 
 class Named(Record):
@@ -111,9 +126,52 @@ class Thing:
 
 
 class Tensor(Record):
-    """A place for a tensor's bytes; they are not read."""
+    """A place for a tensor's bytes; they are not read.
+
+    Attributes:
+        key: the name of its member in the archive.
+        storage: the class that says what its numbers are, ``torch.LongStorage``.
+    """
 
     key: str
+    storage: str = ""
+
+
+def load_index(path: Path) -> Any:
+    """What ``.metadata`` of ``torch.distributed.checkpoint`` holds, which is a pickle by itself; see ``load``.
+
+    Raises:
+        Refused: as ``load``; or it is larger than is read here.
+        OSError: it cannot be read.
+    """
+    with _refusing(path, "an index of torch.distributed.checkpoint"):
+        with open_regular(path) as file:
+            content = file.read(2 * LARGEST + 1)
+        if len(content) > 2 * LARGEST:
+            raise TooLarge(f"it has more than {2 * LARGEST} bytes")
+        return _Unpickler(io.BytesIO(content), _STEPS_OF_AN_INDEX).load()
+
+
+def whole_number(path: Path, name: str) -> int:
+    """One whole number that a file of ``torch.save`` holds as a tensor, as ``step`` in ``train_state.pt``.
+
+    Raises:
+        Refused: as ``load``; or there is no such number.
+        OSError: it cannot be read.
+    """
+    content = load(path)
+    tensor = content.get(name) if isinstance(content, dict) else None
+    given = tensor.arguments if isinstance(tensor, Thing) else ()
+    place, offset = (*given, None, None)[:2]
+    size = _BYTES.get(place.storage) if isinstance(place, Tensor) and offset == 0 else None
+    if size is None:
+        raise Refused(f"{path} holds no whole number {name}")
+    with _refusing(path), open_regular(path) as file, zipfile.ZipFile(cast("IO[bytes]", _Archive(file))) as archive:
+        number = _member(archive, f"data/{place.key}", 64)[:size]
+        order = _member(archive, "byteorder", 64) if _names(archive, "byteorder") else b"little"
+        if len(number) != size:
+            raise Refused(f"its {name} has {len(number)} bytes")
+        return int.from_bytes(number, "big" if order == b"big" else "little", signed=True)
 
 
 def load(path: Path) -> Any:
@@ -123,8 +181,7 @@ def load(path: Path) -> Any:
         Refused: the file names something unexpected; the message says what. Or it is no such file.
         OSError: it cannot be read.
     """
-    remember(path)
-    try:
+    with _refusing(path):
         with open_regular(path) as file:
             start = file.read(4)
             file.seek(0)
@@ -134,12 +191,20 @@ def load(path: Path) -> Any:
         for _ in range(3):  # before torch 1.6: a magic number, a version, and the machine, then the data
             _Unpickler(content).load()
         return _Unpickler(content).load()
+
+
+@contextmanager
+def _refusing(path: Path, what: str = "a file of torch.save") -> Iterator[None]:
+    """Whatever bytes do to what reads them is a ``Refused`` that names the file."""
+    remember(path)
+    try:
+        yield
     except OSError:
         raise
     except Refused as refusal:
-        raise Refused(f"{path}: {refusal}") from None
+        raise type(refusal)(f"{path}: {refusal}") from None
     except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError) as error:
-        raise Refused(f"{path} is not a file of torch.save: {error}") from None
+        raise Refused(f"{path} is not {what}: {error}") from None
     except (RecursionError, MemoryError) as error:
         raise Refused(f"{path} is nested deeper than a checkpoint is") from error
     except Exception as error:  # whatever bytes of a stranger make zipfile, its decompressors and pickle raise
@@ -165,15 +230,24 @@ class _Archive:
 def _structure(file: BinaryIO) -> bytes:
     """The one member of the archive that is not a tensor's bytes."""
     with zipfile.ZipFile(cast("IO[bytes]", _Archive(file))) as archive:
-        found = [entry for entry in archive.infolist() if entry.filename.rpartition("/")[2] == "data.pkl"]
-        if len(found) != 1:
-            raise Refused(f"it is an archive with {len(found)} data.pkl, where torch.save writes one")
-        if found[0].file_size > LARGEST:
-            raise Refused(f"its data.pkl has {found[0].file_size} bytes; that is no list of arguments")
-        with archive.open(found[0]) as member:
-            content = member.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise Refused("its data.pkl is larger than it says")
+        return _member(archive, "data.pkl", LARGEST)
+
+
+def _names(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
+    """Members of that name, in the folder that torch.save puts around all of them."""
+    return [entry for entry in archive.infolist() if f"/{entry.filename}".endswith(f"/{name}")]
+
+
+def _member(archive: zipfile.ZipFile, name: str, largest: int) -> bytes:
+    found = _names(archive, name)
+    if len(found) != 1:
+        raise Refused(f"it is an archive with {len(found)} {name}, where torch.save writes one")
+    if found[0].file_size > largest:
+        raise Refused(f"its {name} has {found[0].file_size} bytes; that is no list of arguments")
+    with archive.open(found[0]) as member:
+        content = member.read(largest + 1)
+    if len(content) > largest:
+        raise Refused(f"its {name} is larger than it says")
     return content
 
 
@@ -183,8 +257,9 @@ class _Unpickler(pickle._Unpickler):
     The one in C makes a memo as long as its largest index, and hashes tuples to any depth.
     """
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, most: int = _STEPS) -> None:
         super().__init__(file, encoding="latin1")
+        self.most = most
         self.known: dict[tuple[str, str], Any] = {}
         self.steps = 0
         steps: dict[int, Any] = {code: self._counted(step) for code, step in pickle._Unpickler.dispatch.items()}
@@ -205,8 +280,8 @@ class _Unpickler(pickle._Unpickler):
     def _counted(self, step: Any) -> Any:
         def counted(unpickler: _Unpickler) -> None:
             unpickler.steps += 1
-            if unpickler.steps > _STEPS:
-                raise Refused(f"it takes more than {_STEPS} steps to read; that is no list of arguments")
+            if unpickler.steps > unpickler.most:
+                raise TooLarge(f"it takes more than {unpickler.most} steps to read")
             step(unpickler)
 
         return counted
@@ -225,7 +300,11 @@ class _Unpickler(pickle._Unpickler):
         return self.known[key]
 
     def persistent_load(self, key: Any) -> Tensor:
-        return Tensor(key[2] if isinstance(key, tuple) and len(key) > 2 and isinstance(key[2], str) else "")
+        _, storage, name = key[:3] if isinstance(key, tuple) and len(key) > 2 else (None, None, None)
+        return Tensor(
+            name if isinstance(name, str) else "",
+            storage.path if isinstance(storage, type) and issubclass(storage, Thing) else "",
+        )
 
 
 # What puts things into mappings and sets, and which of the things on the stack are keys.

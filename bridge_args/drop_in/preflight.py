@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
-from bridge_args.checkpoint.layout import MEGATRON_TRACKER, TRACKER
+from bridge_args.checkpoint.layout import has_tracker
 from bridge_args.wording import counted
 
 if TYPE_CHECKING:
@@ -108,20 +108,15 @@ def _start(checkpoint: Mapping[str, Any]) -> Iterator[Problem]:
     (training/setup.py ``should_load_checkpoint``), so it is asked here.
     """
     load, pretrained, step = (checkpoint.get(name) for name in ("load", "pretrained_checkpoint", "ckpt_step"))
-    if _local(load) and not has_checkpoint(load):
+    if _local(load) and not has_tracker(Path(load)):
         if checkpoint.get("exit_on_missing_checkpoint"):
             yield Problem("checkpoint.load", f"no checkpoint in {load}, and --exit-on-missing-checkpoint is set")
-        elif _local(pretrained) and not has_checkpoint(pretrained):
+        elif _local(pretrained) and not has_tracker(Path(pretrained)):
             yield Problem("checkpoint.pretrained_checkpoint", f"no checkpoint in {pretrained}, and none in {load}")
     elif _local(load) and step is not None and not Path(load, f"iter_{step:07d}").is_dir():
         yield Problem("checkpoint.ckpt_step", f"no checkpoint of iteration {step} in {load}")
-    elif not load and _local(pretrained) and not has_checkpoint(pretrained):
+    elif not load and _local(pretrained) and not has_tracker(Path(pretrained)):
         yield Problem("checkpoint.pretrained_checkpoint", f"no checkpoint in {pretrained}")
-
-
-def has_checkpoint(folder: str) -> bool:
-    """Does Bridge find a checkpoint here? (training/utils/checkpoint_utils.py ``checkpoint_exists``)"""
-    return any(Path(folder, name).is_file() for name in (TRACKER, MEGATRON_TRACKER))
 
 
 def _local(path: Any) -> TypeGuard[str]:

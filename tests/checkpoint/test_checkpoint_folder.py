@@ -101,9 +101,9 @@ def test_a_run_that_megatron_lm_has_begun_goes_on_from_there(save: Path, monkeyp
 
     def read(folder: Path) -> None:
         if folder != folder_of(save, 2):
-            raise layout.saved_args.SavedArgsError("no arguments")
+            raise checkpoints.saved_args.SavedArgsError("no arguments")
 
-    monkeypatch.setattr(layout.saved_args, "read", read)
+    monkeypatch.setattr(checkpoints.saved_args, "read", read)
     (folder_of(save, 4) / "run_config.yaml").unlink()
     for name in ("run_config.yaml", "train_state.pt"):
         (folder_of(save, 2) / name).unlink()

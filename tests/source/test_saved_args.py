@@ -30,6 +30,7 @@ from saved_checkpoints import SMALL, Dtype, content_of, effective, pickled, zipp
 
 import bridge_args
 from bridge_args.checkpoint import saved_args
+from bridge_args.checkpoint.layout import MEGATRON_TRACKER
 from bridge_args.checkpoint.saved_args import SavedArgsError
 from bridge_args.checkpoint.unpickle import Refused, load
 from bridge_args.cli.main import main
@@ -70,7 +71,7 @@ def classes() -> Iterator[types.SimpleNamespace]:
 def checkpoint(tmp_path: Path) -> Path:
     folder = tmp_path / "ckpt"
     zipped(pickled(content_of(effective())), folder / "iter_0000005" / "common.pt")
-    (folder / saved_args.TRACKER).write_text("5")
+    (folder / MEGATRON_TRACKER).write_text("5")
     return folder
 
 
@@ -90,7 +91,7 @@ def test_a_torch_dist_checkpoint(checkpoint: Path) -> None:
 def test_a_legacy_checkpoint(rank: str, said: str, tmp_path: Path) -> None:
     iteration = "release" if said == "release" else "iter_0000005"
     zipped(pickled(content_of(effective())), tmp_path / iteration / rank / "model_optim_rng.pt", "model_optim_rng")
-    (tmp_path / saved_args.TRACKER).write_text(said)
+    (tmp_path / MEGATRON_TRACKER).write_text(said)
     saved = saved_args.read(tmp_path)
     assert saved.format == "legacy"
     assert saved.values == effective()
@@ -331,10 +332,10 @@ def test_folders_that_are_no_checkpoint(tmp_path: Path, checkpoint: Path) -> Non
         saved_args.read(tmp_path)
     assert not saved_args.is_checkpoint(tmp_path)
     assert saved_args.is_checkpoint(checkpoint)
-    (checkpoint / saved_args.TRACKER).write_text("6")
+    (checkpoint / MEGATRON_TRACKER).write_text("6")
     with pytest.raises(SavedArgsError, match="names iter_0000006, which has no common.pt"):
         saved_args.read(checkpoint)
-    (checkpoint / saved_args.TRACKER).write_text("../../etc")
+    (checkpoint / MEGATRON_TRACKER).write_text("../../etc")
     with pytest.raises(SavedArgsError, match='names no iteration: "../../etc"'):
         saved_args.read(checkpoint)
     zipped(pickled({"model": {}, "optimizer": 1}), tmp_path / "common.pt")
