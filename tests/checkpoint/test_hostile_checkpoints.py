@@ -94,6 +94,26 @@ def test_a_bomb_is_refused(name: str, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr and "common.pt" in done.stderr
 
 
+LISTS = b"[" + b"[]," * 10_000_000 + b"[]]"
+OF_OTHER_KINDS: dict[str, tuple[str, bytes]] = {
+    "an index of millions of sets": (".metadata", b"\x80\x04(" + b"\x8f" * 8_000_000 + b"t."),
+    "an index of shared tuples": (".metadata", b"\x80\x02" + doubled(60, b"t") + b"."),
+    "an index of nested tuples": (".metadata", b"\x80\x02}" + b")" + b"\x85" * 200_000 + b"K\x01s."),
+    "a header of millions of lists": ("model.safetensors", struct.pack("<Q", 16 << 20) + LISTS[: 16 << 20]),
+    "an index of millions of lists": ("model.safetensors.index.json", LISTS),
+    "a configuration of nested lists": ("adapter_config.json", b"[" * 1_000_000),
+}
+
+
+@pytest.mark.parametrize("name", OF_OTHER_KINDS)
+def test_a_bomb_of_another_kind_is_told(name: str, tmp_path: Path) -> None:
+    file, content = OF_OTHER_KINDS[name]
+    (tmp_path / file).write_bytes(content)
+    done = inspected(tmp_path)
+    assert done.returncode == 0 and done.stderr == "", (done.returncode, done.stderr[-300:])
+    assert "complete: no" in done.stdout and str(tmp_path / file) in done.stdout and len(done.stdout) < 3000
+
+
 def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
     done = inspected(saved(tmp_path / "ck", b"\x80\x02" + b"N0" * 50_000_000 + b"N.", zipfile.ZIP_DEFLATED))
     assert done.returncode == 1 and "bytes; that is no list of arguments" in done.stderr

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
+import math
 import pickle
 import zipfile
 from pathlib import Path
@@ -41,12 +43,45 @@ class Dtype:
         return self.name
 
 
+class Made:
+    """Pickled as an object of a class by its name, which need not exist here.
+
+    Args:
+        path: module and name.
+        arguments: of a call of the class; None: an object made without one.
+        state: what it holds.
+    """
+
+    def __init__(self, path: str, arguments: tuple[Any, ...] | None = None, state: Any = None) -> None:
+        self.path, self.arguments, self.state = path, arguments, state
+
+
+class Stored:
+    """Pickled as the place of a tensor's bytes."""
+
+    def __init__(self, key: tuple[Any, ...]) -> None:
+        self.key = key
+
+
 class _Pickler(pickle._Pickler):  # the one in Python, so that names of modules that are not there can be written
     def save(self, obj: Any, save_persistent_id: bool = True) -> None:
         if isinstance(obj, Dtype):
-            self.write(pickle.GLOBAL + b"torch\n" + obj.name.encode() + b"\n")  # type: ignore[attr-defined]
+            self.named("torch", obj.name)
+        elif isinstance(obj, Stored):
+            self.save(obj.key)
+            self.write(pickle.BINPERSID)  # type: ignore[attr-defined]
+        elif isinstance(obj, Made):
+            self.named(*obj.path.rsplit(".", 1))
+            self.save(obj.arguments or ())
+            self.write(pickle.REDUCE if obj.arguments is not None else pickle.NEWOBJ)  # type: ignore[attr-defined]
+            if obj.state is not None:
+                self.save(obj.state)
+                self.write(pickle.BUILD)  # type: ignore[attr-defined]
         else:
             super().save(obj, save_persistent_id)  # type: ignore[misc]
+
+    def named(self, module: str, name: str) -> None:
+        self.write(pickle.GLOBAL + f"{module}\n{name}\n".encode())  # type: ignore[attr-defined]
 
 
 def pickled(content: Any) -> bytes:
@@ -70,3 +105,84 @@ def content_of(values: dict[str, Any]) -> dict[str, Any]:
         for name, value in values.items()
     }
     return {"args": argparse.Namespace(**plain), "checkpoint_version": 3.0, "iteration": 5}
+
+
+# What torch.distributed.checkpoint, safetensors and the programs that save them leave -----------------------------
+
+
+_METADATA = "torch.distributed.checkpoint.metadata"
+
+
+def index(tensors: dict[str, tuple[str, tuple[int, ...]]], places: dict[str, tuple[str, int, int]]) -> bytes:
+    """``.metadata``.
+
+    Args:
+        tensors: name to dtype and shape; a shape of ``()`` with no dtype is no tensor.
+        places: name to its file, where it begins there, and how long it is.
+    """
+
+    def entry(dtype: str, shape: tuple[int, ...]) -> Made:
+        if not dtype:
+            return Made(f"{_METADATA}.BytesStorageMetadata", state={})
+        size = Made("torch.Size", (shape,))
+        properties = Made(f"{_METADATA}.TensorProperties", state=(Dtype(dtype), None, False, None, False))
+        return Made(f"{_METADATA}.TensorStorageMetadata", state={"properties": properties, "size": size, "chunks": []})
+
+    storage = [
+        (
+            Made(f"{_METADATA}.MetadataIndex", state={"fqn": name, "index": None}),
+            Made(
+                "torch.distributed.checkpoint.filesystem._StorageInfo",
+                state={"relative_path": file, "offset": offset, "length": length},
+            ),
+        )
+        for name, (file, offset, length) in places.items()
+    ]
+    metadata = {
+        "state_dict_metadata": {name: entry(*one) for name, one in tensors.items()},
+        "planner_data": None,
+        "storage_data": dict(storage),
+    }
+    return pickled(Made(f"{_METADATA}.Metadata", state=metadata))
+
+
+SHAPES = {
+    "embedding.word_embeddings.weight": ("bfloat16", (64, 8)),
+    "decoder.final_layernorm.weight": ("bfloat16", (8,)),
+}
+
+
+def distributed(folder: Path, more: dict[str, tuple[str, tuple[int, ...]]] | None = None) -> Path:
+    """The tensors of a model of 520 numbers and of its optimizer, in two files of 2,000 bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = SHAPES | {f"optimizer.state.exp_avg.{name}": ("float32", shape) for name, (_, shape) in SHAPES.items()}
+    places = {name: (f"__{number % 2}_0.distcp", 100 * number, 1000) for number, name in enumerate(tensors)}
+    (folder / ".metadata").write_bytes(index(tensors | (more or {}), places))
+    for number in range(2):
+        (folder / f"__{number}_0.distcp").write_bytes(bytes(2000))
+    (folder / "metadata.json").write_text('{"sharded_backend": "torch_dist", "sharded_backend_version": 1}')
+    return folder
+
+
+def tracker(step: int, path: Path) -> Path:
+    """``train_state.pt`` of Bridge's, with one of its numbers."""
+    place = Stored(("storage", Dtype("LongStorage"), "0", "cpu", 1))
+    value = Made("torch._utils._rebuild_tensor_v2", (place, 0, (), (), False, None))
+    zipped(pickled({"step": value}), path, "train_state")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("train_state/data/0", step.to_bytes(8, "little", signed=True))
+        archive.writestr("train_state/byteorder", "little")
+    return path
+
+
+def safetensors(path: Path, tensors: dict[str, tuple[str, tuple[int, ...]]]) -> Path:
+    """A file of zeros; the dtypes are those of the format: ``BF16``, ``F32``."""
+    header, end = {}, 0
+    for name, (dtype, shape) in tensors.items():
+        length = {"BF16": 2, "F32": 4}[dtype] * math.prod(shape)
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [end, end + length]}
+        end += length
+    text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(end))
+    return path

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
+from pathlib import Path
 from typing import Final
 
-from bridge_args.checkpoint import saved_args
+from bridge_args.checkpoint import contents, saved_args
 from bridge_args.cli.command import Command
 from bridge_args.cli.streams import write
 from bridge_args.emit import checkpoint
@@ -13,16 +15,18 @@ from bridge_args.steps import translate_saved
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("action", choices=("inspect",), help="inspect: what the checkpoint stores about its run")
-    command.add_argument("path", metavar="DIR", help="the folder given to --save, or one iteration of it")
+    command.add_argument("action", choices=("inspect",), help="inspect: what the checkpoint is, and what it holds")
+    command.add_argument("path", metavar="DIR", help="the folder that a run saves to, or one checkpoint")
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
 
 
 def run(options: argparse.Namespace) -> int:
-    saved = saved_args.read(options.path)
-    translation = translate_saved(saved.values, options.megatron_lm)
-    write(checkpoint.about(saved, translation, options.format), None)
+    one_file = os.path.isfile(options.path)
+    found = None if one_file else contents.look_into(Path(options.path))
+    saved = saved_args.read(options.path) if found is None else found.saved
+    translation = None if saved is None else translate_saved(saved.values, options.megatron_lm)
+    write(checkpoint.about(found, saved, translation, options.format), None)
     return 0
 
 
-COMMAND: Final = Command("look into a checkpoint that Megatron-LM has written", run, add_options, takes_words=False)
+COMMAND: Final = Command("what a checkpoint is, and what it holds", run, add_options, takes_words=False)
