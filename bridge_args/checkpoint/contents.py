@@ -34,10 +34,11 @@ _TOP: Final = re.compile(r"([A-Za-z_]\w*):")
 _INNER: Final = re.compile(r"  ([A-Za-z_]\w*): (\S.*)")
 _SIZE: Final = re.compile(r"[1-9][0-9]{0,5}")
 
-_SAVE_ARGS: Final = ("megatron-lm-legacy", "megatron-lm-torch_dist")
+_SAVE_ARGS: Final = ("megatron-lm-legacy", "megatron-lm-torch_dist", "megatron-lm-zarr")
 _FORMATS: Final = {
     "megatron-lm-legacy": "legacy",
     "megatron-lm-torch_dist": "torch_dist",
+    "megatron-lm-zarr": "zarr",
     "nemo2": "torch_dist",
     "fsdp_dtensor": "fsdp_dtensor",
 }
@@ -63,11 +64,12 @@ class Contents(Record):
 
     Attributes:
         place: the folder, its kind, the tracker and the iteration.
-        format: of the tensors: ``torch_dist``, ``fsdp_dtensor``, ``legacy``, ``safetensors``, ``bin``; None: not known.
+        format: of the tensors: ``torch_dist``, ``fsdp_dtensor``, ``legacy``, ``zarr``, ``safetensors``, ``bin``; None
+            where that cannot be told.
         problems: what is missing or damaged, for people; none where the checkpoint is complete.
         tensors: those that an index or a header names, in order of their names.
         notes: what was not looked at, for people.
-        unread: files that are too large to be read here.
+        unread: what was not looked at: files that are too large, tensors of zarr.
         files: how many there are.
         bytes: of all files.
         parallel: names of ``PARALLEL`` to ranks, as far as a configuration beside the tensors says so.
@@ -91,7 +93,7 @@ class Contents(Record):
 
     @property
     def complete(self) -> bool | None:
-        """Is everything there that was looked for? None where an index was too large to be looked at."""
+        """Is everything there that was looked for? None where tensors were not looked at."""
         return False if self.problems else None if self.unread else True
 
     @property
@@ -156,6 +158,9 @@ class _Look:
             self.distributed(format)
         elif format == "legacy":
             self.legacy(parallel)
+        elif format == "zarr":
+            self.notes.append("the tensors, a folder of zarr for each, were not looked at")
+            self.unread.append(self.weights)
         elif format is not None:
             self.of_files(format)
         about = self.about()

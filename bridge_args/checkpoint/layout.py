@@ -78,6 +78,12 @@ KINDS: Final = (
     ),
     Kind("megatron-lm-legacy", "Megatron-LM, a file for each rank", ((("mp_rank_*", ""),),), ()),
     Kind(
+        "megatron-lm-zarr",
+        "Megatron-LM, zarr",
+        ((("metadata.json", '"zarr"'),),),
+        (COMMON, "metadata.json"),
+    ),
+    Kind(
         "megatron-lm-torch_dist",
         "Megatron-LM, torch_dist",
         ((("metadata.json", "sharded_backend"),), ((COMMON, ""),)),

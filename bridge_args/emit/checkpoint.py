@@ -33,7 +33,7 @@ def about(found: Contents | None, saved: Saved | None, translation: Translation 
     if saved is not None and translation is not None:
         told = {
             "file": str(saved.file),
-            "format": saved.format,
+            "format": saved.format if found is None else found.format,
             "iteration": saved.iteration,
             "checkpoint_version": saved.checkpoint_version,
             "megatron_lm": translation.versions.megatron,

@@ -160,7 +160,7 @@ def test_a_complete_one_of_each_kind(kind: str, tmp_path: Path, capsys: pytest.C
 
 
 def test_every_kind_has_a_test() -> None:
-    assert {kind.name for kind in layout.KINDS} == KINDS.keys() | {"torch-distributed"}
+    assert {kind.name for kind in layout.KINDS} == KINDS.keys() | {"torch-distributed", "megatron-lm-zarr"}
 
 
 def test_names_shapes_and_dtypes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,6 +227,16 @@ def test_a_torn_file(
     document = told(path, capsys)
     assert document["complete"] is False
     assert [problem for problem in document["problems"] if str(path / name) in problem]
+
+
+def test_tensors_of_zarr_are_not_called_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = megatron_lm(tmp_path) / "iter_0000005"
+    for file in (folder / ".metadata", *folder.glob("*.distcp")):
+        file.unlink()
+    (folder / "metadata.json").write_text('{"sharded_backend": "zarr", "sharded_backend_version": 1}')
+    document = told(tmp_path, capsys)
+    assert (document["kind"], document["format"], document["complete"]) == ("megatron-lm-zarr", "zarr", None)
+    assert document["args"]["num_layers"] == 2
 
 
 def test_a_save_that_has_only_begun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
