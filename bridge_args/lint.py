@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from bridge_args.bridge import schema as schemas
 from bridge_args.bridge import targets
+from bridge_args.bridge.choices import choices_of, is_taken, near
 from bridge_args.bridge.deprecated import deprecated
 from bridge_args.bridge.schema import Field, Schema, Section
 from bridge_args.bridge.types import accepts
@@ -216,9 +217,10 @@ class _Linter:
         value = self._plain(node)
         if value == field.default and isinstance(value, bool) is isinstance(field.default, bool):
             return True
-        if not accepts(field, value):
-            offered = f"one of {', '.join(map(str, field.choices))}" if field.choices else field.type
-            more = _near(str(value), [str(one) for one in field.choices or ()])
+        if not is_taken(path, field, value, self.schema.version):
+            taken = choices_of(path, field, self.schema.version) or field.choices or ()
+            offered = f"one of {', '.join(map(str, taken))}" if taken else field.type
+            more = near(str(value), [str(one) for one in taken])
             if field.enum and isinstance(value, (str, int)):
                 more = (
                     f"; a member of {field.enum} is written as {{_target_: {field.enum}, _args_: [...], _call_: true}}"
@@ -277,7 +279,7 @@ class _Linter:
         message = f"Bridge {version} has no section {key.text}" + (
             f", which Bridge {', '.join(others)} has" if others else ""
         )
-        self._add("unknown-section", key.text, message + _near(key.text, self.schema.sections), key.place)
+        self._add("unknown-section", key.text, message + near(key.text, self.schema.sections), key.place)
 
     def _unknown_setting(self, path: str, key: Scalar, known: Mapping[str, Field], class_name: str) -> None:
         version, name = self.schema.version, key.text
@@ -326,11 +328,6 @@ def _is_null(node: Node) -> bool:
 
 def _package(path: str) -> str:
     return ".".join(path.split(".")[:2])
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {found[0]}?" if found else ""
 
 
 def _some(names: Iterable[str], most: int = 4) -> str:

@@ -21,7 +21,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bridge_args.bridge import installed
+from bridge_args.bridge import choices, installed
+from bridge_args.bridge import schema as schemas
 from bridge_args.emulation import placeholders
 from bridge_args.errors import UserError
 from bridge_args.secrets import masked
@@ -90,7 +91,8 @@ def load(run_config: Mapping[str, Any]) -> Any:
         run_config: complete nested mapping with ``_target_`` keys, as ``ConfigContainer.to_yaml`` writes it.
 
     Raises:
-        BridgeRejects: a setting Bridge does not have, or a value its classes refuse.
+        BridgeRejects: a setting Bridge does not have, a value its classes refuse, or a text that is none of the choices
+            of its setting, which Bridge would find out too late or never.
         BridgeMissing: megatron.bridge cannot be imported.
     """
     config, instantiate = _import("training.config"), _import("utils.instantiate_utils")
@@ -102,6 +104,9 @@ def load(run_config: Mapping[str, Any]) -> Any:
         container = config.ConfigContainer.from_dict(read, mode=instantiate.InstantiationMode.STRICT)
     except Exception as error:  # whatever Bridge's classes raise for a value: the user gets its words
         raise rejection(error, None) from error
+    if (version := installed.version()) in schemas.versions():
+        for path, message in choices.wrong(run_config, schemas.load(version)):
+            raise BridgeRejects(message, (path,))
     return container
 
 

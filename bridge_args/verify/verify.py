@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from bridge_args.bridge import choices
 from bridge_args.emit.run_config import to_run_config
 from bridge_args.emulation.adapt import Change, adapt
 from bridge_args.mapping.translation import Translation
@@ -21,6 +22,7 @@ from bridge_args.training import added, variables
 from bridge_args.training.added import Added
 from bridge_args.training.processes import Device, RehearsalError, on_cpu
 from bridge_args.verify import cause as causes
+from bridge_args.verify.changed import ChangeError
 from bridge_args.verify.compare import Comparison, compare
 from bridge_args.verify.reduce import reduce
 from bridge_args.verify.sides import Seen, Setup, run_bridge, run_megatron_lm, words_for
@@ -123,9 +125,10 @@ def verify(t: Translation, again: Retranslate, request: Request, tell: Tell) -> 
     translated = _run_config_of(again(words_for("bridge", setup), nproc))
     run_config = translated
     if request.changed is not None:
-        run_config = _on_this_machine(
-            request.changed(translated), translated, setup.translation.versions.bridge, request.shrink, nproc, emulate
-        )
+        changed, schema = request.changed(translated), setup.translation.schema
+        for _, message in choices.wrong(changed, schema):
+            raise ChangeError(message)
+        run_config = _on_this_machine(changed, translated, schema.version, request.shrink, nproc, emulate)
     megatron_lm, bridge = _both(setup, run_config, tell)
     if not megatron_lm.steps and not megatron_lm.evaluations:
         said = megatron_lm.error or "it ended without a training step"
