@@ -56,6 +56,7 @@ KINDS: Final[dict[str, Kind]] = {
         Kind("unreadable-source", "error", "fix", False, "The source cannot be read, or holds no such command."),
         Kind("other-model", "error", "fix", False, "A program that trains a kind of model that is not translated."),
         Kind("stops-later", "warning", "check", False, "Megatron-LM accepts the arguments and stops in its set-up."),
+        Kind("one-iteration", "warning", "check", False, "The folder of one iteration, not that of checkpoints."),
         Kind("other-program", "warning", "check", False, "A program that may do more than the one it is taken for."),
         Kind("unresolved-variable", "warning", "check", False, "A variable that has no value here."),
         Kind("unproven-pair", "warning", "check", False, "Versions whose translation was not compared with them."),

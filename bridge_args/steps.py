@@ -15,6 +15,7 @@ from bridge_args.bridge import schema as bridge_schema
 from bridge_args.errors import UserError, WrongValue
 from bridge_args.files import read_nothing, reader
 from bridge_args.findings import Finding
+from bridge_args.mapping import one_iteration
 from bridge_args.mapping import table as tables
 from bridge_args.mapping.apply import apply
 from bridge_args.mapping.hiding import hiding
@@ -161,6 +162,7 @@ def _translated(source: Source, asked: Asked) -> Translation:
     given, args = _resolver(source, run)(given, run)
     findings += args.findings if source.values is not None else (*given.findings, *args.findings, *_homes(given))
     findings += _without_a_monitor(source, run, given, args)
+    findings += one_iteration.findings(args, given, run.versions, run.read or read_nothing)
     made = _mapped(source, run, given, args, findings)
     return hiding(made, (*secrets_of(source), *found_in_variables(asked.variables)))
 

@@ -1,7 +1,7 @@
 """Values that a setting takes, where Bridge's classes do not check them, or their type has more or fewer.
 
-Bridge builds and validates a configuration with any text in most of these. A wrong one is found when the first checkpoint
-is written, or never.
+Bridge builds and validates a configuration with any text in most of these. A wrong one is found when the first
+checkpoint is written, or never.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _FSDP: Final = "megatron/core/distributed/fsdp/src/megatron_fsdp/param_and_grad_
 _MUON: Final = "megatron/core/optimizer/optimizer_config.py OptimizerConfig"
 _CHECKPOINTS: Final = "megatron/bridge/training/checkpointing.py _load_checkpoint_from_path"
 
-# Setting to what it takes. The type of the first has formats too that no code writes and reads; the others' is any text.
+# Setting to what it takes. The type of the formats has some that no code writes and reads, those of positions, of the
+# decay and of tokenizers lack some that work, and the others' is any text.
 CHOICES: Final[dict[str, Choices]] = {
     "checkpoint.ckpt_format": Choices("bridge >=0.2", ("torch_dist", "fsdp_dtensor"), _CHECKPOINTS),
     "checkpoint.async_strategy": Choices(
@@ -47,6 +48,25 @@ CHOICES: Final[dict[str, Choices]] = {
     "optimizer.muon_scale_mode": Choices("bridge >=0.3", ("spectral", "unit_rms_norm", "shape_scaling"), _MUON),
     "optimizer.muon_fp32_matmul_prec": Choices("bridge >=0.3", ("low", "medium", "high"), _MUON),
     "optimizer.muon_tp_mode": Choices("bridge >=0.3", ("blockwise", "duplicated", "distributed"), _MUON),
+    "model.position_embedding_type": Choices(
+        "bridge >=0.2",
+        ("learned_absolute", "rope", "mrope", "yarn", "relative", "none"),
+        "megatron/core/models/gpt/gpt_model.py GPTModel",
+    ),
+    "scheduler.lr_wsd_decay_style": Choices(
+        "bridge >=0.2",
+        ("exponential", "linear", "cosine", "minus_sqrt"),
+        "megatron/core/optimizer_param_scheduler.py OptimizerParamScheduler.get_lr",
+    ),
+    "tokenizer.tokenizer_type": Choices(
+        "bridge <0.4",
+        (
+            *("BertWordPieceLowerCase", "BertWordPieceCase", "GPT2BPETokenizer", "SentencePieceTokenizer"),
+            *("GPTSentencePieceTokenizer", "HuggingFaceTokenizer", "Llama2Tokenizer", "TikTokenizer"),
+            *("MultimodalTokenizer", "NullTokenizer", "NullMultimodalTokenizer", "SFTTokenizer"),
+        ),
+        "megatron/bridge/training/tokenizers/tokenizer.py build_tokenizer",
+    ),
 }
 
 
