@@ -9,7 +9,13 @@ import pytest
 
 from bridge_args.bridge import schema as schemas
 from bridge_args.bridge.schema import Schema
-from bridge_args.mapping.sections.checkpointing import async_format, checkpoint_format, checkpoint_load, resharding
+from bridge_args.mapping.sections.checkpointing import (
+    async_format,
+    async_saving,
+    checkpoint_format,
+    checkpoint_load,
+    resharding,
+)
 from bridge_args.mapping.sections.data import attention_mask, blend, data_source, fill_in_the_middle, workers
 from bridge_args.mapping.sections.initialization import initialization
 from bridge_args.mapping.sections.observing import logging_level, profiler, rerun
@@ -354,6 +360,21 @@ def test_what_is_saved_while_training_goes_on(asynchronous: bool, written: str, 
     asked = holds("bridge <0.5", Versions("0.16.1", bridge))
     assert WRITES["async_format"].holds(Versions("0.16.1", bridge)) == asked
     assert (asked and rejected(async_format(asynchronous, written)) == {"async_save"}) == refused
+
+
+@pytest.mark.parametrize(
+    ("asynchronous", "worker", "save", "refused"),
+    [
+        pytest.param(True, True, "out", False, id="all that it needs"),
+        pytest.param(True, False, "out", True, id="no worker"),
+        pytest.param(True, True, None, True, id="nothing saved"),
+        pytest.param(None, False, None, False, id="training waits"),
+    ],
+)
+def test_what_saving_in_the_background_needs(
+    asynchronous: bool | None, worker: bool, save: str | None, refused: bool
+) -> None:
+    assert rejected(async_saving(asynchronous, worker, save)) == ({"async_save"} if refused else set())
 
 
 def test_what_bridge_does_not_take_from_a_checkpoint() -> None:

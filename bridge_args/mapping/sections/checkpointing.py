@@ -34,6 +34,19 @@ def async_format(async_save: bool | None, ckpt_format: str) -> dict[str, Any]:
     return {}
 
 
+@builder(absent={"use_persistent_ckpt_worker": True})  # of the oldest, for which Bridge's own default stays
+def async_saving(async_save: bool | None, use_persistent_ckpt_worker: bool, save: str | None) -> dict[str, Any]:
+    """What saving while training goes on needs; Megatron-LM before 0.16 saves without a persistent worker too.
+
+    See megatron/bridge/training/config.py CheckpointConfig.finalize.
+    """
+    if async_save and save is None:
+        return {"async_save": Rejected("Bridge refuses it where nothing is saved; leave out --async-save.")}
+    if async_save and not use_persistent_ckpt_worker:
+        return {"async_save": Rejected("Bridge needs a worker that stays for it; add --use-persistent-ckpt-worker.")}
+    return {}
+
+
 @builder()
 def checkpoint_load(
     ckpt_step: int | None, load: str | None, use_checkpoint_args: bool, ckpt_convert_format: str | None
