@@ -203,6 +203,7 @@ def run_of(source: Source, asked: Asked) -> tuple[Run, Given, list[Finding]]:
         asked.mappings,
         asked.read or _beside(source, asked.within),
     )
+    assumed += pairs.about_megatron_lm(asked.megatron_lm, versions.megatron)
     assumed += pairs.about_bridge(asked.bridge, versions.bridge)
     findings = [*assumed, *source.findings, *about, *command.findings]
     if source.values is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from bridge_args.bridge import installed
 from bridge_args.bridge import schema as bridge_schema
@@ -12,6 +14,9 @@ from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.resolvers import of_checkout
 from bridge_args.pairs import detect
 from bridge_args.versions import PROVEN, Versions, nearest, number, proven_with, usual_for
+
+# A version as people write it: with the beginning of a tag or of a release branch, and as a candidate.
+_TAG: Final = re.compile(r"(?:core_)?[vr]?(\d+\.\d+(?:\.\d+)?)(?:rc\d+)?")
 
 
 def usual_megatron_lm(bridge: str | None = None) -> str:
@@ -61,17 +66,18 @@ def chosen_versions(megatron_lm: str | None = None, bridge: str | None = None) -
 
 
 def megatron_version(text: str) -> str:
-    """A catalog version from a version or the path of a checkout.
+    """A catalog version from a version, a tag (``core_v0.19.2``) or the path of a checkout.
 
     Raises:
-        ValueError: when there is neither.
+        ValueError: when it is none of them, or of a series that has no catalog.
     """
     if of_checkout.is_checkout(text):
         return nearest(of_checkout.version_of(text), catalogs.versions())
     if text in catalogs.versions():
         return text
-    if text in {version.rpartition(".")[0] for version in catalogs.versions()}:  # a series
-        return nearest(text, catalogs.versions())
+    tag = _TAG.fullmatch(text)
+    if tag and (same := [one for one in catalogs.versions() if number(one)[:2] == number(tag[1])[:2]]):
+        return nearest(tag[1], tuple(same))
     raise WrongValue(f"no catalog of Megatron-LM {text}; there are {', '.join(catalogs.versions())}")
 
 
@@ -93,6 +99,20 @@ def bridge_version(text: str | None, megatron: str = PROVEN.megatron) -> str:
     if not same:
         raise WrongValue(f"no schema of Megatron Bridge {text}; there are {', '.join(known)}")
     return nearest(text, same)
+
+
+def about_megatron_lm(text: str | None, version: str) -> tuple[Finding, ...]:
+    """What is to be said where the arguments are not those of the very Megatron-LM that is asked for.
+
+    Args:
+        text: what is asked for; None where nothing is.
+        version: what ``megatron_version`` has made of it.
+    """
+    tag = _TAG.fullmatch(text or "")
+    if tag is None or tag[1] in (version, version.rpartition(".")[0]):  # that version, or any of the series
+        return ()
+    message = f"Megatron-LM {version} is assumed: of the series of {tag[1]} its arguments are known"
+    return (Finding("assumed-version", message, "a checkout is asked itself: --megatron-lm FOLDER"),)
 
 
 def about_bridge(text: str | None, version: str) -> tuple[Finding, ...]:

@@ -94,6 +94,19 @@ def test_the_nearest_bridge_of_a_series_is_said(asked: str) -> None:
     assert not [finding for finding in translated("0.16.1", "0.6.2").findings if finding.kind == "assumed-version"]
 
 
+@pytest.mark.parametrize("asked", ["0.19", "0.19.2", "core_v0.19.0", "v0.19.1", "core_v0.19.0rc3"])
+def test_the_nearest_megatron_lm_of_a_series_is_said(asked: str) -> None:
+    t = translated(asked, "0.6.2")
+    assert t.versions.megatron == "0.19.0"
+    notes = [finding.message for finding in t.findings if finding.kind == "assumed-version"]
+    said = {"0.19.2": "0.19.2", "v0.19.1": "0.19.1"}.get(asked)
+    assert notes == (
+        [f"Megatron-LM 0.19.0 is assumed: of the series of {said} its arguments are known"] if said else []
+    )
+    with pytest.raises(ValueError, match=r"no catalog of Megatron-LM core_v0\.10\.0; there are 0\.11\.0"):
+        translated("core_v0.10.0", "0.6.2")
+
+
 def test_what_is_installed_is_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installed, "version", lambda distribution="megatron_bridge": "0.5.0")
     assert pairs.bridge_version(None) == "0.5.1"
