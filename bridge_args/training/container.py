@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 # What `torchrun` tells a process, and Bridge reads while it works out the data-parallel size.
 _RANK = {"RANK": "0", "LOCAL_RANK": "0"}
+# The modules that name the versions of Bridge and Core would ask git for that of a checkout (package_info.py).
+_NO_GIT = {"NO_VCS_VERSION": "1"}
 
 
 class BridgeMissing(UserError, ImportError):
@@ -138,7 +140,7 @@ def build(run_config: Mapping[str, Any], world_size: int, env: Mapping[str, str]
 def _import(name: str) -> Any:
     """A module of ``megatron.bridge``."""
     try:
-        with placeholders.absent_packages(), warnings.catch_warnings(), _only_warnings_logged():
+        with placeholders.absent_packages(), warnings.catch_warnings(), _only_warnings_logged(), _environment(_NO_GIT):
             warnings.simplefilter("ignore")  # "Apex is not installed" and the like, once per module
             return importlib.import_module(f"megatron.bridge.{name}")
     except ImportError as error:

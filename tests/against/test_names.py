@@ -29,6 +29,7 @@ from bridge_args.bridge.names import ROLES, Name
 from bridge_args.emulation import placeholders
 from bridge_args.megatron_lm import catalog as catalogs
 from bridge_args.megatron_lm.catalog import Argument
+from bridge_args.pairs.pairs import chosen_versions
 from bridge_args.values import Built, Member, Partial, Symbol
 from bridge_args.versions import Versions, holds
 
@@ -36,7 +37,8 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("megatron") is None, re
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
-BRIDGE = "0.3.1"
+VERSIONS = chosen_versions()
+BRIDGE = VERSIONS.bridge
 NAME = re.compile(r"(?:torch|megatron\.core|megatron\.bridge)(?:\.[A-Za-z_]\w*)+")
 
 
@@ -100,7 +102,7 @@ def occurrences(argument: Argument) -> Iterator[list[str]]:
 def translated() -> frozenset[str]:
     """Names in the translations of every switch and every choice, one at a time."""
     names: set[str] = set()
-    alone = [words for argument in catalogs.load("0.16.1").arguments for words in occurrences(argument)]
+    alone = [words for argument in catalogs.load(VERSIONS.megatron).arguments for words in occurrences(argument)]
     lines = [("pretrain_gpt.py", words) for words in alone + [few.split() for few in WITH]]
     for program, words in [*lines, ("pretrain_mamba.py", HYBRID.split())]:
         t = bridge_args.translate([*BASE, *words], 1, bridge=BRIDGE, program=program, env={}, read=nothing)

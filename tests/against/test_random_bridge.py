@@ -17,6 +17,7 @@ pytest.importorskip("torch")
 import bridge_args
 from bridge_args.megatron_lm import catalog
 from bridge_args.training import container
+from bridge_args.versions import holds
 
 try:
     container._import("training.config")
@@ -74,7 +75,7 @@ def lines() -> Iterator[list[str]]:
 
 def refusal(words: list[str]) -> str | None:
     """What Bridge says against a line of which the translation says nothing; None where they agree."""
-    translation = bridge_args.translate(words, world_size=8, env=ENV)
+    translation = bridge_args.translate(words, world_size=8, megatron_lm="0.16.1", env=ENV)
     if translation.errors or any(finding.kind == "stops-later" for finding in translation.findings):
         return None
     try:
@@ -92,7 +93,11 @@ def test_what_is_let_pass_is_accepted() -> None:
 @pytest.mark.parametrize("flag", ["--enable-cuda-graph", "--external-cuda-graph"])
 def test_the_old_switches_of_cuda_graphs_choose_and_go(flag: str) -> None:
     assert refusal([*BASE, flag]) is None
-    reached = {assignment.path for assignment in bridge_args.translate([*BASE, flag], world_size=8).assignments}
+    t = bridge_args.translate([*BASE, flag], world_size=8, megatron_lm="0.16.1")
+    told = [error.kind for error in t.errors]
+    local = flag == "--enable-cuda-graph" and holds("bridge >=0.6", t.versions)
+    assert told == (["bridge-rejects"] if local else [])
+    reached = {assignment.path for assignment in t.assignments}
     assert "model.cuda_graph_impl" in reached
     assert not reached & {"model.enable_cuda_graph", "model.external_cuda_graph"}
 

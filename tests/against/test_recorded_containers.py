@@ -19,8 +19,8 @@ import bridge_args
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed")
 
-# The translation says it before Bridge does: Bridge refuses flash attention in deterministic mode, and cannot build its
-# old GPT2BPETokenizer. That comes after the container, which alone would not show it.
+# The translation says it before Bridge does: Bridge 0.3.1 refuses flash attention in deterministic mode, and cannot
+# build its old GPT2BPETokenizer. That comes after the container, which alone would not show it.
 REFUSED_BY_BRIDGE = {
     "core_v0.16.1/moe/gpt3_mcore_tp2_cp2_pp2_ep2_te_4experts2parallel_dp_last",
     "core_v0.16.1/gpt/gpt3_weekly_dgx_h100_mcore_tp1_pp1_fp8_no_model_parallel",
@@ -41,7 +41,7 @@ def outcome(row: dict[str, Any]) -> str:
         world_size=case["world_size"],
         env=case.get("env") or {},
         program=case.get("entry") or "pretrain_gpt.py",
-        bridge="0.3.1",
+        megatron_lm="0.16.1",
     )
     if translation.errors:
         return translation.errors[0].kind

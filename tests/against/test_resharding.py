@@ -26,7 +26,15 @@ if os.environ.get("BRIDGE_ARGS_ALL_LAYOUTS"):
 
 def rehearse(words: list[str], ranks: int, folder: Path) -> list[dict[str, Any]]:
     """The iterations of a rehearsal."""
-    options = ["--format", "json", "--nproc", str(ranks), "--real-folders"]  # the second loads what the first saved
+    options = [
+        "--megatron-lm",
+        "0.16.1",
+        "--format",
+        "json",
+        "--nproc",
+        str(ranks),
+        "--real-folders",
+    ]  # the second loads what the first saved
     command = [sys.executable, "-m", "bridge_args", "rehearse", *options, "--", *words]
     numerics = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MKL_CBWR": "COMPATIBLE"}
     numerics |= {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}

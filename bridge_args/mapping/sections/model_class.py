@@ -352,6 +352,32 @@ def multiprocessors(
     return {"moe_flex_dispatcher_num_sms": Lost("Bridge has no setting for this backend.", "speed")}
 
 
+@builder(
+    when="bridge >=0.6",
+    absent={"cuda_graph_modules": (), "cuda_graph_scope": (), "inference_cuda_graph_scope": "none"},
+)
+def local_graphs(
+    cuda_graph_impl: str,
+    cuda_graph_modules: list[str] | None,
+    cuda_graph_scope: list[str] | None,
+    inference_cuda_graph_scope: str,
+) -> dict[str, Any]:
+    """Bridge since 0.6 has its own graphs of a whole iteration only, beside those of layers for inference.
+
+    See megatron/bridge/utils/cuda_graph.py validate_cuda_graph_configuration.
+    """
+    named = {*(cuda_graph_modules or ()), *(cuda_graph_scope or ())}
+    of_inference = not named and inference_cuda_graph_scope in ("layer", "block")
+    if cuda_graph_impl != "local" or "full_iteration" in named or of_inference:
+        return {}
+    return {
+        "cuda_graph_impl": Rejected(
+            "Bridge since 0.6 captures only whole iterations with local graphs; choose --cuda-graph-impl "
+            "transformer_engine for parts of layers."
+        )
+    }
+
+
 @builder(writes=("model.cuda_graph_impl",), absent={"external_cuda_graph": False}, when="megatron <0.15")
 def cuda_graphs(enable_cuda_graph: bool, external_cuda_graph: bool) -> dict[str, Any]:
     """Who captures graphs, in the words that came with Megatron-LM 0.15.
