@@ -118,6 +118,7 @@ def test_nothing_is_run_and_one_file_is_written(hostile: Path, command: str) -> 
     if command == "validate":  # importing torch looks for libraries and writes in the folder for such files
         assert not [call for call in others if str(hostile) in call.partition("[")[0]]
         changed = [call for call in changed if str(hostile) in call]
+        started = [call for call in started if call not in others]
         others = []
     assert others == []
     assert len(started) <= (1 if command != "audit" else 1 + (os.cpu_count() or 1))

@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
 VERSIONS = chosen_versions()
 BRIDGE = VERSIONS.bridge
-NAME = re.compile(r"(?:torch|megatron\.core|megatron\.bridge)(?:\.[A-Za-z_]\w*)+")
+NAME = re.compile(r"(?:torch|megatron\.core|megatron\.bridge)(?:\.(?!py\b)[A-Za-z_]\w*)+")  # no file
 
 
 # ----------------------------------------------------------------------------------- our names
