@@ -120,7 +120,11 @@ def ours() -> tuple[str, ...]:
     schema = schemas.load(BRIDGE)
     known = {name for name in (*schema.enums, *schema.classes, schema.container) if NAME.fullmatch(name)}
     defaults = {
-        name for fields in schema.classes.values() for field in fields.values() for name in named(field.default)
+        name
+        for owner, fields in schema.classes.items()
+        if not owner.endswith(".T5ModelProvider")  # no program that we read trains one
+        for field in fields.values()
+        for name in named(field.default)
     }
     return tuple(sorted(name for name in written() | translated() | known | defaults if NAME.fullmatch(name)))
 

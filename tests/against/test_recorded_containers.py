@@ -21,8 +21,8 @@ from bridge_args.versions import holds
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed")
 
-# The translation says it before Bridge does: Bridge before 0.5 refuses flash attention in deterministic mode, and cannot
-# build its old GPT2BPETokenizer. That comes after the container, which alone would not show it.
+# The translation says it before Bridge does: Bridge before 0.5 refuses flash attention in deterministic mode, and
+# cannot build its old GPT2BPETokenizer. That comes after the container, which alone would not show it.
 REFUSED_BY_BRIDGE = {
     "core_v0.16.1/moe/gpt3_mcore_tp2_cp2_pp2_ep2_te_4experts2parallel_dp_last",
     "core_v0.16.1/gpt/gpt3_weekly_dgx_h100_mcore_tp1_pp1_fp8_no_model_parallel",
