@@ -35,8 +35,6 @@ log = logging.getLogger(__name__)
 
 # What `torchrun` tells a process, and Bridge reads while it works out the data-parallel size.
 _RANK = {"RANK": "0", "LOCAL_RANK": "0"}
-# The modules that name the versions of Bridge and Core would ask git for that of a checkout (package_info.py).
-_NO_GIT = {"NO_VCS_VERSION": "1"}
 
 
 class BridgeMissing(UserError, ImportError):
@@ -140,7 +138,7 @@ def build(run_config: Mapping[str, Any], world_size: int, env: Mapping[str, str]
 def _import(name: str) -> Any:
     """A module of ``megatron.bridge``."""
     try:
-        with placeholders.absent_packages(), warnings.catch_warnings(), _only_warnings_logged(), _environment(_NO_GIT):
+        with placeholders.absent_packages(), warnings.catch_warnings(), _only_warnings_logged(), _git_not_asked():
             warnings.simplefilter("ignore")  # "Apex is not installed" and the like, once per module
             return importlib.import_module(f"megatron.bridge.{name}")
     except ImportError as error:
@@ -173,6 +171,23 @@ def _deterministic_algorithms_kept() -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+@contextlib.contextmanager
+def _git_not_asked() -> Iterator[None]:
+    """Bridge and Core name their version by git when they are imported, unless a variable says no (package_info.py).
+
+    What else an import puts into the environment stays there.
+    """
+    before = os.environ.get("NO_VCS_VERSION")
+    os.environ["NO_VCS_VERSION"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("NO_VCS_VERSION", None)
+        else:
+            os.environ["NO_VCS_VERSION"] = before
 
 
 @contextlib.contextmanager
