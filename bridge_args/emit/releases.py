@@ -162,9 +162,13 @@ def of_run(before: Translation, after: Translation) -> Concerned:
 
 
 def _only_in(one: Translation, other: Translation) -> tuple[Finding, ...]:
-    """Refusals of Megatron-LM's: what Bridge does with the words is another question."""
     there = set(map(_said, other.errors))
-    return tuple(finding for finding in one.errors if finding.kind in _REFUSALS and _said(finding) not in there)
+    return tuple(finding for finding in _refusals(one) if _said(finding) not in there)
+
+
+def _refusals(t: Translation) -> Iterator[Finding]:
+    """Those of Megatron-LM's: what Bridge does with the words is another question."""
+    return (finding for finding in t.errors if finding.kind in _REFUSALS)
 
 
 _REFUSALS: Final = (
@@ -179,7 +183,7 @@ def _said(finding: Finding) -> tuple[object, ...]:
 
 def _values(before: Translation, after: Translation, rules: Sequence[Rule]) -> Iterator[Value]:
     typed_flags = {setting.typed.flag for t in (before, after) for setting in t.args.settings.values() if setting.typed}
-    refused = {name for t in (before, after) for finding in t.errors for name in finding.arguments}
+    refused = {name for t in (before, after) for finding in _refusals(t) for name in finding.arguments}
     for name, setting in before.args.settings.items():
         if name not in after.args or name in refused:
             continue
