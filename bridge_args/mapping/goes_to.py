@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 
 from bridge_args.bridge import schema as schemas
@@ -23,19 +22,17 @@ def settings_of(argument: str, bridge: str) -> tuple[str, ...]:
     Raises:
         KeyError: there is no row for the argument.
     """
-    rows = [row for row in _rows(argument, bridge) if row is not None]
-    if not rows:
-        raise KeyError(argument)
-    return next(filter(None, (_settings(row, argument, bridge) for row in rows)), ())
-
-
-def _rows(argument: str, bridge: str) -> Iterator[Row | None]:
-    usual = Versions(usual_for(bridge), bridge)
-    for versions in (usual, *(pair.versions for pair in PAIRS if pair.versions.bridge == bridge)):
+    others = (pair.versions for pair in PAIRS if pair.versions.bridge == bridge)
+    is_known = False
+    for versions in (Versions(usual_for(bridge), bridge), *others):
         row = tables.load(versions).rows.get(argument)
-        yield row
-        if row is not None and _settings(row, argument, bridge):
-            return
+        if row is not None:
+            is_known = True
+            if found := _settings(row, argument, bridge):
+                return found
+    if not is_known:
+        raise KeyError(argument)
+    return ()
 
 
 def _settings(row: Row, argument: str, bridge: str) -> tuple[str, ...]:

@@ -187,6 +187,12 @@ def ways_to_split(
         )
 
 
+def _ends(first: int | None, last: int | None) -> dict[str, int]:
+    """The layers of the first and of the last stage by argument, as far as they are given."""
+    given = {"decoder_first_pipeline_num_layers": first, "decoder_last_pipeline_num_layers": last}
+    return {name: layers for name, layers in given.items() if layers is not None}
+
+
 @checks(see=TRANSFORMER_CONFIG)
 def uneven_stages(
     num_layers: int,
@@ -196,11 +202,7 @@ def uneven_stages(
     decoder_last_pipeline_num_layers: int | None,
 ) -> Problems:
     """What is left for the stages in the middle."""
-    given = {
-        "decoder_first_pipeline_num_layers": decoder_first_pipeline_num_layers,
-        "decoder_last_pipeline_num_layers": decoder_last_pipeline_num_layers,
-    }
-    ends = {name: layers for name, layers in given.items() if layers is not None}
+    ends = _ends(decoder_first_pipeline_num_layers, decoder_last_pipeline_num_layers)
     if not ends:
         return
     virtual = virtual_pipeline_model_parallel_size or 1
@@ -232,11 +234,7 @@ def layers_in_the_middle(
     decoder_last_pipeline_num_layers: int | None,
 ) -> Problems:
     """No layers without stages, and no stages without layers."""
-    given = {
-        "decoder_first_pipeline_num_layers": decoder_first_pipeline_num_layers,
-        "decoder_last_pipeline_num_layers": decoder_last_pipeline_num_layers,
-    }
-    ends = {name: layers for name, layers in given.items() if layers is not None}
+    ends = _ends(decoder_first_pipeline_num_layers, decoder_last_pipeline_num_layers)
     left, ranks = num_layers - sum(ends.values()), pipeline_model_parallel_size - len(ends)
     if ends and bool(left) != bool(ranks):
         yield Invalid(
