@@ -42,7 +42,7 @@ class Series(Record):
 
     @property
     def extra(self) -> str:
-        """The extra of this package with what the series needs; ``bridge`` is that of the usual one."""
+        """The extra of this package with what the series needs."""
         return f"bridge-{self.name.replace('.', '-')}"
 
     def has_python(self, version: tuple[int, int]) -> bool:

@@ -76,7 +76,12 @@ def training(command: argparse.ArgumentParser, shrink: str) -> None:
 
 def versions(command: argparse.ArgumentParser) -> None:
     """What every command takes: between which two programs it stands."""
-    command.add_argument("--megatron-lm", metavar="VERSION|CHECKOUT", default=None, help=f"default: {PROVEN.megatron}")
+    command.add_argument(
+        "--megatron-lm",
+        metavar="VERSION|CHECKOUT",
+        default=None,
+        help="default: what the source speaks of, else what goes with the Bridge (`versions` lists the pairs)",
+    )
     command.add_argument(
         "--bridge", metavar="VERSION", default=None, help=f"default: the installed one, or {PROVEN.bridge}"
     )
