@@ -29,7 +29,7 @@ FLOORS = [
     {"source", "emit", "explain"},
     {"steps", "emulation", "lint"},
     {"training"},
-    {"rehearse", "drop_in", "audit"},
+    {"rehearse", "drop_in", "audit", "convert"},
     {"launch", "verify", "pretrain_gpt", "pretrain_mamba", "pretrain_hybrid"},
     {"__init__"},
     {"cli", "dev"},
@@ -50,6 +50,7 @@ STARTING = {
     "verify",
     "audit",
     "begin",
+    "convert",
 }  # have programs of their own
 INSIDE = {"checkout.child", "drop_in.main"}  # what such a program does, in a process of its own
 

@@ -1,0 +1,142 @@
+"""A new folder that appears by one rename when all of it is there; until then nothing stands at its name.
+
+What a process that was killed leaves is a folder beside it, ``.NAME.unfinished-xxxxxxxx``, which nobody takes for the
+result. It is not removed by a later conversion: a job on another machine may be writing it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from bridge_args.errors import UserError
+
+ROOM: Final = 1.05  # of the bytes that are expected: headers, indexes, rounding up to blocks
+
+
+class Refused(UserError):
+    """A conversion that is not begun: the message has a line for every reason, all of them."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        super().__init__("\n".join(reasons))
+        self.reasons = tuple(reasons)
+
+
+def reasons_against(path: Path, inputs: Sequence[Path], size: int = 0) -> list[str]:
+    """Why nothing may be written there; empty where nothing speaks against it.
+
+    Args:
+        path: the folder to be made.
+        inputs: files and folders that the conversion reads.
+        size: bytes that the result is expected to have.
+    """
+    reasons = []
+    real = Path(os.path.realpath(path))
+    for one in inputs:
+        source = Path(os.path.realpath(one))
+        if real == source:
+            reasons.append(f"{path} is the input itself; name another folder for the result")
+        elif real.is_relative_to(source):
+            reasons.append(f"{path} lies inside of the input {one}; name a folder outside of it")
+        elif source.is_relative_to(real):
+            reasons.append(f"the input {one} lies inside of {path}; name a folder of its own for the result")
+    if reasons:
+        return reasons
+    try:
+        if real.is_dir():
+            if next(real.iterdir(), None) is not None:
+                reasons.append(f"{path} is not empty; name a new folder, or an empty one")
+        elif os.path.lexists(real):
+            reasons.append(f"{path} is no folder; name a new one")
+        above = next(folder for folder in real.parents if os.path.lexists(folder))
+        if not above.is_dir():
+            reasons.append(f"{above} is no folder, and {path} would lie in it")
+        elif not os.access(above, os.W_OK | os.X_OK):
+            reasons.append(f"{above} cannot be written to")
+        elif (free := shutil.disk_usage(above).free) < (needed := int(size * ROOM)):
+            reasons.append(f"{above} has {free:,} bytes free, and the result needs {needed:,}")
+    except OSError as error:
+        reasons.append(f"{error.filename or path} cannot be looked at: {error.strerror or error}")
+    return reasons
+
+
+def left_beside(path: Path) -> list[Path]:
+    """What conversions to this folder have left that were killed, or that another process is writing now."""
+    real = Path(os.path.realpath(path))
+    before = _before(real)
+    names = os.listdir(real.parent) if real.parent.is_dir() else []
+    return sorted(real.parent / name for name in names if name.startswith(before))
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yields a folder to fill; at the end it gets its name, at once. Whatever goes wrong before, there is none.
+
+    The folders above are made where they are missing.
+
+    Raises:
+        OSError: the disk, or what stands at that name by then, does not allow it.
+    """
+    real = Path(os.path.realpath(path))
+    made = _made(real.parent)
+    unfinished: Path | None = None
+    try:
+        unfinished = Path(tempfile.mkdtemp(prefix=_before(real), dir=real.parent))
+        os.chmod(unfinished, 0o777 & ~_umask())
+        yield unfinished
+        on_disk(unfinished)
+        os.rename(unfinished, real)  # onto nothing, or onto an empty folder
+    except BaseException:
+        if unfinished is not None:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):  # somebody else uses it by now
+                folder.rmdir()
+        raise
+    _flushed(real.parent)
+
+
+def on_disk(folder: Path) -> None:
+    """Whoever throws the source away afterwards loses nothing when the power fails."""
+    for above, _, names in os.walk(folder):
+        for name in names:
+            _flushed(Path(above, name))
+        _flushed(Path(above))
+
+
+def _before(real: Path) -> str:
+    return f".{real.name[:200]}.unfinished-"
+
+
+def _made(folder: Path) -> list[Path]:
+    """Makes a folder and those above it that are missing; returns these, the outermost first."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()][::-1]
+    for number, one in enumerate(missing):
+        try:
+            one.mkdir()
+        except BaseException:
+            for before in reversed(missing[:number]):
+                before.rmdir()
+            raise
+    return missing
+
+
+def _flushed(path: Path) -> None:
+    if path.is_symlink():
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,108 @@
+"""``conversion.json``: what a result was made of, by what, and what was found of it afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Final
+
+from bridge_args.files import open_regular
+from bridge_args.secrets import found_in_words, masked
+
+NAME: Final = "conversion.json"
+_PIECE: Final = 8 << 20  # bytes read at once
+_PROGRAMS: Final = tuple(
+    "bridge_args megatron-bridge megatron-core torch transformers safetensors transformer-engine".split()
+)
+
+
+class Provenance:
+    """What is written beside a result, put together while it is made.
+
+    Args:
+        step: the command, such as ``checkpoint export``.
+        words: as they were typed; secrets in them are not repeated.
+    """
+
+    def __init__(self, step: str, words: Sequence[str]) -> None:
+        self._begun = time.monotonic()
+        found = found_in_words(words)
+        self.said: dict[str, Any] = {
+            "step": step,
+            "command": [masked(word, found) for word in words],
+            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "versions": versions(),
+            "inputs": {},
+        }
+
+    def input(self, name: str, path: Path, files: Mapping[str, Mapping[str, Any]], **about: Any) -> None:
+        """What was read: ``files`` as ``hashes`` tells them, and what else is known of it."""
+        self.said["inputs"][name] = {"path": os.path.realpath(path), **about, "files": dict(files)}
+
+    def tell(self, **about: Any) -> None:
+        self.said |= about
+
+    def write(self, folder: Path) -> None:
+        """The last file of a result."""
+        self.said["outputs"] = hashes(folder)
+        self.said["seconds"] = round(time.monotonic() - self._begun, 3)
+        self.said["peak_memory_bytes"] = peak_memory()
+        (folder / NAME).write_text(json.dumps(self.said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """Of what takes part in a conversion, as far as it is installed."""
+    found = {"python": platform.python_version()}
+    for name in _PROGRAMS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hashes(folder: Path, did: Callable[[int], None] | None = None) -> dict[str, dict[str, Any]]:
+    """Every regular file below a folder, or one file: its name to ``bytes`` and ``sha256``, in order of names.
+
+    Args:
+        did: is told of bytes as they are read.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    files = sorted(_below(folder)) if folder.is_dir() else [folder]
+    above = folder if folder.is_dir() else folder.parent
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # hashlib leaves other threads running
+        found = list(pool.map(lambda file: _hash(file, did), files))
+    return {file.relative_to(above).as_posix(): one for file, one in zip(files, found, strict=True)}
+
+
+def _below(folder: Path) -> list[Path]:
+    return [Path(above, name) for above, _, names in os.walk(folder) for name in names if Path(above, name).is_file()]
+
+
+def _hash(file: Path, did: Callable[[int], None] | None) -> dict[str, Any]:
+    sha, size = hashlib.sha256(), 0
+    with open_regular(file) as opened:
+        while piece := opened.read(_PIECE):
+            sha.update(piece)
+            size += len(piece)
+            if did is not None:
+                did(len(piece))
+    return {"bytes": size, "sha256": sha.hexdigest()}
+
+
+def peak_memory() -> int:
+    """Bytes that this process, or the largest one that it has waited for, has held at once (getrusage(2))."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * unit
