@@ -14,13 +14,19 @@ REPORTS: Final = ("text", "json", "markdown", "html")
 def owners(parser: argparse.ArgumentParser) -> dict[str, tuple[str, ...]]:
     """Every option of every command, and the commands that have it."""
     found: dict[str, tuple[str, ...]] = {}
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for name, command in action.choices.items():
-                for flag in (flag for one in command._actions for flag in one.option_strings):
-                    if flag not in ("-h", "--help"):
-                        found[flag] = (*found.get(flag, ()), name)
+    for name, command in commands_in(parser).items():
+        actions = [action for one in (command, *commands_in(command).values()) for action in one._actions]
+        flags = dict.fromkeys(flag for action in actions for flag in action.option_strings)
+        for flag in flags:
+            if flag not in ("-h", "--help"):
+                found[flag] = (*found.get(flag, ()), name)
     return found
+
+
+def commands_in(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers right below one, by the word that leads to each."""
+    kinds = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    return {name: command for kind in kinds for name, command in kind.choices.items()}
 
 
 def source(command: argparse.ArgumentParser) -> None:
@@ -74,16 +80,21 @@ def training(command: argparse.ArgumentParser, shrink: str) -> None:
     command.add_argument("--device", choices=DEVICES, default="auto", help="default: the GPU if there is one")
 
 
-def versions(command: argparse.ArgumentParser) -> None:
-    """What every command takes: between which two programs it stands."""
+def versions(command: argparse.ArgumentParser, again: bool = False) -> None:
+    """What every command takes: between which two programs it stands.
+
+    Args:
+        again: the parser is one below that of a command, which has them too; what is said there counts.
+    """
+    default = argparse.SUPPRESS if again else None
     command.add_argument(
         "--megatron-lm",
         metavar="VERSION|CHECKOUT",
-        default=None,
+        default=default,
         help="default: what the source speaks of, else what goes with the Bridge (`versions` lists the pairs)",
     )
     command.add_argument(
-        "--bridge", metavar="VERSION", default=None, help=f"default: the installed one, or {PROVEN.bridge}"
+        "--bridge", metavar="VERSION", default=default, help=f"default: the installed one, or {PROVEN.bridge}"
     )
 
 

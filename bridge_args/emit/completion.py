@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, Final
 
 from bridge_args.records import Record
@@ -73,9 +74,11 @@ def commands_of(parser: argparse.ArgumentParser, values: Mapping[str, Iterable[s
             continue
         summaries = {choice.dest: choice.help or "" for choice in action._choices_actions}
         for name, command in action.choices.items():
-            options = [_option(one, values) for one in command._actions if one.option_strings]
-            positional = [_option(one, values, name) for one in command._actions if not one.option_strings]
-            found.append(Command(name, summaries.get(name, ""), tuple(options), positional[0] if positional else None))
+            below = [one.choices.values() for one in command._actions if isinstance(one, argparse._SubParsersAction)]
+            actions = [one for parser in (command, *chain(*below)) for one in parser._actions]
+            options = {one.option_strings[0]: _option(one, values) for one in actions if one.option_strings}
+            positional = next((_option(one, values, name) for one in actions if not one.option_strings), None)
+            found.append(Command(name, summaries.get(name, ""), tuple(options.values()), positional))
     return found
 
 

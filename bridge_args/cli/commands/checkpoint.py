@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 from typing import Final
 
-from bridge_args.checkpoint import contents, saved_args
+from bridge_args.cli import checkpoints
+from bridge_args.cli import options as shared
 from bridge_args.cli.command import Command
-from bridge_args.cli.streams import write
-from bridge_args.emit import checkpoint
-from bridge_args.steps import translate_saved
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("action", choices=("inspect",), help="inspect: what the checkpoint is, and what it holds")
-    command.add_argument("path", metavar="DIR", help="the folder that a run saves to, or one checkpoint")
-    command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    actions = command.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    for name in checkpoints.NAMES:
+        action = checkpoints.load(name)
+        options = actions.add_parser(name, help=action.summary, description=action.summary, allow_abbrev=False)
+        action.add_options(options)
+        shared.versions(options, again=True)
 
 
 def run(options: argparse.Namespace) -> int:
-    one_file = os.path.isfile(options.path)
-    found = None if one_file else contents.look_into(Path(options.path))
-    saved = saved_args.read(options.path) if found is None else found.saved
-    translation = None if saved is None else translate_saved(saved.values, options.megatron_lm)
-    write(checkpoint.about(found, saved, translation, options.format), None)
-    return 0
+    return checkpoints.load(options.action).run(options)
 
 
-COMMAND: Final = Command("what a checkpoint is, and what it holds", run, add_options, takes_words=False)
+COMMAND: Final = Command("what a checkpoint is, and what can be made of it", run, add_options, takes_words=False)
