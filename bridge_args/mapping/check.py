@@ -29,10 +29,11 @@ from bridge_args.megatron_lm.resolvers.built_in import plan_of
 from bridge_args.versions import Versions
 
 _SETTING: Final = re.compile(r"[a-z_]+\.[a-z_][a-z0-9_]*[a-z0-9]")
-# Texts that only look like settings: attributes of objects that training has made of them (verify/cause.py).
+# Texts that only look like settings: attributes of objects that training has made of them (verify/cause.py), files.
 _NO_SETTINGS: Final = frozenset(
     "model.max_sequence_length dataset.vocab_size scheduler.max_lr scheduler.min_lr scheduler.init_lr "
-    "scheduler.start_wd scheduler.end_wd scheduler.wd_incr_style".split()
+    "scheduler.start_wd scheduler.end_wd scheduler.wd_incr_style "
+    "model.safetensors optimizer.pt scheduler.pt".split()
 )
 # What a builder may read beside arguments that have a row naming it.
 BUILDER_CONTEXT = ("schema", "program", "read")
