@@ -11,8 +11,17 @@ from typing import Any, Final
 
 from bridge_args.checkpoint import saved_args
 from bridge_args.checkpoint import tensors as read
-from bridge_args.checkpoint.layout import COMMON, INDEX, OF_A_RANK, RUN_CONFIG, CheckpointError, Place, place_of
-from bridge_args.checkpoint.tensors import Tensor
+from bridge_args.checkpoint.layout import (
+    COMMON,
+    COMMON_STATE,
+    INDEX,
+    OF_A_RANK,
+    RUN_CONFIG,
+    CheckpointError,
+    Place,
+    place_of,
+)
+from bridge_args.checkpoint.tensors import Part, Tensor
 from bridge_args.checkpoint.unpickle import Refused, TooLarge
 from bridge_args.files import read_bytes
 from bridge_args.records import Record
@@ -146,6 +155,7 @@ class _Look:
         self.notes: list[str] = []
         self.unread: list[Path] = []
         self.tensors: list[Tensor] = []
+        self.common: Part | None = None
 
     def contents(self) -> Contents:
         for needed in self.kind.needs:
@@ -163,6 +173,9 @@ class _Look:
             self.unread.append(self.weights)
         elif format is not None:
             self.of_files(format)
+        if saved is None and self.common is not None and self.kind.name in _SAVE_ARGS:
+            saved = saved_args.read_part(self.weights, self.common)
+            parallel = _sizes(saved.values)
         about = self.about()
         marker = self.folder.parent / f"{self.folder.name}-unfinished"
         if self.kind.name == "nemo2" and marker.exists():
@@ -258,13 +271,13 @@ class _Look:
             return
         self.tensors = index.tensors
         if format == "torch_dist" and not (self.weights / COMMON).is_file():
+            self.common = index.places.get(COMMON_STATE)
             if not any(name.startswith("common_state") for name in index.others):
                 self.problems.append(f"{self.weights / COMMON} is missing")
-            elif self.kind.name in _SAVE_ARGS:
-                self.notes.append("the arguments of the run lie among the tensors and were not read")
-        self.together(
-            [said for name, end in sorted(index.ends.items()) if (said := _short(self.weights / name, end)) is not None]
-        )
+        short = {name: said for name, end in index.ends.items() if (said := _short(self.weights / name, end))}
+        if self.common is not None and self.common.file in short:
+            self.common = None
+        self.together([short[name] for name in sorted(short)])
 
     def legacy(self, parallel: Mapping[str, int]) -> None:
         """Verify: Megatron-LM, training/checkpointing.py, get_checkpoint_name."""

@@ -20,6 +20,7 @@ from bridge_args.records import Record
 TRACKER: Final = "latest_train_state.pt"
 MEGATRON_TRACKER: Final = "latest_checkpointed_iteration.txt"
 COMMON: Final = "common.pt"
+COMMON_STATE: Final = "common_state/shard_0_1"  # its name among the tensors, where Megatron Core >= 0.19 has put it
 INDEX: Final = ".metadata"  # of torch.distributed.checkpoint: every tensor, and where its bytes are
 RUN_CONFIG: Final = "run_config.yaml"
 OF_A_RANK: Final = ("model_optim_rng.pt", "model_rng.pt")  # in mp_rank_00 and the like, one of them

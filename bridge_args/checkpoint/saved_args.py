@@ -1,18 +1,30 @@
 """The arguments a Megatron-LM run has saved in its checkpoint, read without running anything the file holds.
 
-``torch_dist`` and ``zarr`` checkpoints keep them in ``iter_0000100/common.pt``, legacy ones in every rank's
-``iter_0000100/mp_rank_00/model_optim_rng.pt`` (see ``megatron/training/checkpointing.py``).
+``torch_dist`` and ``zarr`` checkpoints keep them in ``iter_0000100/common.pt``, those of Megatron-LM 0.19 and later
+among the tensors, legacy ones in every rank's ``iter_0000100/mp_rank_00/model_optim_rng.pt``.
+Verify: megatron/training/checkpointing.py; megatron/core/dist_checkpointing/serialization.py, load_common_state_dict.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from bridge_args.checkpoint.layout import COMMON, MEGATRON_TRACKER, OF_A_RANK, CheckpointError, folder_of, iteration_in
-from bridge_args.checkpoint.unpickle import Member, Named, Refused, load, plain
+from bridge_args.checkpoint import tensors
+from bridge_args.checkpoint.layout import (
+    COMMON,
+    COMMON_STATE,
+    INDEX,
+    MEGATRON_TRACKER,
+    OF_A_RANK,
+    CheckpointError,
+    folder_of,
+    iteration_in,
+)
+from bridge_args.checkpoint.tensors import Part
+from bridge_args.checkpoint.unpickle import Member, Named, Refused, load, load_part, plain
 from bridge_args.errors import UserError
 from bridge_args.megatron_lm.resolvers.overlay import Unread
 from bridge_args.records import Record
@@ -39,7 +51,7 @@ class Saved(Record):
         values: name to effective value, as Megatron-LM had them; enum members by name.
         iteration: of the checkpoint; None for a release.
         format: ``torch_dist`` or ``legacy``.
-        file: the file that was read.
+        file: the file that was read, whole or a part of it.
         checkpoint_version: of Megatron-LM's own counting; 3.0 since 2021.
     """
 
@@ -65,13 +77,42 @@ def read(path: str | Path) -> Saved:
     Raises:
         SavedArgsError: there are none, or the file names something that no checkpoint needs.
     """
-    file = _file(Path(path))
+    folder_or_file = Path(path)
+    file = _file(folder_or_file)
+    if file is None:
+        raise SavedArgsError(_none_in(folder_or_file))
+    if file.name != INDEX:
+        return _saved(file, _reading(file, lambda: load(file)))
+    index = _reading(file, lambda: tensors.of_index(file))
+    if COMMON_STATE not in index.places:
+        raise SavedArgsError(_none_in(folder_or_file))
+    return read_part(file.parent, index.places[COMMON_STATE])
+
+
+def read_part(folder: Path, part: Part) -> Saved:
+    """The arguments of a checkpoint that lie among its tensors.
+
+    Args:
+        part: where the index says that ``COMMON_STATE`` is.
+
+    Raises:
+        SavedArgsError: as ``read``.
+    """
+    file = folder / part.file
+    content = _reading(file, lambda: load_part(file, part.offset, part.length))
+    return _saved(file, content[0] if isinstance(content, list) and content else content)
+
+
+def _reading(file: Path, reading: Callable[[], Any]) -> Any:
     try:
-        content = load(file)
+        return reading()
     except Refused as refusal:
         raise SavedArgsError(str(refusal)) from None
     except OSError as error:
         raise SavedArgsError(f"{file} cannot be read: {error.strerror or error}") from error
+
+
+def _saved(file: Path, content: Any) -> Saved:
     state = content if isinstance(content, dict) else {}
     try:
         values = plain(state.get("args"))
@@ -85,34 +126,39 @@ def read(path: str | Path) -> Saved:
     return Saved(
         {str(name): _value(name, value) for name, value in values.items()},
         iteration if isinstance(iteration, int) and 0 <= iteration < 1 << 63 else None,
-        "torch_dist" if file.name == COMMON else "legacy",
+        "legacy" if file.name in OF_A_RANK else "torch_dist",
         file,
         float(version) if isinstance(version, (int, float)) and abs(version) < 1 << 32 else None,
     )
 
 
-def _file(path: Path) -> Path:
+def _file(path: Path) -> Path | None:
+    """The file with arguments, or an index of tensors among which they may lie."""
     if path.is_file():
         return path
     if not path.is_dir():
         raise SavedArgsError(f"{path} does not exist" if not path.exists() else f"{path} is neither file nor folder")
-    found = _file_in(path)
-    if found is not None:
-        return found
+    found = _file_in(path) or _index_in(path)
     tracker = path / MEGATRON_TRACKER
-    if not tracker.is_file():
-        raise SavedArgsError(
-            f"{path} is no checkpoint of Megatron-LM: it has no {MEGATRON_TRACKER}, common.pt or mp_rank_00"
-        )
+    if found is not None or not tracker.is_file():
+        return found
+    folder = _named_by(tracker)
+    return _file_in(folder) or _index_in(folder)
+
+
+def _named_by(tracker: Path) -> Path:
     try:
         iteration = iteration_in(tracker)
     except CheckpointError as error:
         raise SavedArgsError(str(error)) from None
-    folder = path / "release" if iteration is None else folder_of(path, iteration)
-    found = _file_in(folder)
-    if found is None:
-        raise SavedArgsError(f"{tracker} names {folder.name}, which has no common.pt and no mp_rank_00 with arguments")
-    return found
+    return tracker.parent / "release" if iteration is None else folder_of(tracker.parent, iteration)
+
+
+def _none_in(path: Path) -> str:
+    tracker = path / MEGATRON_TRACKER
+    if tracker.is_file():
+        return f"{tracker} names {_named_by(tracker).name}, which has no common.pt and no mp_rank_00 with arguments"
+    return f"{path} is no checkpoint of Megatron-LM: it has no {MEGATRON_TRACKER}, common.pt or mp_rank_00"
 
 
 def _file_in(folder: Path) -> Path | None:
@@ -123,6 +169,12 @@ def _file_in(folder: Path) -> Path | None:
     ranks = sorted(folder.glob("mp_rank_00*"))
     files = [rank / name for rank in ranks for name in OF_A_RANK]
     return next((file for file in files if file.is_file()), None)
+
+
+def _index_in(folder: Path) -> Path | None:
+    """The index of a checkpoint of Megatron Core's: only there arguments may lie among the tensors."""
+    index = folder / INDEX
+    return index if index.is_file() and (folder / "metadata.json").is_file() else None
 
 
 def _value(name: str, value: Any) -> Any:

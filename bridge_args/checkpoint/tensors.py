@@ -58,6 +58,14 @@ class Tensor(Record):
         return math.prod(self.shape)
 
 
+class Part(Record):
+    """A part of a file, by its name in the folder."""
+
+    file: str
+    offset: int
+    length: int
+
+
 class Index(Record):
     """What an index of ``torch.distributed.checkpoint`` says.
 
@@ -65,11 +73,13 @@ class Index(Record):
         tensors: in its order.
         others: names of what is no tensor: states of generators, layers' extra states, arguments.
         ends: file, by its name in the folder, to the bytes it must have at least.
+        places: where those of ``others`` lie that lie in one piece.
     """
 
     tensors: list[Tensor]
     others: list[str]
     ends: dict[str, int]
+    places: dict[str, Part]
 
 
 def of_index(file: Path) -> Index:
@@ -96,13 +106,19 @@ def of_index(file: Path) -> Index:
                     Tensor(name, _dtype(entry), _shape(size.arguments[0] if _is(size, "torch.Size") else size))
                 )
         ends: dict[str, int] = {}
-        for place in places.values():
-            name = _inside(_field(place, "relative_path"))
-            end = _number(_field(place, "offset")) + _number(_field(place, "length"))
-            ends[name] = max(ends.get(name, 0), end)
+        parts: dict[str, Part] = {}
+        for key, place in places.items():
+            part = Part(
+                _inside(_field(place, "relative_path")),
+                _number(_field(place, "offset")),
+                _number(_field(place, "length")),
+            )
+            ends[part.file] = max(ends.get(part.file, 0), part.offset + part.length)
+            if isinstance(name := _field(key, "fqn"), str) and not _field(place, "transform_descriptors"):
+                parts[name] = part
     except Refused as refusal:
         raise Refused(f"{file}: {refusal}") from None
-    return Index(tensors, others, ends)
+    return Index(tensors, others, ends, {name: parts[name] for name in others if name in parts})
 
 
 def of_safetensors(file: Path) -> list[Tensor]:

@@ -193,6 +193,29 @@ def load(path: Path) -> Any:
         return _Unpickler(content).load()
 
 
+def load_part(path: Path, offset: int, length: int) -> Any:
+    """As ``load``, of a part of a file: where ``torch.distributed.checkpoint`` keeps what is no tensor."""
+    with _refusing(path, "a file with a part that torch.save has written"):
+        if length > 4 * LARGEST:
+            raise TooLarge(f"the part at {offset} has more than {4 * LARGEST} bytes")
+        return _Unpickler(io.BytesIO(_structure(io.BytesIO(part_of(path, offset, length))))).load()
+
+
+def part_of(path: Path, offset: int, length: int) -> bytes:
+    """So many bytes of a regular file.
+
+    Raises:
+        Refused: it has fewer.
+        OSError: it cannot be read.
+    """
+    with open_regular(path) as file:
+        file.seek(offset)
+        content = file.read(length)
+    if len(content) < length:
+        raise Refused(f"it ends within the part of {length} bytes at {offset}")
+    return content
+
+
 @contextmanager
 def _refusing(path: Path, what: str = "a file of torch.save") -> Iterator[None]:
     """Whatever bytes do to what reads them is a ``Refused`` that names the file."""

@@ -110,6 +110,14 @@ def content_of(values: dict[str, Any]) -> dict[str, Any]:
 # What torch.distributed.checkpoint, safetensors and the programs that save them leave -----------------------------
 
 
+def of_core_019(folder: Path, values: dict[str, Any]) -> Path:
+    """The arguments are among the tensors."""
+    whole = zipped(pickled([content_of(values)]), folder / "common", "archive")
+    content = whole.read_bytes()
+    whole.unlink()
+    return distributed(folder, common=content)
+
+
 _METADATA = "torch.distributed.checkpoint.metadata"
 
 
@@ -152,14 +160,23 @@ SHAPES = {
 }
 
 
-def distributed(folder: Path, more: dict[str, tuple[str, tuple[int, ...]]] | None = None) -> Path:
-    """The tensors of a model of 520 numbers and of its optimizer, in two files of 2,000 bytes."""
+def distributed(
+    folder: Path, more: dict[str, tuple[str, tuple[int, ...]]] | None = None, common: bytes | None = None
+) -> Path:
+    """The tensors of a model of 520 numbers and of its optimizer, in two files of 2,000 bytes.
+
+    Args:
+        common: a file of torch.save with what is no tensor, which Megatron Core 0.19 and later put behind the tensors.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = SHAPES | {f"optimizer.state.exp_avg.{name}": ("float32", shape) for name, (_, shape) in SHAPES.items()}
     places = {name: (f"__{number % 2}_0.distcp", 100 * number, 1000) for number, name in enumerate(tensors)}
+    if common is not None:
+        more = {**(more or {}), "common_state/shard_0_1": ("", ())}
+        places["common_state/shard_0_1"] = ("__0_0.distcp", 2000, len(common))
     (folder / ".metadata").write_bytes(index(tensors | (more or {}), places))
     for number in range(2):
-        (folder / f"__{number}_0.distcp").write_bytes(bytes(2000))
+        (folder / f"__{number}_0.distcp").write_bytes(bytes(2000) + (common or b"" if number == 0 else b""))
     (folder / "metadata.json").write_text('{"sharded_backend": "torch_dist", "sharded_backend_version": 1}')
     return folder
 

@@ -26,7 +26,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded import command_lines
-from saved_checkpoints import SMALL, Dtype, content_of, effective, pickled, zipped
+from saved_checkpoints import SMALL, Dtype, content_of, distributed, effective, of_core_019, pickled, zipped
 
 import bridge_args
 from bridge_args.checkpoint import saved_args
@@ -323,6 +323,27 @@ def test_archives_that_are_no_checkpoint(tmp_path: Path) -> None:
         archive.writestr("a/data.pkl", b"\0" * (300 << 20))
     with pytest.raises(SavedArgsError, match="314572800 bytes; that is no list of arguments"):
         saved_args.read(tmp_path)
+
+
+def test_arguments_among_the_tensors(tmp_path: Path) -> None:
+    """Where Megatron-LM 0.19 and later put them; they are bounded and looked at as those of a file of their own."""
+    folder = of_core_019(tmp_path / "iter_0000005", effective())
+    (tmp_path / MEGATRON_TRACKER).write_text("5")
+    alone = zipped(pickled(content_of(effective())), tmp_path / "alone" / "common.pt")
+    for path in (tmp_path, folder):
+        found = saved_args.read(path)
+        assert found.values == saved_args.read(alone).values and found.values["hidden_size"] == 64
+        assert (found.iteration, found.format, found.file.name) == (5, "torch_dist", "__0_0.distcp")
+    with (folder / "__0_0.distcp").open("r+b") as file:
+        file.truncate(2100)
+    with pytest.raises(SavedArgsError, match="__0_0.distcp: it ends within the part of"):
+        saved_args.read(folder)
+    distributed(folder, common=b"no archive")
+    with pytest.raises(SavedArgsError, match="is not a file with a part that torch.save has written"):
+        saved_args.read(folder)
+    distributed(folder)
+    with pytest.raises(SavedArgsError, match="is no checkpoint of Megatron-LM: it has no"):
+        saved_args.read(folder)
 
 
 def test_folders_that_are_no_checkpoint(tmp_path: Path, checkpoint: Path) -> None:
