@@ -17,6 +17,7 @@ class Command(Record):
         add_options: adds its own options to its parser.
         from_source: it starts from a command line: SOURCE, and the options that go with one.
         takes_words: words after ``--`` mean something to it.
+        reworded: makes of what was typed the words that its parser takes; ``options.words_given`` has them.
     """
 
     summary: str
@@ -24,3 +25,4 @@ class Command(Record):
     add_options: Callable[[argparse.ArgumentParser], None]
     from_source: bool = False
     takes_words: bool = True
+    reworded: Callable[[list[str]], list[str]] = list

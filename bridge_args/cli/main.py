@@ -60,6 +60,12 @@ def _main(argv: Sequence[str] | None) -> int:
         say("the current folder no longer exists; change to another one and try again")
         return 1
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        words = commands.load(words[0]).reworded(words) if words and words[0] in commands.NAMES else words
+    except UserError as problem:
+        say(str(problem))
+        return 2
+    given = tuple(words)
     words, rest = split(words)
     parser = parser_of(words)
     options, unknown = parser.parse_known_args(words)
@@ -68,6 +74,7 @@ def _main(argv: Sequence[str] | None) -> int:
     if unknown and words[0] != "explain":
         after = "; arguments of the script that begin with - go after --" if getattr(options, "source", None) else ""
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{after}")
+    options.words_given = given
     options.rest = [*unknown, *(rest or ())] if unknown else rest  # explain --moe-router-topk
     if options.command is None:
         return _version(parser, options)

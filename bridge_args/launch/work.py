@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, NoReturn, Protocol
 
 from bridge_args.errors import WrongValue
 from bridge_args.findings import Finding
@@ -63,10 +63,34 @@ class Work(Record):
     say: Callable[[str | Finding], None]
 
 
+class Step(Record):
+    """A command that is no training, such as a conversion, for a job of its own.
+
+    Attributes:
+        name: of the job.
+        words: the command, as it is to run there.
+        settings: of the executor, by the names that profiles have (``profiles.py``).
+        dry_run: write what would be started.
+        env: the environment of this process.
+        write: takes results.
+        say: tells the user.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    settings: Mapping[str, Any]
+    dry_run: bool
+    env: Mapping[str, str]
+    write: Callable[[str], None]
+    say: Callable[[str | Finding], None]
+
+
 class Executor(Record):
     """A way to start a job; a module of ``executors/`` has one, under the name ``EXECUTOR``.
 
     Attributes:
+        step: starts a command that is no training, or writes it; returns the exit code. Raises ValueError for what
+            cannot be started or said.
         read: reads the source as bash would, in the environment it would run in, given the options, what reads it, and
             the environment of this process. Raises SourceError, and ValueError for an option that is not right.
         changing: what else becomes other words in the command of a source.
@@ -74,9 +98,19 @@ class Executor(Record):
             for what cannot be started or said.
     """
 
+    step: Callable[[Step], int]
     read: Callable[[Options, Read, Mapping[str, str]], Job]
     changing: Callable[[Options, Source], More]
     start: Callable[[Work], int]
+
+
+def conversions_only(name: str, step: Callable[[Step], int]) -> Executor:
+    """An executor that starts no training."""
+
+    def no(*words: object) -> NoReturn:
+        raise WrongValue(f"launch starts no training on {name}; conversions of checkpoints can run there")
+
+    return Executor(step, no, no, no)
 
 
 def no_manifest(source: Source, given: Options) -> Source:

@@ -7,6 +7,7 @@ from typing import Final
 
 from bridge_args.cli import checkpoints
 from bridge_args.cli import options as shared
+from bridge_args.cli.checkpoints._spelling import reworded
 from bridge_args.cli.command import Command
 
 
@@ -23,4 +24,10 @@ def run(options: argparse.Namespace) -> int:
     return checkpoints.load(options.action).run(options)
 
 
-COMMAND: Final = Command("what a checkpoint is, and what can be made of it", run, add_options, takes_words=False)
+COMMAND: Final = Command(
+    "what a checkpoint is, and what can be made of it",
+    run,
+    add_options,
+    takes_words=False,
+    reworded=reworded,
+)

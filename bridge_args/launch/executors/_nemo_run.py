@@ -34,6 +34,7 @@ FIELDS: Final = frozenset(
         "gres mem mem-per-cpu mem-per-gpu network nodes ntasks-per-node open-mode partition qos segment signal time"
     ).split()
 )
+QUIET: Final = "set +vx"  # the template prints every line, with the values of secrets in it
 _RUN_FOLDER: Final = "/nemo_run"  # where nemo-run mounts the folder of a job, and what it replaces where it cannot
 _OUT_OF_THE_WAY: Final = "/nemo\0run"
 _SUBMITTED_FROM: Final = '"$SLURM_SUBMIT_DIR"'
@@ -72,7 +73,7 @@ def batch_file(job: SlurmJob) -> str:
     Raises:
         NemoRunMissing: the message says what to install.
     """
-    slurm, client, packaging = _nemo_run()
+    slurm, client, packaging = classes("slurm", "tunnel.client", "packaging.base")
     details = _details(slurm)(job_name=job.name, folder=".", of_sbatch=job.output, errors=job.error or "")
     fields: dict[str, Any] = {"account": None, "time": None, "nodes": None, "ntasks_per_node": None, "open_mode": None}
     fields |= {name.replace("-", "_"): value for name, value in job.options.items() if name in FIELDS}
@@ -122,17 +123,22 @@ def _details(slurm: Any) -> Any:
     return Details
 
 
-def _nemo_run() -> tuple[Any, Any, Any]:
+def classes(*names: str) -> tuple[Any, ...]:
+    """Modules of nemo-run: an executor's by its own name, others below ``nemo_run.core``.
+
+    Raises:
+        NemoRunMissing: the message says what to install.
+    """
     try:
         with _without_lepton(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             handlers = logging.root.handlers[:]
-            names = ("core.execution.slurm", "core.tunnel.client", "core.packaging.base")
-            found = tuple(importlib.import_module(f"nemo_run.{name}") for name in names)
+            places = (name if "." in name else f"execution.{name}" for name in names)
+            found = tuple(importlib.import_module(f"nemo_run.core.{place}") for place in places)
             logging.root.handlers = handlers
-            return found  # type: ignore[return-value]
+            return found
     except ImportError as missing:
-        message = f"nemo-run makes the batch file, and cannot be imported: {missing}; {INSTALL}"
+        message = f"nemo-run makes the job, and cannot be imported: {missing}; {INSTALL}"
         raise NemoRunMissing(message) from missing
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from bridge_args.launch import options
 from bridge_args.launch.entrypoint import More, NotStarted, Start, bare, text_of
 from bridge_args.launch.holes import filled, met_in, not_known
 from bridge_args.launch.options import Options
-from bridge_args.launch.work import Executor, Job, Read, Work, no_manifest, opened
+from bridge_args.launch.work import Executor, Job, Read, Step, Work, no_manifest, opened
 from bridge_args.mapping.hiding import with_references
 from bridge_args.records import Record
 from bridge_args.script.kept import Edits, elsewhere
@@ -233,4 +234,12 @@ def _start(work: Work) -> int:
     return run(ready, work.env, work.say)
 
 
-EXECUTOR: Final = Executor(_read, _changing, _start)
+def _step(step: Step) -> int:
+    """Nothing but the command: a profile has nothing to say of this machine."""
+    if step.settings:
+        raise WrongValue(f"{min(step.settings)} is a setting of a job; on this machine there is none")
+    step.write(shlex.join(step.words) + "\n")
+    return 0
+
+
+EXECUTOR: Final = Executor(_step, _read, _changing, _start)

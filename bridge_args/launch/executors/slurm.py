@@ -23,10 +23,11 @@ from bridge_args.findings import Finding
 from bridge_args.launch import entrypoint
 from bridge_args.launch import options as flags
 from bridge_args.launch.entrypoint import More, NotStarted, Start
-from bridge_args.launch.executors._nemo_run import SlurmJob, batch_file
+from bridge_args.launch.executors import _slurm_step
+from bridge_args.launch.executors._nemo_run import QUIET, SlurmJob, batch_file
 from bridge_args.launch.holes import filled, met_in, not_known
 from bridge_args.launch.options import Options
-from bridge_args.launch.work import Executor, Job, Read, Work, no_manifest, opened
+from bridge_args.launch.work import Executor, Job, Read, Step, Work, no_manifest, opened
 from bridge_args.mapping.translation import Translation
 from bridge_args.records import Record
 from bridge_args.script import slurm
@@ -46,7 +47,6 @@ _OF_THE_CALL: Final = frozenset("help parsable quiet test-only usage verbose ver
 _ADDRESS: Final = re.compile(r"\bhostnames?\b|\bgetent\b|\bnslookup\b|\bip addr")
 # A checkout in the folder of the job must not hide the Megatron Core that Bridge was installed with.
 _SAFE_PATH: Final = "export PYTHONSAFEPATH=1"
-_QUIET: Final = "set +vx"  # nemo-run's template prints every line, with the values of secrets in it
 # Characters that stand for what every batch file has; no file of the user's has them.
 _HEAD_HERE: Final = "\udbff"
 _JOB_HERE: Final = "\udbfe"
@@ -156,7 +156,7 @@ def batch(
         raise NotStarted("a container's mounts or folder are given, and no --container-image")
     passed = asked.get("export", "ALL").split(",")[0] == "ALL"
     known = _Known(start, env, not starts_tasks, translation.secrets if passed else ())
-    setup = [_QUIET, *given.setup, *known.made, _SAFE_PATH, *known.exports]
+    setup = [QUIET, *given.setup, *known.made, _SAFE_PATH, *known.exports]
     # In a container nemo-run mounts the folder the job is submitted from as /nemo_run.
     folder = known.word(start.folder) if start.folder else '"$PWD"'
     stays = (
@@ -564,4 +564,12 @@ def _start(work: Work) -> int:
     return submit(made, work.env, work.write, work.say)
 
 
-EXECUTOR: Final = Executor(_read, _changing, _start)
+def _run_step(step: Step) -> int:
+    text = _slurm_step.text_of(step)
+    if step.dry_run:
+        step.write(text)
+        return 0
+    return submit(Batch(step.name, text, (), private=holds_secret(text)), step.env, step.write, step.say)
+
+
+EXECUTOR: Final = Executor(_run_step, _read, _changing, _start)
