@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
+from bridge_args.bridge import checkpoint_rules, targets
 from bridge_args.bridge import schema as schemas
-from bridge_args.bridge import targets
 from bridge_args.bridge.choices import choices_of, is_taken, near
 from bridge_args.bridge.deprecated import deprecated
 from bridge_args.bridge.schema import Field, Schema, Section
@@ -42,6 +42,8 @@ LEVELS: Final[dict[str, Level]] = {
     "wrong-value": "error",
     "unknown-class": "error",
     "refused-class": "error",
+    "together": "error",
+    "one-iteration": "warning",
     "given-twice": "warning",
     "without-effect": "warning",
     "deprecated": "warning",
@@ -105,6 +107,7 @@ class _Linter:
 
     def container(self, root: nodes.Mapping) -> None:
         given = self._entries(root, "")
+        self._together(given)
         for key, value in given.values():
             section = self.schema.sections.get(key.text)
             if key.text in SPECIAL or key.text in _SAVED_BESIDE:
@@ -115,6 +118,22 @@ class _Linter:
                 self._section(section, value)
             elif section.classes and not (_is_null(value) and section.optional):
                 self._whole(section, value)
+
+    def _together(self, given: Mapping[str, tuple[Scalar, Node]]) -> None:
+        """Settings that exclude or need one another; the place is that of the one it is told of."""
+        config: dict[str, Any] = {}
+        places: dict[str, Place] = {}
+        for name, (key, value) in given.items():
+            places[name] = key.place
+            if name in SPECIAL:
+                config[name] = nodes.text_of(value)
+            elif isinstance(value, nodes.Mapping):
+                entries = nodes.entries(value)
+                config[name] = {one.text: _scalar(node) for one, node in entries if isinstance(node, Scalar)}
+                places |= {f"{name}.{one.text}": one.place for one, _ in entries}
+        for one in checkpoint_rules.broken(config, self.schema):
+            place = places.get(one.path) or places.get(one.path.partition(".")[0]) or next(iter(places.values()))
+            self._add(one.kind, one.path, one.message, place, one.remedy)
 
     def _whole(self, section: Section, value: Node) -> None:
         """A section that is no mapping: a name of a recipe for ``mixed_precision``, or a mistake."""

@@ -102,6 +102,42 @@ def test_classes_that_0_4_does_not_build() -> None:
     assert problems(text, "0.4.2") == [(2, "refused-class", "train.exit_signal._target_")]
 
 
+CHECKPOINT = "checkpoint: {{_target_: megatron.bridge.training.config.CheckpointConfig, {}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "bridge", "said"),
+    [
+        ("load: out/iter_0000010", "0.3.1", "finds no checkpoint in it and trains from random weights"),
+        (
+            "load: iter_0000010, pretrained_checkpoint: base",
+            "0.3.1",
+            "and starts from checkpoint.pretrained_checkpoint",
+        ),
+        ("load: out/iter_0000010", "0.4.2", ""),
+        ("load: out/iter_0000010, save: out/", "0.6.2", "a restart loads it again, not what is saved later"),
+        ("pretrained_checkpoint: /base/iter_0000010/", "0.3.1", "finds no checkpoint in it and trains from random"),
+        ("pretrained_checkpoint: /base/iter_0000010/", "0.6.2", ""),
+        ("save: out/iter_0000010", "0.6.2", "checkpoints are written to folders in it"),
+        ("load: out/iter_10", "0.3.1", ""),
+    ],
+)
+def test_a_folder_of_one_iteration(settings: str, bridge: str, said: str) -> None:
+    found = lint.lint_text(CHECKPOINT.format(settings), "x.yaml", bridge)
+    assert [one.kind for one in found] == (["one-iteration"] if said else [])
+    assert all(said in one.message and one.level == "warning" for one in found)
+
+
+def test_of_a_part_of_a_configuration_only_what_it_says_counts() -> None:
+    assert problems("checkpoint: {async_save: true}\n") == []
+    assert problems("checkpoint: {async_save: true, save: '${oc.env:OUT}'}\n") == []
+    assert problems("checkpoint: {async_save: true, save: null}\n") == [(1, "together", "checkpoint.async_save")]
+    assert problems(CHECKPOINT.format("async_save: true")) == [(1, "together", "checkpoint.async_save")]
+    adapter = "peft: {_target_: megatron.bridge.peft.lora.LoRA, dim: 4}\n"
+    assert problems(adapter) == []
+    assert problems(adapter + CHECKPOINT.format("save: out")) == [(1, "together", "peft")]
+
+
 def test_a_near_name_and_where_else_it_is() -> None:
     (near,) = lint.lint_text("train:\n  micro_batch_siz: 2\n", "x.yaml", "0.6.2")
     assert near.remedy == "there is train.micro_batch_size"

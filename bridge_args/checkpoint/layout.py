@@ -13,9 +13,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from bridge_args.bridge.checkpoint_rules import TAKES_AN_ITERATION, TAKES_HUGGING_FACE
 from bridge_args.errors import UserError
 from bridge_args.files import read_bytes
 from bridge_args.records import Record
+from bridge_args.versions import Versions, holds
 
 TRACKER: Final = "latest_train_state.pt"
 MEGATRON_TRACKER: Final = "latest_checkpointed_iteration.txt"
@@ -107,6 +109,7 @@ KINDS: Final = (
         ),
     ),
 )
+_OF_ONE: Final = (RUN_CONFIG, "train_state.pt", "metadata.json", INDEX)  # each marks the folder of one iteration
 _LARGEST: Final = 4 << 20  # bytes of a file in which a mark is looked for
 
 
@@ -203,6 +206,24 @@ def iteration_in(tracker: Path) -> int | None:
 def has_tracker(folder: Path) -> bool:
     """Does Bridge find a checkpoint here? (training/utils/checkpoint_utils.py ``checkpoint_exists``)"""
     return any((folder / name).is_file() for name in (TRACKER, MEGATRON_TRACKER))
+
+
+def is_found(folder: Path, bridge: str, pretrained: bool = False) -> bool:
+    """Does a Bridge find a checkpoint here to start from? Since 0.4 also the folder of one iteration.
+
+    See training/utils/checkpoint_utils.py ``is_checkpoint_iteration_directory`` and ``is_hf_checkpoint_dir``.
+
+    Args:
+        pretrained: is it the model to begin with? Since 0.6 that may be one of Hugging Face.
+    """
+    versions = Versions("0", bridge)
+    if has_tracker(folder):
+        return True
+    if holds(TAKES_AN_ITERATION, versions) and any((folder / name).is_file() for name in _OF_ONE):
+        return True
+    if not pretrained or not holds(TAKES_HUGGING_FACE, versions) or not (folder / "config.json").is_file():
+        return False
+    return any(next(folder.glob(pattern), None) for pattern in ("model*.safetensors", "pytorch_model*.bin"))
 
 
 def may_hold_arguments(names: Iterable[str]) -> bool:

@@ -141,7 +141,7 @@ def _checked(translation: Translation, env: MutableMapping[str, str]) -> dict[st
     """The run config, when all that it names is there."""
     from bridge_args.emit.run_config import plain_settings, to_run_config
 
-    found = preflight.problems(plain_settings(translation, env))
+    found = preflight.problems(plain_settings(translation, env), translation.versions.bridge)
     if found:
         raise Missing(preflight.said(found, translation, node=_node(env)))
     return to_run_config(translation, env)

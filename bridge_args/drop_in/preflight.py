@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
-from bridge_args.checkpoint.layout import has_tracker
+from bridge_args.checkpoint.layout import MEGATRON_TRACKER, folder_of, has_tracker, is_found
+from bridge_args.versions import PROVEN
 from bridge_args.wording import counted
 
 if TYPE_CHECKING:
@@ -40,13 +41,16 @@ class Problem(NamedTuple):
     message: str
 
 
-def problems(run_config: Mapping[str, Any]) -> list[Problem]:
+def problems(run_config: Mapping[str, Any], bridge: str = PROVEN.bridge) -> list[Problem]:
     """Everything that is missing or refuses, on this machine and from this working directory.
 
     What lies in an object store (``s3://``, ``msc://``) is not looked at.
+
+    Args:
+        bridge: the version that is to train; since 0.4 it takes the folder of one iteration, too.
     """
     checkpoint = run_config["checkpoint"]
-    found = [*_data(run_config["dataset"]), *_tokenizer(run_config.get("tokenizer") or {}), *_start(checkpoint)]
+    found = [*_data(run_config["dataset"]), *_tokenizer(run_config.get("tokenizer") or {}), *_start(checkpoint, bridge)]
     folders = {
         "checkpoint.save": checkpoint.get("save"),
         "logger.tensorboard_dir": (run_config.get("logger") or {}).get("tensorboard_dir"),
@@ -100,23 +104,32 @@ def _tokenizer(tokenizer: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("tokenizer.tokenizer_model", f"no such folder: {model}, which {kind} reads")
 
 
-def _start(checkpoint: Mapping[str, Any]) -> Iterator[Problem]:
+def _start(checkpoint: Mapping[str, Any], bridge: str) -> Iterator[Problem]:
     """Checkpoints the run cannot do without.
 
     A folder to load from that holds none is none of them: both Megatron-LM and Bridge start from random weights then,
-    unless ``--exit-on-missing-checkpoint`` is given. Bridge 0.3 does not read that before it has found a checkpoint
-    (training/setup.py ``should_load_checkpoint``), so it is asked here.
+    unless ``--exit-on-missing-checkpoint`` is given. Bridge does not read that before it has found a checkpoint, and no
+    ``ckpt_step`` either, where Megatron-LM stops (training/setup.py ``should_load_checkpoint``): both are asked here.
     """
     load, pretrained, step = (checkpoint.get(name) for name in ("load", "pretrained_checkpoint", "ckpt_step"))
-    if _local(load) and not has_tracker(Path(load)):
+    if _local(load) and not is_found(Path(load), bridge):
         if checkpoint.get("exit_on_missing_checkpoint"):
             yield Problem("checkpoint.load", f"no checkpoint in {load}, and --exit-on-missing-checkpoint is set")
-        elif _local(pretrained) and not has_tracker(Path(pretrained)):
+        elif step is not None and _has_step(load, step):
+            message = f"{load} has iteration {step} and no tracker, without which Bridge does not look for one"
+            yield Problem("checkpoint.ckpt_step", f"{message}: write {step} to {load}/{MEGATRON_TRACKER}")
+        elif step is not None:
+            yield Problem("checkpoint.ckpt_step", f"no checkpoint of iteration {step} in {load}")
+        elif _local(pretrained) and not is_found(Path(pretrained), bridge, pretrained=True):
             yield Problem("checkpoint.pretrained_checkpoint", f"no checkpoint in {pretrained}, and none in {load}")
-    elif _local(load) and step is not None and not Path(load, f"iter_{step:07d}").is_dir():
+    elif _local(load) and step is not None and has_tracker(Path(load)) and not _has_step(load, step):
         yield Problem("checkpoint.ckpt_step", f"no checkpoint of iteration {step} in {load}")
-    elif not load and _local(pretrained) and not has_tracker(Path(pretrained)):
+    elif not load and _local(pretrained) and not is_found(Path(pretrained), bridge, pretrained=True):
         yield Problem("checkpoint.pretrained_checkpoint", f"no checkpoint in {pretrained}")
+
+
+def _has_step(load: str, step: int) -> bool:
+    return folder_of(Path(load), step).is_dir()
 
 
 def _local(path: Any) -> TypeGuard[str]:

@@ -21,12 +21,12 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bridge_args.bridge import choices, installed
+from bridge_args.bridge import checkpoint_rules, choices, installed
 from bridge_args.bridge import schema as schemas
 from bridge_args.emulation import placeholders
 from bridge_args.errors import UserError
 from bridge_args.secrets import masked
-from bridge_args.versions import PROVEN
+from bridge_args.versions import PROVEN, nearest
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
@@ -91,8 +91,8 @@ def load(run_config: Mapping[str, Any]) -> Any:
         run_config: complete nested mapping with ``_target_`` keys, as ``ConfigContainer.to_yaml`` writes it.
 
     Raises:
-        BridgeRejects: a setting Bridge does not have, a value its classes refuse, or a text that is none of the choices
-            of its setting, which Bridge would find out too late or never.
+        BridgeRejects: a setting Bridge does not have, a value its classes refuse, or what it would find out too late or
+            never: a text that is none of the choices of its setting, settings of checkpoints that do not go together.
         BridgeMissing: megatron.bridge cannot be imported.
     """
     config, instantiate = _import("training.config"), _import("utils.instantiate_utils")
@@ -104,10 +104,29 @@ def load(run_config: Mapping[str, Any]) -> Any:
         container = config.ConfigContainer.from_dict(read, mode=instantiate.InstantiationMode.STRICT)
     except Exception as error:  # whatever Bridge's classes raise for a value: the user gets its words
         raise rejection(error, None) from error
-    if (version := installed.version()) in schemas.versions():
-        for path, message in choices.wrong(run_config, schemas.load(version)):
-            raise BridgeRejects(message, (path,))
+    schema = schemas.load(_checked_with())
+    for path, message in choices.wrong(run_config, schema):
+        raise BridgeRejects(message, (path,))
+    for one in checkpoint_rules.broken(run_config, schema):
+        if one.late and one.kind == "together":
+            raise BridgeRejects(one.message, (one.path,))
     return container
+
+
+def _checked_with() -> str:
+    """The version of Bridge whose choices the values are compared with; another than the installed one is told."""
+    there, known = installed.version(), schemas.versions()
+    if there is None or there in known:
+        return there or PROVEN.bridge
+    version = nearest(there, known)
+    if there not in _told:
+        _told.add(there)
+        what = "values that Bridge does not check itself are compared with those of"
+        log.warning("Megatron Bridge %s is installed, which is not known here; %s %s", there, what, version)
+    return version
+
+
+_told: set[str] = set()
 
 
 def build(run_config: Mapping[str, Any], world_size: int, env: Mapping[str, str]) -> Any:

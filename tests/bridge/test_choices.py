@@ -97,3 +97,17 @@ def test_bridge_itself_lets_them_pass(monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as without:
             without.setattr(choices, "wrong", lambda *_: ())
             assert getattr(container.build(config, 1, {}).checkpoint, name) == value
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="Bridge is not installed")
+def test_a_bridge_that_is_not_known(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It is compared with the nearest that is, which is said once."""
+    config = bridge_args.to_run_config(bridge_args.translate(SMALL, world_size=1, bridge=installed.version()))
+    config["checkpoint"]["dist_ckpt_strictness"] = "log_al"
+    newer = f"{installed.version()}00"
+    monkeypatch.setattr(installed, "version", lambda *_: newer)
+    for _ in range(2):
+        with pytest.raises(container.BridgeRejects, match=r"did you mean log_all\?"):
+            container.load(config)
+    (said,) = (record.getMessage() for record in caplog.records if "not known here" in record.getMessage())
+    assert newer in said

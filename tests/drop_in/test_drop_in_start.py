@@ -139,6 +139,29 @@ def test_a_missing_checkpoint_alone_is_no_problem() -> None:
     assert preflight.problems(config) == []
 
 
+def test_iterations_without_a_tracker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bridge looks for none of them, and would start from random weights."""
+    (tmp_path / "iter_0000006").mkdir()
+    load = ["--load", str(tmp_path), "--ckpt-step"]
+    assert "has iteration 6 and no tracker" in said(capsys, [*MOCK, *load, "6"])
+    assert "no checkpoint of iteration 7 in" in said(capsys, [*MOCK, *load, "7"])
+
+
+@pytest.mark.parametrize(("bridge", "found"), [("0.3.1", False), ("0.4.2", True), ("0.6.2", True)])
+def test_the_folder_of_one_iteration(tmp_path: Path, bridge: str, found: bool) -> None:
+    (tmp_path / "metadata.json").touch()
+    for name in ("load", "pretrained_checkpoint"):
+        checkpoint = {name: str(tmp_path), "exit_on_missing_checkpoint": name == "load"}
+        assert bool(preflight.problems({"checkpoint": checkpoint, "dataset": {}}, bridge)) is not found
+
+
+def test_a_model_of_hugging_face_to_begin_with(tmp_path: Path) -> None:
+    (tmp_path / "config.json").touch()
+    (tmp_path / "model.safetensors").touch()
+    config = {"checkpoint": {"pretrained_checkpoint": str(tmp_path)}, "dataset": {}}
+    assert [bool(preflight.problems(config, bridge)) for bridge in ("0.5.1", "0.6.2")] == [True, False]
+
+
 def test_what_is_in_an_object_store_is_not_looked_for() -> None:
     checkpoint = {"load": "msc://a/b", "save": "msc://a/b", "exit_on_missing_checkpoint": True}
     dataset = {"_target_": "m.GPTDatasetConfig", "blend": [["s3://a/b"], None]}

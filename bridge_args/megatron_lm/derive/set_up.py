@@ -229,6 +229,21 @@ def saving_in_the_background(
         )
 
 
+@checks(see="megatron/training/checkpointing.py::save_checkpoint", read=("0.16", "0.17", "0.18", "0.19", "0.20"))
+def saving_in_between(
+    save: str | None, non_persistent_save_interval: int | None, non_persistent_ckpt_type: str | None
+) -> Problems:
+    """Checkpoints that do not last are of a kind."""
+    if save is not None and non_persistent_save_interval and non_persistent_ckpt_type is None:
+        yield Invalid(
+            "--non-persistent-save-interval needs --non-persistent-ckpt-type: the first of these saves stops "
+            "(megatron/training/checkpointing.py save_checkpoint)",
+            "add --non-persistent-ckpt-type global",
+            ("non_persistent_save_interval", "non_persistent_ckpt_type"),
+            late=True,
+        )
+
+
 @checks(see="megatron/training/initialize.py::_set_random_seed")
 def seeds(seed: int) -> Problems:
     """Where random numbers begin."""
