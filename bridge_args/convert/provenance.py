@@ -7,10 +7,11 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
@@ -52,10 +53,19 @@ class Provenance:
     def tell(self, **about: Any) -> None:
         self.said |= about
 
-    def write(self, folder: Path) -> None:
-        """The last file of a result."""
-        self.said["outputs"] = hashes(folder)
-        self.said["seconds"] = round(time.monotonic() - self._begun, 3)
+    @property
+    def seconds(self) -> float:
+        """Since it was begun."""
+        return time.monotonic() - self._begun
+
+    def write(self, folder: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        """The last file of a result.
+
+        Args:
+            known: ``bytes`` and ``sha256`` of files that were hashed while they were written, by name.
+        """
+        self.said["outputs"] = dict(sorted({**hashes(folder, known=known), **(known or {})}.items()))
+        self.said["seconds"] = round(self.seconds, 3)
         self.said["peak_memory_bytes"] = peak_memory()
         (folder / NAME).write_text(json.dumps(self.said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -71,17 +81,21 @@ def versions() -> dict[str, str]:
     return found
 
 
-def hashes(folder: Path, did: Callable[[int], None] | None = None) -> dict[str, dict[str, Any]]:
+def hashes(
+    folder: Path, did: Callable[[int], None] | None = None, known: Container[str] | None = None
+) -> dict[str, dict[str, Any]]:
     """Every regular file below a folder, or one file: its name to ``bytes`` and ``sha256``, in order of names.
 
     Args:
         did: is told of bytes as they are read.
+        known: names of files that are left out.
 
     Raises:
         OSError: a file cannot be read.
     """
     files = sorted(_below(folder)) if folder.is_dir() else [folder]
     above = folder if folder.is_dir() else folder.parent
+    files = [file for file in files if file.relative_to(above).as_posix() not in (known or ())]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # hashlib leaves other threads running
         found = list(pool.map(lambda file: _hash(file, did), files))
     return {file.relative_to(above).as_posix(): one for file, one in zip(files, found, strict=True)}
@@ -103,6 +117,17 @@ def _hash(file: Path, did: Callable[[int], None] | None) -> dict[str, Any]:
 
 
 def peak_memory() -> int:
-    """Bytes that this process, or the largest one that it has waited for, has held at once (getrusage(2))."""
+    """Bytes that this process, or the largest one that it has waited for, has held at once."""
     unit = 1 if sys.platform == "darwin" else 1024
-    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * unit
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
+    return max(_own_peak() or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, children)
+
+
+def _own_peak() -> int | None:
+    """On Linux getrusage(2) counts what the program held that has started this one, proc(5) does not."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else None

@@ -1,0 +1,321 @@
+"""Files of safetensors as bytes: where each tensor lies, and a copy of a file in which some of them are others."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from bridge_args.checkpoint.tensors import LARGEST_HEADER, of_safetensors
+from bridge_args.files import json_of, open_regular
+from bridge_args.records import Record
+
+PIECE: Final = 2 << 20  # bytes that are read, hashed and written at once
+_BUFFERS: Final = 4  # pieces that hashing may be behind
+
+
+class Entry(Record):
+    """One tensor in a file.
+
+    Attributes:
+        name: in the file.
+        dtype: as safetensors calls it.
+        shape: its own.
+        begin, end: its bytes, counted from the start of the file.
+        file: where it lies.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+    file: Path
+
+    @property
+    def size(self) -> int:
+        return self.end - self.begin
+
+
+class Weights(Record):
+    """A file of safetensors.
+
+    Attributes:
+        path: of the file.
+        header: its first bytes, up to the first tensor.
+        entries: in the order of their bytes.
+    """
+
+    path: Path
+    header: bytes
+    entries: list[Entry]
+
+    @property
+    def size(self) -> int:
+        return self.entries[-1].end if self.entries else len(self.header)
+
+
+def read(path: Path) -> Weights:
+    """What the header of a file says.
+
+    Raises:
+        Refused: it is none, or is not whole.
+        OSError: it cannot be read.
+    """
+    checked = {tensor.name: tensor.shape for tensor in of_safetensors(path)}
+    with open_regular(path) as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        assert length <= LARGEST_HEADER
+        text = opened.read(length)
+    said = json_of(text.decode("utf-8"))
+    start = 8 + length
+    entries = [
+        Entry(
+            name,
+            str(entry["dtype"]),
+            checked[name],
+            start + entry["data_offsets"][0],
+            start + entry["data_offsets"][1],
+            path,
+        )
+        for name, entry in said.items()
+        if name in checked
+    ]
+    entries.sort(key=lambda entry: (entry.begin, entry.end))
+    return Weights(path, length.to_bytes(8, "little") + text, entries)
+
+
+def bytes_of(entry: Entry) -> bytearray:
+    """Those of one tensor.
+
+    Raises:
+        OSError: the file cannot be read, or has become shorter.
+    """
+    held = bytearray(entry.size)
+    with open_regular(entry.file) as opened:
+        opened.seek(entry.begin)
+        filled(opened, memoryview(held))
+    return held
+
+
+def filled(opened: BinaryIO, held: memoryview) -> None:
+    """Reads until so many bytes are there.
+
+    Raises:
+        OSError: the file ends before.
+    """
+    at = 0
+    while at < len(held):
+        count = opened.readinto(held[at:])  # type: ignore[attr-defined]
+        if not count:
+            raise OSError(f"{opened.name} has become shorter while it was read")
+        at += count
+
+
+# Changes one tensor: is given its bytes, piece by piece, each a whole number of rows, and makes the new ones of them in
+# the second buffer. Both are of one length.
+Change = Callable[[int, memoryview, memoryview], None]
+
+
+class Copied(Record):
+    """A file that was copied.
+
+    Attributes:
+        read: ``bytes`` and ``sha256`` of what was there.
+        written: of what is there now.
+    """
+
+    read: dict[str, Any]
+    written: dict[str, Any]
+
+
+class Copier:
+    """Copies files, hashing what is read and what is written while it passes; on disk when ``finished`` has ended.
+
+    Hashing has a thread of its own, and so has what becomes of a changed tensor: the system does both at once.
+    """
+
+    def __init__(self) -> None:
+        self._read, self._written = (ThreadPoolExecutor(1) for _ in range(2))
+        self._flusher = ThreadPoolExecutor(1)
+        self._flushed: list[Future[None]] = []
+        self._rings = [_Ring() for _ in range(2)]
+
+    def __enter__(self) -> Copier:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for pool in (self._read, self._written, self._flusher):
+            pool.shutdown(cancel_futures=True)
+
+    def finished(self) -> None:
+        """Waits for the disk.
+
+        Raises:
+            OSError: it is full, or broken.
+        """
+        for one in self._flushed:
+            one.result()
+        self._flushed = []
+
+    def copy(self, source: Path, target: Path, did: Callable[[int], None] | None = None) -> Copied:
+        """A file as it is."""
+        with open_regular(source) as opened, _new(target) as made:
+            sums = _Sums(self._read, self._written)
+            self._same(opened, made, os.fstat(opened.fileno()).st_size, sums)
+            if did is not None:
+                did(opened.tell())
+            self._flush(made)
+            return sums.told()
+
+    def weights(
+        self,
+        source: Weights,
+        target: Path,
+        changes: Mapping[str, Callable[[Entry], tuple[int, Change]]],
+        did: Callable[[int], None],
+    ) -> Copied:
+        """A file of safetensors with the same header, in which some tensors are others.
+
+        Args:
+            changes: by name; called when its turn comes: returns the bytes of one row, and the change.
+            did: is told of each tensor that is done, with its bytes.
+        """
+        with open_regular(source.path) as opened, _new(target) as made:
+            sums = _Sums(self._read, self._written)
+            self._same(opened, made, len(source.header), sums)
+            for entry in source.entries:
+                make = changes.get(entry.name)
+                if make is None:
+                    self._same(opened, made, entry.size, sums)
+                else:
+                    row, change = make(entry)
+                    self._changed(opened, made, entry.size, row, change, sums)
+                did(entry.size)
+            self._flush(made)
+            return sums.told()
+
+    def _same(self, opened: BinaryIO, made: BinaryIO, size: int, sums: _Sums) -> None:
+        for count in _pieces(size, PIECE):
+            slot, held = self._rings[0].next(count)
+            filled(opened, held)
+            slot.waits_for(*sums.same(held))
+            made.write(held)
+
+    def _changed(self, opened: BinaryIO, made: BinaryIO, size: int, row: int, change: Change, sums: _Sums) -> None:
+        at = 0
+        for count in _pieces(size, max(row, PIECE // row * row)):
+            slot, held = self._rings[0].next(count)
+            other, new = self._rings[1].next(count)
+            filled(opened, held)
+            change(at, held, new)
+            before, after = sums.changed(held, new)
+            slot.waits_for(before)
+            other.waits_for(after)
+            made.write(new)
+            at += count
+
+    def _flush(self, made: BinaryIO) -> None:
+        handle = os.dup(made.fileno())
+
+        def flush() -> None:
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+        self._flushed.append(self._flusher.submit(flush))
+
+
+def _pieces(size: int, piece: int) -> Iterator[int]:
+    for begin in range(0, size, piece):
+        yield min(piece, size - begin)
+
+
+@contextmanager
+def _new(path: Path) -> Iterator[BinaryIO]:
+    with open(path, "xb", buffering=0) as made:
+        yield _Whole(made)  # type: ignore[misc]
+
+
+class _Whole:
+    """Writes all of what it is given, or raises."""
+
+    def __init__(self, made: Any) -> None:
+        self._made = made
+        self.fileno = made.fileno
+
+    def write(self, held: memoryview) -> None:
+        while held:
+            held = held[self._made.write(held) :]
+
+
+class _Slot:
+    """One buffer, which is not written into before it was hashed."""
+
+    def __init__(self) -> None:
+        self.held = bytearray()
+        self._readers: Sequence[Future[None]] = ()
+
+    def waits_for(self, *readers: Future[None]) -> None:
+        self._readers = readers
+
+    def ready(self, size: int) -> memoryview:
+        for one in self._readers:
+            one.result()
+        self._readers = ()
+        if len(self.held) < size:
+            self.held = bytearray(max(size, PIECE))
+        return memoryview(self.held)[:size]
+
+
+class _Ring:
+    def __init__(self) -> None:
+        self._slots = [_Slot() for _ in range(_BUFFERS)]
+
+    def next(self, size: int) -> tuple[_Slot, memoryview]:
+        slot = self._slots.pop(0)
+        self._slots.append(slot)
+        return slot, slot.ready(size)
+
+
+class _Sums:
+    """What was read and what was written: one sum as long as both are the same."""
+
+    def __init__(self, read: ThreadPoolExecutor, written: ThreadPoolExecutor) -> None:
+        self._pools = read, written
+        self._read = hashlib.sha256()
+        self._written: Any = None
+        self._last: list[Future[None]] = []
+        self._size = 0
+
+    def same(self, held: memoryview) -> list[Future[None]]:
+        self._size += len(held)
+        self._last = [self._pools[0].submit(self._read.update, held)]
+        if self._written is not None:
+            self._last.append(self._pools[1].submit(self._written.update, held))
+        return self._last
+
+    def changed(self, held: memoryview, new: memoryview) -> list[Future[None]]:
+        if self._written is None:
+            self._wait()
+            self._written = self._read.copy()
+        self._size += len(held)
+        self._last = [
+            self._pools[0].submit(self._read.update, held),
+            self._pools[1].submit(self._written.update, new),
+        ]
+        return self._last
+
+    def told(self) -> Copied:
+        self._wait()
+        read, written = (one.hexdigest() for one in (self._read, self._written or self._read))
+        return Copied({"bytes": self._size, "sha256": read}, {"bytes": self._size, "sha256": written})
+
+    def _wait(self) -> None:
+        for one in self._last:
+            one.result()
