@@ -72,8 +72,8 @@ python-can:
 
 # torch last, when all that it needs beside CUDA is there in the locked version. What is tagged for a newer glibc than it
 # needs is installed by its tag; and Core from 0.17 on imports from typing what Python 3.11 has only in typing_extensions.
-$(VENV)/ready: pyproject.toml requirements/build.txt requirements/bridge-$(SERIES).txt requirements/alone-$(SERIES).txt \
-		$(TAG) | python-can
+$(VENV)/ready: pyproject.toml requirements/build.txt $(TAG) \
+		$(if $(SERIES),requirements/bridge-$(SERIES).txt requirements/alone-$(SERIES).txt) | python-can
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python $(LOCKED) -r requirements/build.txt
 	$(VENV)/bin/python $(LOCKED) $(IGNORE) -r requirements/bridge-$(SERIES).txt -r requirements/alone-$(SERIES).txt

@@ -112,3 +112,19 @@ def test_editable_install(tmp_path: Path) -> None:
     output = run(folder / "python", "-c", PROBE, cwd=tmp_path, path=SITE_PACKAGES)
     check_probe(output, ROOT / "bridge_args", ROOT / "mappings")
     assert __version__ in run(folder / "bridge-args", "--version", cwd=tmp_path, path=SITE_PACKAGES)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("BRIDGE=9.9", "no environment is known for Megatron Bridge 9.9; there are 0.3.1, "),
+        ("PYTHON=/no/such/python", "/no/such/python"),
+        (f"PYTHON={shutil.which('false')}", "make: ***"),
+    ],
+)
+def test_make_says_why_there_is_no_environment(word: str, said: str) -> None:
+    """And says it before anything is made."""
+    done = subprocess.run(["make", "demo", word], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and said in done.stderr and "No rule to make target" not in done.stderr
+    assert not (ROOT / ".venv-").exists()
