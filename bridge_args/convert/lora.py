@@ -285,14 +285,16 @@ class _Match:
         module = module.removesuffix(".base_layer")
         target = self.target(f"{module}.{part}")
         saved = self.config.get("modules_to_save") or []
-        is_saved = any(module == one or module.endswith(f".{one}") or f".{one}." in f".{module}." for one in saved)
+        parts = module.split(".")
+        above = [".".join(parts[: count + 1]) for count in range(len(parts))]
+        is_saved = any(one.endswith(str(name)) for one in above for name in saved)  # "norm" means input_layernorm, too
         is_bias = part == "bias" and self.config.get("bias", "none") != "none"
         is_embedding = target is not None and _EMBEDDINGS.fullmatch(target) or module.rpartition(".")[2] in _HEADS
         if not (is_saved or is_bias or wrapped or is_embedding):
             return self.refuse("a tensor that is neither of LoRA, nor of modules_to_save, nor a bias", name)
         if target is None:
             return self.refuse("the base has no tensor for", name)
-        if self.tied == target and is_saved and not wrapped:
+        if self.tied == target and is_saved and not wrapped and not is_bias:
             return self.refuse(
                 "the base has one tensor for embeddings and head (tied), and modules_to_save makes two of it, which is "
                 "not done here",
@@ -367,6 +369,8 @@ class _Match:
 
     def number(self, pattern: str, module: str, default: str) -> Any:
         found = self.config.get(pattern) or {}
+        if _against_pattern(self.file, pattern, found):  # which was told; such a one is not tried
+            found = {}
         key = next((key for key in found if re.match(rf"(.*\.)?({key})$", module)), None)
         return self.config.get(default, 8) if key is None else found[key]
 

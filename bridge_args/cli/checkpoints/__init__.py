@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from bridge_args.cli.command import Command
 
 # As the help lists them; the name of the module has _ for -.
-NAMES: Final = ("inspect",)
+NAMES: Final = ("inspect", "merge-lora")
 
 
 def load(name: str) -> Command:
