@@ -130,6 +130,12 @@ FINALIZE_SAVES: Final = Foreign(
 READ_TRAIN_STATE: Final = Foreign(f"{_TRAINING}.utils.checkpoint_utils:read_train_state")
 READ_RUN_CONFIG: Final = Foreign(f"{_TRAINING}.utils.checkpoint_utils:read_run_config")
 
+# ---------------------------------------------------------------- Bridge's conversion
+
+AUTO_BRIDGE: Final = Foreign("megatron.bridge:AutoBridge")
+ONE_PROCESS: Final = Foreign(f"{_TRAINING}.model_load_save:temporary_distributed_context", takes="backend")
+MODEL_OF_CHECKPOINT: Final = Foreign(f"{_TRAINING}.model_load_save:load_model_config", takes="checkpoint_path")
+
 # ---------------------------------------------------------------- Megatron Core
 
 WRITE_TENSORS: Final = Foreign(

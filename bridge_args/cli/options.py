@@ -80,6 +80,14 @@ def training(command: argparse.ArgumentParser, shrink: str) -> None:
     command.add_argument("--device", choices=DEVICES, default="auto", help="default: the GPU if there is one")
 
 
+def converting(command: argparse.ArgumentParser) -> None:
+    """What every command takes that has Bridge convert a checkpoint."""
+    command.add_argument("--device", choices=DEVICES, default="auto", help="default: the GPU if there is one")
+    command.add_argument(
+        "--trust-remote-code", action="store_true", help="run code that comes with the model; default: none is run"
+    )
+
+
 def versions(command: argparse.ArgumentParser, again: bool = False) -> None:
     """What every command takes: between which two programs it stands.
 

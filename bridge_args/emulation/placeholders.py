@@ -188,24 +188,35 @@ def _cuda_questions() -> Iterator[None]:
 @contextlib.contextmanager
 def _transformer_engine_questions() -> Iterator[None]:
     """Version, presence, and the parameters of FusedAdam that ``--use-precision-aware-optimizer`` looks for."""
-    from packaging.version import Version
-
     optimizers = types.ModuleType("transformer_engine.pytorch.optimizers")
     setattr(optimizers, "FusedAdam", FusedAdam)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(fused_functions())
+        overlap = importlib.import_module("megatron.bridge.training.comm_overlap")
+        stack.enter_context(replaced(overlap, "HAVE_TE", True))
+        for name in ("transformer_engine", "transformer_engine.pytorch"):
+            stack.enter_context(_module_in_place(name, _package(name)))
+        stack.enter_context(_module_in_place(optimizers.__name__, optimizers))
+        yield
+
+
+@contextlib.contextmanager
+def fused_functions() -> Iterator[None]:
+    """Transformer Engine is recent and has its fused functions, inside: for models that are built and never run.
+
+    A configuration that is saved keeps its choices so; nothing of it is switched off for want of a GPU.
+    """
+    from packaging.version import Version
+
     with contextlib.ExitStack() as stack:
         core = importlib.import_module("megatron.core.utils")
         # get_te_version() answers with this global when it is set
         stack.enter_context(replaced(core, "_te_version", Version(TRANSFORMER_ENGINE)))
-        overlap = importlib.import_module("megatron.bridge.training.comm_overlap")
-        stack.enter_context(replaced(overlap, "HAVE_TE", True))
         for module_name, names in FUSED.items():
             module = importlib.import_module(module_name)
             for name in names:
                 if getattr(module, name, None) is None:
                     stack.enter_context(replaced(module, name, _placeholder(name)))
-        for name in ("transformer_engine", "transformer_engine.pytorch"):
-            stack.enter_context(_module_in_place(name, _package(name)))
-        stack.enter_context(_module_in_place(optimizers.__name__, optimizers))
         yield
 
 

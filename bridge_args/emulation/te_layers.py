@@ -229,6 +229,12 @@ class GroupedLinear(_Linear):
 
     def init_fp8_metadata(self, num_gemms: int = 1) -> None: ...
 
+    # Megatron Core asks this layer, and no other, for its own state of fp8 when it saves: an empty tensor says none.
+    def get_extra_state(self) -> Tensor:
+        return torch.empty(0, dtype=torch.uint8)
+
+    def set_extra_state(self, state: object) -> None: ...
+
     def forward(self, x: Tensor, m_splits: list[int], is_first_microbatch: object = None, **ignored: object) -> Any:
         biases = [getattr(self, f"bias{index}") for index in range(self.num_gemms)]
         parts = []

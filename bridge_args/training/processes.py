@@ -49,6 +49,7 @@ def records(
     emulate: bool,
     log: Path | None = None,
     own_folder: Path | None = None,
+    doing: str = "training",
 ) -> Iterator[dict[str, Any]]:
     """Starts ``nproc`` processes of a module in the working directory and yields what they report, as it comes.
 
@@ -58,9 +59,10 @@ def records(
         emulate: the processes see no GPU.
         log: file for what the training code prints; None: a temporary one.
         own_folder: where libraries write; None: where they do in a run.
+        doing: what an error says has stopped.
 
     Raises:
-        RehearsalError: the training stopped with an error; with its own message and where it was raised.
+        RehearsalError: it stopped with an error; with its own message and where it was raised.
     """
     with tempfile.TemporaryDirectory(prefix="bridge-args-") as folder:
         plan_file = Path(folder, "plan.json")
@@ -91,10 +93,10 @@ def records(
                 process.stdout.close()
         if failure is not None:
             where = f" (at {failure['where']})" if failure["where"] else ""
-            raise RehearsalError(f"training stopped: {failure['error']}{where}", code or 1)
+            raise RehearsalError(f"{doing} stopped: {failure['error']}{where}", code or 1)
         if code:
             raise RehearsalError(
-                f"training stopped with exit code {code}; last lines of its log:\n{_tail(log_file)}", code
+                f"{doing} stopped with exit code {code}; last lines of its log:\n{_tail(log_file)}", code
             )
 
 

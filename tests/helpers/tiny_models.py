@@ -67,7 +67,7 @@ MOE: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "gpt_oss": (
         "GptOssConfig",
-        dict(head_dim=16, num_local_experts=4, num_experts_per_tok=2, intermediate_size=32, sliding_window=16),
+        dict(head_dim=16, num_local_experts=4, num_experts_per_tok=2, intermediate_size=48, sliding_window=16),
     ),
 }
 
@@ -84,6 +84,9 @@ def make(folder: Path, name: str = "llama", dtype: str = "bfloat16", **others: A
     with torch.no_grad():
         for parameter in model.parameters():  # what is constant at the start would hide a mistake
             parameter.copy_(torch.randn(parameter.shape) * 0.05 + (1.0 if parameter.dim() == 1 else 0.0))
+        for name, held in (*model.named_parameters(), *model.named_buffers()):
+            if name.endswith("e_score_correction_bias"):  # of the type that its library keeps it in
+                held.data = torch.randn(held.shape)
     model.save_pretrained(folder)
     tokenizer(folder, min(config.vocab_size, 300))
     return folder

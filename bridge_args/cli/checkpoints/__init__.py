@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from importlib import import_module
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from bridge_args.cli.command import Command
 
-# As the help lists them; the name of the module has _ for -.
-NAMES: Final = ("inspect", "merge-lora")
+# As the help lists them; the name of the module has _ for -, and one behind a word of Python's.
+NAMES: Final = ("inspect", "export", "import", "merge-lora")
 
 
 def load(name: str) -> Command:
     """The action of that name."""
-    action: Command = import_module(f"{__name__}.{name.replace('-', '_')}").ACTION
+    module = f"{name}_" if iskeyword(name) else name.replace("-", "_")
+    action: Command = import_module(f"{__name__}.{module}").ACTION
     return action

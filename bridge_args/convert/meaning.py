@@ -1,0 +1,90 @@
+"""Do two configurations of Megatron's say the same model: one of a checkpoint, one that Bridge makes of a config.json?
+
+Weights may fit and numbers still be others: another base of the rotary embedding, another epsilon, another activation.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+# What decides which numbers a model of given weights says; not its size in a machine, its precision, how it is trained.
+# Verify: megatron/core/transformer/transformer_config.py, and Bridge's gpt_provider.py.
+_MEANING: Final = (
+    "num_layers hidden_size ffn_hidden_size num_attention_heads num_query_groups kv_channels normalization "
+    "layernorm_epsilon layernorm_zero_centered_gamma gated_linear_unit activation_func add_bias_linear add_qkv_bias "
+    "qk_layernorm qk_l2_norm position_embedding_type rotary_base rotary_percent rotary_interleaved rope_scaling "
+    "rope_scaling_factor share_embeddings_and_output_weights window_size softmax_type softmax_scale "
+    "apply_residual_connection_post_layernorm multi_latent_attention q_lora_rank kv_lora_rank qk_head_dim "
+    "qk_pos_emb_head_dim v_head_dim num_moe_experts moe_router_topk moe_ffn_hidden_size moe_layer_freq "
+    "moe_shared_expert_intermediate_size moe_shared_expert_gate moe_router_score_function moe_router_pre_softmax "
+    "moe_router_topk_scaling_factor moe_router_num_groups moe_router_group_topk moe_router_enable_expert_bias "
+    "attn_logit_softcapping final_logit_softcapping query_pre_attn_scalar glu_linear_offset "
+    "activation_func_clamp_value yarn_rotary_scaling_factor yarn_original_max_position_embeddings yarn_beta_fast "
+    "yarn_beta_slow yarn_mscale yarn_mscale_all_dim rotary_base_local mtp_num_layers"
+).split()
+_OF_ROPE: Final = frozenset("rotary_base rotary_percent rotary_interleaved rope_scaling rope_scaling_factor".split())
+_OF_MOE: Final = frozenset(name for name in _MEANING if name.startswith("moe_"))
+
+
+def differences(checkpoint: Any, model: Any) -> list[str]:
+    """Where the two would compute otherwise, for people; empty where they are the same model.
+
+    Args:
+        checkpoint: Megatron's configuration as the checkpoint has it.
+        model: as Bridge makes it of the model of Hugging Face's.
+    """
+    without: set[str] = set()
+    if _value(checkpoint, "position_embedding_type") == _value(model, "position_embedding_type") != "rope":
+        without |= _OF_ROPE
+    if not _value(checkpoint, "num_moe_experts") and not _value(model, "num_moe_experts"):
+        without |= _OF_MOE
+    if not _value(checkpoint, "rope_scaling") and not _value(model, "rope_scaling"):
+        without.add("rope_scaling_factor")
+    if _value(checkpoint, "multi_latent_attention") and _value(model, "multi_latent_attention"):
+        without |= {"kv_channels", "num_query_groups"}
+    found = []
+    for name in _MEANING:
+        ours, theirs = _value(checkpoint, name), _value(model, name)
+        if name not in without and not _same(ours, theirs):
+            found.append(f"the checkpoint has {name} {_said(ours)}, and config.json means {_said(theirs)}")
+    return found
+
+
+def _value(config: Any, name: str) -> Any:
+    """As it counts: what is not said has the value that Megatron Core gives it."""
+    value = getattr(config, name, None)
+    if name == "num_query_groups" and value is None:
+        return getattr(config, "num_attention_heads", None)
+    if name == "kv_channels" and value is None:
+        return config.hidden_size // config.num_attention_heads
+    if name == "ffn_hidden_size" and value is None:
+        return 4 * config.hidden_size
+    if name == "moe_ffn_hidden_size" and value is None:
+        return _value(config, "ffn_hidden_size")
+    if name == "moe_layer_freq":
+        return _every(value, config.num_layers)
+    if name == "softmax_scale" and value is not None and not getattr(config, "multi_latent_attention", False):
+        return None if _near(value, _value(config, "kv_channels") ** -0.5) else value
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    return getattr(value, "__name__", value) if callable(value) else value
+
+
+def _every(value: Any, layers: int) -> list[int]:
+    if isinstance(value, (list, tuple)):
+        return [int(one) for one in value]
+    return [int(number % (value or 1) == 0) for number in range(layers)]
+
+
+def _same(ours: Any, theirs: Any) -> bool:
+    if isinstance(ours, float) or isinstance(theirs, float):
+        return isinstance(ours, (int, float)) and isinstance(theirs, (int, float)) and _near(ours, theirs)
+    return bool(ours == theirs) or (not ours and not theirs)
+
+
+def _near(ours: float, theirs: float) -> bool:
+    return abs(ours - theirs) <= 1e-9 * max(abs(ours), abs(theirs))
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None else str(value)[:80]
