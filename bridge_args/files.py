@@ -151,6 +151,29 @@ def write_whole(path: Path, content: str | bytes) -> None:
     _through(os.open(target, os.O_WRONLY | os.O_NOCTTY), data)
 
 
+def write_new(path: Path, content: bytes) -> None:
+    """Writes a file that is not there yet; it appears whole, and what is there is never written over.
+
+    Raises:
+        OSError: the folder or its disk does not take it; or there is something of that name.
+    """
+    target = os.path.join(os.path.realpath(path.parent), path.name)
+    temporary = _beside(target, content, 0o666 & ~_umask(), None)
+    try:
+        try:
+            os.link(temporary, target)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                raise
+            if os.path.lexists(target):  # a disk without hard links
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from error
+            os.rename(temporary, target)
+            temporary = ""
+    finally:
+        if temporary:
+            os.unlink(temporary)
+
+
 def _target_of(path: Path) -> str | int:
     """Where writing to a path arrives: the file behind symbolic links, or a descriptor of this process."""
     place = os.fspath(path)

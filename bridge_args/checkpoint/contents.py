@@ -114,20 +114,20 @@ class Contents(Record):
         return [tensor for tensor in self.tensors if _is_of_optimizer(tensor.name)]
 
 
-def look_into(path: Path) -> Contents:
+def look_into(path: Path | Place) -> Contents:
     """What the checkpoint is and holds.
 
     Args:
-        path: the folder that a run saves to, or one checkpoint.
+        path: the folder that a run saves to, or one checkpoint; or where it is, as somebody else has found out.
 
     Raises:
         CheckpointError: there is none, or the tracker names none.
         SavedArgsError: the file with Megatron-LM's arguments is not one to trust.
     """
     try:
-        return _contents(place_of(path))
+        return _contents(path if isinstance(path, Place) else place_of(path))
     except OSError as error:  # a folder that may not be read, or that is taken away
-        raise CheckpointError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+        raise CheckpointError(f"{error.filename or error} cannot be read: {error.strerror or error}") from error
 
 
 def _contents(place: Place) -> Contents:

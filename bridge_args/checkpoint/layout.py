@@ -158,10 +158,15 @@ def place_of(path: Path) -> Place:
     return Place(path, kind, None, int(numbers[1] or numbers[2]) if numbers else None)
 
 
-def kind_of(folder: Path) -> Kind | None:
-    """By what is in it; None where no mark is."""
+def kind_of(folder: Path, but: str = "") -> Kind | None:
+    """By what is in it; None where no mark is.
+
+    Args:
+        but: the name of a kind that it is not taken for.
+    """
+    kinds = (kind for kind in KINDS if kind.name != but)
     return next(
-        (kind for kind in KINDS if any(all(_is_there(folder, *one) for one in mark) for mark in kind.marks)), None
+        (kind for kind in kinds if any(all(_is_there(folder, *one) for one in mark) for mark in kind.marks)), None
     )
 
 

@@ -53,6 +53,7 @@ class Saved(Record):
         format: ``torch_dist`` or ``legacy``.
         file: the file that was read, whole or a part of it.
         checkpoint_version: of Megatron-LM's own counting; 3.0 since 2021.
+        operations: floating-point operations of the run so far; None where it does not say.
     """
 
     values: dict[str, Any]
@@ -60,6 +61,7 @@ class Saved(Record):
     format: str
     file: Path
     checkpoint_version: float | None
+    operations: float | None = None
 
 
 def is_checkpoint(path: str | Path) -> bool:
@@ -123,12 +125,14 @@ def _saved(file: Path, content: Any) -> Saved:
         held = f"; it holds {', '.join(names)}" if state else ""
         raise SavedArgsError(f"{file} holds no arguments of Megatron-LM{held}")
     iteration, version = state.get("iteration"), state.get("checkpoint_version")
+    operations = state.get("num_floating_point_operations_so_far")
     return Saved(
         {str(name): _value(name, value) for name, value in values.items()},
         iteration if isinstance(iteration, int) and 0 <= iteration < 1 << 63 else None,
         "legacy" if file.name in OF_A_RANK else "torch_dist",
         file,
         float(version) if isinstance(version, (int, float)) and abs(version) < 1 << 32 else None,
+        float(operations) if isinstance(operations, (int, float)) and 0 <= operations < 1e300 else None,
     )
 
 

@@ -64,10 +64,15 @@ class Provenance:
         Args:
             known: ``bytes`` and ``sha256`` of files that were hashed while they were written, by name.
         """
-        self.said["outputs"] = dict(sorted({**hashes(folder, known=known), **(known or {})}.items()))
+        outputs = {**hashes(folder, known=known), **(known or {})}
+        (folder / NAME).write_text(self.text(dict(sorted(outputs.items()))), encoding="utf-8")
+
+    def text(self, outputs: Mapping[str, Mapping[str, Any]]) -> str:
+        """What is written, for files that ``hashes`` has told."""
+        self.said["outputs"] = dict(outputs)
         self.said["seconds"] = round(self.seconds, 3)
         self.said["peak_memory_bytes"] = peak_memory()
-        (folder / NAME).write_text(json.dumps(self.said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return json.dumps(self.said, indent=2, ensure_ascii=False) + "\n"
 
 
 def versions() -> dict[str, str]:

@@ -33,7 +33,7 @@ _SETTING: Final = re.compile(r"[a-z_]+\.[a-z_][a-z0-9_]*[a-z0-9]")
 _NO_SETTINGS: Final = frozenset(
     "model.max_sequence_length dataset.vocab_size scheduler.max_lr scheduler.min_lr scheduler.init_lr "
     "scheduler.start_wd scheduler.end_wd scheduler.wd_incr_style "
-    "model.safetensors optimizer.pt scheduler.pt".split()
+    "model.safetensors optimizer.pt scheduler.pt tokenizer.json tokenizer.model".split()
 )
 # What a builder may read beside arguments that have a row naming it.
 BUILDER_CONTEXT = ("schema", "program", "read")

@@ -144,6 +144,7 @@ def import_megatron_lm(kind: str, checkout: str) -> None:
             megatron_lm._load_index_builder(compiled)
         device.prepare_megatron_core()
         megatron_lm._without_nvcc()
+        megatron_lm._children_without_the_program()
         for name in ("pretrain_gpt", "pretrain_mamba"):
             importlib.import_module(name)
 
