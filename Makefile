@@ -28,7 +28,8 @@ TESTS ?=
 CORE := .venv-core
 LOCK := .venv-lock
 NEWEST := .venv-newest
-INSTALL := -m pip install --quiet --disable-pip-version-check
+# Not compiled: Python does that at the first import, of the tenth that is imported.
+INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 # No resolver: the lock is complete, and every file is the one it names. What has no wheel is built with the `build` of it.
 LOCKED := $(INSTALL) --no-deps --require-hashes --no-build-isolation
 COMPILE = $(LOCK)/bin/uv pip compile --quiet --universal --generate-hashes --no-annotate \
