@@ -241,7 +241,7 @@ class _Preflight:
                 f"Megatron Bridge {bridge} looks for {layout.COMMON}, which Megatron-LM since 0.19 does not write; "
                 "choose a newer one, as with --bridge 0.6.2"
             )
-        return _with_vocabulary(made, source)
+        return with_vocabulary(made, source)
 
     def tokenizer(self, translation: Translation | None) -> Tokenizer | None:
         if self.request.tokenizer is None:
@@ -322,7 +322,7 @@ def _count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < 1 << 63 else None
 
 
-def _with_vocabulary(translation: Translation, source: Contents) -> Translation:
+def with_vocabulary(translation: Translation, source: Contents) -> Translation:
     """The size of the vocabulary, by the tensors where the arguments do not say it."""
     shapes = {tensor.name: tensor.shape for tensor in source.of_model}
     path = "model.vocab_size"
