@@ -54,13 +54,34 @@ def reader(folders: Sequence[str | os.PathLike[str]] = (), within: Sequence[str]
         places = [os.path.join(folder, name) for folder in folders]
         path = next((place for place in places if "\0" not in place and os.path.exists(place)), name)
         real = os.path.realpath(path) if "\0" not in path else path
-        if within and not any(
-            os.path.commonpath([real, os.path.realpath(one)]) == os.path.realpath(one) for one in within
-        ):
+        if within and not _is_within(real, within):
             raise OSError(errno.EACCES, "it lies outside of the folders that may be read", name)
         return read_file(path)
 
     return read
+
+
+def finder(folders: Sequence[str | os.PathLike[str]] = (), within: Sequence[str] = ()) -> Callable[[str], Path | None]:
+    """Where folders lie that a source names; None for one that does not exist, or may not be looked at.
+
+    Args:
+        folders, within: as for ``reader``.
+    """
+
+    def find(name: str) -> Path | None:
+        if "\0" in name or "://" in name:
+            return None
+        places = [*(os.path.join(folder, name) for folder in folders), name]
+        path = next((place for place in places if os.path.isdir(place)), None)
+        if path is None or (within and not _is_within(os.path.realpath(path), within)):
+            return None
+        return Path(path)
+
+    return find
+
+
+def _is_within(real: str, folders: Sequence[str]) -> bool:
+    return any(os.path.commonpath([real, os.path.realpath(folder)]) == os.path.realpath(folder) for folder in folders)
 
 
 def json_of(text: str) -> Any:

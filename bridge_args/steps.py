@@ -13,7 +13,7 @@ from typing import Final
 
 from bridge_args.bridge import schema as bridge_schema
 from bridge_args.errors import UserError, WrongValue
-from bridge_args.files import read_nothing, reader
+from bridge_args.files import finder, read_nothing, reader
 from bridge_args.findings import Finding
 from bridge_args.mapping import one_iteration
 from bridge_args.mapping import table as tables
@@ -33,6 +33,7 @@ from bridge_args.pairs.pairs import chosen_versions, usual_megatron_lm
 from bridge_args.records import Record
 from bridge_args.script.command import Command, read_command, world_size_of
 from bridge_args.secrets import found_in_variables
+from bridge_args.source.checkpoint_args import Find
 from bridge_args.source.source import Source, secrets_of
 from bridge_args.values import referring
 from bridge_args.versions import status_of
@@ -59,6 +60,8 @@ class Asked(Record):
             it is read beside the source.
         variables: values for what a script or a YAML file uses and does not set.
         within: folders outside of which nothing is read that a source names; none: anywhere.
+        find: where a folder lies that the command line names (``--load``), or None; looked for as ``read`` reads files.
+        find_is_of_run: what ``find`` does not find, the run would not find either.
     """
 
     megatron_lm: str | None = None
@@ -70,6 +73,8 @@ class Asked(Record):
     read: Read | None = None
     variables: Mapping[str, str] = MappingProxyType({})
     within: tuple[str, ...] = ()
+    find: Find | None = None
+    find_is_of_run: bool = False
 
 
 _NOTHING: Final = Asked()
@@ -84,6 +89,7 @@ def translate(
     program: str | None = None,
     read: Read | None = None,
     mappings: str | None = None,
+    find: Find | None = None,
 ) -> Translation:
     """Works out what a Megatron-LM command line means, and says it in Bridge's words.
 
@@ -91,6 +97,8 @@ def translate(
         argv: the words, with or without ``torchrun … pretrain_gpt.py`` in front.
         world_size, megatron_lm, bridge, env, program, mappings: see ``Asked``.
         read: see ``Asked``; None: no file is read, and an argument that names one is lost, with a finding.
+        find: gives where a folder lies whose checkpoint ``--use-checkpoint-args`` reads, or None where it does not
+            exist; it is the run's own machine that is asked. None: none is read, likewise.
 
     Returns:
         A Translation. What a user typed never raises: a command line that Megatron-LM would reject has ``errors``.
@@ -104,6 +112,7 @@ def translate(
     command = argv if isinstance(argv, Command) else read_command(argv)
     version = megatron_lm or usual_megatron_lm(bridge)
     asked = Asked(version, bridge, world_size, mappings, program, env, read or read_nothing)
+    asked = asked._replace(find=find or (lambda folder: None), find_is_of_run=find is not None)
     return translated(Source(command, None, ()), asked)
 
 
@@ -202,6 +211,7 @@ def run_of(source: Source, asked: Asked) -> tuple[Run, Given, list[Finding]]:
         checkout,
         asked.mappings,
         asked.read or _beside(source, asked.within),
+        checkpoints_here=asked.find_is_of_run,
     )
     assumed += pairs.about_megatron_lm(asked.megatron_lm, versions.megatron)
     assumed += pairs.about_bridge(asked.bridge, versions.bridge)
@@ -215,9 +225,12 @@ def run_of(source: Source, asked: Asked) -> tuple[Run, Given, list[Finding]]:
         return run, saved.given_by(source.values, run), findings
     unused = {row.argument for row in tables.load(versions).rows.values() if row.fate in ("launcher", "not_needed")}
     given = parse(command.argv, catalog, unused=unused)
+    if given.values.get("use_checkpoint_args"):
+        run, told = _with_checkpoints(given, run, asked.find or _folders_beside(source, asked.within))
+        findings += told
     ranks = asked.world_size or world_size_of(command) or _world_size_in(run.env)
     if ranks is None:
-        ranks, note = _smallest_world(given.values)
+        ranks, note = _smallest_world({**given.values, **{name: one.value for name, one in run.taken.items()}})
         findings.append(note)
     return run._replace(world_size=ranks), given, findings
 
@@ -247,6 +260,32 @@ def _beside(source: Source, within: tuple[str, ...]) -> Read:
     folder = source.started.folder if source.started else ""
     places = [os.path.join(beside, folder)] if folder and "$" not in folder else []
     return reader((*places, beside or "."), within)
+
+
+def _folders_beside(source: Source, within: tuple[str, ...]) -> Find:
+    """The same for folders."""
+    beside = os.path.dirname(source.name)
+    folder = source.started.folder if source.started else ""
+    places = [os.path.join(beside, folder)] if folder and "$" not in folder else []
+    places += [beside or "."] if source.started is not None or source.text else []
+    return finder(places, within)
+
+
+def _with_checkpoints(given: Given, run: Run, find: Find) -> tuple[Run, tuple[Finding, ...]]:
+    """The run with what ``--use-checkpoint-args`` takes, and what there is to say of it.
+
+    Raises:
+        ValueError: values that no run of Megatron-LM has saved.
+    """
+    from bridge_args.megatron_lm.resolvers import saved
+    from bridge_args.source.checkpoint_args import from_checkpoints
+
+    found = from_checkpoints(given, run, find)
+    if wrong := saved.wrong_values({name: one.value for name, one in found.taken.items()}, run.catalog):
+        raise WrongValue(
+            f"the arguments in the checkpoint are not those of a run of Megatron-LM: {'; '.join(wrong[:3])}"
+        )
+    return run._replace(checkpoints=found.checkpoints, taken=found.taken), found.findings
 
 
 def _ranks_saved(values: Mapping[str, object]) -> int:

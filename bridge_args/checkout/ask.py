@@ -38,12 +38,15 @@ class Case(Record):
     Attributes:
         env: the variables of the run that are known.
         capability: CUDA compute capability of the run's GPUs.
+        saved: folder of a checkpoint to what is in it for ``--use-checkpoint-args``: ``args``, ``checkpoint_version``.
+            The checkout reads no checkpoint itself: that would run what the file says.
     """
 
     argv: tuple[str, ...]
     world_size: int
     env: Mapping[str, str] = MappingProxyType({})
     capability: tuple[int, int] = (9, 0)
+    saved: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 def catalog_of(checkout: str | Path, program: str = "pretrain_gpt.py", cache: Path | None = None) -> dict[str, Any]:
@@ -92,7 +95,7 @@ def effective(
         CheckoutError: when the checkout has no such program, or cannot be imported.
     """
     path = _program(checkout, program)
-    asked = [{**case._asdict(), "env": dict(case.env)} for case in cases]
+    asked = [{**case._asdict(), "env": dict(case.env), "saved": dict(case.saved)} for case in cases]
     request = {"catalog": catalog, "container": container, "cases": asked, "timeout": timeout}
     answers = _answers(path, request, len(asked) + catalog)
     if catalog:

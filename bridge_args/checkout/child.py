@@ -1,8 +1,8 @@
 """Run in a process of its own (``sandbox.py``): a checkout's program says what its parser and ``validate_args`` make.
 
 The words are ``PACKAGE_FOLDER PROGRAM REQUEST ANSWERS``: REQUEST is a JSON file, ``{"catalog": bool, "timeout":
-seconds, "container": bool, "cases": [{"argv", "world_size", "env", "capability"}, ...]}``. ANSWERS receives one JSON
-line for the catalog, if it is wanted, and one for each case, in order; with its container, where that is wanted.
+seconds, "container": bool, "cases": [{"argv", "world_size", "env", "capability", "saved"}, ...]}``. ANSWERS receives
+one JSON line for the catalog, if it is wanted, and one for each case, in order; with its container, if that is wanted.
 Everything that the checkout prints goes to standard error.
 
 The checkout is imported once; the catalog and every case then run in a fork of their own, so that none sees what
@@ -247,6 +247,21 @@ def _catalog(program: str) -> dict[str, Any]:
     return {"stage": "parser", "error": {"type": "RuntimeError", "message": "it ended without parsing a command line"}}
 
 
+def _checkpoints_are(saved: Mapping[str, Any]) -> None:
+    """What ``load_args_from_checkpoint`` finds in a folder; no file is read."""
+    module = _module("megatron.training.checkpointing")
+    if module is None or not hasattr(module, "_load_base_checkpoint"):
+        return
+
+    def load(folder: str, *more: Any, **named: Any) -> Any:
+        if folder not in saved:
+            return None, "", False, None
+        found = saved[folder]
+        return {**found, "args": argparse.Namespace(**found["args"]), "iteration": 0}, folder, False, None
+
+    module._load_base_checkpoint = load
+
+
 def _effective(program: str, case: Mapping[str, Any], container: bool) -> dict[str, Any]:
     """What the program makes of one command line: ``{"parsed", "args"}``, or with ``stage`` and ``error``.
 
@@ -257,6 +272,7 @@ def _effective(program: str, case: Mapping[str, Any], container: bool) -> dict[s
     os.environ |= {**case["env"], "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": str(ranks)}
     os.environ |= {"LOCAL_WORLD_SIZE": str(min(ranks, GPUS_PER_NODE)), "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    _checkpoints_are(case.get("saved") or {})
     sys.argv = [program, *case["argv"]]
     _OUTCOME.clear()
     _OUTCOME["stage"] = "parse"

@@ -44,6 +44,10 @@ class SavedArgsError(UserError, ValueError):
     """There is no checkpoint with arguments here, or its file is not one to trust; the message says which and why."""
 
 
+class NoArguments(SavedArgsError):
+    """A checkpoint that can be read, and that a run has saved without its arguments."""
+
+
 class Saved(Record):
     """What a checkpoint says of its run.
 
@@ -123,7 +127,7 @@ def _saved(file: Path, content: Any) -> Saved:
     if not isinstance(values, dict) or not values:
         names = [key[:40] if isinstance(key, str) else type(key).__name__ for key in list(state)[:6]]
         held = f"; it holds {', '.join(names)}" if state else ""
-        raise SavedArgsError(f"{file} holds no arguments of Megatron-LM{held}")
+        raise NoArguments(f"{file} holds no arguments of Megatron-LM{held}")
     iteration, version = state.get("iteration"), state.get("checkpoint_version")
     operations = state.get("num_floating_point_operations_so_far")
     return Saved(

@@ -105,7 +105,7 @@ def _say(message: object) -> None:
 
 def _translated(own: options.Own, env: MutableMapping[str, str], program: str) -> Translation:
     from bridge_args.drop_in.accept import refusal, refused
-    from bridge_args.files import read_file
+    from bridge_args.files import finder, read_file
     from bridge_args.pairs.detect import detect
     from bridge_args.pairs.pairs import usual_megatron_lm
     from bridge_args.steps import translate
@@ -120,6 +120,7 @@ def _translated(own: options.Own, env: MutableMapping[str, str], program: str) -
         program=program,
         read=read_file,
         mappings=own.mappings,
+        find=finder(),
     )
     if translation.errors:
         raise UserError("\n".join(map(str, translation.errors)))

@@ -241,6 +241,8 @@ def _decide(
 
 def _origin(name: str, setting: Setting, given: Given) -> Origin:
     text = given.text(name)
+    if setting.source == "checkpoint":
+        return Origin("checkpoint", (name,), setting.where)
     if setting.source == "derived":
         return Origin("derived", (name,), text, setting.inputs, setting.step)
     return Origin("flag" if setting.typed else "default", (name,), text)

@@ -26,8 +26,11 @@ class Built(Record):
 
 def origin_of(path: str, causes: list[str], built: Built, args: MegatronArgs, given: Given) -> Origin:
     name, value = path.rpartition(".")[2], built.decided[path]
-    if name in given.typed and name in built.values and value == args[name]:
-        return Origin("flag", (name,), given.text(name))  # handed on as it is
+    if name in built.values and name in args and value == args[name]:  # handed on as it is
+        if args.settings[name].source == "checkpoint":
+            return Origin("checkpoint", (name,), args.settings[name].where)
+        if name in given.typed:
+            return Origin("flag", (name,), given.text(name))
     if not causes:
         return Origin("default", ())
     step = BuilderStep(place_of(built.function))

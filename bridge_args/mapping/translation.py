@@ -32,15 +32,16 @@ class Origin(Record):
 
     Attributes:
         kind: ``flag`` (the user wrote it), ``default`` (Megatron-LM's default, which Bridge does not share),
-            ``derived`` (Megatron-LM computes it).
-        text: the user's words for a flag; of a default, whose it is, where it is not Megatron-LM's; empty otherwise.
+            ``derived`` (Megatron-LM computes it), ``checkpoint`` (``--use-checkpoint-args`` takes it from one).
+        text: the user's words for a flag; of a default, whose it is, where it is not Megatron-LM's; which checkpoint;
+            empty otherwise.
         arguments: the arguments whose values went in.
         inputs: for a derived value, what it was derived from.
         step: for a derived value, what of ours derived it: one function of ``megatron_lm/derive``, or a builder of
             ``mapping/sections``.
     """
 
-    kind: Literal["flag", "default", "derived"]
+    kind: Literal["flag", "default", "derived", "checkpoint"]
     arguments: tuple[str, ...]
     text: str = ""
     inputs: Mapping[str, Any] = MappingProxyType({})
@@ -51,6 +52,8 @@ class Origin(Record):
             return self.text or "Megatron-LM's default"
         if self.kind == "flag":
             return self.text
+        if self.kind == "checkpoint":
+            return f"from the checkpoint {self.text}"
         if not self.inputs:
             return f"{self.text}; changed by Megatron-LM" if self.text else "decided by Megatron-LM"
         inputs = ", ".join(f"{name}={value}" for name, value in self.inputs.items())

@@ -29,6 +29,12 @@ def _only(condition: str, see: str, arguments: str) -> Readers:
 
 # Of several conditions of an argument, the first one that does not hold is told.
 READ_ONLY_WITH: Final = (
+    # checkpoints
+    _only(
+        "use_checkpoint_args",
+        "megatron/training/checkpointing.py load_args_from_checkpoint",
+        "use_mp_args_from_checkpoint_args use_tokenizer_model_from_checkpoint_args",
+    ),
     # mixture of experts
     _only(
         "num_experts",

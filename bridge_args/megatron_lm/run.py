@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TypeAlias
 
 from bridge_args.megatron_lm.catalog import Catalog
+from bridge_args.megatron_lm.checkpoint_args import Checkpoint, Taken
 from bridge_args.records import Record
 from bridge_args.versions import Versions
 
@@ -26,6 +28,9 @@ class Run(Record):
         checkout: folder of the Megatron-LM that is asked; None for what is built in.
         mappings: path of a table with rows of the user's own.
         read: reads files that the command line names; None: none is read, and such an argument is lost.
+        checkpoints: what ``--use-checkpoint-args`` takes values from, in Megatron-LM's order.
+        taken: the values that it takes from them.
+        checkpoints_here: folders of checkpoints are looked for as the run itself would do it.
     """
 
     versions: Versions
@@ -37,6 +42,9 @@ class Run(Record):
     checkout: str | None = None
     mappings: str | None = None
     read: Read | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
+    taken: Mapping[str, Taken] = MappingProxyType({})
+    checkpoints_here: bool = False
 
     @property
     def environment_known(self) -> bool:

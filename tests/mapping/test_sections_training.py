@@ -377,10 +377,10 @@ def test_what_saving_in_the_background_needs(
     assert rejected(async_saving(asynchronous, worker, save)) == ({"async_save"} if refused else set())
 
 
-def test_what_bridge_does_not_take_from_a_checkpoint() -> None:
-    assert checkpoint_load(None, "/load", False, None) == {}
-    assert rejected(checkpoint_load(100, None, False, None)) == {"ckpt_step"}
-    assert lost(checkpoint_load(None, "/load", True, "torch")) == {"use_checkpoint_args", "ckpt_convert_format"}
+def test_what_bridge_does_not_do_with_a_checkpoint() -> None:
+    assert checkpoint_load(None, "/load", None) == {}
+    assert rejected(checkpoint_load(100, None, None)) == {"ckpt_step"}
+    assert lost(checkpoint_load(None, "/load", "torch")) == {"ckpt_convert_format"}
 
 
 def test_resharding_two_ways_is_refused() -> None:

@@ -181,7 +181,6 @@ def test_what_the_grammar_refuses(rows: str, said: str) -> None:
     [
         ("--perform-rl-step --langrl-env-config e", "--grpo-kl-beta 0.5"),
         ("--perform-rl-step --langrl-env-config e", "--inference-max-seq-length 64"),
-        ("--use-checkpoint-args --load /l", "--use-mp-args-from-checkpoint-args"),
         ("--ckpt-convert-format torch_dist --load /l", "--ckpt-convert-update-legacy-dist-opt-format"),
         ("--sft", "--sft-tokenizer-prompt-format identity"),
         ("--vision-pretraining", "--vision-pretraining-type inpaint"),
@@ -198,6 +197,13 @@ def test_with_what_reads_it_a_value_is_lost_and_without_it_has_no_effect(opener:
     (argument,) = (one for one in data["arguments"] if one["flag"] == flag)
     assert (argument["fate"], argument["short"]) == ("no_equivalent", "no equivalent")
     assert not any(one["kind"] == "not-needed" and flag in one["message"] for one in data["findings"])
+
+
+def test_what_says_what_a_checkpoint_gives_is_read_only_with_it() -> None:
+    words = "--use-mp-args-from-checkpoint-args"
+    (alone,) = told(words, "ignored-by-megatron")
+    assert "use-checkpoint-args" in alone.message
+    assert not any(words in one.message for one in told(f"--use-checkpoint-args --load /l {words}", "no-equivalent"))
 
 
 def test_a_reason_that_names_what_reads_an_argument_is_no_reason_beside_it() -> None:

@@ -48,20 +48,14 @@ def async_saving(async_save: bool | None, use_persistent_ckpt_worker: bool, save
 
 
 @builder()
-def checkpoint_load(
-    ckpt_step: int | None, load: str | None, use_checkpoint_args: bool, ckpt_convert_format: str | None
-) -> dict[str, Any]:
-    """What Megatron-LM takes from a checkpoint, or does with it, and Bridge does not.
+def checkpoint_load(ckpt_step: int | None, load: str | None, ckpt_convert_format: str | None) -> dict[str, Any]:
+    """What Megatron-LM does with a checkpoint, and Bridge does not.
 
-    See megatron/bridge/training/initialize.py initialize_megatron, where both are left out.
+    See megatron/bridge/training/initialize.py initialize_megatron, where it is left out.
     """
     decided: dict[str, Any] = {}
     if ckpt_step is not None and load is None:
         decided["ckpt_step"] = Rejected("Bridge takes a step only from checkpoint.load; give --load too.")
-    if use_checkpoint_args:
-        decided["use_checkpoint_args"] = Lost(
-            "Bridge takes no model settings from a checkpoint; put the model's own flags on the command line."
-        )
     if ckpt_convert_format is not None:
         decided["ckpt_convert_format"] = Lost(
             "Bridge would train instead of converting; convert the checkpoint with Megatron-LM."

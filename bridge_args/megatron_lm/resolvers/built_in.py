@@ -19,7 +19,7 @@ from bridge_args.megatron_lm.parse import Given, Typed
 from bridge_args.megatron_lm.run import Run
 from bridge_args.records import Record
 
-Source = Literal["given", "default", "derived"]
+Source = Literal["given", "default", "derived", "checkpoint"]
 
 
 class Setting(Record):
@@ -27,8 +27,9 @@ class Setting(Record):
 
     Attributes:
         value: plain data; dtypes and functions as ``values.Symbol``; enum members by name.
-        source: was it typed, is it the default, or was it derived.
+        source: was it typed, is it the default, was it derived, or taken from a checkpoint (``--use-checkpoint-args``).
         inputs: for a derived value, what it was derived from.
+        where: for a value from a checkpoint, which one.
         typed: the flag as the user wrote it, where there is one (also when a derivation changed the value).
         step: what of ours derived the value; None where Megatron-LM itself was asked, and where nothing is derived.
     """
@@ -38,6 +39,7 @@ class Setting(Record):
     inputs: Mapping[str, Any] = MappingProxyType({})
     typed: Typed | None = None
     step: Derivation | None = None
+    where: str = ""
 
 
 class MegatronArgs:
@@ -83,6 +85,8 @@ def resolve(given: Given, run: Run) -> Resolved:
     settings = dict(_defaults(run.catalog))
     for name, typed in given.typed.items():
         settings[name] = Setting(given.values[name], "given", typed=typed)
+    for name, taken in run.taken.items():
+        settings[name] = Setting(taken.value, "checkpoint", where=taken.where)
 
     values: dict[str, Any] = {name: setting.value for name, setting in settings.items()}
     values |= {"given": given.values, **run.context}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge_args.errors import WrongValue
 from bridge_args.findings import Finding
+from bridge_args.megatron_lm import checkpoint_args
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import Given
 from bridge_args.megatron_lm.programs import HYBRID, MAMBA
@@ -104,9 +105,27 @@ def answer_of(given: Given, run: Run, *, container: bool = False) -> tuple[dict[
 
     assert run.checkout is not None
     words = tuple(word.text for index, word in enumerate(given.words) if index not in given.open)
-    case = ask.Case(words, run.world_size, run.env or {})
+    case = ask.Case(words, run.world_size, run.env or {}, saved=_saved(given, run))
     (said,) = ask.effective(run.checkout, [case], run.program, container=container)
     return (said, []) if run.environment_known else _with_the_usual(said, case, run, container)
+
+
+def _saved(given: Given, run: Run) -> dict[str, dict[str, Any]]:
+    """What the checkout finds in the checkpoints of the run; only values that JSON holds, of names it may look for."""
+    wanted = checkpoint_args.names()
+    return {
+        str(given.values[one.named_by]): {
+            "args": {name: value for name, value in one.values.items() if name in wanted and _is_plain(value)},
+            "checkpoint_version": one.version,
+        }
+        for one in run.checkpoints
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def _with_the_usual(
