@@ -24,6 +24,7 @@ from shown import Block, blocks, commands, is_shown_by
 
 import bridge_args
 from bridge_args.bridge import installed
+from bridge_args.cli import commands as commands_of_ours
 from bridge_args.cli.parser import parser_of, split
 from bridge_args.emit.hydra import unsayable
 from bridge_args.findings import KINDS
@@ -132,7 +133,9 @@ def check(command: str, folder: Path) -> None:
         words.pop(0)
     match words:
         case ["bridge-args", *rest]:
-            before, _ = split(rest)
+            before, _ = split(
+                commands_of_ours.load(rest[0]).reworded(rest) if rest[0] in commands_of_ours.NAMES else rest
+            )
             parser_of(before).parse_args(before)
         case ["torchrun" | "srun" | "ft_launcher" | "python", *_]:
             read = read_command(words)

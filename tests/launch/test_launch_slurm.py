@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -64,6 +65,54 @@ def test_sbatch_refuses_what_is_wrong(slurm: dict[str, str], tmp_path: Path) -> 
     assert done.returncode != 0
 
 
+def end_of(number: str, slurm: dict[str, str]) -> str:
+    """The state in which a job has ended."""
+    for _ in range(180):
+        show = subprocess.run(
+            ["scontrol", "show", "job", number], env=slurm, capture_output=True, text=True, timeout=30
+        )
+        found = show.stdout.partition("JobState=")[2].partition(" ")[0]
+        if found not in ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING"):
+            break
+        time.sleep(1)
+    return found
+
+
+@pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="transformers is not installed")
+def test_a_conversion_runs_as_a_job(slurm: dict[str, str], tmp_path: Path) -> None:
+    """Twice: into a new folder, and into the one that is there by then."""
+    import tiny_models
+    from safetensors.torch import save_file
+
+    base = tiny_models.make(tmp_path / "base", "llama")
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    import torch
+
+    low = {"lora_A": torch.ones(2, 64), "lora_B": torch.ones(64, 2)}
+    name = "base_model.model.model.layers.0.self_attn.q_proj"
+    save_file(
+        {f"{name}.{half}.weight": numbers for half, numbers in low.items()}, adapter / "adapter_model.safetensors"
+    )
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 2, "base_model_name_or_path": str(base)}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    words = ["merge-lora", f"lora_checkpoint={adapter}", f"base_hf_path={base}", "output_hf_path=merged", "--no-smoke"]
+    for state in ("COMPLETED", "FAILED"):
+        done = subprocess.run(
+            [sys.executable, "-m", "bridge_args", "checkpoint", *words, "--executor", "slurm"],
+            cwd=tmp_path,
+            env=slurm,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        number = done.stdout.strip()
+        found = end_of(number, slurm)
+        assert found == state, (tmp_path / f"slurm-{number}.out").read_text()[-3000:]
+        assert (tmp_path / "merged" / "conversion.json").is_file()
+
+
 @pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is not installed")
 @pytest.mark.parametrize(
     ("script", "state"),
@@ -82,14 +131,7 @@ def test_a_job_runs(script: str, state: str, slurm: dict[str, str], tmp_path: Pa
     )
     assert done.returncode == 0, done.stderr
     number = done.stdout.strip()
-    for _ in range(120):
-        show = subprocess.run(
-            ["scontrol", "show", "job", number], env=slurm, capture_output=True, text=True, timeout=30
-        )
-        found = show.stdout.partition("JobState=")[2].partition(" ")[0]
-        if found not in ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING"):
-            break
-        time.sleep(1)
+    found = end_of(number, slurm)
     log = (tmp_path / f"tiny-{number}.log").read_text()
     assert found == state, log[-3000:]
     if state == "COMPLETED":

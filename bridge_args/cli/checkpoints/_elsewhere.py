@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from bridge_args.cli.streams import tell, write
+from bridge_args.errors import WrongValue
 from bridge_args.launch import executors, profiles, steps
 
 _TAKING: Final = ("--executor", "--profile", "--batch", "--env-file", "--with")
@@ -31,7 +32,7 @@ def add(command: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="a setting of the executor, such as partition=batch",
     )
-    group.add_argument("--dry-run", action="store_true", help="write the job that would be started; here, check only")
+    group.add_argument("--dry-run", action="store_true", help="write the job that would be started")
 
 
 def started(options: argparse.Namespace) -> int | None:
@@ -42,6 +43,8 @@ def started(options: argparse.Namespace) -> int | None:
     """
     asked = (options.executor, options.profile, options.env_file, *options.settings)
     if not any(asked) or options.executor == "local" and not any(asked[1:]):
+        if options.dry_run:
+            raise WrongValue("--dry-run writes the job of an executor; name one by --executor or --profile")
         return None
     profile = profiles.asked(options.profile, options.executor, options.env_file, os.environ)
     words = ["bridge-args", *_without(options.words_given)]

@@ -42,4 +42,4 @@ def run(options: argparse.Namespace) -> int:
     return said(to_hugging_face.export(asked, machine(options)))
 
 
-ACTION: Final = Command("from Megatron's format to a folder of Hugging Face's", run, add_options)
+ACTION: Final = Command("from Megatron's format to a folder of Hugging Face's", run, add_options, may_be_a_job=True)

@@ -31,4 +31,4 @@ def run(options: argparse.Namespace) -> int:
     return said(from_hugging_face.import_(asked, machine(options)))
 
 
-ACTION: Final = Command("from a folder of Hugging Face's to Megatron's format", run, add_options)
+ACTION: Final = Command("from a folder of Hugging Face's to Megatron's format", run, add_options, may_be_a_job=True)

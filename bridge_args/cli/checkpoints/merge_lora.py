@@ -50,4 +50,4 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-ACTION: Final = Command("a model with a LoRA adapter merged into its weights", run, add_options)
+ACTION: Final = Command("a model with a LoRA adapter merged into its weights", run, add_options, may_be_a_job=True)
