@@ -140,7 +140,7 @@ def place_of(path: Path) -> Place:
     """
     if not path.is_dir():
         raise CheckpointError(f"{path} does not exist" if not path.exists() else f"{path} is no folder")
-    for name, of_tracker in ((TRACKER, _bridges), (MEGATRON_TRACKER, iteration_in)):
+    for name, of_tracker in ((TRACKER, step_in), (MEGATRON_TRACKER, iteration_in)):
         tracker = path / name
         if tracker.is_file():
             iteration = of_tracker(tracker)
@@ -179,7 +179,12 @@ def _is_there(folder: Path, pattern: str, text: str) -> bool:
         return False
 
 
-def _bridges(tracker: Path) -> int:
+def step_in(tracker: Path) -> int:
+    """The iteration that a tracker of Bridge's names.
+
+    Raises:
+        CheckpointError: it cannot be read, or names none.
+    """
     from bridge_args.checkpoint import unpickle
 
     try:
@@ -247,13 +252,20 @@ def is_complete(folder: Path) -> bool:
 
 
 def is_whole(folder: Path) -> bool:
-    """Is every file there that the checkpoint's own index names, as long as it must be? Reads that index with torch."""
+    """Is every file there that the checkpoint's own index names, as long as it must be?
+
+    An index larger than any that is read here (a model of very many ranks) counts as one whose files are there.
+    """
+    from bridge_args.checkpoint import tensors, unpickle
+
     if not is_complete(folder):
         return False
-    reader = importlib.import_module("torch.distributed.checkpoint").FileSystemReader(folder)
-    ends: dict[str, int] = {}
-    for part in reader.read_metadata().storage_data.values():
-        ends[part.relative_path] = max(ends.get(part.relative_path, 0), part.offset + part.length)
+    try:
+        ends = tensors.of_index(folder / INDEX).ends
+    except unpickle.TooLarge:
+        return True
+    except (unpickle.Refused, OSError):
+        return False
     return all((folder / name).is_file() and (folder / name).stat().st_size >= end for name, end in ends.items())
 
 

@@ -8,10 +8,8 @@ kill can leave a tracker that is torn, or that names a checkpoint which is not c
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
-import zipfile
 from pathlib import Path
 from typing import Final
 
@@ -19,10 +17,12 @@ from bridge_args.checkpoint import saved_args
 from bridge_args.checkpoint.layout import (
     MEGATRON_TRACKER,
     TRACKER,
+    CheckpointError,
     folder_of,
     is_complete,
     is_megatron_lms,
     last_whole,
+    step_in,
     steps_of,
 )
 from bridge_args.files import write_whole
@@ -122,7 +122,7 @@ def clear_aside(save: Path) -> None:
 
 def _step_of(tracker: Path) -> int | None:
     """The iteration that a tracker of Bridge's names; None when it is torn."""
-    if not zipfile.is_zipfile(tracker):
+    try:
+        return step_in(tracker)
+    except CheckpointError:
         return None
-    state = importlib.import_module("torch").load(tracker, map_location="cpu", weights_only=True)
-    return int(state["step"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -427,3 +428,33 @@ def test_safetensors_own_library_writes_what_is_read(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     library.save_file({name: numpy.zeros(shape, dtype) for name, (dtype, shape) in shapes.items()}, file)
     assert {one.name: (one.dtype, one.shape) for one in tensors.of_safetensors(file)} == shapes
+
+
+def test_torchs_own_reader_finds_the_same_in_what_torch_writes(tmp_path: Path) -> None:
+    """Tensors of all types and shapes, something that is none, and one whose parts several processes would write."""
+    torch = pytest.importorskip("torch")
+    checkpoint = pytest.importorskip("torch.distributed.checkpoint")
+    types = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "int64", "int32", "int16", "int8", "uint8")
+    state: dict[str, Any] = {name: torch.zeros(3, 5, dtype=getattr(torch, name)) for name in (*types, "bool")}
+    state |= {
+        "scalar": torch.zeros(()),
+        "empty": torch.zeros(0, 4),
+        "long": torch.zeros(1 << 16),
+        "a.b/c d": torch.ones(2),
+    }
+    state |= {"extra": io.BytesIO(b"bytes"), "number": 7, "deep": {"er": torch.zeros(2, 2, 2, 2, 2)}}
+    checkpoint.save(state, checkpoint_id=tmp_path / "iter_0000003", no_dist=True)
+    metadata = checkpoint.FileSystemReader(tmp_path / "iter_0000003").read_metadata()
+    ends: dict[str, int] = {}
+    for part in metadata.storage_data.values():
+        ends[part.relative_path] = max(ends.get(part.relative_path, 0), part.offset + part.length)
+    found = tensors.of_index(tmp_path / "iter_0000003" / ".metadata")
+    told = {tensor.name: (tensor.dtype, tensor.shape) for tensor in found.tensors}
+    there = {name: one for name, one in metadata.state_dict_metadata.items() if hasattr(one, "size")}
+    assert told == {
+        name: (str(one.properties.dtype).removeprefix("torch."), tuple(one.size)) for name, one in there.items()
+    }
+    assert sorted(found.others) == sorted(metadata.state_dict_metadata.keys() - there.keys())
+    assert found.ends == ends and all(
+        (tmp_path / "iter_0000003" / name).stat().st_size >= end for name, end in ends.items()
+    )
