@@ -343,7 +343,8 @@ def test_ranks_leave_no_trace(tmp_path: Path, name: str, parallel: list[str]) ->
     converting.command(
         tmp_path, "rehearse", "--real-folders", "--device", "cpu", "--nproc", 2, "--",
         "torchrun", "--nproc-per-node", 2, "pretrain_gpt.py", *words,
-        "--pretrained-checkpoint", tmp_path / "made", "--finetune", "--save", tmp_path / "saved", "--save-interval", 4, "--weight-decay", 0,
+        "--pretrained-checkpoint", tmp_path / "made", "--finetune", "--weight-decay", 0,
+        "--save", tmp_path / "saved", "--save-interval", 4,
     )  # fmt: skip
     assert len(list(folder_of(tmp_path / "saved", 4).glob("*.distcp"))) > 1
     converting.checkpoint(tmp_path, "export", "saved", "--hf-model", model, "-o", "back")
