@@ -20,13 +20,14 @@ from bridge_args.checkpoint.layout import CheckpointError, Place
 from bridge_args.checkpoint.saved_args import Saved, SavedArgsError
 from bridge_args.checkpoint.train_state import TrainState
 from bridge_args.convert import output, tokenizer
+from bridge_args.convert.as_saved import as_saved, rows_of
 from bridge_args.convert.provenance import NAME as PROVENANCE
 from bridge_args.convert.provenance import Provenance, hashes
 from bridge_args.convert.tokenizer import Tokenizer
 from bridge_args.emit.config_yaml import to_yaml
 from bridge_args.errors import UserError
 from bridge_args.files import write_new
-from bridge_args.mapping.translation import Assignment, Origin, Translation
+from bridge_args.mapping.translation import Translation
 from bridge_args.records import Record
 from bridge_args.steps import translate_saved
 from bridge_args.versions import Versions, holds
@@ -34,7 +35,6 @@ from bridge_args.wording import counted, listed
 
 TRAIN_STATE: Final = "train_state.pt"
 _OTHERS: Final = ("encoder.", "binary_head.", "vision_model.", "language_model.")  # names of tensors that no GPT has
-_EMBEDDING: Final = "embedding.word_embeddings.weight"
 _INSTEAD: Final = "save it with --ckpt-format torch_dist from the Megatron-LM that has saved it"
 _NO_LINK: Final = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES)
 _ARE: Final = {
@@ -219,7 +219,7 @@ class _Preflight:
         names = [tensor.name for tensor in found.of_model]
         if other := next((name for name in names if name.startswith(_OTHERS)), None):
             self.reasons.append(f'{found.place.folder} is no GPT or hybrid model: it has a tensor "{other[:80]}"')
-        rows = {tensor.name: tensor.shape for tensor in found.of_model}.get(_EMBEDDING, (0,))[0]
+        rows = rows_of(found)
         said = found.saved.values.get("padded_vocab_size") if found.saved is not None else None
         if rows and isinstance(said, int) and rows != said:
             self.reasons.append(f"{found.place.folder} has an embedding of {rows} rows, and its arguments say {said}")
@@ -241,7 +241,7 @@ class _Preflight:
                 f"Megatron Bridge {bridge} looks for {layout.COMMON}, which Megatron-LM since 0.19 does not write; "
                 "choose a newer one, as with --bridge 0.6.2"
             )
-        return with_vocabulary(made, source)
+        return as_saved(made, source)
 
     def tokenizer(self, translation: Translation | None) -> Tokenizer | None:
         if self.request.tokenizer is None:
@@ -320,17 +320,6 @@ def _of_bridge(folder: Path) -> str:
 
 def _count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < 1 << 63 else None
-
-
-def with_vocabulary(translation: Translation, source: Contents) -> Translation:
-    """The size of the vocabulary, by the tensors where the arguments do not say it."""
-    shapes = {tensor.name: tensor.shape for tensor in source.of_model}
-    path = "model.vocab_size"
-    if _EMBEDDING not in shapes or any(one.path == path and one.value is not None for one in translation.assignments):
-        return translation
-    origin = Origin("derived", ("padded_vocab_size",), "the rows of the embedding")
-    made = Assignment(path, shapes[_EMBEDDING][0], origin, translation.outcomes["padded_vocab_size"].row)
-    return translation._replace(assignments=(*(one for one in translation.assignments if one.path != path), made))
 
 
 def _root(place: Place) -> Path:

@@ -9,6 +9,7 @@ As a program (``python stage.py PROGRAM te|local|apex CHECKOUT``) it reads a job
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -166,6 +167,9 @@ def answer(program: str, checkout: str, job: dict[str, Any], folder: Path) -> di
                 os._exit(int(broken))
         children.append(child)
     _wait(children)
+    for child in children:  # what it has spawned to write a checkpoint outlives it
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
     told = [json.loads(path.read_text()) for path in sorted(folder.glob("rank*.json"))]
     failed = sorted((entry for entry in told if entry["error"]), key=lambda entry: entry["time"])
     last = [entry for entry in told if entry["rank"] == job["nproc"] - 1]
