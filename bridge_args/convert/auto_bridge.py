@@ -68,7 +68,7 @@ def run(plan: Plan, machine: Machine, doing: str, bytes: int) -> dict[str, Any]:
             refused += entry.get("refused", [])
             progress.tensors = entry.get("tensors", progress.tensors)
             if "did" in entry:
-                progress.did(entry["did"], entry.get("count", 1))
+                progress.did(entry["did"])
             told |= entry.get("told", {})
     if refused:
         raise Refused(refused)

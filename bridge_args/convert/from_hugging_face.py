@@ -76,7 +76,7 @@ def import_(asked: Asked, machine: Machine) -> Done:
         try:
             with new_folder(asked.output) as unfinished:
                 told = auto_bridge.run(
-                    replace(plan, checkpoint=str(unfinished)), machine, "the import", _size(model, None)
+                    replace(plan, checkpoint=str(unfinished)), machine, "the import", _size(model, asked.dtype)
                 )
                 checked = _checked(unfinished, asked, model)
                 provenance.tell(checked=checked, **told)

@@ -84,6 +84,10 @@ def _run(plan: Plan, receive: Receive) -> None:
         replaced = device.install(transformer_engine=plan.transformer_engine, apex_layer_norm=plan.apex_layer_norm)
         receive({"replaced": [str(entry) for entry in replaced]})
         device.prepare_megatron_core()
+        if plan.action == "import" and plan.transformer_engine:
+            from bridge_args.emulation import te_layers  # which imports torch
+
+            te_layers.keep_extra_states()
     with placeholders.absent_packages():
         auto = foreign.AUTO_BRIDGE.get()
     if reasons := _unsupported(auto, Path(plan.model)):
@@ -171,9 +175,12 @@ def _all_finite(chunks: Sequence[Any]) -> None:
 
 
 def _import(plan: Plan, auto: Any, receive: Receive) -> None:
+    if reasons := _against_tokenizer(plan):
+        receive({"refused": reasons})
+        return
     bridge = auto.from_hf_pretrained(plan.model, trust_remote_code=plan.trust_remote_code)
     held = hugging_face.tensors_of(Path(plan.model))
-    receive({"tensors": 2 * len(held)})
+    receive({"tensors": len(held)})
     provider = bridge.to_megatron_provider(load_weights=True)
     if plan.dtype is not None:
         _in_type(provider, plan.dtype)
@@ -182,13 +189,22 @@ def _import(plan: Plan, auto: Any, receive: Receive) -> None:
         provider.finalize()
     chunks = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
     _all_finite(chunks)
-    receive({"did": 0, "count": len(held)})
     _comes_back(bridge, chunks, Path(plan.model), receive)
     words = bridge._model_bridge.get_hf_tokenizer_kwargs() if _has_words(bridge) else None
     words = {**(words or {}), **({"trust_remote_code": True} if plan.trust_remote_code else {})}
     bridge.save_megatron_model(
         chunks, plan.checkpoint, hf_tokenizer_path=plan.model, hf_tokenizer_kwargs=words, low_memory_save=True
     )
+
+
+def _against_tokenizer(plan: Plan) -> list[str]:
+    """It is saved last, and would stop everything then."""
+    automatic = importlib.import_module("transformers").AutoTokenizer
+    try:
+        automatic.from_pretrained(plan.model, trust_remote_code=plan.trust_remote_code, local_files_only=True)
+    except Exception as error:  # whatever a tokenizer raises: the user gets its words
+        return [f"transformers does not load the tokenizer of {plan.model}: {' '.join(str(error).split())[:300]}"]
+    return []
 
 
 def _has_words(bridge: Any) -> bool:
@@ -220,7 +236,7 @@ def _comes_back(bridge: Any, chunks: Any, model: Path, receive: Receive) -> None
     source = _Weights(model)
     left = set(source.places)
     for name, tensor in bridge.export_hf_weights(chunks, cpu=True, show_progress=False):
-        receive({"did": 0})
+        receive({"did": tensor.numel() * tensor.element_size()})
         if name not in source.places:
             continue  # one that is tied, and was saved once
         wanted = source.get(name)

@@ -87,13 +87,17 @@ def versions() -> dict[str, str]:
 
 
 def hashes(
-    folder: Path, did: Callable[[int], None] | None = None, known: Container[str] | None = None
+    folder: Path,
+    did: Callable[[int], None] | None = None,
+    known: Container[str] | None = None,
+    largest: int | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Every regular file below a folder, or one file: its name to ``bytes`` and ``sha256``, in order of names.
 
     Args:
         did: is told of bytes as they are read.
         known: names of files that are left out.
+        largest: bytes of a file; one that has more is not read, and has no ``sha256``.
 
     Raises:
         OSError: a file cannot be read.
@@ -102,7 +106,7 @@ def hashes(
     above = folder if folder.is_dir() else folder.parent
     files = [file for file in files if file.relative_to(above).as_posix() not in (known or ())]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # hashlib leaves other threads running
-        found = list(pool.map(lambda file: _hash(file, did), files))
+        found = list(pool.map(lambda file: _hash(file, did, largest), files))
     return {file.relative_to(above).as_posix(): one for file, one in zip(files, found, strict=True)}
 
 
@@ -110,7 +114,9 @@ def _below(folder: Path) -> list[Path]:
     return [Path(above, name) for above, _, names in os.walk(folder) for name in names if Path(above, name).is_file()]
 
 
-def _hash(file: Path, did: Callable[[int], None] | None) -> dict[str, Any]:
+def _hash(file: Path, did: Callable[[int], None] | None, largest: int | None) -> dict[str, Any]:
+    if largest is not None and (bytes := file.stat().st_size) > largest:
+        return {"bytes": bytes}
     sha, size = hashlib.sha256(), 0
     with open_regular(file) as opened:
         while piece := opened.read(_PIECE):

@@ -24,6 +24,8 @@ from bridge_args.records import Record
 
 # What belongs to a model beside its weights: tokenizer, chat template, how it generates, how it sees pictures.
 _BESIDE: Final = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "additional_chat_templates/*.jinja")
+# Bytes of an input that are read only to be told: a checkpoint has its optimizer too, and may have terabytes.
+_HASHED: Final = 64 << 20
 _NOT: Final = ("config.json", "conversion.json")
 
 
@@ -88,7 +90,7 @@ def export(asked: Asked, machine: Machine) -> Done:
         run_config, stand_ins = auto_bridge.on_cpu(source.run_config, bridge)
         view = megatron.linked(source, run_config if emulate else source.run_config, Path(scratch, "iter_0000000"))
         for name, folder in _read_from(asked, source, model).items():
-            provenance.input(name, folder, hashes(folder))
+            provenance.input(name, folder, hashes(folder, largest=_HASHED))
         try:
             with new_folder(asked.output) as unfinished:
                 plan = replace(

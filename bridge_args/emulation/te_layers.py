@@ -229,9 +229,9 @@ class GroupedLinear(_Linear):
 
     def init_fp8_metadata(self, num_gemms: int = 1) -> None: ...
 
-    # Megatron Core asks this layer, and no other, for its own state of fp8 when it saves: an empty tensor says none.
+    # Megatron Core asks this layer, and no other, for its state of fp8 whenever it saves.
     def get_extra_state(self) -> Tensor:
-        return torch.empty(0, dtype=torch.uint8)
+        return _no_fp8(self)
 
     def set_extra_state(self, state: object) -> None: ...
 
@@ -243,6 +243,22 @@ class GroupedLinear(_Linear):
             parts.append(y if biases[index] is None or self.return_bias else y + biases[index])
         result = torch.cat(parts)
         return (result, biases) if self.return_bias else result
+
+
+def _no_fp8(layer: object) -> Tensor:
+    """What a layer of Transformer Engine's keeps of fp8 where there is none."""
+    return torch.empty(0, dtype=torch.uint8)
+
+
+def keep_extra_states() -> None:
+    """From now on the layers have the states that Transformer Engine's have: of a checkpoint that is made for those.
+
+    They are empty, and a job with Transformer Engine does not load a checkpoint without them. A layer that has none
+    loads every checkpoint; so they are not always there.
+    """
+    for layer in (LayerNorm, Linear, LayerNormLinear, DotProductAttention):
+        setattr(layer, "get_extra_state", _no_fp8)
+        setattr(layer, "set_extra_state", GroupedLinear.set_extra_state)
 
 
 # --------------------------------------------------------------------------------- attention

@@ -340,12 +340,11 @@ def test_ranks_leave_no_trace(tmp_path: Path, name: str, parallel: list[str]) ->
     words = [word for word in COMMON if word != "1e-2"]
     words.insert(words.index("--lr") + 1, "1e-30")
     words += [*UNTIED, "--vocab-size", "1023", *(EXPERTS if name == "qwen3_moe" else []), *parallel]
-    converting.command(
-        tmp_path, "rehearse", "--real-folders", "--device", "cpu", "--nproc", 2, "--",
-        "torchrun", "--nproc-per-node", 2, "pretrain_gpt.py", *words,
-        "--pretrained-checkpoint", tmp_path / "made", "--finetune", "--weight-decay", 0,
-        "--save", tmp_path / "saved", "--save-interval", 4,
-    )  # fmt: skip
+    words += ["--pretrained-checkpoint", str(tmp_path / "made"), "--finetune", "--weight-decay", "0"]
+    words += ["--save", str(tmp_path / "saved"), "--save-interval", "4"]
+    launcher = ["torchrun", "--nproc-per-node", "2", "pretrain_gpt.py"]
+    rehearse = ["rehearse", "--real-folders", "--device", "cpu", "--nproc", "2", "--"]
+    converting.command(tmp_path, *rehearse, *launcher, *words)
     assert len(list(folder_of(tmp_path / "saved", 4).glob("*.distcp"))) > 1
     converting.checkpoint(tmp_path, "export", "saved", "--hf-model", model, "-o", "back")
     converting.checkpoint(tmp_path, "export", "made", "--hf-model", model, "-o", "one")

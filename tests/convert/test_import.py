@@ -19,6 +19,7 @@ import yaml
 
 from bridge_args.bridge import installed
 from bridge_args.checkpoint import contents
+from bridge_args.checkpoint.tensors import of_index
 from bridge_args.convert import auto_bridge, from_hugging_face
 from bridge_args.convert.auto_bridge import Machine
 from bridge_args.convert.output import Refused
@@ -60,6 +61,9 @@ def _is_whole(made: Path, model: Path) -> None:
     if run_config["model"]["num_moe_experts"]:  # not switched off for want of a GPU
         assert run_config["model"]["moe_permute_fusion"] is True
     assert run_config["model"]["transformer_impl"] == "transformer_engine"
+    # Without those of its layers Transformer Engine does not load it.
+    others = {one.partition("/")[0] for one in of_index(found.place.folder / ".metadata").others}
+    assert {"decoder.layers.self_attention.linear_qkv._extra_state", "decoder.final_layernorm._extra_state"} <= others
     record = json.loads((made / "conversion.json").read_text())
     read = {name: file["sha256"] for name, file in record["inputs"]["hf_model"]["files"].items()}
     assert read == converting.sums(model)
