@@ -196,8 +196,8 @@ class LayerNormLinear(_Linear):
         **options: Any,
     ) -> None:
         super().__init__(in_features, out_features, **options)
-        if return_layernorm_output:
-            raise NotEmulated("return_layernorm_output")
+        # Layers of LoRA set it afterwards: they take what the product takes.
+        self.return_layernorm_output, self.return_layernorm_output_gathered = return_layernorm_output, False
         self.eps, self.zero_centered_gamma, self.normalization = eps, zero_centered_gamma, normalization
         start = 0.0 if zero_centered_gamma else 1.0
         self.layer_norm_weight = Parameter(torch.full((in_features,), start, dtype=self._dtype))
@@ -212,7 +212,12 @@ class LayerNormLinear(_Linear):
     def forward(self, x: Tensor, is_first_microbatch: object = None, **ignored: object) -> Any:
         rms = self.normalization == "RMSNorm"
         x = normalize(x, self.layer_norm_weight, self.layer_norm_bias, self.eps, self.zero_centered_gamma, rms)
-        return self._apply_linear(x, self.weight, self.bias)
+        y = self._apply_linear(x, self.weight, self.bias)
+        if not self.return_layernorm_output:
+            return y
+        if self.sequence_parallel and self.return_layernorm_output_gathered:
+            raise NotEmulated("return_layernorm_output_gathered")
+        return (*y, x) if self.return_bias else (y, x)
 
 
 class GroupedLinear(_Linear):

@@ -170,3 +170,21 @@ def test_what_is_not_emulated_says_so() -> None:
             else:
                 raise AssertionError("accepted")
     """)
+
+
+def test_a_layer_with_its_norm_gives_an_adapter_what_the_norm_says() -> None:
+    """As Transformer Engine's: (out, norm), and (out, bias, norm) where the bias is added by the caller."""
+    pytest.importorskip("megatron.core")
+    emulated("""
+    from bridge_args.emulation.te_layers import LayerNormLinear
+    for return_bias in (False, True):
+        layer = LayerNormLinear(8, 4, normalization="RMSNorm", return_bias=return_bias, params_dtype=torch.float32)
+        layer._product = lambda x, weight, **ignored: x @ weight.T
+        x = torch.randn(3, 8)
+        plain = layer(x)
+        layer.return_layernorm_output = True
+        *before, norm = layer(x)
+        assert torch.allclose(norm, x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5), atol=1e-6)
+        assert torch.equal(before[0], plain[0] if return_bias else plain)
+        assert len(before) == 1 + return_bias
+    """)
