@@ -134,10 +134,17 @@ READ_RUN_CONFIG: Final = Foreign(f"{_TRAINING}.utils.checkpoint_utils:read_run_c
 
 AUTO_BRIDGE: Final = Foreign("megatron.bridge:AutoBridge")
 ONE_PROCESS: Final = Foreign(f"{_TRAINING}.model_load_save:temporary_distributed_context", takes="backend")
+LOAD_MODEL: Final = Foreign(f"{_TRAINING}.model_load_save:load_megatron_model", takes="checkpoint_path use_cpu_init")
+SAVE_MODEL: Final = Foreign(f"{_TRAINING}.model_load_save:save_megatron_model", takes="model path")
+LORA: Final = Foreign("megatron.bridge.peft.lora:LoRA")
+ADAPTED: Final = Foreign("megatron.bridge.peft.adapter_wrapper:AdapterWrapper")  # a layer with an adapter beside it
 MODEL_OF_CHECKPOINT: Final = Foreign(f"{_TRAINING}.model_load_save:load_model_config", takes="checkpoint_path")
 
 # ---------------------------------------------------------------- Megatron Core
 
+LOAD_SHARDED: Final = Foreign(f"{_CORE}.dist_checkpointing:load", takes="sharded_state_dict checkpoint_dir")
+COMMON_STATE: Final = Foreign(f"{_CORE}.dist_checkpointing:load_common_state_dict", takes="checkpoint_dir")
+CONTENT_METADATA: Final = Foreign(f"{_CORE}.dist_checkpointing:load_content_metadata", takes="preloaded_state_dict")
 WRITE_TENSORS: Final = Foreign(
     f"{_CORE}.dist_checkpointing.strategies.filesystem_async:FileSystemWriterAsync.write_preloaded_data",
     takes="local_proc_idx",

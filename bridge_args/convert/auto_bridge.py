@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from bridge_args.bridge import installed
 from bridge_args.convert.output import Refused
@@ -51,8 +51,20 @@ def needed() -> str:
     return installed.version() or PROVEN.bridge
 
 
-def run(plan: Plan, machine: Machine, doing: str, bytes: int) -> dict[str, Any]:
+class Work(processes.Plan, Protocol):
+    """What a process does."""
+
+    @property
+    def emulate(self) -> bool: ...
+
+
+def run(
+    plan: Work, machine: Machine, doing: str, bytes: int, module: str = "bridge_args.convert.process"
+) -> dict[str, Any]:
     """Converts, and returns what the process tells of it.
+
+    Args:
+        module: the program that does it.
 
     Raises:
         Refused: the process has found reasons not to begin.
@@ -61,9 +73,7 @@ def run(plan: Plan, machine: Machine, doing: str, bytes: int) -> dict[str, Any]:
     told: dict[str, Any] = {}
     refused: list[str] = []
     with Progress(doing, 0, bytes, machine.stream, machine.say) as progress:
-        started = processes.records(
-            "bridge_args.convert.process", plan, 1, {}, emulate=plan.emulate, log=machine.log, doing=doing
-        )
+        started = processes.records(module, plan, 1, {}, emulate=plan.emulate, log=machine.log, doing=doing)
         for entry in started:
             refused += entry.get("refused", [])
             progress.tensors = entry.get("tensors", progress.tensors)

@@ -174,7 +174,6 @@ def test_what_is_not_emulated_says_so() -> None:
 
 def test_a_layer_with_its_norm_gives_an_adapter_what_the_norm_says() -> None:
     """As Transformer Engine's: (out, norm), and (out, bias, norm) where the bias is added by the caller."""
-    pytest.importorskip("megatron.core")
     emulated("""
     from bridge_args.emulation.te_layers import LayerNormLinear
     for return_bias in (False, True):
