@@ -145,6 +145,7 @@ MODEL_OF_CHECKPOINT: Final = Foreign(f"{_TRAINING}.model_load_save:load_model_co
 LOAD_SHARDED: Final = Foreign(f"{_CORE}.dist_checkpointing:load", takes="sharded_state_dict checkpoint_dir")
 COMMON_STATE: Final = Foreign(f"{_CORE}.dist_checkpointing:load_common_state_dict", takes="checkpoint_dir")
 CONTENT_METADATA: Final = Foreign(f"{_CORE}.dist_checkpointing:load_content_metadata", takes="preloaded_state_dict")
+PARALLEL_STATE: Final = Foreign(f"{_CORE}:parallel_state")
 WRITE_TENSORS: Final = Foreign(
     f"{_CORE}.dist_checkpointing.strategies.filesystem_async:FileSystemWriterAsync.write_preloaded_data",
     takes="local_proc_idx",

@@ -19,7 +19,7 @@ from bridge_args.checkpoint.contents import Contents
 from bridge_args.checkpoint.layout import CheckpointError, Place
 from bridge_args.checkpoint.saved_args import Saved, SavedArgsError
 from bridge_args.checkpoint.train_state import TrainState
-from bridge_args.convert import output, tokenizer
+from bridge_args.convert import legacy, output, tokenizer
 from bridge_args.convert.as_saved import as_saved, rows_of
 from bridge_args.convert.provenance import NAME as PROVENANCE
 from bridge_args.convert.provenance import Provenance, hashes
@@ -40,10 +40,6 @@ _NO_LINK: Final = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, err
 _ARE: Final = {
     "megatron-lm-zarr": f"is saved with zarr, which no Bridge reads; {_INSTEAD}",
     "fsdp_dtensor": f"is saved with fsdp_dtensor or torch_dcp, and a torch_dist one is needed; {_INSTEAD}",
-    "megatron-lm-legacy": (
-        "has a file for each rank, which no Bridge reads; load it with the Megatron-LM that has saved it, with "
-        "--ckpt-convert-format torch_dist --ckpt-convert-save DIR, and adopt what that writes"
-    ),
     "nemo-tron": "is a checkpoint of nemo.tron; `bridge-args migrate run-config` translates its configuration",
     "nemo2": "is a checkpoint of NeMo 2.0; `bridge-args migrate nemo2` translates its configuration",
     "hugging-face": "is a model of Hugging Face's, not a checkpoint of Megatron-LM",
@@ -216,6 +212,9 @@ class _Preflight:
         )
 
     def about_tensors(self, found: Contents) -> None:
+        """That they are those of the arguments; of a file for each rank, that is found out when they are converted."""
+        if _is_legacy(found):
+            return
         names = [tensor.name for tensor in found.of_model]
         if other := next((name for name in names if name.startswith(_OTHERS)), None):
             self.reasons.append(f'{found.place.folder} is no GPT or hybrid model: it has a tensor "{other[:80]}"')
@@ -236,12 +235,16 @@ class _Preflight:
             self.reasons.append(str(problem))
             return None
         bridge = made.versions.bridge
+        if _is_legacy(source):
+            self.reasons += legacy.reasons_against(source.saved.values, made, request.output is None)
+            self.notes.append(legacy.NOTE)
+            return as_saved(legacy.weights_only(made), None)
         if not (source.place.folder / layout.COMMON).is_file() and not holds("bridge >=0.6", Versions("0", bridge)):
             self.reasons.append(
                 f"Megatron Bridge {bridge} looks for {layout.COMMON}, which Megatron-LM since 0.19 does not write; "
                 "choose a newer one, as with --bridge 0.6.2"
             )
-        return as_saved(made, source)
+        return as_saved(made, rows_of(source))
 
     def tokenizer(self, translation: Translation | None) -> Tokenizer | None:
         if self.request.tokenizer is None:
@@ -266,7 +269,7 @@ class _Preflight:
         if target is not None:
             read = [self.request.path, *([source.place.folder] if source is not None else [])]
             read += [self.request.tokenizer] if self.request.tokenizer is not None else []
-            if source is not None and not _same_disk(source.place.folder, target):
+            if source is not None and (_is_legacy(source) or not _same_disk(source.place.folder, target)):
                 size += source.bytes
             self.reasons += dict.fromkeys(output.reasons_against(target, read, size))
         elif source is not None:
@@ -312,6 +315,10 @@ class _Preflight:
                 "the arguments do not say how many samples were consumed; Bridge begins with the first one again"
             )
         return TrainState(step, train or 0, skipped or 0, valid or 0, saved.operations or 0.0)
+
+
+def _is_legacy(source: Contents) -> bool:
+    return source.place.kind is not None and source.place.kind.name == legacy.KIND
 
 
 def _of_bridge(folder: Path) -> str:
@@ -378,10 +385,13 @@ def carry_out(plan: Plan, provenance: Provenance, tell: Callable[[str], None]) -
         _write(plan, plan.root, provenance, write_new)
         return
     with output.new_folder(plan.request.output) as unfinished:
-        copied = _linked(folder, unfinished / plan.name)
-        if copied:
-            tell(f"{counted(copied, 'file')} could not be linked, and {'was' if copied == 1 else 'were'} copied")
-        provenance.tell(linked=plan.source.files - copied, copied=copied)
+        if _is_legacy(plan.source):
+            legacy.convert(plan.translation, folder, unfinished / plan.name, tell)
+        else:
+            copied = _linked(folder, unfinished / plan.name)
+            provenance.tell(linked=plan.source.files - copied, copied=copied)
+            if copied:
+                tell(f"{counted(copied, 'file')} could not be linked, and {'was' if copied == 1 else 'were'} copied")
         _write(plan, unfinished, provenance, _into)
 
 

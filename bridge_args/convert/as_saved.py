@@ -26,9 +26,12 @@ def rows_of(source: Contents) -> int | None:
     return shapes[0][0] if shapes else None
 
 
-def as_saved(translation: Translation, source: Contents) -> Translation:
-    """The same run, in the words of its checkpoint."""
-    rows = rows_of(source)
+def as_saved(translation: Translation, rows: int | None) -> Translation:
+    """The same run, in the words of its checkpoint.
+
+    Args:
+        rows: of the embedding, for arguments that do not say the size of the vocabulary; None: not known.
+    """
     said = {one.path: one for one in translation.assignments}
     made = {path: one for one in _precision(translation, said) for path in [one.path]}
     if rows is not None and (_VOCABULARY not in said or said[_VOCABULARY].value is None):

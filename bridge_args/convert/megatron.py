@@ -101,11 +101,11 @@ def _run_config(found: Contents, megatron_lm: str | None) -> tuple[Mapping[str, 
         return _read(file)
     if found.saved is None:
         return None, [f"{found.place.folder} has neither {RUN_CONFIG} nor the arguments of Megatron-LM"]
-    from bridge_args.convert.as_saved import as_saved
+    from bridge_args.convert.as_saved import as_saved, rows_of
     from bridge_args.emit.run_config import to_run_config
 
     try:
-        translation = as_saved(translate_saved(found.saved.values, megatron_lm, installed.version()), found)
+        translation = as_saved(translate_saved(found.saved.values, megatron_lm, installed.version()), rows_of(found))
     except (WrongValue, ValueError) as error:
         return None, [str(error)]
     if translation.errors:

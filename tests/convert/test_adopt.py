@@ -12,19 +12,34 @@ import json
 import os
 import resource
 import shutil
+import struct
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from saved_checkpoints import content_of, distributed, effective, of_core_019, pickled, safetensors, tracker, zipped
+from saved_checkpoints import (
+    Dtype,
+    Made,
+    Stored,
+    content_of,
+    distributed,
+    effective,
+    of_core_019,
+    pickled,
+    safetensors,
+    tracker,
+    zipped,
+)
 
 import bridge_args
 from bridge_args.checkpoint import contents, layout, train_state, unpickle
 from bridge_args.cli.main import main
+from bridge_args.convert import legacy
 from bridge_args.convert.provenance import hashes
 
 ROOT = Path(bridge_args.__file__).parents[1]
@@ -348,6 +363,78 @@ def test_where_it_goes_must_be_said(source: Path) -> None:
         assert stopped.value.code == 2
 
 
+# ---------------------------------------------------------------- a file for each rank
+
+
+def of_ranks(root: Path, state: dict[str, Any] | None = None) -> Path:
+    storage = Stored(("storage", Dtype("FloatStorage"), "0", "cpu", 6))
+    weight = Made("torch._utils._rebuild_tensor_v2", (storage, 0, (2, 3), (3, 1), False, None))
+    content = content_of(VALUES) | {"model": {"a.weight": weight, "a._extra_state": None}} | (state or {})
+    file = zipped(pickled(content), root / "iter_0000005" / "mp_rank_00" / "model_optim_rng.pt")
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("common/data/0", struct.pack("<6f", *range(6)))
+        archive.writestr("common/byteorder", "little")
+    (root / layout.MEGATRON_TRACKER).write_text("5")
+    return root
+
+
+def test_what_speaks_against_converting_ranks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = of_ranks(tmp_path / "run")
+    before = hashes(tmp_path)
+    monkeypatch.setattr(legacy.installed, "refusal", lambda version: "there is no Bridge")
+    assert adopt(root, "--in-place") == 1
+    said = capsys.readouterr().err
+    assert "makes a new folder: name it with -o" in said and "there is no Bridge" in said
+    assert "--ckpt-convert-format torch_dist --ckpt-convert-save DIR" in said
+    of_ranks(root, content_of(VALUES | {"expert_tensor_parallel_size": 2, "use_legacy_models": True}))
+    before = hashes(tmp_path)
+    assert adopt(root, "-o", tmp_path / "new") == 1
+    said = capsys.readouterr().err
+    assert "experts with a tensor parallel size of their own (2)" in said and "the models before Megatron Core" in said
+    assert hashes(tmp_path) == before
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+def test_tensors_of_a_rank(tmp_path: Path) -> None:
+    """What a file says of sizes and places is looked at; torch.load has the same numbers."""
+    import torch
+
+    from bridge_args.convert import rank_file
+
+    def read(root: Path) -> dict[str, Any]:
+        return dict(rank_file.tensors_of(root / "iter_0000005" / "mp_rank_00" / "model_optim_rng.pt", "model"))
+
+    ((name, tensor),) = read(of_ranks(tmp_path / "run")).items()
+    assert name == "a.weight" and torch.equal(tensor, torch.arange(6.0).reshape(2, 3))
+    for number, wrong in enumerate(
+        [
+            (("storage", Dtype("FloatStorage"), "0", "cpu", 6), 1, (2, 3), (3, 1)),  # ends behind its bytes
+            (("storage", Dtype("FloatStorage"), "1", "cpu", 6), 0, (2, 3), (3, 1)),  # has none
+            (("storage", Dtype("FloatStorage"), "0", "cpu", 6), -1, (2, 3), (3, 1)),
+            (("storage", Dtype("FloatStorage"), "0", "cpu", 6), 0, (2, 3), (1 << 40, 1)),
+            (("storage", Dtype("FloatStorage"), "0", "cpu", 6), 0, (2, "3"), (3, 1)),
+            (("storage", Dtype("QInt8Storage"), "0", "cpu", 6), 0, (2, 3), (3, 1)),
+        ]
+    ):
+        key, *rest = wrong
+        made = Made("torch._utils._rebuild_tensor_v2", (Stored(key), *rest, False, None))
+        with pytest.raises(unpickle.Refused, match="a.weight"):
+            read(of_ranks(tmp_path / str(number), {"model": {"a.weight": made}}))
+    with pytest.raises(unpickle.Refused, match="is no tensor"):
+        read(of_ranks(tmp_path / "text", {"model": {"a.weight": "text"}}))
+    saved_by_torch = {"a": torch.randn(3, 5).t(), "b": torch.arange(4, dtype=torch.bfloat16)[1:], "c": torch.tensor(3)}
+    folder = tmp_path / "iter_0000005" / "mp_rank_00"
+    folder.mkdir(parents=True)
+    torch.save({"model": saved_by_torch}, folder / "model_optim_rng.pt")
+    found = read(tmp_path)
+    assert found.keys() == saved_by_torch.keys()
+    assert all(
+        torch.equal(found[key], value) and found[key].dtype == value.dtype for key, value in saved_by_torch.items()
+    )
+
+
 # ---------------------------------------------------------------- kills and full disks
 
 # The N-th of the calls that change a folder is the last thing that the process does.
@@ -485,8 +572,8 @@ def placed(word: str, data: Path, folder: Path) -> str:
     return str(folder / word)
 
 
-@pytest.mark.parametrize("name", asked())
-def test_bridge_has_every_number(name: str, programs: Programs, tmp_path: Path) -> None:
+def trained(name: str, programs: Programs, folder: Path, *more: str) -> Path:
+    """What Megatron-LM saves of a recorded command line after two steps."""
     from recorded import curve, curves_folder
 
     recorded, data = curve(name, _recorded()), curves_folder() / "data"
@@ -495,13 +582,40 @@ def test_bridge_has_every_number(name: str, programs: Programs, tmp_path: Path) 
     for word in recorded["argv"]:
         drop = LEFT_OUT[word] + 1 if word in LEFT_OUT else drop
         if not drop:
-            words.append(placed(word, data, tmp_path))
+            words.append(placed(word, data, folder))
         drop = max(drop - 1, 0)
-    words += ["--save", str(tmp_path / "run"), "--save-interval", "2", "--exit-interval", "2"]
+    root = folder / "-".join(["run", *more])
+    words += ["--save", str(root), "--save-interval", "2", "--exit-interval", "2", *more]
     translation = bridge_args.translate(words, recorded["nproc"])
     ran = programs.stage.run(bridge_args.to_run_config(translation), words, recorded["nproc"], 2)
     assert not ran.error, ran
-    assert main(["checkpoint", "adopt", str(tmp_path / "run"), "-o", str(tmp_path / "new")]) == 0
+    return root
+
+
+@pytest.mark.skipif(not ASKED, reason="BRIDGE_ARGS_ADOPT asks for it")
+@pytest.mark.parametrize("name", asked())
+def test_a_file_for_each_rank(name: str, programs: Programs, tmp_path: Path) -> None:
+    """The same run, saved in both ways: after adopting, the numbers are the same to the bit."""
+    import torch
+    from bridge_loads import read
+
+    found = []
+    for format in ("torch", "torch_dist"):
+        root = trained(name, programs, tmp_path, "--ckpt-format", format)
+        assert main(["checkpoint", "adopt", str(root), "-o", str(tmp_path / format)]) == 0
+        told = programs.loader.load(tmp_path / format / "iter_0000002")
+        assert (told["error"], told.get("differing"), told.get("unread"), told.get("latest")) == ("", [], [], 2), told
+        found.append(read(tmp_path / format / "iter_0000002"))
+    converted, saved = found
+    assert converted.keys() == saved.keys()
+    assert all(torch.equal(converted[key], saved[key]) for key in saved)
+    assert config_of(tmp_path / "torch" / "iter_0000002")["checkpoint"]["save_optim"] is False
+
+
+@pytest.mark.parametrize("name", asked())
+def test_bridge_has_every_number(name: str, programs: Programs, tmp_path: Path) -> None:
+    root = trained(name, programs, tmp_path)
+    assert main(["checkpoint", "adopt", str(root), "-o", str(tmp_path / "new")]) == 0
     (folder,) = (tmp_path / "new").glob("iter_*")
     told = programs.loader.load(folder)
     assert (told["error"], told.get("differing"), told.get("unread")) == ("", [], []), told

@@ -122,7 +122,7 @@ def _compared(model: list[Any], folder: Path) -> dict[str, Any]:
     torch: Any = importlib.import_module("torch")
     mapping = importlib.import_module("megatron.core.dist_checkpointing.mapping")
     utils = importlib.import_module("megatron.core.dist_checkpointing.dict_utils")
-    files = _read(folder)
+    files = read(folder)
     numbers, differing = 0, []
     held: dict[str, int] = {}
     for part in model:
@@ -142,7 +142,7 @@ def _compared(model: list[Any], folder: Path) -> dict[str, Any]:
     return {"tensors": len(held), "numbers": numbers, "differing": differing, "unread": unread}
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read(folder: Path) -> dict[str, Any]:
     """Every tensor of the model, whole."""
     torch: Any = importlib.import_module("torch")
     checkpoint = importlib.import_module("torch.distributed.checkpoint")
