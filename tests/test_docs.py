@@ -133,16 +133,20 @@ def check(command: str, folder: Path) -> None:
         words.pop(0)
     match words:
         case ["bridge-args", *rest]:
-            before, _ = split(
-                commands_of_ours.load(rest[0]).reworded(rest) if rest[0] in commands_of_ours.NAMES else rest
-            )
+            before, _ = split(commands_of_ours.load(rest[0]).reworded(rest))
             parser_of(before).parse_args(before)
+        case ["python", script, *_] if (folder / script).is_file() or (ROOT / script).is_file():
+            compile(
+                next(at for at in (folder, ROOT) if (at / script).is_file()).joinpath(script).read_text(),
+                script,
+                "exec",
+            )
         case ["torchrun" | "srun" | "ft_launcher" | "python", *_]:
             read = read_command(words)
             assert read.program in ("pretrain_gpt.py", "bridge_args.pretrain_gpt"), read
             translation = bridge_args.translate(words)
             assert not translation.errors, translation.errors
-        case ["sbatch", *_, script]:
+        case ["sbatch" | "bash", *_, script]:
             done = subprocess.run(["bash", "-n", folder / script], capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
         case ["pip", "install", *rest]:
