@@ -133,7 +133,8 @@ def check(command: str, folder: Path) -> None:
         words.pop(0)
     match words:
         case ["bridge-args", *rest]:
-            before, _ = split(commands_of_ours.load(rest[0]).reworded(rest))
+            known = rest[0] in commands_of_ours.NAMES
+            before, _ = split(commands_of_ours.load(rest[0]).reworded(rest) if known else rest)
             parser_of(before).parse_args(before)
         case ["python", script, *_] if (folder / script).is_file() or (ROOT / script).is_file():
             compile(
