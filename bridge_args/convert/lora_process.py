@@ -42,6 +42,7 @@ class Plan:
         target: folder that gets the checkpoint.
         emulate: on the CPU, with stand-ins for what is missing; otherwise with what is there.
         transformer_engine, apex_layer_norm: packages to stand in for under the emulation.
+        extra_states: the base has the states that layers of Transformer Engine look for, and so has the result.
         smoke: run the model with the adapter and without it, once it is merged.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     emulate: bool = True
     transformer_engine: bool = True
     apex_layer_norm: bool = False
+    extra_states: bool = False
     smoke: bool = True
 
     def write(self, path: Path) -> None:
@@ -74,6 +76,10 @@ def _run(plan: Plan, receive: Receive) -> None:
         replaced = device.install(transformer_engine=plan.transformer_engine, apex_layer_norm=plan.apex_layer_norm)
         receive({"replaced": [str(entry) for entry in replaced]})
         device.prepare_megatron_core()
+        if plan.extra_states and plan.transformer_engine:
+            from bridge_args.emulation import te_layers  # which imports torch
+
+            te_layers.keep_extra_states()
     torch = importlib.import_module("torch")
     with placeholders.absent_packages():
         load, save = foreign.LOAD_MODEL.get(), foreign.SAVE_MODEL.get()

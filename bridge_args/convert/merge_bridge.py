@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from bridge_args.checkpoint import contents, tensors
 from bridge_args.checkpoint.contents import Contents
-from bridge_args.checkpoint.layout import MEGATRON_TRACKER, RUN_CONFIG, CheckpointError
+from bridge_args.checkpoint.layout import INDEX, MEGATRON_TRACKER, RUN_CONFIG, CheckpointError
 from bridge_args.checkpoint.saved_args import SavedArgsError
 from bridge_args.children import ended_by_signals
 from bridge_args.convert import auto_bridge, hugging_face, megatron, output, to_hugging_face
@@ -107,6 +107,7 @@ def merged(asked: Asked, machine: Machine) -> Done:
                     emulate=machine.emulate,
                     transformer_engine=stand_ins.transformer_engine,
                     apex_layer_norm=stand_ins.apex_layer_norm,
+                    extra_states=bool(_extra_states(base.contents.place.folder)),
                     smoke=asked.smoke,
                 )
                 size = tensors.bytes_of(base.contents.of_model) or 0
@@ -263,6 +264,11 @@ def _iteration(unfinished: Path) -> Path:
     return contents.look_into(unfinished).place.folder
 
 
+def _extra_states(folder: Path) -> set[str]:
+    """Names of what layers keep beside their numbers."""
+    return {name for name in tensors.of_index(folder / INDEX).others if "_extra_state" in name}
+
+
 def _checked(unfinished: Path, base: Megatron, told: Mapping[str, Any]) -> list[str]:
     found = contents.look_into(unfinished)
     if found.problems or found.complete is None:
@@ -273,6 +279,8 @@ def _checked(unfinished: Path, base: Megatron, told: Mapping[str, Any]) -> list[
     if ours != theirs:
         other = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
         raise hugging_face.NotRight(f"{unfinished} has other tensors than its base: {', '.join(other[:4])}")
+    if _extra_states(found.place.folder) != _extra_states(base.contents.place.folder):
+        raise hugging_face.NotRight(f"{unfinished} has other states of layers (_extra_state) than its base")
     checked = [
         f"{counted(told['merged'], 'layer')} merged, and every number is finite",
         f"{counted(len(ours), 'tensor')} of the names and shapes of the base, in files that are whole",
