@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bridge_args.cli.checkpoints import NAMES, load
-from bridge_args.cli.checkpoints._spelling import PARAMETERS, reworded
+from bridge_args.cli.checkpoints._spelling import _OF_BRIDGE, PARAMETERS, reworded
 from bridge_args.cli.main import main
 from bridge_args.cli.parser import parser_of
 from bridge_args.errors import WrongValue
@@ -38,6 +38,11 @@ NEMO_RUN = pytest.mark.skipif(importlib.util.find_spec("nemo_run") is None, reas
         (
             "merge-lora backend=hf_peft lora_checkpoint=/adapter base_hf_path=/base output_hf_path=/o torch_dtype=auto",
             "merge-lora /adapter --backend hf_peft --base /base --output /o",
+        ),
+        (
+            "merge-lora lora_checkpoint=/adapter base_megatron_path=/base hf_model_id=org/name output_megatron_path=/o "
+            "output_hf_path=/hf export_hf=true cpu=true tp=1",
+            "merge-lora /adapter --base-megatron /base --hf-model org/name --output /o --export-hf /hf --device cpu",
         ),
         ("inspect a=b", "inspect a=b"),
     ],
@@ -76,7 +81,8 @@ def test_every_parameter_is_an_option_of_its_action() -> None:
     actions = commands_in(commands_in(parser_of(["checkpoint"]))["checkpoint"])
     for action, parameters in PARAMETERS.items():
         flags = {flag for option in actions[action]._actions for flag in option.option_strings}
-        assert {means.flag for means in parameters.values() if means.flag} <= flags, action
+        bridge = _OF_BRIDGE.values() if action == "merge-lora" else ()
+        assert {means.flag for means in (*parameters.values(), *bridge) if means.flag} <= flags, action
         assert load(action).may_be_a_job
     assert PARAMETERS.keys() == {name for name in NAMES if load(name).may_be_a_job}
 

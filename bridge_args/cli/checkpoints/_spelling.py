@@ -48,7 +48,7 @@ _STRICT: Final = Means(only=_TRUE, why="a checkpoint whose names do not all fit 
 _PLACED: Final = Means(only=_NONE, why="where a model lies is not for choosing; --device cpu or cuda is")
 
 # Action to what a parameter of its step means.
-PARAMETERS: Final[Mapping[str, Mapping[str, Means]]] = {
+PARAMETERS: Final[dict[str, dict[str, Means]]] = {
     "import": {
         "hf_model_id": Means(""),
         "megatron_path": Means("--output"),
@@ -82,7 +82,20 @@ PARAMETERS: Final[Mapping[str, Mapping[str, Means]]] = {
         "save_tokenizer": Means(only=_TRUE, why="the tokenizer goes with the model"),
         "show_progress": _ALWAYS_SHOWN,
         "strict": _STRICT,
+        "base_megatron_path": Means("--base-megatron"),
+        "cpu": Means("--device", values=dict.fromkeys(_TRUE, "cpu") | dict.fromkeys(_FALSE, "auto")),
+        "nproc_per_node": _WHOLE,
+        **_LAYOUT,
     },
+}
+# The same with a base of Megatron's, for which the words have other meanings.
+_OF_BRIDGE: Final[Mapping[str, Means]] = PARAMETERS["merge-lora"] | {
+    "output_megatron_path": Means("--output"),
+    "output_hf_path": Means("--export-hf"),
+    "hf_model_id": Means("--hf-model"),
+    "hf_model_path": Means("--hf-model"),
+    "base_hf_path": Means("--hf-model"),
+    "export_hf": Means(only=_TRUE, why="leave it out, and output_hf_path"),
 }
 
 
@@ -95,7 +108,8 @@ def reworded(words: list[str]) -> list[str]:
     action = next((word for word in words[1:] if word in PARAMETERS), None)
     if action is None:
         return words
-    known = PARAMETERS[action]
+    of_bridge = any(word.startswith("base_megatron_path=") or word == "backend=megatron_bridge" for word in words)
+    known = _OF_BRIDGE if of_bridge and action == "merge-lora" else PARAMETERS[action]
     made, first = list[str](), list[str]()
     for at, word in enumerate(words):
         found = _WORD.fullmatch(word) if words[at - 1] not in _TAKING else None
