@@ -78,6 +78,14 @@ def config_of(folder: Path) -> Mapping[str, Any]:
         raise CheckpointError(f"{folder / 'config.json'} cannot be read: {error}") from error
 
 
+def vocabulary_of(folder: Path) -> int | None:
+    """``vocab_size`` of a model, or of its part that is a model of language."""
+    said = config_of(folder)
+    text = said.get("text_config")
+    size = said.get("vocab_size", text.get("vocab_size") if isinstance(text, dict) else None)
+    return size if type(size) is int else None
+
+
 def tensors_of(folder: Path) -> list[Tensor]:
     """By the headers of its files, in order of names."""
     return contents.look_into(folder).tensors

@@ -38,6 +38,8 @@ def differences(checkpoint: Any, model: Any) -> list[str]:
         without |= _OF_ROPE
     if not _value(checkpoint, "num_moe_experts") and not _value(model, "num_moe_experts"):
         without |= _OF_MOE
+    if _value(checkpoint, "moe_router_score_function") == _value(model, "moe_router_score_function") != "softmax":
+        without.add("moe_router_pre_softmax")  # which only softmax looks at
     if not _value(checkpoint, "rope_scaling") and not _value(model, "rope_scaling"):
         without.add("rope_scaling_factor")
     if _value(checkpoint, "multi_latent_attention") and _value(model, "multi_latent_attention"):

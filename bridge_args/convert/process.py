@@ -131,7 +131,7 @@ def _export(plan: Plan, auto: Any, receive: Receive) -> None:
     chunks = bridge.load_megatron_model(plan.checkpoint)
     _all_finite(chunks)
     receive({"tensors": len(meant)})
-    vocabulary = hugging_face.config_of(model).get("vocab_size")
+    vocabulary = hugging_face.vocabulary_of(model)
     shards, cut = Shards(Path(plan.target)), {}
     for name, tensor in bridge.export_hf_weights(chunks, cpu=True, show_progress=False):
         tensor = tensor.detach()
@@ -241,7 +241,7 @@ def _comes_back(bridge: Any, chunks: Any, model: Path, receive: Receive) -> None
             continue  # one that is tied, and was saved once
         wanted = source.get(name)
         if tuple(tensor.shape) != tuple(wanted.shape):
-            vocabulary = hugging_face.config_of(model).get("vocab_size")
+            vocabulary = hugging_face.vocabulary_of(model)
             _, tensor = _trimmed(name, tensor, wanted.shape, vocabulary)
         if not torch.equal(tensor, wanted.to(tensor.dtype)):
             raise ValueError(

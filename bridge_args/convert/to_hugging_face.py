@@ -159,8 +159,8 @@ def _inputs(asked: Asked, scratch: Path) -> tuple[Megatron | None, Path | None, 
 
 def _of_vocabulary(source: Megatron, model: Path) -> list[str]:
     """Rows beyond the vocabulary are padding, and not many."""
-    size, rows = hugging_face.config_of(model).get("vocab_size"), source.rows
-    if not isinstance(size, int) or rows is None:
+    size, rows = hugging_face.vocabulary_of(model), source.rows
+    if size is None or rows is None:
         return []
     if rows < size:
         return [f"the checkpoint has {rows} tokens, and {model / 'config.json'} says vocab_size {size}"]

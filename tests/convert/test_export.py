@@ -256,9 +256,9 @@ def test_a_file_of_names_takes_no_room(tmp_path: Path) -> None:
 
 # Models that Megatron-LM has trained ------------------------------------------------------------------------------
 
-COMMON = """--num-layers 2 --hidden-size 64 --ffn-hidden-size 128 --num-attention-heads 4 --group-query-attention
-    --num-query-groups 2 --kv-channels 16 --swiglu --normalization RMSNorm --norm-epsilon 1e-6
-    --position-embedding-type rope --disable-bias-linear --seq-length 64 --max-position-embeddings 64
+COMMON = """--num-layers 2 --hidden-size 64 --ffn-hidden-size 128 --num-attention-heads 4 --swiglu
+    --normalization RMSNorm --norm-epsilon 1e-6 --position-embedding-type rope --disable-bias-linear
+    --seq-length 64 --max-position-embeddings 64
     --tokenizer-type NullTokenizer --mock-data --micro-batch-size 1 --global-batch-size 2 --train-iters 4
     --eval-iters 1 --eval-interval 100 --lr 1e-2 --attention-dropout 0 --hidden-dropout 0 --init-method-std 0.1
     --no-gradient-accumulation-fusion --no-rope-fusion --attention-softmax-in-fp32""".split()
@@ -267,12 +267,21 @@ UNTIED = ["--untie-embeddings-and-output-weights"]
 EXPERTS = """--num-experts 4 --moe-router-topk 2 --moe-ffn-hidden-size 32 --moe-grouped-gemm
     --moe-token-dispatcher-type alltoall --moe-router-load-balancing-type aux_loss --moe-aux-loss-coeff 0.001
     --qk-layernorm""".split()
+GROUPS = ["--group-query-attention", "--num-query-groups", "2", "--kv-channels", "16"]
+LATENT = """--num-experts 4 --moe-router-topk 2 --moe-ffn-hidden-size 32 --moe-grouped-gemm --qk-layernorm
+    --moe-token-dispatcher-type alltoall --multi-latent-attention --q-lora-rank 32 --kv-lora-rank 32 --qk-head-dim 32
+    --qk-pos-emb-head-dim 16 --v-head-dim 32 --rotary-scaling-factor 1 --mscale 1.0 --mscale-all-dim 1.0
+    --moe-layer-freq [0,1] --moe-shared-expert-intermediate-size 32 --moe-router-score-function sigmoid
+    --moe-router-enable-expert-bias --moe-router-load-balancing-type seq_aux_loss --moe-aux-loss-coeff 0.001
+    --moe-router-num-groups 2 --moe-router-group-topk 1 --moe-router-topk-scaling-factor 2.5""".split()
 TRAINED = {
-    "llama": ("LlamaForCausalLM", 1000, [*LOCAL, *UNTIED]),
-    "llama_tied": ("LlamaForCausalLM", 1001, LOCAL),
-    "qwen2": ("Qwen2ForCausalLM", 1024, [*LOCAL, "--add-qkv-bias"]),
-    "qwen3": ("Qwen3ForCausalLM", 1001, [*UNTIED, "--qk-layernorm"]),
-    "qwen3_moe": ("Qwen3MoeForCausalLM", 1000, [*UNTIED, *EXPERTS]),
+    "llama": ("LlamaForCausalLM", 1000, [*GROUPS, *LOCAL, *UNTIED]),
+    "llama_tied": ("LlamaForCausalLM", 1001, [*GROUPS, *LOCAL]),
+    "qwen2": ("Qwen2ForCausalLM", 1024, [*GROUPS, *LOCAL, "--add-qkv-bias"]),
+    "qwen3": ("Qwen3ForCausalLM", 1001, [*GROUPS, *UNTIED, "--qk-layernorm"]),
+    "mistral": ("MistralForCausalLM", 1000, [*GROUPS, *UNTIED, "--window-size", "8,0"]),
+    "qwen3_moe": ("Qwen3MoeForCausalLM", 1000, [*GROUPS, *UNTIED, *EXPERTS]),
+    "deepseek_v3": ("DeepseekV3ForCausalLM", 1000, [*UNTIED, *LATENT]),
 }
 
 
@@ -339,7 +348,7 @@ def test_ranks_leave_no_trace(tmp_path: Path, name: str, parallel: list[str]) ->
     converting.checkpoint(tmp_path, "import", model, "-o", "made")
     words = [word for word in COMMON if word != "1e-2"]
     words.insert(words.index("--lr") + 1, "1e-30")
-    words += [*UNTIED, "--vocab-size", "1023", *(EXPERTS if name == "qwen3_moe" else []), *parallel]
+    words += [*GROUPS, *UNTIED, "--vocab-size", "1023", *(EXPERTS if name == "qwen3_moe" else []), *parallel]
     words += ["--pretrained-checkpoint", str(tmp_path / "made"), "--finetune", "--weight-decay", "0"]
     words += ["--save", str(tmp_path / "saved"), "--save-interval", "4"]
     launcher = ["torchrun", "--nproc-per-node", "2", "pretrain_gpt.py"]
