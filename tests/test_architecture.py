@@ -29,7 +29,7 @@ FLOORS = [
     {"source", "emit", "explain"},
     {"steps", "emulation", "lint"},
     {"training"},
-    {"rehearse", "drop_in", "audit", "convert"},
+    {"rehearse", "drop_in", "audit", "convert", "resume"},
     {"launch", "verify", "pretrain_gpt", "pretrain_mamba", "pretrain_hybrid"},
     {"__init__"},
     {"cli", "dev"},

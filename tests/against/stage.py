@@ -39,12 +39,16 @@ class Ran(NamedTuple):
         error: the message it stopped with, empty where it ended by itself.
         where: file and function in ``megatron`` that raised it.
         loss: of the last step; None without one.
+        rate: the learning rate of it.
+        iteration: its number.
     """
 
     steps: int
     error: str = ""
     where: str = ""
     loss: Any = None
+    rate: Any = None
+    iteration: int = 0
 
 
 class Stage:
@@ -174,7 +178,7 @@ def answer(program: str, checkout: str, job: dict[str, Any], folder: Path) -> di
     failed = sorted((entry for entry in told if entry["error"]), key=lambda entry: entry["time"])
     last = [entry for entry in told if entry["rank"] == job["nproc"] - 1]
     steps = last[0]["steps"] if last else 0
-    result = {"steps": steps, "loss": last[0]["loss"] if last else None}
+    result = {"steps": steps, **{name: last[0][name] if last else None for name in ("loss", "rate", "iteration")}}
     if failed:
         return {**result, "error": failed[0]["error"], "where": failed[0]["where"]}
     return (
@@ -201,11 +205,21 @@ def _wait(children: list[int]) -> None:
 
 def work(program: str, checkout: str, job: dict[str, Any], folder: Path, rank: int, port: str) -> bool:
     """One process of a run; what came of it is left in a file. Says whether it failed."""
-    entry: dict[str, Any] = {"rank": rank, "steps": 0, "loss": None, "error": "", "where": "", "time": 0.0}
+    entry: dict[str, Any] = {
+        "rank": rank,
+        "steps": 0,
+        "loss": None,
+        "rate": None,
+        "iteration": 0,
+        "error": "",
+        "where": "",
+        "time": 0.0,
+    }
 
     def receive(record: Mapping[str, Any]) -> None:
         if "split" not in record:
             entry.update(steps=entry["steps"] + 1, loss=record["lm_loss"])
+            entry.update(rate=record["learning_rate"], iteration=record["iteration"])
 
     os.environ.update({**job["env"], "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(job["nproc"])})
     os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "LOCAL_WORLD_SIZE": str(job["nproc"])})

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 # As the help lists them.
 NAMES: Final = (
-    "translate", "report", "validate", "rehearse", "verify", "launch", "audit", "diff", "checkpoint", "explain",
-    "versions", "lint", "completion", "check",
+    "translate", "report", "validate", "rehearse", "verify", "launch", "audit", "diff", "checkpoint", "resume",
+    "explain", "versions", "lint", "completion", "check",
 )  # fmt: skip
 
 

@@ -1,0 +1,188 @@
+"""What both programs do with a setting that another run has saved otherwise: facts, by kind of setting.
+
+Verify: megatron/training/checkpointing.py load_checkpoint and check_checkpoint_args; Megatron Core's
+optimizer_param_scheduler.py OptimizerParamScheduler.load_state_dict, optimizer/optimizer.py
+_filter_and_reorder_param_groups; megatron/bridge/training/checkpointing.py _load_checkpoint_from_path.
+``tests/resume/test_resume.py`` trains, changes a setting and goes on.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from bridge_args.records import Record
+from bridge_args.versions import Versions, holds
+
+Winner = Literal["flag", "checkpoint", "refused"]
+
+# Kinds of settings, by what becomes of one that differs; every other setting is the run's own.
+KINDS: Final[dict[str, tuple[str, ...]]] = {
+    # Saved with the optimizer's schedule, and beside every group of parameters.
+    "rate": ("lr", "min_lr"),
+    # Saved with the schedule. Steps are counted in samples.
+    "schedule": (
+        *("lr_decay_style", "lr_warmup_steps", "lr_decay_steps", "start_weight_decay", "end_weight_decay"),
+        *("weight_decay_incr_style", "wd_incr_steps"),
+    ),
+    # The states of the optimizer are of another kind, or of other tensors.
+    "optimizer": ("optimizer", "use_distributed_optimizer", "bf16", "fp16", "use_precision_aware_optimizer"),
+    # The tensors have other shapes, or there are more of them. Rows of a layer's queries, keys and values together.
+    "shape": (
+        *("num_layers", "hidden_size", "ffn_hidden_size", "attention_rows", "add_bias_linear"),
+        "add_qkv_bias",
+        *("swiglu", "untie_embeddings_and_output_weights", "max_position_embeddings", "num_experts", "qk_layernorm"),
+        *("moe_ffn_hidden_size", "moe_shared_expert_intermediate_size", "multi_latent_attention", "q_lora_rank"),
+        *("kv_lora_rank", "mtp_num_layers", "hybrid_layer_pattern", "hybrid_override_pattern", "mamba_state_dim"),
+    ),
+    # The weights fit, and were trained with another value.
+    "meaning": (
+        *(
+            "num_attention_heads",
+            "num_query_groups",
+            "kv_channels",
+            "normalization",
+            "squared_relu",
+            "rotary_base",
+            "rotary_percent",
+            "norm_epsilon",
+        ),
+        "activation_func",
+        *("apply_layernorm_1p", "rotary_interleaved", "use_rope_scaling", "window_size", "moe_router_topk"),
+        *("moe_router_score_function", "moe_router_topk_scaling_factor", "seq_length"),
+    ),
+    "positions": ("position_embedding_type",),
+    "vocabulary": ("padded_vocab_size",),
+    "layout": ("tensor_model_parallel_size", "pipeline_model_parallel_size"),
+    "seed": ("seed",),
+    "counter": ("iteration", "consumed_train_samples", "random_state"),
+}
+KIND_OF: Final = {name: kind for kind, names in KINDS.items() for name in names}
+
+# What Megatron-LM compares itself, before the weights: the run stops where they differ.
+COMPARED: Final = ("num_layers", "hidden_size", "num_attention_heads", "add_position_embedding")
+COMPARED_WITH_VOCABULARY: Final = ("max_position_embeddings", "make_vocab_size_divisible_by", "tokenizer_type")
+
+_CORE: Final = "megatron/core"
+_SCHEDULER: Final = f"{_CORE}/optimizer_param_scheduler.py OptimizerParamScheduler._check_and_set"
+_GROUPS: Final = f"{_CORE}/optimizer/optimizer.py _filter_and_reorder_param_groups"
+_LOAD: Final = "training/checkpointing.py load_checkpoint"
+
+
+class Verdict(Record):
+    """Who wins.
+
+    Attributes:
+        winner: whose value the run has; ``refused``: it stops.
+        why: a sentence without a full stop.
+        see: where this can be verified.
+        remedy: what to write for the value of the run to count; empty where there is nothing, or it counts.
+    """
+
+    winner: Winner
+    why: str
+    see: str
+    remedy: str = ""
+
+
+class Continued(Record):
+    """How a run goes on.
+
+    Attributes:
+        program: ``megatron_lm`` or ``bridge``.
+        core: version of the Megatron Core that trains.
+        finetune: it starts anew from the weights.
+        loads_optimizer: states of the optimizer are loaded, and the schedule.
+        loads_random: states of the random generators are loaded.
+        override, use_checkpoint: ``--override-opt-param-scheduler``, ``--use-checkpoint-opt-param-scheduler``.
+        distributed: the optimizer is divided among ranks.
+        reshardable: its states were saved so that tensor and pipeline sizes may change.
+        learned_positions: positions have weights.
+        vocabulary: Megatron-LM compares tokenizers too (``--vocab-file``).
+    """
+
+    program: Literal["megatron_lm", "bridge"]
+    core: str
+    finetune: bool = False
+    loads_optimizer: bool = True
+    loads_random: bool = True
+    override: bool = False
+    use_checkpoint: bool = False
+    distributed: bool = False
+    reshardable: bool = False
+    learned_positions: bool = False
+    vocabulary: bool = False
+
+
+def verdict(name: str, how: Continued) -> Verdict:
+    """What becomes of a setting that the checkpoint has otherwise than the run."""
+    if how.program == "megatron_lm" and not how.finetune and _is_compared(name, how):
+        why = "it is compared with the arguments in the checkpoint"
+        return Verdict("refused", why, "megatron/training/checkpointing.py check_checkpoint_args")
+    match KIND_OF.get(name):
+        case "rate" | "schedule" as kind:
+            return _scheduled(kind, how)
+        case "optimizer" if how.loads_optimizer:
+            return Verdict(
+                "refused", "the states of the optimizer do not fit", _LOAD, "--no-load-optim starts them anew"
+            )
+        case "shape" if name != "max_position_embeddings" or how.learned_positions:
+            return Verdict("refused", "the weights in the checkpoint have other shapes, or are others", _LOAD)
+        case "positions" if how.learned_positions:
+            return Verdict("refused", "the checkpoint has no weights of positions", _LOAD)
+        case "meaning" | "positions":
+            return Verdict("flag", "the weights fit, and were trained with the other value", _LOAD)
+        case "vocabulary":
+            why = "the embedding is loaded as far as it goes; rows that the checkpoint lacks start from random"
+            return Verdict("flag", why, f"{_CORE}/tensor_parallel/layers.py allow_shape_mismatch")
+        case "layout":
+            return _laid_out(how)
+        case "seed" if how.loads_random:
+            return Verdict("flag", "for the order of the data; random generators go on as they were saved", _LOAD)
+        case "counter":
+            return _counted(name, how)
+    return Verdict("flag", "", "")
+
+
+def _is_compared(name: str, how: Continued) -> bool:
+    return name in COMPARED or (how.vocabulary and name in COMPARED_WITH_VOCABULARY)
+
+
+def _scheduled(kind: str, how: Continued) -> Verdict:
+    if not how.loads_optimizer:
+        return Verdict("flag", "the schedule is not loaded", _LOAD)
+    anew = "--no-load-optim starts optimizer and schedule anew"
+    if kind == "rate" and holds("megatron >=0.19", Versions(how.core, "0")):
+        why = "the groups of parameters are found by it, and the checkpoint has none with this value"
+        return Verdict("refused", why, _GROUPS, anew)
+    if kind == "rate" and how.override:
+        why = "the groups of parameters have theirs from the checkpoint, whatever the schedule says"
+        return Verdict("checkpoint", why, _GROUPS, anew)
+    if how.override:
+        return Verdict("flag", "--override-opt-param-scheduler is given", _SCHEDULER)
+    if how.use_checkpoint:
+        why = "--use-checkpoint-opt-param-scheduler is given"
+        return Verdict("checkpoint", why, _SCHEDULER, anew if kind == "rate" else "--override-opt-param-scheduler")
+    remedy = anew if kind == "rate" else "--override-opt-param-scheduler"
+    return Verdict(
+        "refused",
+        "the schedule in the checkpoint has another value",
+        _SCHEDULER,
+        f"{remedy}; --use-checkpoint-opt-param-scheduler keeps that of the checkpoint",
+    )
+
+
+def _laid_out(how: Continued) -> Verdict:
+    if how.loads_optimizer and how.distributed and not how.reshardable:
+        why = "the distributed optimizer was saved for these sizes only"
+        return Verdict("refused", why, _LOAD, "save with --dist-ckpt-optim-fully-reshardable, or --no-load-optim")
+    return Verdict("flag", "the weights are divided anew; random generators start from the seed", _LOAD)
+
+
+def _counted(name: str, how: Continued) -> Verdict:
+    if name == "random_state":
+        if how.loads_random:
+            return Verdict("checkpoint", "", _LOAD, "--no-load-rng starts the generators from --seed")
+        return Verdict("flag", "the generators start from --seed", _LOAD)
+    if how.finetune:
+        return Verdict("flag", "it starts at 0", _LOAD)
+    return Verdict("checkpoint", "", _LOAD, "--finetune starts at 0, without the optimizer")

@@ -1,0 +1,252 @@
+"""``bridge-args resume``: two steps are trained and saved, a setting is changed, and a third step shows who wins.
+
+Bridge and, where ``MEGATRON_LM_CHECKOUT`` names one, Megatron-LM itself are the judges: the learning rate of the third
+step is that of the winner, or there is none. ``BRIDGE_ARGS_RESUME=all`` tries every change; else a few.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from saved_checkpoints import content_of, effective, pickled, zipped
+
+import bridge_args
+from bridge_args.bridge import installed
+from bridge_args.checkpoint.layout import CheckpointError
+from bridge_args.cli.main import main
+from bridge_args.mapping.translation import Translation
+from bridge_args.pairs.pairs import megatron_version, usual_megatron_lm
+from bridge_args.resume import compare, tell
+from bridge_args.resume.rules import KIND_OF, Continued, verdict
+from tests.against.stage import Ran, Stage
+
+CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
+ALL = os.environ.get("BRIDGE_ARGS_RESUME") == "all"
+needs_bridge = pytest.mark.skipif(importlib.util.find_spec("megatron") is None, reason="megatron.bridge is absent")
+ENV = {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}
+BASE = {
+    "--num-layers": "2", "--hidden-size": "64", "--num-attention-heads": "4", "--seq-length": "32",
+    "--max-position-embeddings": "32", "--micro-batch-size": "1", "--tokenizer-type": "NullTokenizer",
+    "--vocab-size": "100", "--eval-interval": "100", "--eval-iters": "0", "--transformer-impl": "local",
+    "--train-iters": "8", "--lr": "1e-3", "--min-lr": "1e-4", "--lr-decay-style": "linear",
+    "--global-batch-size": "2", "--seed": "1234", "--weight-decay": "0.1", "--normalization": "LayerNorm",
+}  # fmt: skip
+SWITCHES = ["--mock-data", "--no-persist-layer-norm", "--no-masked-softmax-fusion", "--no-gradient-accumulation-fusion"]
+OVERRIDE, KEEP = "--override-opt-param-scheduler", "--use-checkpoint-opt-param-scheduler"
+
+
+class Change(NamedTuple):
+    """Words that the second run has otherwise, and the setting that they change."""
+
+    words: str
+    setting: str
+
+
+CHANGES = [
+    Change("--lr=2e-3", "lr"),
+    Change(f"--lr=2e-3 {OVERRIDE}", "lr"),
+    Change(f"--lr=2e-3 {KEEP}", "lr"),
+    Change("--lr=2e-3 --no-load-optim", "lr"),
+    Change("--lr=2e-3 --finetune", "lr"),
+    Change(f"--min-lr=5e-4 {OVERRIDE}", "min_lr"),
+    Change("--global-batch-size=4", "lr_decay_steps"),
+    Change(f"--global-batch-size=4 {OVERRIDE}", "lr_decay_steps"),
+    Change("--train-iters=16", "lr_decay_steps"),
+    Change(f"--train-iters=16 {OVERRIDE}", "lr_decay_steps"),
+    Change(f"--train-iters=16 {KEEP}", "lr_decay_steps"),
+    Change("--train-iters=16 --lr-decay-iters=8", "wd_incr_steps"),
+    Change("--lr-warmup-iters=4", "lr_warmup_steps"),
+    Change("--lr-decay-style=cosine", "lr_decay_style"),
+    Change("--weight-decay=0.2", "start_weight_decay"),
+    Change("--seed=99", "seed"),
+    Change("--num-layers=3", "num_layers"),
+    Change("--num-layers=1", "num_layers"),
+    Change("--hidden-size=128", "hidden_size"),
+    Change("--num-attention-heads=2", "num_attention_heads"),
+    Change("--seq-length=64 --max-position-embeddings=64", "max_position_embeddings"),
+    Change("--swiglu", "swiglu"),
+    Change("--untie-embeddings-and-output-weights", "untie_embeddings_and_output_weights"),
+    Change("--normalization=RMSNorm", "normalization"),
+    Change("--vocab-size=500", "padded_vocab_size"),
+    Change("--position-embedding-type=rope", "position_embedding_type"),
+    Change("--squared-relu --no-bias-gelu-fusion", "activation_func"),
+    Change("--bf16", "bf16"),
+]
+SOME = (1, 6, 9, 19)
+
+
+def words(change: str = "", **folders: Path) -> list[str]:
+    said, more = dict(BASE), [*SWITCHES]
+    for word in change.split():
+        flag, equals, value = word.partition("=")
+        if equals:
+            said[flag] = value
+        else:
+            more.append(word)
+    given = {f"--{name}": str(folder) for name, folder in folders.items()}
+    if "save" in folders:
+        given["--save-interval"] = "2"
+    return [*(word for pair in {**said, **given}.items() for word in pair), *more]
+
+
+def translate(argv: list[str], megatron_lm: str | None = None) -> Translation:
+    made = bridge_args.translate(argv, 1, megatron_lm or usual_megatron_lm(), env=ENV)
+    assert not made.errors
+    return made
+
+
+class Trained(NamedTuple):
+    """A program that has trained two steps and saved them."""
+
+    stage: Stage
+    program: str
+    folder: Path
+    megatron_lm: str
+
+    def go_on(self, change: str, steps: int = 1) -> Ran:
+        made = translate(words(change, load=self.folder), self.megatron_lm)
+        return self.stage.run(bridge_args.to_run_config(made), made.words, 1, steps, ENV)
+
+    def told(self, change: str) -> compare.Resumption:
+        made = translate(words(change, load=self.folder), self.megatron_lm)
+        return compare.resumption(compare.read(self.folder, made.versions.bridge), made)
+
+
+@pytest.fixture(scope="module", params=["bridge", "megatron_lm"])
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    if importlib.util.find_spec("megatron") is None:
+        pytest.skip("megatron.bridge is absent")
+    if request.param == "megatron_lm" and not CHECKOUT:
+        pytest.skip("MEGATRON_LM_CHECKOUT names no checkout")
+    version = megatron_version(CHECKOUT) if request.param == "megatron_lm" else usual_megatron_lm(installed.version())
+    one = Trained(Stage(request.param, CHECKOUT), request.param, tmp_path_factory.mktemp("saved"), version)
+    made = translate(words(save=one.folder), version)
+    first = one.stage.run(bridge_args.to_run_config(made), made.words, 1, 2, ENV)
+    assert (first.steps, first.error) == (2, "")
+    yield one
+    one.stage.close()
+
+
+def test_nothing_differs_where_nothing_is_changed(trained: Trained) -> None:
+    found = trained.told("")
+    assert [row.name for row in found.rows if row.name in KIND_OF] == [
+        "iteration",
+        "consumed_train_samples",
+        "random_state",
+    ]
+    assert found.refused == ()
+    assert trained.go_on("").iteration == 3
+
+
+@pytest.mark.parametrize("change", CHANGES if ALL else [CHANGES[index] for index in SOME], ids=lambda one: one.words)
+def test_who_wins(change: Change, trained: Trained) -> None:
+    """The rate of the third step: with everything as it was, with the changed setting from the first step, or none."""
+    found = trained.told(change.words)
+    (row,) = (row for row in found.rows if row.name == change.setting)
+    told = row.bridge if trained.program == "bridge" else row.megatron_lm
+    assert told is not None
+    ran = trained.go_on(change.words)
+    refused = [one.name for one in found.rows if (v := _of(one, trained)) is not None and v.winner == "refused"]
+    assert bool(ran.error) == bool(refused), (refused, ran.error)
+    if ran.error:
+        assert ran.steps == 0
+        return
+    kept = trained.go_on("")
+    counted = next(_of(one, trained) for one in found.rows if one.name == "iteration")
+    assert counted is not None and (ran.iteration == 3) is (counted.winner == "checkpoint")
+    if KIND_OF[change.setting] in ("rate", "schedule"):
+        assert (ran.rate == kept.rate) is (told.winner == "checkpoint"), (ran, kept, told)
+    else:
+        assert (ran.loss == kept.loss) is (told.winner == "checkpoint"), (ran, kept, told)
+
+
+def _of(row: compare.Row, trained: Trained) -> Any:
+    return row.bridge if trained.program == "bridge" else row.megatron_lm
+
+
+# ------------------------------------------------------------------- without a program to ask
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """What Megatron-LM 0.16.1 would have saved at iteration 5."""
+    zipped(pickled(content_of(effective(words()))), tmp_path / "out" / "iter_0000005" / "common.pt")
+    (tmp_path / "out" / "latest_checkpointed_iteration.txt").write_text("5")
+    return tmp_path / "out"
+
+
+def told(saved: Path, change: str, megatron_lm: str = "0.16.1", bridge: str = "0.3.1") -> dict[str, Any]:
+    made = bridge_args.translate(words(change, load=saved), 1, megatron_lm, bridge, ENV)
+    return tell.document(compare.resumption(compare.read(saved, bridge), made))
+
+
+def winners(document: dict[str, Any], name: str) -> tuple[str, str]:
+    (one,) = (one for one in document["settings"] if one["name"] == name)
+    return one["megatron_lm"]["winner"], one["bridge"]["winner"]
+
+
+def test_as_it_was(saved: Path) -> None:
+    said = told(saved, "")
+    assert said["refused"] == [] and said["checkpoint"]["iteration"] == 5
+    assert [one["name"] for one in said["settings"]] == ["iteration", "consumed_train_samples", "random_state"]
+    assert winners(said, "iteration") == ("checkpoint", "checkpoint")
+
+
+def test_the_rate_is_a_matter_of_the_core(saved: Path) -> None:
+    """Groups of parameters keep their rate whatever is overridden; since Core 0.19 no other is taken."""
+    assert winners(told(saved, f"--lr=2e-3 {OVERRIDE}"), "lr") == ("checkpoint", "checkpoint")
+    assert winners(told(saved, f"--lr=2e-3 {OVERRIDE}", "0.19.0", "0.6.2"), "lr") == ("refused", "refused")
+    assert winners(told(saved, f"--lr=2e-3 {OVERRIDE}", "0.16.1", "0.6.2"), "lr") == ("checkpoint", "refused")
+
+
+def test_each_program_has_its_own_word(saved: Path) -> None:
+    assert winners(told(saved, "--num-attention-heads=2"), "num_attention_heads") == ("refused", "flag")
+
+
+def test_layout_and_the_distributed_optimizer() -> None:
+    def laid_out(**more: bool) -> str:
+        return verdict("tensor_model_parallel_size", Continued("bridge", "0.16.1", **more)).winner
+
+    assert laid_out() == "flag"
+    assert laid_out(distributed=True) == "refused"
+    assert laid_out(distributed=True, reshardable=True) == laid_out(distributed=True, loads_optimizer=False) == "flag"
+
+
+def test_every_rule_has_a_place_to_look(saved: Path) -> None:
+    for name in KIND_OF:
+        for how in (Continued("megatron_lm", "0.16.1"), Continued("bridge", "0.19.0", override=True)):
+            found = verdict(name, how)
+            assert found.winner == "flag" or found.see
+
+
+def test_what_else_is_said(saved: Path) -> None:
+    (note,) = told(saved, "--train-iters=5")["notes"]
+    assert note == "nothing is trained: the checkpoint is of iteration 5, and the run ends at 5"
+    made = bridge_args.translate(words(), 1, "0.16.1", "0.3.1", ENV)
+    assert compare.resumption(compare.read(saved, "0.3.1"), made).notes == (
+        "the run names no checkpoint to go on from: add --load",
+    )
+
+
+def test_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="does not exist"):
+        compare.read(tmp_path / "none", "0.6.2")
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(CheckpointError, match="Hugging Face: nothing says"):
+        compare.read(tmp_path, "0.6.2")
+
+
+def test_the_command(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["resume", str(saved), "--megatron-lm", "0.16.1", "--bridge", "0.3.1", "--world-size", "1"]
+    assert main([*line, "--", *words(load=saved)]) == 0
+    assert "iteration" in capsys.readouterr().out
+    assert main([*line, "--format", "json", "--", *words("--lr=2e-3", load=saved)]) == 1
+    assert json.loads(capsys.readouterr().out)["refused"] == ["lr"]
+    assert main([*line, "--", "--no-such-flag"]) == 1
+    assert "is not an argument" in capsys.readouterr().err
