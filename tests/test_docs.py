@@ -201,6 +201,8 @@ class Shell:
                 target.symlink_to(CHECKOUT or ROOT / "tests" / "fork", target_is_directory=True)
             elif source == "checkpoint":
                 write_checkpoint(target)
+            elif source == "whole-checkpoint":
+                write_whole_checkpoint(target)
             elif (ROOT / source).is_dir():
                 shutil.copytree(ROOT / source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
@@ -225,6 +227,16 @@ def write_checkpoint(folder: Path) -> None:
     from saved_checkpoints import content_of, effective, pickled, zipped
 
     zipped(pickled(content_of(effective())), folder / "iter_0000005" / "common.pt")
+    (folder / "latest_checkpointed_iteration.txt").write_text("5")
+
+
+def write_whole_checkpoint(folder: Path) -> None:
+    """With tensors, whose embedding has 64 rows."""
+    from saved_checkpoints import content_of, distributed, effective, pickled, zipped
+
+    distributed(folder / "iter_0000005")
+    values = effective() | {"padded_vocab_size": 64}
+    zipped(pickled(content_of(values)), folder / "iter_0000005" / "common.pt")
     (folder / "latest_checkpointed_iteration.txt").write_text("5")
 
 

@@ -200,14 +200,24 @@ def of_rank(file: Path) -> list[Tensor]:
 
 def _rebuilt(name: str, value: Any) -> list[Tensor]:
     """The tensor that a value stands for, if it is one."""
-    if isinstance(value, Thing) and value.path == "torch._utils._rebuild_parameter" and value.arguments:
-        value = value.arguments[0]
+    value = unwrapped(value)
     if not isinstance(value, Thing) or not value.path.startswith("torch._utils._rebuild_tensor"):
         return []
     place, _, size = (*value.arguments, None, None, None)[:3]
     if not isinstance(place, Place) or place.storage not in _OF_STORAGES:
         return []
     return [Tensor(name, _OF_STORAGES[place.storage], _shape(size))]
+
+
+def unwrapped(value: Any) -> Any:
+    """The call that makes a tensor, of a parameter or of a tensor with attributes of its own."""
+    if isinstance(value, Thing) and value.path == "torch._utils._rebuild_parameter" and value.arguments:
+        value = value.arguments[0]
+    if isinstance(value, Thing) and value.path == "torch._tensor._rebuild_from_type_v2":
+        function, _, given = (*value.arguments, None, None, None)[:3]
+        if isinstance(function, type) and issubclass(function, Thing) and isinstance(given, tuple):
+            return function(*given)
+    return value
 
 
 def files_of_index(file: Path) -> dict[str, str]:

@@ -52,6 +52,7 @@ _ALLOWED: Final = {
     "functools": "partial",
     "torch": "Size device Tensor",
     "torch._utils": "_rebuild_tensor_v2 _rebuild_tensor _rebuild_parameter _rebuild_device_tensor_from_numpy",
+    "torch._tensor": "_rebuild_from_type_v2",
     "torch.nn.parameter": "Parameter",
     "torch.nn.functional": "silu gelu relu",
     "torch.storage": "UntypedStorage TypedStorage",

@@ -126,7 +126,7 @@ class _Preflight:
         self.place(source)
         if source is None or translation is None or self.reasons or source.saved is None:
             return Plan(self.request, tuple(self.reasons), tuple(self.notes), translation, source)
-        name = source.place.folder.resolve().name
+        name = _with_name(source.place.folder).name
         if self.request.output is not None:
             name = _standard_name(source.place, source.saved)
         here = self.request.output is None
@@ -281,7 +281,7 @@ class _Preflight:
     def files(self, source: Contents, saved: Saved, translation: Translation, name: str) -> dict[str, bytes]:
         """What is written beside the tensors, in an order in which nothing ever points to what is not there yet."""
         place, here = source.place, self.request.output is None
-        release = place.folder.resolve().name == "release"
+        release = _with_name(place.folder).name == "release"
         state = self.state(saved, 0 if release else saved.iteration or place.iteration or 0)
         files = {
             f"{name}/{TRAIN_STATE}": train_state.written(state),
@@ -292,7 +292,7 @@ class _Preflight:
             files[layout.MEGATRON_TRACKER] = (b"release" if release else str(state.step).encode()) + b"\n"
         if release:
             self.notes.append(f"{layout.TRACKER} is not written: it can only name an iteration, and this is a release")
-        elif here and tracked != place.folder.resolve().name:
+        elif here and tracked != _with_name(place.folder).name:
             what = "there is no tracker of Megatron-LM's" if tracked is None else f"Megatron-LM's names {tracked}"
             self.notes.append(
                 f"{layout.TRACKER} is not written: {what}; name {place.folder}, or set checkpoint.ckpt_step"
@@ -330,11 +330,16 @@ def _count(value: Any) -> int | None:
 
 
 def _root(place: Place) -> Path:
-    return place.folder.resolve().parent
+    return _with_name(place.folder).parent
+
+
+def _with_name(folder: Path) -> Path:
+    """Not ``.`` or ``..``, but otherwise as it was typed: a link has the name that it has here."""
+    return folder if folder.name not in ("", "..") else folder.resolve()
 
 
 def _standard_name(place: Place, saved: Saved) -> str:
-    if place.folder.resolve().name == "release":
+    if _with_name(place.folder).name == "release":
         return "release"
     step = saved.iteration if saved.iteration is not None else place.iteration
     return layout.folder_of(Path(), step or 0).name

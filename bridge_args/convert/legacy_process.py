@@ -60,6 +60,10 @@ def _run(plan: Plan, receive: Callable[[dict[str, Any]], None]) -> None:
     replaced = device.install(transformer_engine=plan.transformer_engine, apex_layer_norm=plan.apex_layer_norm)
     receive({"replaced": [str(entry) for entry in replaced]})
     device.prepare_megatron_core()
+    if plan.transformer_engine:
+        from bridge_args.emulation import te_layers  # which imports torch
+
+        te_layers.keep_extra_states()
     model = container.load(plan.run_config).model
     with placeholders.absent_packages(), placeholders.fused_functions():
         state = foreign.PARALLEL_STATE.get()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from bridge_args.checkpoint import unpickle
+from bridge_args.checkpoint.tensors import unwrapped
 from bridge_args.checkpoint.unpickle import Refused, Thing
 from bridge_args.checkpoint.unpickle import Tensor as Stored
 from bridge_args.files import open_regular
@@ -56,8 +57,7 @@ def tensors_of(file: Path, chunk: str) -> Iterator[tuple[str, Any]]:
 
 def _tensor(file: Path, name: str, value: Any, archive: zipfile.ZipFile, members: dict[str, str]) -> Any:
     torch = importlib.import_module("torch")
-    if isinstance(value, Thing) and value.path == "torch._utils._rebuild_parameter" and value.arguments:
-        value = value.arguments[0]
+    value = unwrapped(value)
     if not isinstance(value, Thing) or value.path not in _REBUILT:
         raise Refused(f"{file}: {name[:80]} is no tensor")
     place, offset, size, stride = (*value.arguments, None, None, None, None)[:4]

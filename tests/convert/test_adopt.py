@@ -183,6 +183,12 @@ def test_the_trackers_iteration_and_not_the_largest(source: Path, tmp_path: Path
     assert [file.name for file in (tmp_path / "new").glob("iter_*")] == ["iter_0000005"]
 
 
+def test_one_that_is_named_by_where_one_stands(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(source / "iter_0000005")
+    assert adopt(".", "--in-place") == 0
+    assert (source / layout.TRACKER).exists() and (source / "iter_0000005" / "run_config.yaml").exists()
+
+
 def test_one_checkpoint_by_itself_and_a_release(source: Path, tmp_path: Path) -> None:
     moved = tmp_path / "other" / "mine"
     shutil.copytree(source / "iter_0000005", moved)
@@ -424,7 +430,10 @@ def test_tensors_of_a_rank(tmp_path: Path) -> None:
             read(of_ranks(tmp_path / str(number), {"model": {"a.weight": made}}))
     with pytest.raises(unpickle.Refused, match="is no tensor"):
         read(of_ranks(tmp_path / "text", {"model": {"a.weight": "text"}}))
-    saved_by_torch = {"a": torch.randn(3, 5).t(), "b": torch.arange(4, dtype=torch.bfloat16)[1:], "c": torch.tensor(3)}
+    marked = torch.randn(4)
+    marked.tensor_model_parallel = True  # type: ignore[attr-defined]  # as Megatron-LM marks them
+    saved_by_torch = {"d": marked, "e": torch.nn.Parameter(torch.randn(2))}
+    saved_by_torch |= {"a": torch.randn(3, 5).t(), "b": torch.arange(4, dtype=torch.bfloat16)[1:], "c": torch.tensor(3)}
     folder = tmp_path / "iter_0000005" / "mp_rank_00"
     folder.mkdir(parents=True)
     torch.save({"model": saved_by_torch}, folder / "model_optim_rng.pt")
