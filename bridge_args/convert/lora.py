@@ -206,11 +206,14 @@ class Changes(Record):
         of: name of a tensor of the base to its change.
         pairs: how many products are added.
         notes: for people.
+        head: of a base with one tensor for embeddings and head, where the adapter makes two of it: the name of the
+            second, its values, and the first.
     """
 
     of: dict[str, Change]
     pairs: int
     notes: list[str]
+    head: tuple[str, Entry, Entry] | None = None
 
 
 def changes(adapter: Adapter, base: Mapping[str, Entry], model: Mapping[str, Any]) -> tuple[Changes, list[str]]:
@@ -222,7 +225,8 @@ def changes(adapter: Adapter, base: Mapping[str, Entry], model: Mapping[str, Any
     """
     match = _Match(adapter, base, model)
     match.all()
-    return Changes(match.found, match.pairs, match.notes), match.reasons()
+    match.untie()
+    return Changes(match.found, match.pairs, match.notes, match.head), match.reasons()
 
 
 class _Match:
@@ -234,6 +238,8 @@ class _Match:
         self.file = adapter.folder / FILE
         self.found: dict[str, Change] = {}
         self.pairs = 0
+        self.parted: dict[str, Entry] = {}  # of a tied base: what modules_to_save has for one of the two ends
+        self.head: tuple[str, Entry, Entry] | None = None
         self.notes: list[str] = []
         self.wrong: dict[str, list[str]] = {}
         self.firsts = {name.partition(".")[0] for name in base}
@@ -294,17 +300,33 @@ class _Match:
             return self.refuse("a tensor that is neither of LoRA, nor of modules_to_save, nor a bias", name)
         if target is None:
             return self.refuse("the base has no tensor for", name)
-        if self.tied == target and is_saved and not wrapped and not is_bias:
-            return self.refuse(
-                "the base has one tensor for embeddings and head (tied), and modules_to_save makes two of it, which is "
-                "not done here",
-                name,
-            )
         if self.base[target].shape != entry.shape:
             return self.refuse("another shape than the base", self.shapes(name, entry, target))
         if self.base[target].dtype not in DTYPES:
             return self.refuse("numbers in the base that are not floating point", target)
+        if self.tied == target and is_saved and not wrapped:
+            self.parted[name] = entry
+            return None
         self.found[target] = self.found.get(target, Change())._replace(put=entry)
+        return None
+
+    def untie(self) -> None:
+        """modules_to_save has values of its own for one end of a tied tensor, or for both: then there are two."""
+        if not self.parted or self.tied is None:
+            return
+        if self.tied in self.found:
+            return self.refuse("an embedding that is tied, is in modules_to_save, and is changed otherwise", self.tied)
+        heads = [name for name in self.parted if name in [f"{head}.weight" for head in _HEADS]]
+        head = heads[0] if heads else f"{_HEADS[0]}.weight"
+        for name, entry in self.parted.items():
+            if name not in heads:
+                self.found[self.tied] = Change(put=entry)
+        first = self.base[self.tied]
+        self.head = head, self.parted.get(head, first), first
+        self.notes.append(
+            f"{self.tied} was the embedding and the head at once; the adapter has made two of it: {head} is new, and "
+            "config.json says so (tie_word_embeddings)"
+        )
 
     def low(self, module: str, halves: Mapping[str, Entry]) -> None:
         of_embedding = any("embedding" in half for half in halves)

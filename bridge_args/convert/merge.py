@@ -68,6 +68,19 @@ def change_of(change: Change, adapter: str, threads: int) -> Callable[[Entry], t
     return begin
 
 
+def new(name: str, values: Entry, like: Entry) -> weights.New:
+    """A tensor of those values, of the type of another one."""
+
+    def made() -> bytes | bytearray:
+        if values.dtype == like.dtype:
+            return weights.bytes_of(values)
+        torch = importlib.import_module("torch")
+        numbers = _tensor(values).to(getattr(torch, DTYPES[like.dtype]))
+        return bytes(numbers.contiguous().view(torch.uint8).numpy())
+
+    return weights.New(name, like.dtype, like.shape, like.size, made)
+
+
 def _product(pair: Pair, dtype: Any) -> Any:
     """Of the base's shape, not scaled yet."""
     torch = importlib.import_module("torch")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from bridge_args.checkpoint.layout import CheckpointError
-from bridge_args.checkpoint.tensors import files_of_index
+from bridge_args.checkpoint.tensors import files_of_index, mapping_in
 from bridge_args.checkpoint.unpickle import Refused as Unreadable
 from bridge_args.children import ended_by_signals
 from bridge_args.convert import hugging_face, lora, merge, output, weights
@@ -18,7 +20,7 @@ from bridge_args.convert.lora import Adapter, Changes
 from bridge_args.convert.progress import Progress
 from bridge_args.convert.provenance import NAME as PROVENANCE
 from bridge_args.convert.provenance import Provenance, hashes, peak_memory
-from bridge_args.convert.weights import Weights
+from bridge_args.convert.weights import Entry, Weights
 from bridge_args.errors import UserError
 from bridge_args.records import Record
 from bridge_args.wording import counted, listed
@@ -28,6 +30,7 @@ _OTHER_WEIGHTS: Final = (
     ".safetensors .bin .pt .pth .ckpt .gguf .ggml .onnx .msgpack .h5 .npz .nemo .tflite .pickle .pkl .llamafile"
 ).split()
 _MOST_FILES: Final = 10_000
+_ROOM: Final = 1.2  # of its weights: what a model takes that is run on a few tokens
 
 
 class Asked(Record):
@@ -111,8 +114,9 @@ def merged(asked: Asked, words: Sequence[str], stream: TextIO | None, say: Calla
         if changed := [path for path, state in _states(inputs).items() if state != before[path]]:
             raise UserError(f"{changed[0]} has changed while it was read; nothing was made of it")
         seconds, peak = provenance.seconds - begun, peak_memory()
+        smoke, why_not = _smoke(asked, plan)
         try:
-            checked = hugging_face.checked(folder, asked.base, asked.smoke, asked.trust_remote_code)
+            checked = [*hugging_face.checked(folder, asked.base, smoke, asked.trust_remote_code), *why_not]
         except UserError as error:
             raise type(error)(str(error).replace(str(folder), str(asked.to))) from error
         found = Merged(
@@ -145,6 +149,25 @@ def _needed() -> None:
         )
 
 
+def _smoke(asked: Asked, plan: _Plan) -> tuple[bool, list[str]]:
+    """Is the result run? One that does not fit into memory would end the process, and all would be lost."""
+    size = sum(held.size for held in plan.files)
+    free = _available()
+    if asked.smoke and free is not None and size * _ROOM > free:
+        return False, [f"not run: {size:,} bytes of weights, and {free:,} bytes of memory free"]
+    return asked.smoke, []
+
+
+def _available() -> int | None:
+    """Bytes of memory that a process can have; None where the system does not say (proc(5))."""
+    try:
+        said = Path("/proc/meminfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", said, re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
 # Before ---------------------------------------------------------------------------------------------------------------
 
 
@@ -174,6 +197,12 @@ def _plan(asked: Asked) -> _Plan:
         reasons += [reason for reason in why_not if reason not in reasons]
     others, left_out = _others(asked.base, files) if asked.base.is_dir() else ([], [])
     size = sum(held.size for held in files) + sum(path.stat().st_size for path in others)
+    if found is not None and found.head is not None:
+        size += found.head[2].size
+        if "text_config" in hugging_face.config_of(asked.base):
+            reasons.append(
+                f"{asked.adapter} makes two of a tied tensor, which is not done for a model of several parts"
+            )
     reasons += output.reasons_against(asked.to, [asked.adapter, asked.base], size)
     if reasons or adapter is None or found is None:
         raise output.Refused(reasons)
@@ -275,17 +304,43 @@ def _written(
     tensors, size = sum(len(held.entries) for held in plan.files), sum(held.size for held in plan.files)
     read: dict[str, dict[str, Any]] = {}
     written: dict[str, dict[str, Any]] = {}
-    with Progress("merging", tensors, size, stream, say) as progress, weights.Copier() as copier:
+    head = plan.changes.head
+    more = [merge.new(*head)] if head is not None else []
+    with Progress("merging", tensors + len(more), size, stream, say) as progress, weights.Copier() as copier:
         for held in plan.files:
             name, target = _target(held.path, asked.base, folder)
-            copied = copier.weights(held, target, make, progress.did)
-            read[name], written[name] = copied
+            here = more if head is not None and held.path == head[2].file else []
+            read[name], written[name] = copier.weights(held, target, make, progress.did, here)
         for path in plan.others:
             name, target = _target(path, asked.base, folder)
             read[name], written[name] = copier.copy(path, target)
         copier.finished()
+    if head is not None:
+        _say_that_there_are_two(folder, head[0], head[2])
+        for name in ("config.json", hugging_face.INDEX):
+            written.pop(name, None)  # they are others now
     importlib.import_module("torch").set_num_threads(threads)
     return read, written
+
+
+def _say_that_there_are_two(folder: Path, head: str, embedding: Entry) -> None:
+    """Where a head of its own has come, the configuration and the index have to say so."""
+    changes: dict[str, Callable[[dict[str, Any]], object]] = {
+        "config.json": lambda said: said.update(tie_word_embeddings=False),
+        hugging_face.INDEX: lambda said: _indexed(said, head, embedding),
+    }
+    for name, change in changes.items():
+        if (folder / name).is_file():
+            said = dict(mapping_in(folder / name))
+            change(said)
+            (folder / name).write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _indexed(index: dict[str, Any], head: str, embedding: Entry) -> None:
+    index["weight_map"] = {**index["weight_map"], head: embedding.file.name}
+    metadata = index.get("metadata")
+    if isinstance(metadata, dict) and isinstance(metadata.get("total_size"), int):
+        index["metadata"] = {**metadata, "total_size": metadata["total_size"] + embedding.size}
 
 
 def _target(path: Path, base: Path, folder: Path) -> tuple[str, Path]:

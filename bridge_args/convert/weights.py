@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -121,6 +122,22 @@ def filled(opened: BinaryIO, held: memoryview) -> None:
 Change = Callable[[int, memoryview, memoryview], None]
 
 
+class New(Record):
+    """A tensor that a file did not have.
+
+    Attributes:
+        name, dtype, shape: as the header is to say.
+        size: in bytes.
+        values: makes its bytes, when its turn comes.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    size: int
+    values: Callable[[], bytes | bytearray]
+
+
 class Copied(Record):
     """A file that was copied.
 
@@ -178,16 +195,21 @@ class Copier:
         target: Path,
         changes: Mapping[str, Callable[[Entry], tuple[int, Change]]],
         did: Callable[[int], None],
+        more: Sequence[New] = (),
     ) -> Copied:
         """A file of safetensors with the same header, in which some tensors are others.
 
         Args:
             changes: by name; called when its turn comes: returns the bytes of one row, and the change.
             did: is told of each tensor that is done, with its bytes.
+            more: tensors that come after the others; the header has them too, then.
         """
         with open_regular(source.path) as opened, _new(target) as made:
             sums = _Sums(self._read, self._written)
-            self._same(opened, made, len(source.header), sums)
+            if more:
+                self._other_header(opened, made, source, more, sums)
+            else:
+                self._same(opened, made, len(source.header), sums)
             for entry in source.entries:
                 make = changes.get(entry.name)
                 if make is None:
@@ -196,8 +218,22 @@ class Copier:
                     row, change = make(entry)
                     self._changed(opened, made, entry.size, row, change, sums)
                 did(entry.size)
+            for new in more:
+                held = memoryview(new.values())
+                sums.more(held)
+                made.write(held)
+                did(len(held))
             self._flush(made)
             return sums.told()
+
+    def _other_header(
+        self, opened: BinaryIO, made: BinaryIO, source: Weights, more: Sequence[New], sums: _Sums
+    ) -> None:
+        old = memoryview(bytearray(len(source.header)))
+        filled(opened, old)
+        new = memoryview(_longer(source, more))
+        sums.changed(old, new)
+        made.write(new)
 
     def _same(self, opened: BinaryIO, made: BinaryIO, size: int, sums: _Sums) -> None:
         for count in _pieces(size, PIECE):
@@ -229,6 +265,18 @@ class Copier:
                 os.close(handle)
 
         self._flushed.append(self._flusher.submit(flush))
+
+
+def _longer(source: Weights, more: Sequence[New]) -> bytes:
+    """A header with further tensors; those that were there stay where they are, counted from its end."""
+    said = json_of(source.header[8:].decode("utf-8"))
+    end = source.size - len(source.header)
+    for new in more:
+        said[new.name] = {"dtype": new.dtype, "shape": list(new.shape), "data_offsets": [end, end + new.size]}
+        end += new.size
+    text = json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
 
 
 def _pieces(size: int, piece: int) -> Iterator[int]:
@@ -291,10 +339,11 @@ class _Sums:
         self._read = hashlib.sha256()
         self._written: Any = None
         self._last: list[Future[None]] = []
-        self._size = 0
+        self._size = self._size_written = 0
 
     def same(self, held: memoryview) -> list[Future[None]]:
         self._size += len(held)
+        self._size_written += len(held)
         self._last = [self._pools[0].submit(self._read.update, held)]
         if self._written is not None:
             self._last.append(self._pools[1].submit(self._written.update, held))
@@ -305,16 +354,21 @@ class _Sums:
             self._wait()
             self._written = self._read.copy()
         self._size += len(held)
+        self._size_written += len(new)
         self._last = [
             self._pools[0].submit(self._read.update, held),
             self._pools[1].submit(self._written.update, new),
         ]
         return self._last
 
+    def more(self, new: memoryview) -> None:
+        """What was written and not read."""
+        self.changed(memoryview(b""), new)
+
     def told(self) -> Copied:
         self._wait()
         read, written = (one.hexdigest() for one in (self._read, self._written or self._read))
-        return Copied({"bytes": self._size, "sha256": read}, {"bytes": self._size, "sha256": written})
+        return Copied({"bytes": self._size, "sha256": read}, {"bytes": self._size_written, "sha256": written})
 
     def _wait(self) -> None:
         for one in self._last:

@@ -406,13 +406,42 @@ def test_every_reason_is_told_at_once(adapter: Path, base: Path, tmp_path: Path)
         assert why in said
 
 
-def test_a_tied_embedding_does_not_become_two(tmp_path: Path) -> None:
+@pytest.mark.parametrize("saved", [["embed_tokens"], ["lm_head"], ["embed_tokens", "lm_head"]], ids="+".join)
+@pytest.mark.parametrize("sharded", [False, True], ids=["one file", "shards"])
+def test_a_tied_embedding_becomes_two_as_with_peft(saved: list[str], sharded: bool, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    whole = tiny_models.make(tmp_path / "whole", "llama_tied")
+    base = tmp_path / "base"
+    model = transformers.AutoModelForCausalLM.from_pretrained(whole, dtype="auto")
+    model.save_pretrained(base, max_shard_size="150KB" if sharded else "1GB")
+    tiny_models.tokenizer(base)
+    by_peft(tmp_path, base, dict(r=4, target_modules=["q_proj"], modules_to_save=saved), None)
+    found = merged(tmp_path / "adapter", base, tmp_path / "merged", smoke=True)
+    assert any("has made two of it" in note for note in found.notes)
+    assert different(tensors_of(tmp_path / "merged"), tensors_of(tmp_path / "peft")) == []
+    assert json.loads((tmp_path / "merged" / "config.json").read_text())["tie_word_embeddings"] is False
+    said = json.loads((tmp_path / "merged" / "conversion.json").read_text())["outputs"]
+    assert {file: one["sha256"] for file, one in said.items()} == {
+        Path(file).name: hash for file, hash in hashes_of(tmp_path / "merged").items() if "conversion" not in file
+    }
+
+
+def test_a_tied_embedding_is_not_changed_in_two_ways(tmp_path: Path) -> None:
     base = tiny_models.make(tmp_path / "base", "llama_tied")
-    low = {"base_model.model.model.embed_tokens.weight": torch.ones(1024, 64)}
-    low |= {f"{PREFIX}.lora_A.weight": torch.ones(4, 64), f"{PREFIX}.lora_B.weight": torch.ones(64, 4)}
-    adapter = made(tmp_path / "adapter", base, low, modules_to_save=["embed_tokens"])
-    with pytest.raises(Refused, match="modules_to_save makes two of it"):
+    low = {"base_model.model.lm_head.weight": torch.ones(1024, 64)}
+    low |= {"base_model.model.model.embed_tokens.lora_embedding_A": torch.ones(4, 1024)}
+    low |= {"base_model.model.model.embed_tokens.lora_embedding_B": torch.ones(64, 4)}
+    adapter = made(tmp_path / "adapter", base, low, modules_to_save=["lm_head"])
+    with pytest.raises(Refused, match="is changed otherwise"):
         merged(adapter, base, tmp_path / "merged")
+
+
+def test_a_model_that_does_not_fit_into_memory_is_not_run(
+    adapter: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merge_lora, "_available", lambda: 100_000)
+    found = merged(adapter, base, tmp_path / "merged", smoke=True)
+    assert found.checked[-1].startswith("not run: ") and (tmp_path / "merged").is_dir()
 
 
 @pytest.mark.parametrize("where", ["base", "adapter", "base/inside", "."])
