@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Final, Protocol, TextIO
 
 from bridge_args.bridge import installed
 from bridge_args.convert.output import Refused
@@ -18,6 +19,8 @@ from bridge_args.training import processes
 from bridge_args.training.container import BridgeMissing
 from bridge_args.training.processes import Device
 from bridge_args.versions import PROVEN
+
+_LEAST: Final = 64 << 10  # bytes; a disk that has less is full
 
 
 class Machine(Record):
@@ -59,27 +62,40 @@ class Work(processes.Plan, Protocol):
 
 
 def run(
-    plan: Work, machine: Machine, doing: str, bytes: int, module: str = "bridge_args.convert.process"
+    plan: Work,
+    machine: Machine,
+    doing: str,
+    bytes: int,
+    module: str = "bridge_args.convert.process",
+    into: Path | None = None,
 ) -> dict[str, Any]:
     """Converts, and returns what the process tells of it.
 
     Args:
         module: the program that does it.
+        into: the folder that it writes to.
 
     Raises:
         Refused: the process has found reasons not to begin.
-        RehearsalError: it has stopped with an error.
+        UserError: it has stopped with an error, or the disk is full.
     """
     told: dict[str, Any] = {}
     refused: list[str] = []
-    with Progress(doing, 0, bytes, machine.stream, machine.say) as progress:
-        started = processes.records(module, plan, 1, {}, emulate=plan.emulate, log=machine.log, doing=doing)
-        for entry in started:
-            refused += entry.get("refused", [])
-            progress.tensors = entry.get("tensors", progress.tensors)
-            if "did" in entry:
-                progress.did(entry["did"])
-            told |= entry.get("told", {})
+    try:
+        with Progress(doing, 0, bytes, machine.stream, machine.say) as progress:
+            started = processes.records(module, plan, 1, {}, emulate=plan.emulate, log=machine.log, doing=doing)
+            for entry in started:
+                refused += entry.get("refused", [])
+                progress.tensors = entry.get("tensors", progress.tensors)
+                if "did" in entry:
+                    progress.did(entry["did"])
+                told |= entry.get("told", {})
+    except processes.RehearsalError as error:
+        # Programs that write for others do not always say why they have stopped.
+        if "No space left on device" in str(error) or (into and shutil.disk_usage(into).free < _LEAST):
+            where = f" of {into.parent}" if into else ""
+            raise UserError(f"{doing} stopped: the disk{where} is full; nothing was made") from error
+        raise
     if refused:
         raise Refused(refused)
     return told

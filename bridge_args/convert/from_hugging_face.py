@@ -76,7 +76,11 @@ def import_(asked: Asked, machine: Machine) -> Done:
         try:
             with new_folder(asked.output) as unfinished:
                 told = auto_bridge.run(
-                    replace(plan, checkpoint=str(unfinished)), machine, "the import", _size(model, asked.dtype)
+                    replace(plan, checkpoint=str(unfinished)),
+                    machine,
+                    "the import",
+                    _size(model, asked.dtype),
+                    into=unfinished,
                 )
                 checked = _checked(unfinished, asked, model)
                 provenance.tell(checked=checked, **told)

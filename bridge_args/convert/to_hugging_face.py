@@ -101,7 +101,7 @@ def export(asked: Asked, machine: Machine) -> Done:
                     apex_layer_norm=stand_ins.apex_layer_norm,
                     only_ask=False,
                 )
-                told = auto_bridge.run(plan, machine, "the export", _size(source))
+                told = auto_bridge.run(plan, machine, "the export", _size(source), into=unfinished)
                 notes = _beside(asked, model, unfinished) + _padding(told["rows_of_padding_left_out"])
                 tokenizer = model if asked.model is not None else asked.tokenizer
                 checked = hugging_face.checked(unfinished, tokenizer, asked.smoke, asked.trust_remote_code)

@@ -221,7 +221,7 @@ def test_a_full_disk_leaves_nothing(
         raise OSError(28, "No space left on device", "config.json")
 
     monkeypatch.setattr(to_hugging_face, "_beside", full)
-    monkeypatch.setattr(auto_bridge, "run", lambda *words: {"rows_of_padding_left_out": {}})
+    monkeypatch.setattr(auto_bridge, "run", lambda *words, **named: {"rows_of_padding_left_out": {}})
     before = converting.sums(made)
     with pytest.raises(UserError, match="No space left on device; nothing was made"):
         to_hugging_face.export(Asked(made / "checkpoint", tmp_path / "out", str(made / "model")), machine)
