@@ -17,8 +17,12 @@ _LLAMA3: Final = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max
 _ROUTING: Final = "moe_router_num_groups moe_router_group_topk moe_router_topk_scaling_factor".split()
 
 
-def of_checkpoint(source: Megatron) -> tuple[dict[str, Any] | None, list[str]]:
-    """The configuration, or why the checkpoint determines none."""
+def of_checkpoint(source: Megatron, tokens: int | None = None) -> tuple[dict[str, Any] | None, list[str]]:
+    """The configuration, or why the checkpoint determines none.
+
+    Args:
+        tokens: of the vocabulary; None: as many as the embedding has rows.
+    """
     model = source.model
     reasons = _against(model)
     if reasons or source.rows is None:
@@ -26,7 +30,7 @@ def of_checkpoint(source: Megatron) -> tuple[dict[str, Any] | None, list[str]]:
         return None, [
             f"no config.json can be made of the checkpoint, name one with --hf-model: {reason}" for reason in reasons
         ]
-    said = _common(model, source.rows)
+    said = _common(model, tokens or source.rows)
     if model.get("multi_latent_attention"):
         return said | _deepseek(model), []
     if model.get("num_moe_experts"):
@@ -95,7 +99,7 @@ def _against_experts(model: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _common(model: Mapping[str, Any], rows: int) -> dict[str, Any]:
+def _common(model: Mapping[str, Any], tokens: int) -> dict[str, Any]:
     heads = model["num_attention_heads"]
     hidden = model["hidden_size"]
     said = {
@@ -111,7 +115,7 @@ def _common(model: Mapping[str, Any], rows: int) -> dict[str, Any]:
         "attention_dropout": model.get("attention_dropout") or 0.0,
         "initializer_range": model.get("init_method_std") or 0.02,
         "tie_word_embeddings": bool(model.get("share_embeddings_and_output_weights")),
-        "vocab_size": rows,
+        "vocab_size": tokens,
         "torch_dtype": next((dtype for name, dtype in _DTYPES.items() if model.get(name)), "float32"),
         "bos_token_id": None,
         "eos_token_id": None,

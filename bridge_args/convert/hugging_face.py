@@ -86,6 +86,21 @@ def vocabulary_of(folder: Path) -> int | None:
     return size if type(size) is int else None
 
 
+def tokens_in(folder: Path) -> int | None:
+    """How many tokens a tokenizer has, those that were added too; None where ``tokenizer.json`` does not say."""
+    try:
+        said = tensors.mapping_in(folder / "tokenizer.json")
+    except (Unreadable, OSError):
+        return None
+    model, added = said.get("model"), said.get("added_tokens")
+    words = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(words, (dict, list)) or not isinstance(added, (list, type(None))):
+        return None
+    numbers = list(words.values()) if isinstance(words, dict) else [len(words) - 1]
+    numbers += [one.get("id") if isinstance(one, dict) else None for one in added or ()]
+    return max(numbers) + 1 if numbers and all(type(number) is int for number in numbers) else None
+
+
 def tensors_of(folder: Path) -> list[Tensor]:
     """By the headers of its files, in order of names."""
     return contents.look_into(folder).tensors

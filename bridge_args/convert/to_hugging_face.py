@@ -136,7 +136,9 @@ def _inputs(asked: Asked, scratch: Path) -> tuple[Megatron | None, Path | None, 
         except UserError as error:
             reasons.append(str(error))
     elif source is not None:
-        config, wrong = configuration.of_checkpoint(source)
+        tokens, wrong = _tokens(asked, source)
+        reasons += wrong
+        config, wrong = configuration.of_checkpoint(source, tokens)
         reasons += wrong
         if config is not None:
             model = scratch / "config"
@@ -167,13 +169,32 @@ def _of_vocabulary(source: Megatron, model: Path) -> list[str]:
     said = source.model.get("vocab_size")
     if isinstance(said, int) and source.model.get("should_pad_vocab") and said > size:
         return [f"the checkpoint has a vocabulary of {said}, and {model / 'config.json'} one of {size}"]
-    step = (source.model.get("make_vocab_size_divisible_by") or 128) * source.contents.parallel.get("tensor", 1)
-    if rows - size >= max(step, 128):
+    if rows - size >= _most_padding(source):
         return [
             f"the checkpoint has {rows} tokens, and {model / 'config.json'} says vocab_size {size}: "
-            f"{rows - size} are more than padding to a multiple of {step} needs"
+            f"{rows - size} are more than padding to a multiple of {_multiple(source)} needs"
         ]
     return []
+
+
+def _tokens(asked: Asked, source: Megatron) -> tuple[int | None, list[str]]:
+    """The vocabulary by the tokenizer, where the other rows can be padding of it; None: all rows are taken."""
+    size = hugging_face.tokens_in(asked.tokenizer) if asked.tokenizer is not None else None
+    if size is None or source.rows is None:
+        return None, []
+    if size > source.rows:
+        return None, [f"the checkpoint has {source.rows} tokens, and {asked.tokenizer} {size}: it is another tokenizer"]
+    return (size if source.rows - size < _most_padding(source) else None), []
+
+
+def _multiple(source: Megatron) -> int:
+    """What Megatron pads the vocabulary to a multiple of."""
+    return int(source.model.get("make_vocab_size_divisible_by") or 128) * source.contents.parallel.get("tensor", 1)
+
+
+def _most_padding(source: Megatron) -> int:
+    """Rows; more are no padding."""
+    return max(_multiple(source), 128)
 
 
 def _size(source: Megatron) -> int:

@@ -59,4 +59,4 @@ def test_the_example_runs_to_its_end(trained: Path) -> None:
     model, loading = transformers.AutoModelForCausalLM.from_pretrained(trained / "exported", output_loading_info=True)
     assert not any(loading[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     tokenizer = transformers.AutoTokenizer.from_pretrained(trained / "exported")
-    assert model.config.vocab_size == model.get_input_embeddings().weight.shape[0] >= len(tokenizer)
+    assert model.config.vocab_size == len(tokenizer) == model.get_input_embeddings().weight.shape[0]

@@ -11,7 +11,7 @@ import pytest
 
 from bridge_args.convert import hugging_face
 
-pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers")
 pytest.importorskip("safetensors")
 tiny_models = pytest.importorskip("tiny_models")
 
@@ -109,3 +109,21 @@ def test_what_is_not_right(model: Path, made: Path, harm: Callable[[Path], objec
     with pytest.raises(hugging_face.NotRight) as refusal:
         hugging_face.checked(model, made)
     assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", ["BPE", "Unigram", "WordPiece", "WordLevel"])
+def test_a_tokenizer_says_how_many_tokens_it_has(kind: str, tmp_path: Path) -> None:
+    """transformers counts as many, with those that are added later too."""
+    tokenizers = pytest.importorskip("tokenizers")
+    words = ["<unk>", "a", "b", "ab", "c"]
+    vocab = [(word, -1.0) for word in words] if kind == "Unigram" else {word: at for at, word in enumerate(words)}
+    more = {"BPE": [[("a", "b")]], "Unigram": [0], "WordPiece": [], "WordLevel": []}[kind]
+    made = tokenizers.Tokenizer(getattr(tokenizers.models, kind)(vocab, *more))
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>", eos_token="</s>")
+    fast.add_tokens(["later", "b"])
+    fast.save_pretrained(tmp_path)
+    assert hugging_face.tokens_in(tmp_path) == len(transformers.AutoTokenizer.from_pretrained(tmp_path)) == 7
+    (tmp_path / "tokenizer.json").write_text('{"model": {"vocab": {"a": "x"}}}')
+    assert hugging_face.tokens_in(tmp_path) is None
+    (tmp_path / "tokenizer.json").unlink()
+    assert hugging_face.tokens_in(tmp_path) is None
