@@ -24,27 +24,38 @@ class NotFinite(UserError):
     """A merged weight has a number that is none: an adapter that has diverged, or is too large for the dtype."""
 
 
-def change_of(change: Change, adapter: str, threads: int) -> Callable[[Entry], tuple[int, weights.Change]]:
-    """What turns a tensor of the base into the merged one, when its turn comes.
+class Merger:
+    """Turns tensors of the base into merged ones, one after the other, in buffers that stay.
 
     Args:
         adapter: whom a number that is none is blamed on.
-        threads: of torch's, for the products.
     """
 
-    def begin(entry: Entry) -> tuple[int, weights.Change]:
-        torch = importlib.import_module("torch")
-        torch.set_num_threads(threads)
+    def __init__(self, adapter: str) -> None:
+        self._torch = importlib.import_module("torch")
+        self._adapter = adapter
+        self._threads = self._torch.get_num_threads()
+        self._rooms: list[Any] = []  # for products: memory that is new to a process costs more than a product
+
+    def finished(self) -> None:
+        self._torch.set_num_threads(self._threads)
+
+    def change_of(self, change: Change) -> Callable[[Entry], tuple[int, weights.Change]]:
+        """What is done to one tensor, when its turn comes."""
+        return lambda entry: self._begin(change, entry)
+
+    def _begin(self, change: Change, entry: Entry) -> tuple[int, weights.Change]:
+        torch = self._torch
         dtype = getattr(torch, DTYPES[entry.dtype])
+        wide = torch.float64 if dtype == torch.float64 else torch.float32
         length = entry.shape[-1] if len(entry.shape) > 1 else 1
         row = length * dtype.itemsize
         put = None if change.put is None else _tensor(change.put).to(dtype).reshape(-1)
-        deltas = [(_product(pair, dtype), pair) for pair in change.pairs]
-        biases = [_tensor(one).to(_wide(torch, dtype)) * scaling for one, scaling in change.bias]
-
-        # One thread for pieces: hashing has the other cores, and threads that wait for one another cost more than they
-        # do on a busy machine. The product has as many as everywhere.
+        torch.set_num_threads(self._threads)  # for a product as many as everywhere
+        deltas = [(self._product(pair, wide, number), pair) for number, pair in enumerate(change.pairs)]
+        # One for pieces: hashing has the other cores, and threads that wait for one another cost more than they do.
         torch.set_num_threads(1)
+        biases = [_tensor(one).to(wide) * scaling for one, scaling in change.bias]
 
         def apply(at: int, held: memoryview, new: memoryview) -> None:
             first, count = at // row, len(held) // row
@@ -58,14 +69,29 @@ def change_of(change: Change, adapter: str, threads: int) -> Callable[[Entry], t
                 merged.view(count, length).add_(part.to(dtype) if pair.kind == "embedding" else part)
             for bias in biases:
                 merged.add_(bias[first : first + count])
-            if not _is_finite(torch, merged):
+            if not self._is_finite(merged, wide):
                 raise NotFinite(
-                    f"{entry.name} has numbers that are not finite once {adapter} is merged; nothing was written"
+                    f"{entry.name} has numbers that are not finite once {self._adapter} is merged; nothing was written"
                 )
 
         return row, apply
 
-    return begin
+    def _product(self, pair: Pair, wide: Any, number: int) -> Any:
+        """Of the base's shape, not scaled yet."""
+        b, a = _tensor(pair.b).to(wide), _tensor(pair.a).to(wide)
+        size = b.shape[0] * a.shape[1]
+        self._rooms += [None] * (number + 1 - len(self._rooms))
+        room = self._rooms[number]
+        if room is None or room.dtype != wide or room.numel() < size:
+            room = self._rooms[number] = None  # given back before there is a larger one
+            room = self._rooms[number] = self._torch.empty(size, dtype=wide)
+        product = self._torch.mm(b, a, out=room[:size].view(b.shape[0], a.shape[1]))
+        return product if pair.kind == "linear" else product.T
+
+    def _is_finite(self, numbers: Any, wide: Any) -> bool:
+        """A sum is finite only where all are; a sum of large ones may not be, so then each is looked at."""
+        torch = self._torch
+        return bool(torch.isfinite(numbers.sum(dtype=wide))) or bool(torch.isfinite(numbers).all())
 
 
 def new(name: str, values: Entry, like: Entry) -> weights.New:
@@ -81,26 +107,8 @@ def new(name: str, values: Entry, like: Entry) -> weights.New:
     return weights.New(name, like.dtype, like.shape, like.size, made)
 
 
-def _product(pair: Pair, dtype: Any) -> Any:
-    """Of the base's shape, not scaled yet."""
-    torch = importlib.import_module("torch")
-    wide = _wide(torch, dtype)
-    product = _tensor(pair.b).to(wide) @ _tensor(pair.a).to(wide)
-    return product if pair.kind == "linear" else product.T
-
-
-def _wide(torch: Any, dtype: Any) -> Any:
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
 def _tensor(entry: Entry) -> Any:
     torch = importlib.import_module("torch")
     if math.prod(entry.shape) == 0:
         return torch.empty(entry.shape, dtype=getattr(torch, DTYPES[entry.dtype]))
     return torch.frombuffer(weights.bytes_of(entry), dtype=getattr(torch, DTYPES[entry.dtype])).reshape(entry.shape)
-
-
-def _is_finite(torch: Any, numbers: Any) -> bool:
-    """A sum is finite only where all are; a sum of large ones may not be, so then each is looked at."""
-    total = numbers.sum(dtype=_wide(torch, numbers.dtype))
-    return bool(torch.isfinite(total)) or bool(torch.isfinite(numbers).all())

@@ -299,8 +299,8 @@ def _written(
     asked: Asked, plan: _Plan, folder: Path, stream: TextIO | None, say: Callable[[str], None]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Every file; what was read and what was written, by name."""
-    threads = importlib.import_module("torch").get_num_threads()
-    make = {name: merge.change_of(change, str(asked.adapter), threads) for name, change in plan.changes.of.items()}
+    merger = merge.Merger(str(asked.adapter))
+    make = {name: merger.change_of(change) for name, change in plan.changes.of.items()}
     tensors, size = sum(len(held.entries) for held in plan.files), sum(held.size for held in plan.files)
     read: dict[str, dict[str, Any]] = {}
     written: dict[str, dict[str, Any]] = {}
@@ -319,7 +319,7 @@ def _written(
         _say_that_there_are_two(folder, head[0], head[2])
         for name in ("config.json", hugging_face.INDEX):
             written.pop(name, None)  # they are others now
-    importlib.import_module("torch").set_num_threads(threads)
+    merger.finished()
     return read, written
 
 

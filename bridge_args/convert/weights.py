@@ -15,7 +15,7 @@ from bridge_args.checkpoint.tensors import LARGEST_HEADER, of_safetensors
 from bridge_args.files import json_of, open_regular
 from bridge_args.records import Record
 
-PIECE: Final = 2 << 20  # bytes that are read, hashed and written at once
+PIECE: Final = 1 << 20  # bytes that are read, hashed and written at once
 _BUFFERS: Final = 4  # pieces that hashing may be behind
 
 
