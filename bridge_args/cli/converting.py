@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 
 def machine(options: argparse.Namespace) -> Machine:
-    from bridge_args.convert.auto_bridge import Machine
+    from bridge_args.convert.auto_bridge import Machine, needed
 
+    if options.bridge is not None:
+        needed(options.bridge)
     return Machine(options.device, say, sys.stderr)
 
 

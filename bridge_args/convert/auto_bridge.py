@@ -43,13 +43,17 @@ class Machine(Record):
         return processes.on_cpu(self.device, 1)
 
 
-def needed() -> str:
+def needed(wanted: str | None = None) -> str:
     """The version of the installed Bridge.
 
+    Args:
+        wanted: the one that is asked for; None: any.
+
     Raises:
-        BridgeMissing: there is none, or not what it needs.
+        BridgeMissing: there is none, or not what it needs, or another one.
     """
-    if told := installed.missing(PROVEN.bridge):
+    told = installed.missing(PROVEN.bridge) if wanted is None else installed.refusal(wanted)
+    if told:
         raise BridgeMissing(told)
     return installed.version() or PROVEN.bridge
 
