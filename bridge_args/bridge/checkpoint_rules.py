@@ -193,6 +193,18 @@ def _ephemeral(said: Said) -> Iterator[Broken]:
         yield Broken("checkpoint.replication", message, "set it to the ranks of a node", late=True)
 
 
+def _strictness(said: Said) -> Iterator[Broken]:
+    """Two of the ways to load give the keys back beside the tensors, which no training loop expects.
+
+    See megatron/core/dist_checkpointing/serialization.py load.
+    """
+    path = "checkpoint.dist_ckpt_strictness"
+    value = said.text(path)
+    if value.startswith("return_") and (said.on("checkpoint.load") or said.on("checkpoint.pretrained_checkpoint")):
+        message = f"{path} {value} is for programs that want the keys; a run stops when it loads a checkpoint"
+        yield Broken(path, message, f"set {path} to {value.replace('return', 'log')}", late=True)
+
+
 def _one_iteration(said: Said) -> Iterator[Broken]:
     """The folder of one iteration where that of the checkpoints belongs."""
     direct = said.holds(TAKES_AN_ITERATION)
@@ -244,5 +256,6 @@ RULES: Final[tuple[Callable[[Said], Iterator[Broken]], ...]] = (
     _adapters,
     _as_hugging_face,
     _ephemeral,
+    _strictness,
     _one_iteration,
 )

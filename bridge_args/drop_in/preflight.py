@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 from bridge_args.checkpoint.layout import MEGATRON_TRACKER, folder_of, has_tracker, is_found
-from bridge_args.versions import PROVEN
+from bridge_args.versions import PROVEN, Versions, holds
 from bridge_args.wording import counted
 
 if TYPE_CHECKING:
@@ -112,6 +112,9 @@ def _start(checkpoint: Mapping[str, Any], bridge: str) -> Iterator[Problem]:
     ``ckpt_step`` either, where Megatron-LM stops (training/setup.py ``should_load_checkpoint``): both are asked here.
     """
     load, pretrained, step = (checkpoint.get(name) for name in ("load", "pretrained_checkpoint", "ckpt_step"))
+    if holds("bridge >=0.4", Versions("0", bridge)) and _local(pretrained) and not _there(pretrained):
+        yield Problem("checkpoint.pretrained_checkpoint", f"no such folder: {pretrained}; Bridge wants it in any case")
+        return
     if _local(load) and not is_found(Path(load), bridge):
         if checkpoint.get("exit_on_missing_checkpoint"):
             yield Problem("checkpoint.load", f"no checkpoint in {load}, and --exit-on-missing-checkpoint is set")

@@ -148,7 +148,7 @@ def resumption(saved: Saved, t: Translation) -> Resumption:
         if saved.args is None and two[1] is None and name not in KIND_OF:
             continue  # worked out by Bridge when it started
         if differs or differs_there:
-            values = one if one[0] is not ... and one[1] is not ... else two
+            values = one if saved.args is not None and ... not in one else two
             rows.append(
                 Row(
                     name,
@@ -277,7 +277,7 @@ def _of_settings(settings: Mapping[str, Any], t: Translation) -> Callable[[str],
 
 
 def _computed(value: Callable[[str], Any], of_megatron: bool) -> dict[str, Any]:
-    return {**_steps(value), **_rows(value, of_megatron)}
+    return {**_steps(value), **_rows(value, of_megatron), **_activation(value, of_megatron)}
 
 
 def _steps(value: Callable[[str], Any]) -> dict[str, Any]:
@@ -299,6 +299,14 @@ def _steps(value: Callable[[str], Any]) -> dict[str, Any]:
     if fraction is not None:
         warmup = fraction * decay
     return {"lr_decay_steps": decay, "lr_warmup_steps": warmup or 0, "wd_incr_steps": whole}
+
+
+def _activation(value: Callable[[str], Any], of_megatron: bool) -> dict[str, Any]:
+    """The function of the MLP, which Megatron-LM has several flags for, and Bridge a setting."""
+    if not of_megatron:
+        return {}
+    flags = {"squared_relu": "squared ReLU", "quick_geglu": "quick GELU", "swiglu": "SiLU"}
+    return {"activation_func": next((name for flag, name in flags.items() if value(flag)), "GELU")}
 
 
 def _rows(value: Callable[[str], Any], of_megatron: bool) -> dict[str, Any]:

@@ -41,7 +41,6 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
             "num_query_groups",
             "kv_channels",
             "normalization",
-            "squared_relu",
             "rotary_base",
             "rotary_percent",
             "norm_epsilon",

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from bridge_args.emit.run_config import to_run_config
 from bridge_args.emulation.adapt import Change, adapt
 from bridge_args.errors import UserError
-from bridge_args.files import read_file
+from bridge_args.files import finder, read_file
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.parse import parse
@@ -274,6 +274,7 @@ def translations(t: Translation, checkout: str, mappings: str | None) -> Callabl
             program=t.program,
             read=read_file,
             mappings=mappings,
+            find=finder(),
         )
         return found._replace(environment=t.environment)
 

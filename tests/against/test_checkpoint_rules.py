@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ import bridge_args
 from bridge_args import lint
 from bridge_args.bridge import checkpoint_rules, choices, installed
 from bridge_args.bridge import schema as schemas
+from bridge_args.checkpoint import layout
+from bridge_args.checkpoint.layout import MEGATRON_TRACKER, TRACKER
 from bridge_args.drop_in import main as drop_in
 from bridge_args.pretrain_gpt import main
 from bridge_args.versions import Versions, holds
@@ -43,6 +46,8 @@ STRICTNESS = (
     *("assume_ok_unexpected", "log_unexpected", "log_all", "raise_unexpected", "raise_all"),
     *("return_unexpected", "return_all", "ignore_all"),
 )
+RETURN = ("return_unexpected", "return_all")
+RETURNED = "a run stops when it loads a checkpoint"
 FSDP = "ddp.use_megatron_fsdp=true"
 FSDP2 = "dist.use_torch_fsdp2=true"
 DISTRIBUTED = "optimizer.use_distributed_optimizer=true ddp.use_distributed_optimizer=true"
@@ -86,6 +91,10 @@ ROWS = [
     *matrix(),
     *(Row(f"checkpoint.dist_ckpt_strictness={value}") for value in STRICTNESS),
     Row("checkpoint.dist_ckpt_strictness=log_al", UNKNOWN_TEXT),
+    *(
+        Row(f"checkpoint.load=none checkpoint.dist_ckpt_strictness={value}", RETURNED if value in RETURN else "")
+        for value in STRICTNESS
+    ),
     Row("checkpoint.ckpt_step=5"),
     Row("checkpoint.ckpt_step=0"),
     Row("checkpoint.ckpt_step=5 checkpoint.load=none"),
@@ -212,6 +221,22 @@ def test_what_is_saved_as_zarr_is_not_loaded(accepted: dict[str, Any], stage: St
         assert loaded.steps == 0 and "'zarr' is not supported" in loaded.error
 
 
+def test_what_is_written_and_how_strictly_it_is_read(accepted: dict[str, Any], stage: Stage, tmp_path: Path) -> None:
+    """A misspelt strictness is found when a checkpoint is loaded, which ours says before."""
+    saved = stage.run(changed(accepted, f"checkpoint.save={tmp_path} checkpoint.save_interval=1"), (), env=ENV)
+    assert (saved.steps, saved.error) == (1, "")
+    names = {path.name for path in (tmp_path / "iter_0000001").iterdir()}
+    assert {"metadata.json", ".metadata", "run_config.yaml", "train_state.pt"} <= names
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} >= {TRACKER, MEGATRON_TRACKER}
+    assert layout.is_whole(tmp_path / "iter_0000001") and layout.place_of(tmp_path).iteration == 1
+    load = f"checkpoint.load={tmp_path} checkpoint.dist_ckpt_strictness"
+    for value in STRICTNESS if os.environ.get("BRIDGE_ARGS_STOPS") == "all" else ("raise_all", "return_all"):
+        ran = stage.run(changed(accepted, f"{load}={value}"), (), env=ENV, unchecked=True)
+        assert bool(ran.error) is (value in RETURN) and ran.iteration == (0 if ran.error else 2), value
+    ran = stage.run(changed(accepted, f"{load}=log_al"), (), env=ENV, unchecked=True)
+    assert ran.steps == 0 and "log_al" in ran.error
+
+
 def test_what_bridge_never_finds_out(accepted: dict[str, Any], stage: Stage, tmp_path: Path) -> None:
     """No checkpoint, no tracker beside one: it trains on from random weights, whatever step is asked for."""
     (tmp_path / "iter_0000005").mkdir()
@@ -256,6 +281,19 @@ def test_command_lines(
         return
     config = bridge_args.to_run_config(made)
     assert (refused(config), wrong(config)) == ("", [])
+
+
+@pytest.mark.skipif(not holds("bridge >=0.4", Versions("0", BRIDGE)), reason="Bridge asks for it since 0.4")
+def test_a_base_model_that_is_not_there(
+    accepted: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bridge's validation refuses it whatever there is to load; the drop-in says so before."""
+    (tmp_path / "latest_checkpointed_iteration.txt").write_text("4")
+    settings = f"checkpoint.load={tmp_path} checkpoint.pretrained_checkpoint={tmp_path}/none"
+    assert "does not exist" in refused(changed(accepted, settings))
+    rank = {**ENV, "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+    assert main([*SMALL, "--load", str(tmp_path), "--pretrained-checkpoint", f"{tmp_path}/none"], rank) == 1
+    assert "no such folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", ["--ckpt-step 5", "--exit-on-missing-checkpoint"])

@@ -155,6 +155,14 @@ def test_the_folder_of_one_iteration(tmp_path: Path, bridge: str, found: bool) -
         assert bool(preflight.problems({"checkpoint": checkpoint, "dataset": {}}, bridge)) is not found
 
 
+def test_a_base_model_that_is_not_there(tmp_path: Path) -> None:
+    """Where there is something to load, only Bridge since 0.4 asks for it (config.py CheckpointConfig.finalize)."""
+    (tmp_path / "latest_checkpointed_iteration.txt").write_text("4")
+    checkpoint = {"load": str(tmp_path), "pretrained_checkpoint": str(tmp_path / "none")}
+    found = [preflight.problems({"checkpoint": checkpoint, "dataset": {}}, one) for one in ("0.3.1", "0.4.2")]
+    assert [[problem.path for problem in problems] for problems in found] == [[], ["checkpoint.pretrained_checkpoint"]]
+
+
 def test_a_model_of_hugging_face_to_begin_with(tmp_path: Path) -> None:
     (tmp_path / "config.json").touch()
     (tmp_path / "model.safetensors").touch()

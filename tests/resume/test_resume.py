@@ -20,6 +20,7 @@ import bridge_args
 from bridge_args.bridge import installed
 from bridge_args.checkpoint.layout import CheckpointError
 from bridge_args.cli.main import main
+from bridge_args.files import finder
 from bridge_args.mapping.translation import Translation
 from bridge_args.pairs.pairs import megatron_version, usual_megatron_lm
 from bridge_args.resume import compare, tell
@@ -74,7 +75,7 @@ CHANGES = [
     Change("--untie-embeddings-and-output-weights", "untie_embeddings_and_output_weights"),
     Change("--normalization=RMSNorm", "normalization"),
     Change("--vocab-size=500", "padded_vocab_size"),
-    Change("--position-embedding-type=rope", "position_embedding_type"),
+    Change("--position-embedding-type=rope --no-rope-fusion", "position_embedding_type"),
     Change("--squared-relu --no-bias-gelu-fusion", "activation_func"),
     Change("--bf16", "bf16"),
 ]
@@ -168,6 +169,31 @@ def test_who_wins(change: Change, trained: Trained) -> None:
 
 def _of(row: compare.Row, trained: Trained) -> Any:
     return row.bridge if trained.program == "bridge" else row.megatron_lm
+
+
+def test_what_use_checkpoint_args_takes_is_what_megatron_lm_trains_with(trained: Trained) -> None:
+    """Megatron-LM reads its own checkpoint; Bridge gets what we have read of it, and both take the same third step."""
+    if trained.program != "megatron_lm":
+        pytest.skip("Bridge takes no arguments from a checkpoint")
+    model = {"--num-layers", "--hidden-size", "--num-attention-heads", "--seq-length", "--max-position-embeddings"}
+    pairs = {flag: value for flag, value in BASE.items() if flag not in {*model, "--normalization"}}
+    argv = [*(word for pair in pairs.items() for word in pair), *SWITCHES, "--load", str(trained.folder)]
+    argv += ["--use-checkpoint-args", "--attention-dropout", "0.7"]
+    made = bridge_args.translate(argv, 1, trained.megatron_lm, env=ENV, find=finder())
+    assert not made.errors and not made.number_losses
+    config = bridge_args.to_run_config(made)
+    theirs = trained.stage.run(config, made.words, 1, 1, ENV)
+    bridge = Stage("bridge")
+    try:
+        ours = bridge.run(config, made.words, 1, 1, ENV)
+    finally:
+        bridge.close()
+    assert (theirs.error, ours.error) == ("", "")
+    assert (ours.iteration, ours.loss, ours.rate) == (
+        theirs.iteration,
+        theirs.loss,
+        theirs.rate,
+    ) and ours.iteration == 3
 
 
 # ------------------------------------------------------------------- without a program to ask

@@ -244,6 +244,23 @@ def saving_in_between(
         )
 
 
+@checks(
+    see="megatron/training/checkpointing.py::_load_global_dist_base_checkpoint",
+    read=("0.16", "0.17", "0.18", "0.19", "0.20"),
+)
+def loading_strictly(load: str | None, pretrained_checkpoint: str | None, dist_ckpt_strictness: str | None) -> Problems:
+    """Two of the ways to load give the keys back beside the tensors, which the training loop does not expect."""
+    wanted = dist_ckpt_strictness or ""
+    if (load is not None or pretrained_checkpoint is not None) and wanted.startswith("return_"):
+        yield Invalid(
+            f"--dist-ckpt-strictness {wanted} is for programs that want the keys: the run stops when it "
+            "loads a checkpoint (megatron/training/checkpointing.py _load_global_dist_base_checkpoint)",
+            f"use {wanted.replace('return', 'log')}",
+            ("dist_ckpt_strictness", "load"),
+            late=True,
+        )
+
+
 @checks(see="megatron/training/initialize.py::_set_random_seed")
 def seeds(seed: int) -> Problems:
     """Where random numbers begin."""
