@@ -110,6 +110,7 @@ KINDS: Final = (
     ),
 )
 _OF_ONE: Final = (RUN_CONFIG, "train_state.pt", "metadata.json", INDEX)  # each marks the folder of one iteration
+_SECTION: Final = re.compile(r"([A-Za-z_]\w*):")
 _LARGEST: Final = 4 << 20  # bytes of a file in which a mark is looked for
 
 
@@ -294,11 +295,16 @@ def _is_json(file: Path) -> bool:
 
 
 def _is_run_config(file: Path) -> bool:
-    """A whole one; of a torn one the later sections are missing, which Bridge writes in alphabetical order."""
+    """A whole one; of a torn one the later sections are missing, which Bridge writes in alphabetical order.
+
+    The parser's events are read in a loop: what composes them calls itself for every level.
+    """
     yaml = importlib.import_module("yaml")
     try:
-        text = file.read_text(encoding="utf-8")
-        config = yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
+        text = read_bytes(file, _LARGEST).decode("utf-8")
+        for _ in yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)):
+            pass
     except (OSError, ValueError, yaml.YAMLError):
         return False
-    return text.endswith("\n") and isinstance(config, dict) and {"checkpoint", "model", "train"} <= config.keys()
+    sections = {found[1] for line in text.splitlines() if (found := _SECTION.match(line))}
+    return text.endswith("\n") and {"checkpoint", "model", "train"} <= sections

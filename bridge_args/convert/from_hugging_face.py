@@ -20,8 +20,8 @@ from bridge_args.convert.process import Plan
 from bridge_args.convert.provenance import Provenance, hashes
 from bridge_args.convert.to_hugging_face import Done
 from bridge_args.errors import UserError
-from bridge_args.files import read_bytes
 from bridge_args.records import Record
+from bridge_args.source.yaml import plain
 from bridge_args.wording import counted
 
 DTYPES: Final = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
@@ -128,7 +128,7 @@ def _checked(unfinished: Path, asked: Asked, model: Path) -> list[str]:
 
 def _with_its_own_name(file: Path, unfinished: Path, asked: Asked, model: Path) -> None:
     yaml = importlib.import_module("yaml")
-    said = yaml.load(read_bytes(file, 4 << 20), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    said = plain.mapping_in(file)
     names = {str(unfinished): os.path.realpath(asked.output)}
     if not os.path.exists(asked.model):  # of a model of the hub's, not the copy in the cache
         names[os.path.realpath(model)] = asked.model

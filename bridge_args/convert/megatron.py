@@ -19,11 +19,11 @@ from bridge_args.checkpoint.contents import Contents
 from bridge_args.checkpoint.layout import RUN_CONFIG, CheckpointError, folder_of, place_of
 from bridge_args.checkpoint.saved_args import SavedArgsError
 from bridge_args.errors import WrongValue
-from bridge_args.files import read_bytes
 from bridge_args.records import Record
+from bridge_args.source.yaml import plain
+from bridge_args.source.yaml.nodes import YamlProblem
 from bridge_args.steps import translate_saved
 
-_LARGEST: Final = 4 << 20  # bytes of a run config
 _KINDS: Final = ("bridge", "megatron-lm-torch_dist")
 # What the configuration of a model is built of; Bridge runs what else a file names.
 _TARGETS: Final = re.compile(
@@ -114,12 +114,11 @@ def _run_config(found: Contents, megatron_lm: str | None) -> tuple[Mapping[str, 
 
 
 def _read(file: Path) -> tuple[Mapping[str, Any] | None, list[str]]:
-    yaml = importlib.import_module("yaml")
     try:
-        said = yaml.load(read_bytes(file, _LARGEST), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        return None, [f"{file} cannot be read: {' '.join(str(error).split())[:300]}"]
-    model = said.get("model") if isinstance(said, dict) else None
+        said = plain.mapping_in(file)
+    except YamlProblem as problem:
+        return None, [str(problem)]
+    model = said.get("model")
     if not isinstance(model, dict):
         return None, [f"{file} has no section model"]
     reasons = []

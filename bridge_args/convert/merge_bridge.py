@@ -23,11 +23,11 @@ from bridge_args.convert.output import Refused, new_folder
 from bridge_args.convert.provenance import Provenance, hashes
 from bridge_args.convert.to_hugging_face import Done
 from bridge_args.errors import UserError
-from bridge_args.files import read_bytes
 from bridge_args.records import Record
+from bridge_args.source.yaml import plain
+from bridge_args.source.yaml.nodes import YamlProblem
 from bridge_args.wording import counted
 
-_LARGEST: Final = 4 << 20  # bytes of a run config
 _LORA: Final = "megatron.bridge.peft.lora.LoRA"
 _OTHERS: Final = {
     "DoRA": "DoRA scales the whole weight, and is not merged here",
@@ -184,12 +184,10 @@ def read(path: Path) -> tuple[Adapter | None, list[str]]:
 
 
 def _config(file: Path) -> tuple[dict[str, Any], list[str]]:
-    yaml = importlib.import_module("yaml")
     try:
-        said = yaml.load(read_bytes(file, _LARGEST), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        return {}, [f"{file} cannot be read: {' '.join(str(error).split())[:300]}"]
-    return (said, []) if isinstance(said, dict) else ({}, [f"{file} is no configuration"])
+        return plain.mapping_in(file), []
+    except YamlProblem as problem:
+        return {}, [str(problem)]
 
 
 def _settings(file: Path, peft: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

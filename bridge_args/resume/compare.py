@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,16 +10,16 @@ from bridge_args.bridge import schema as schemas
 from bridge_args.checkpoint import layout, saved_args
 from bridge_args.checkpoint.layout import CheckpointError
 from bridge_args.emit.run_config import plain_settings
-from bridge_args.files import read_bytes
 from bridge_args.mapping.goes_to import settings_of
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm.resolvers.overlay import Unread, alike
 from bridge_args.records import Record
 from bridge_args.resume.rules import COMPARED, COMPARED_WITH_VOCABULARY, KIND_OF, KINDS, Continued, Verdict, verdict
+from bridge_args.source.yaml import plain
+from bridge_args.source.yaml.nodes import YamlProblem
 from bridge_args.steps import translate_saved
 from bridge_args.values import to_plain
 
-_LARGEST: Final = 16 << 20  # bytes of a run_config.yaml
 # Where Bridge has what its rows put into several settings, or work out.
 _ELSEWHERE: Final = {
     "swiglu": "model.gated_linear_unit",
@@ -116,14 +115,10 @@ def read(path: Path, bridge: str) -> Saved:
 
 
 def _settings_in(file: Path) -> Mapping[str, Any]:
-    yaml = importlib.import_module("yaml")
     try:
-        content = yaml.load(read_bytes(file, _LARGEST).decode("utf-8"), Loader=yaml.SafeLoader)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise CheckpointError(f"{file} cannot be read: {' '.join(str(error).split())[:200]}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{file} is no configuration of Bridge's")
-    return content
+        return plain.mapping_in(file)
+    except YamlProblem as problem:
+        raise CheckpointError(str(problem)) from None
 
 
 def resumption(saved: Saved, t: Translation) -> Resumption:
