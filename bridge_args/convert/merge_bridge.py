@@ -101,7 +101,7 @@ def merged(asked: Asked, machine: Machine) -> Done:
                 plan = Plan(
                     base=str(view),
                     adapter=os.path.realpath(adapter.contents.place.folder),
-                    shapes={tensor.name: tensor.shape for tensor in adapter.contents.tensors},
+                    shapes={tensor.name: tensor.shape for tensor in adapter.contents.of_model},
                     settings=adapter.settings,
                     target=str(unfinished),
                     emulate=machine.emulate,
