@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 import json
+import math
 import os
 import resource
 import shutil
@@ -23,6 +24,7 @@ from typing import Any
 import pytest
 import yaml
 from saved_checkpoints import (
+    SMALL,
     Dtype,
     Made,
     Stored,
@@ -533,6 +535,33 @@ LEFT_OUT = {"--save": 1, "--load": 1, "--save-interval": 1, "--exit-interval": 1
 LEFT_OUT |= {"--no-save-optim": 0, "--no-load-optim": 0, "--override-opt-param-scheduler": 0}
 
 
+OLD_AND_NEW = {
+    "dense": "--swiglu --normalization RMSNorm --group-query-attention --num-query-groups 2 --disable-bias-linear "
+    "--untie-embeddings-and-output-weights --position-embedding-type rope --rotary-base 500000",
+    "experts": "--disable-bias-linear --num-experts 4 --moe-router-topk 2 --moe-aux-loss-coeff 0.01 "
+    "--moe-token-dispatcher-type alltoall",
+}
+
+
+@pytest.mark.skipif(not CHECKOUT, reason="MEGATRON_LM_CHECKOUT names no checkout")
+@pytest.mark.parametrize("words", OLD_AND_NEW.values(), ids=list(OLD_AND_NEW))
+def test_arguments_as_the_checkout_itself_has_them(words: str, tmp_path: Path) -> None:
+    """What its own parser and validate_args make of a command line means after a save what it meant before."""
+    typed = [word for word in SMALL if word != "--bf16"] + words.split() + ["--lr-warmup-iters", "2"]
+    live = bridge_args.translate(typed, 1, CHECKOUT)
+    assert not live.errors
+    values = {name: live.args[name] for name in live.args} | {"rank": 0, "world_size": 1, "padded_vocab_size": 64}
+    adopted = saved(tmp_path / "run", values=values)
+    words_of_versions = ["--bridge", live.versions.bridge]
+    assert main(["checkpoint", "adopt", str(adopted), "-o", str(tmp_path / "new"), *words_of_versions]) == 0
+    folder = tmp_path / "new" / "iter_0000005"
+    assert json.loads((folder / "conversion.json").read_text())["megatron_lm"] == live.versions.megatron
+    meant, found = bridge_args.to_run_config(live), config_of(folder)
+    meant["model"]["vocab_size"] = 64
+    for section in ("model", "optimizer", "scheduler", "train", "ddp", "dataset", "tokenizer"):
+        assert found[section] == json.loads(json.dumps(meant[section])), section
+
+
 def asked() -> list[str]:
     from recorded import curve_names
 
@@ -581,8 +610,8 @@ def placed(word: str, data: Path, folder: Path) -> str:
     return str(folder / word)
 
 
-def trained(name: str, programs: Programs, folder: Path, *more: str) -> Path:
-    """What Megatron-LM saves of a recorded command line after two steps."""
+def words_of(name: str, folder: Path) -> tuple[list[str], int]:
+    """A recorded command line without what it saves and loads, and its number of ranks."""
     from recorded import curve, curves_folder
 
     recorded, data = curve(name, _recorded()), curves_folder() / "data"
@@ -593,10 +622,16 @@ def trained(name: str, programs: Programs, folder: Path, *more: str) -> Path:
         if not drop:
             words.append(placed(word, data, folder))
         drop = max(drop - 1, 0)
+    return words, recorded["nproc"]
+
+
+def trained(name: str, programs: Programs, folder: Path, *more: str) -> Path:
+    """What Megatron-LM saves of a recorded command line after two steps."""
+    words, ranks = words_of(name, folder)
     root = folder / "-".join(["run", *more])
     words += ["--save", str(root), "--save-interval", "2", "--exit-interval", "2", *more]
-    translation = bridge_args.translate(words, recorded["nproc"])
-    ran = programs.stage.run(bridge_args.to_run_config(translation), words, recorded["nproc"], 2)
+    translation = bridge_args.translate(words, ranks)
+    ran = programs.stage.run(bridge_args.to_run_config(translation), words, ranks, 2)
     assert not ran.error, ran
     return root
 
@@ -619,6 +654,32 @@ def test_a_file_for_each_rank(name: str, programs: Programs, tmp_path: Path) -> 
     assert converted.keys() == saved.keys()
     assert all(torch.equal(converted[key], saved[key]) for key in saved)
     assert config_of(tmp_path / "torch" / "iter_0000002")["checkpoint"]["save_optim"] is False
+
+
+@pytest.mark.skipif(not ASKED, reason="BRIDGE_ARGS_ADOPT asks for it")
+@pytest.mark.parametrize("name", asked()[:1])
+def test_bridge_goes_on_where_megatron_lm_was(name: str, programs: Programs, tmp_path: Path) -> None:
+    """After two steps of Megatron-LM come the third and the fourth of its own run without a break, in Bridge."""
+    from recorded import curve
+
+    root = trained(name, programs, tmp_path)
+    assert main(["checkpoint", "adopt", str(root), "-o", str(tmp_path / "new")]) == 0
+    (root / layout.MEGATRON_TRACKER).unlink()
+    words, ranks = words_of(name, tmp_path)
+    options = ["--real-folders", "--device", "cpu", "--format", "json", "--nproc", str(ranks), "--steps", "2"]
+    command = [sys.executable, "-m", "bridge_args", "rehearse", *options, "--", *words, "--load", str(tmp_path / "new")]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    steps = [said for said in map(json.loads, done.stdout.splitlines()) if "learning_rate" in said]
+    wanted = curve(name, _recorded())["curve"][2:4]
+    assert [step["iteration"] for step in steps] == [3, 4]
+    for ours, theirs in zip(steps, wanted, strict=True):
+        assert (ours["consumed_samples"], ours["learning_rate"]) == (
+            theirs["consumed_samples"],
+            theirs["learning_rate"],
+        )
+        assert math.isclose(ours["lm_loss"], theirs["lm_loss"], rel_tol=2e-6), (ours, theirs)
 
 
 @pytest.mark.parametrize("name", asked())
