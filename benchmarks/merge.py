@@ -5,7 +5,8 @@
 Makes a random model of that size in bfloat16, in shards of 512 MiB, and an adapter for it. Merging and copying run in
 turn, each in a process of its own, and each until the last byte is on disk. ``ratio`` is the speed of merging to that
 of copying, both without the start of Python and torch; the whole command with its checks is told beside. ``memory`` is
-the peak of the process less that of one that has only imported torch, in sizes of the largest tensor.
+the peak of the process less that of one that has only imported torch, in sizes of the largest tensor. A copy hardly
+needs a processor: on a machine that is busy with other things look at the seconds of processors.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ import os, shutil, sys, time
 from pathlib import Path
 from bridge_args.convert.output import new_folder
 source = Path(sys.argv[1])
-start = time.perf_counter()
+start, worked = time.perf_counter(), time.process_time()
 with new_folder(Path(sys.argv[2])) as folder:
     for file in sorted(source.iterdir()):
         shutil.copyfile(file, folder / file.name)
-print(time.perf_counter() - start)
+print(time.perf_counter() - start, time.process_time() - worked)
 """
 PEFT = """
 import sys, time, torch, transformers, peft
@@ -76,8 +77,11 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     idle = int(process([sys.executable, "-c", IDLE]))
     print(f"base {size / 2**30:.2f} GiB, largest tensor {largest / 2**20:.0f} MiB, torch alone {idle / 2**20:.0f} MiB")
     found: dict[str, list[float]] = {"copy": [], "merge": [], "command": [], "peak": []}
+    processor: dict[str, list[float]] = {"copy": [], "merge": []}
     for _ in range(options.runs):
-        found["copy"].append(float(process([sys.executable, "-c", COPY, str(base), str(result)])))
+        clock, worked = map(float, process([sys.executable, "-c", COPY, str(base), str(result)]).split())
+        found["copy"].append(clock)
+        processor["copy"].append(worked)
         shutil.rmtree(result)
         begun = time.perf_counter()
         words = ["checkpoint", "merge-lora", str(adapter), "--base", str(base), "-o", str(result), "--no-smoke"]
@@ -86,11 +90,14 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         told = json.loads((result / "conversion.json").read_text())["merge"]
         found["merge"].append(told["seconds"])
         found["peak"].append(told["peak"])
+        processor["merge"].append(told["processor"])
         shutil.rmtree(result)
     copy, merge, command, peak = (statistics.median(found[name]) for name in ("copy", "merge", "command", "peak"))
     speed = size / 2**30
-    print(f"copy    {copy:6.2f} s  {speed / copy:5.2f} GiB/s   ({', '.join(f'{one:.2f}' for one in found['copy'])})")
-    print(f"merge   {merge:6.2f} s  {speed / merge:5.2f} GiB/s   ({', '.join(f'{one:.2f}' for one in found['merge'])})")
+    for name, seconds in (("copy", copy), ("merge", merge)):
+        each = ", ".join(f"{one:.2f}" for one in found[name])
+        worked = statistics.median(processor[name])
+        print(f"{name:<7} {seconds:6.2f} s  {speed / seconds:5.2f} GiB/s  {worked:5.2f} s of processors   ({each})")
     print(f"ratio   {copy / merge:6.2f}")
     print(f"memory  {(peak - idle) / 2**20:6.0f} MiB above torch: {(peak - idle) / largest:.2f} of the largest tensor")
     print(f"command {command:6.2f} s, with its start and its checks but the run of the model")

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,6 +61,7 @@ class Merged(Record):
         pairs: products that were added.
         bytes: of the weights.
         seconds: of the merge, without what is checked before and afterwards.
+        processor: seconds that all processors together have worked on it.
         peak: bytes of memory of this process by then.
         checked: what was looked at afterwards.
         notes: for people.
@@ -70,6 +72,7 @@ class Merged(Record):
     pairs: int
     bytes: int
     seconds: float
+    processor: float
     peak: int
     checked: list[str]
     notes: list[str]
@@ -109,11 +112,11 @@ def merged(asked: Asked, words: Sequence[str], stream: TextIO | None, say: Calla
     before = _states(inputs)
     importlib.import_module("torch")
     with ended_by_signals(), output.new_folder(asked.to) as folder:
-        begun = provenance.seconds
+        begun, worked = provenance.seconds, time.process_time()
         read, written = _written(asked, plan, folder, stream, say)
         if changed := [path for path, state in _states(inputs).items() if state != before[path]]:
             raise UserError(f"{changed[0]} has changed while it was read; nothing was made of it")
-        seconds, peak = provenance.seconds - begun, peak_memory()
+        seconds, worked, peak = provenance.seconds - begun, time.process_time() - worked, peak_memory()
         smoke, why_not = _smoke(asked, plan)
         try:
             checked = [*hugging_face.checked(folder, asked.base, smoke, asked.trust_remote_code), *why_not]
@@ -125,6 +128,7 @@ def merged(asked: Asked, words: Sequence[str], stream: TextIO | None, say: Calla
             pairs=plan.changes.pairs,
             bytes=sum(held.size for held in plan.files),
             seconds=round(seconds, 3),
+            processor=round(worked, 3),
             peak=peak,
             checked=checked,
             notes=plan.notes,
