@@ -290,7 +290,8 @@ class _Match:
         wrapped = module.endswith(".base_layer")
         module = module.removesuffix(".base_layer")
         target = self.target(f"{module}.{part}")
-        saved = self.config.get("modules_to_save") or []
+        saved = self.config.get("modules_to_save")
+        saved = saved if isinstance(saved, list) else []
         parts = module.split(".")
         above = [".".join(parts[: count + 1]) for count in range(len(parts))]
         is_saved = any(one.endswith(str(name)) for one in above for name in saved)  # "norm" means input_layernorm, too
@@ -345,6 +346,8 @@ class _Match:
             )
         a, b = (halves[name] for name in names)
         rank, alpha = self.number("rank_pattern", module, "r"), self.number("alpha_pattern", module, "lora_alpha")
+        if not _is_number(rank) or not _is_number(alpha):
+            return None  # which was told
         if len(a.shape) != 2 or len(b.shape) != 2 or len(self.base[target].shape) != 2:
             return self.refuse("only matrices are merged, no convolutions", self.shapes(module, a, target))
         if a.shape[0] != b.shape[1]:

@@ -394,6 +394,27 @@ def test_what_is_refused(
     assert not (tmp_path / "merged").exists() and output.left_beside(tmp_path / "merged") == []
 
 
+STRANGE = [None, True, 0, -1, 1e308, "x", "../..", [], [1], ["q_proj"], {}, {"a": "b"}, {"q_proj": [1]}, {"q_proj": 2}]
+KEYS = (
+    "peft_type r lora_alpha rank_pattern alpha_pattern modules_to_save bias target_modules exclude_modules use_rslora "
+    "layers_to_transform fan_in_fan_out init_lora_weights base_model_name_or_path revision use_dora lora_bias unknown"
+).split()
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_whatever_a_configuration_says_is_refused_or_merged(key: str, base: Path, tmp_path: Path) -> None:
+    """No value stops the command otherwise."""
+    for number, value in enumerate(STRANGE):
+        adapter = made(tmp_path / f"adapter{number}", base, **{key: value})
+        asked = merge_lora.Asked(adapter, base, tmp_path / "merged", smoke=False)
+        try:
+            plan = merge_lora._plan(asked)
+        except Refused as refused:
+            assert refused.reasons
+        else:
+            assert plan.changes.pairs == 6
+
+
 def test_every_reason_is_told_at_once(adapter: Path, base: Path, tmp_path: Path) -> None:
     edit(use_dora=True, layer_replication=[[0, 1]], base_model_name_or_path="some/model")(adapter, base)
     retensor(lambda held: held.pop(f"{PREFIX}.lora_A.weight"))(adapter, base)
