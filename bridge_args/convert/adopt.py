@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from bridge_args.checkpoint import contents, layout, train_state
@@ -27,6 +28,7 @@ from bridge_args.convert.tokenizer import Tokenizer
 from bridge_args.emit.config_yaml import to_yaml
 from bridge_args.errors import UserError
 from bridge_args.files import write_new
+from bridge_args.findings import without_secrets
 from bridge_args.mapping.translation import Translation
 from bridge_args.records import Record
 from bridge_args.steps import translate_saved
@@ -88,7 +90,7 @@ class Plan(Record):
     translation: Translation | None = None
     source: Contents | None = None
     name: str = ""
-    added: Mapping[str, bytes] = {}
+    added: Mapping[str, bytes] = MappingProxyType({})
     kept: tuple[str, ...] = ()
     tokenizer: Tokenizer | None = None
 
@@ -102,8 +104,9 @@ class Plan(Record):
     def written(self) -> list[str]:
         """The files that come, in their order."""
         own = [f"{self.name}/tokenizer/{file.name}" for file in self.tokenizer.files] if self.tokenizer else []
+        inside = [*(name for name in self.added if "/" in name), f"{self.name}/{PROVENANCE}"]
         last = [name for name in self.added if "/" not in name]  # trackers
-        return [*own, *(name for name in self.added if "/" in name), f"{self.name}/{PROVENANCE}", *last]
+        return [*own, *(name for name in inside if name not in self.kept), *last]
 
 
 def plan(request: Request) -> Plan:
@@ -131,11 +134,11 @@ class _Preflight:
             name = _standard_name(source.place, source.saved)
         here = self.request.output is None
         folder = os.path.realpath(self.request.output or _root(source.place))
-        has_tokenizer = here and (Path(folder) / name / "tokenizer").exists()
+        has_tokenizer = self.is_there(source, name, f"{name}/tokenizer")
         if files is not None:
             translation = files.told_in(translation, os.path.join(folder, name, "tokenizer"))
         added = self.files(source, source.saved, translation, name)
-        kept = [one for one in added if self.is_there(source, name, one)]
+        kept = [one for one in (*added, f"{name}/{PROVENANCE}") if self.is_there(source, name, one)]
         if files is not None and has_tokenizer:
             kept.append(f"{name}/tokenizer")
             files = None
@@ -384,7 +387,7 @@ def carry_out(plan: Plan, provenance: Provenance, tell: Callable[[str], None]) -
     provenance.tell(
         megatron_lm=plan.translation.versions.megatron,
         bridge=plan.translation.versions.bridge,
-        lost=[str(loss) for loss in plan.translation.losses],
+        lost=[str(without_secrets(loss, plan.translation.secrets)) for loss in plan.translation.losses],
     )
     if plan.request.output is None:
         _write(plan, plan.root, provenance, write_new)
@@ -444,17 +447,30 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _linked(source: Path, target: Path) -> int:
-    """A folder of hard links to the files of another, or of copies; returns how many were copied."""
+    """A folder of hard links to the files of another, or of copies; returns how many were copied.
+
+    What is a symbolic link there is one here: what it leads to is somebody else's, and is neither copied nor owned.
+    """
     copied = 0
-    target.mkdir()
-    for file in _files(source):
-        place = target / file.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(os.path.realpath(file), place)
-        except OSError as error:
-            if error.errno not in _NO_LINK:
-                raise
-            shutil.copyfile(file, place)
-            copied += 1
+    for above, folders, names in os.walk(source):
+        here = target / Path(above).relative_to(source)
+        here.mkdir()
+        for name in (*folders, *names):
+            file, place = Path(above, name), here / name
+            if file.is_symlink():
+                os.symlink(os.path.realpath(file), place)
+            elif file.is_file():
+                copied += _link(file, place)
     return copied
+
+
+def _link(file: Path, place: Path) -> bool:
+    """A hard link, or a copy where there can be none; was it copied?"""
+    try:
+        os.link(file, place)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        shutil.copyfile(file, place)
+        return True
+    return False

@@ -218,6 +218,20 @@ def test_where_no_link_can_be_made(
         assert one.read_bytes() == other.read_bytes() and not os.path.samefile(one, other)
 
 
+def test_links_of_the_source_stay_links(source: Path, tmp_path: Path) -> None:
+    """What they lead to is neither copied, nor written to."""
+    folder = source / "iter_0000005"
+    (folder / "__0_0.distcp").rename(tmp_path / "elsewhere")
+    (folder / "__0_0.distcp").symlink_to("../../elsewhere")
+    (folder / "tokenizer").symlink_to(tmp_path / "nowhere")
+    given = hugging_face(tmp_path / "given")
+    assert adopt(source, "-o", tmp_path / "new", "--tokenizer", given) == 0
+    assert os.readlink(tmp_path / "new" / "iter_0000005" / "__0_0.distcp") == str(tmp_path / "elsewhere")
+    assert contents.look_into(tmp_path / "new").complete
+    assert adopt(source, "--in-place", "--tokenizer", given) == 0
+    assert not (tmp_path / "nowhere").exists()
+
+
 # ---------------------------------------------------------------- a tokenizer
 
 

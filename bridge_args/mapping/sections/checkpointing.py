@@ -17,7 +17,8 @@ def checkpoint_format(ckpt_format: str, load: str | None = None) -> dict[str, An
     return {
         "ckpt_format": Lost(
             "Bridge writes and reads torch_dist and fsdp_dtensor; torch_dist is used, and a checkpoint in the old "
-            "format has to be converted with Megatron-LM's --ckpt-convert-format torch_dist first.",
+            "format has to be converted first, with Megatron-LM's --ckpt-convert-format torch_dist, or, its weights "
+            "alone, with `bridge-args checkpoint adopt`.",
             changes="logs" if load is None else "numbers",
         )
     }
