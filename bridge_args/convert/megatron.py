@@ -32,6 +32,11 @@ _TARGETS: Final = re.compile(
     r"megatron\.training\.models\.[\w.]+|torch\.nn\.(functional|init)\.\w+|torch\._C\._nn\.gelu|"
     r"torch\.(bfloat16|float16|half|float32|float|float64)|functools\.partial"
 )
+# What training puts into the configuration of its model, and a save with it; no model is built of it.
+# Verify: megatron/core/model_parallel_config.py; megatron/bridge/training/setup.py and train.py.
+_OF_A_RUN: Final = (
+    "finalize_model_grads_func grad_scale_func grad_sync_func no_sync_func param_sync_func timers".split()
+)
 _WORDS: Final = "embedding.word_embeddings.weight"
 
 
@@ -121,6 +126,7 @@ def _read(file: Path) -> tuple[Mapping[str, Any] | None, list[str]]:
     model = said.get("model")
     if not isinstance(model, dict):
         return None, [f"{file} has no section model"]
+    model |= {name: None for name in _OF_A_RUN if name in model}
     reasons = []
     if said.get("peft"):
         reasons.append(f"{file.parent} is an adapter (the section peft of {RUN_CONFIG}); merge it into its model first")

@@ -23,7 +23,7 @@ import yaml
 
 from bridge_args.bridge import installed
 from bridge_args.checkpoint.layout import folder_of
-from bridge_args.convert import auto_bridge, hugging_face, output, to_hugging_face
+from bridge_args.convert import auto_bridge, hugging_face, megatron, output, to_hugging_face
 from bridge_args.convert.auto_bridge import Machine
 from bridge_args.convert.output import Refused
 from bridge_args.convert.shards import Shards, empty_of_shape
@@ -142,12 +142,22 @@ def test_one_of_several_iterations(tmp_path: Path, made: Path, machine: Machine)
     checkpoint = Path(shutil.copytree(made / "checkpoint", tmp_path / "checkpoint"))
     shutil.copytree(folder_of(checkpoint, 0), folder_of(checkpoint, 9))
     _cut(folder_of(checkpoint, 9) / "__0_0.distcp")
-    from bridge_args.convert import megatron
-
     source, reasons = megatron.read(checkpoint, None)
     assert source is not None and (source.contents.place.iteration, reasons) == (0, [])
     assert megatron.read(checkpoint, 9)[0] is None
     assert megatron.read(checkpoint, 5)[1] == [f"{checkpoint} has no iter_0000005"]
+
+
+def test_what_training_has_left_in_a_configuration(tmp_path: Path, made: Path) -> None:
+    """Objects of the run are no part of its model; the file stays as it is."""
+    checkpoint = Path(shutil.copytree(made / "checkpoint", tmp_path / "checkpoint"))
+    timers = {"_call_": True, "_target_": "megatron.core.timers.Timers"}
+    _edited(checkpoint, lambda y: y["model"].update(timers=timers, grad_scale_func=timers))
+    before = converting.sums(checkpoint)
+    source, reasons = megatron.read(checkpoint, None)
+    assert source is not None and reasons == []
+    assert source.model["timers"] is None and source.model["grad_scale_func"] is None
+    assert converting.sums(checkpoint) == before
 
 
 @everything
