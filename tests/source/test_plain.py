@@ -40,6 +40,14 @@ def test_values_are_those_of_the_safe_loader(tmp_path: Path) -> None:
     assert mapping_in(file) == yaml.safe_load(WHOLE)
 
 
+def test_a_set_is_a_mapping_to_nothing(tmp_path: Path) -> None:
+    """Bridge writes one beside an adapter: which parameters it has saved."""
+    file = tmp_path / "run_config.yaml"
+    file.write_text(yaml.safe_dump({"peft": {"params_to_save": {"one", "other"}}}))
+    assert "!!set" in file.read_text()
+    assert mapping_in(file) == {"peft": {"params_to_save": {"one": None, "other": None}}}
+
+
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
 )
@@ -54,6 +62,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: &a [*a]\n", "is not known here"),
         ("a: !!python/object/apply:os.system [touch /tmp/x]\n", "nothing here is executed"),
         ("a: !!int words\n", "is no int"),
+        ("a: !!set words\n", "one value is no set"),
         ("a: " + "9" * 10_000 + "\n", "is no int"),
         ("- a\n", "holds no sections"),
         ("", "holds no sections"),

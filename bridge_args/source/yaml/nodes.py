@@ -22,7 +22,8 @@ MAX_ENTRIES: Final = 20_000  # of one mapping, with what it merges
 
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE: Final = "tag:yaml.org,2002:"
-_READ: Final = frozenset(_CORE + name for name in ("str", "int", "float", "bool", "null", "seq", "map", "merge"))
+_OF_SEVERAL: Final = frozenset(_CORE + name for name in ("seq", "map", "set"))  # a set is a mapping to nothing
+_READ: Final = _OF_SEVERAL | {_CORE + name for name in ("str", "int", "float", "bool", "null", "merge")}
 
 
 class YamlProblem(UserError, ValueError):
@@ -211,6 +212,8 @@ class _Builder:
 
     def _tag(self, event: Any, place: Place) -> str:
         self._check(event.tag, place)
+        if event.tag in _OF_SEVERAL:
+            raise YamlProblem(f"{place}: one value is no {event.tag.removeprefix(_CORE)}")
         if event.tag is not None:
             return "str" if event.tag == "!" else str(event.tag.removeprefix(_CORE))
         return str(self.loader.resolve(yaml.ScalarNode, event.value, event.implicit).removeprefix(_CORE))
