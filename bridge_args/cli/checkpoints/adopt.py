@@ -12,6 +12,7 @@ from bridge_args.cli import options as shared
 from bridge_args.cli.command import Command
 from bridge_args.cli.given import refused
 from bridge_args.cli.streams import say, say_findings, write
+from bridge_args.errors import UserError
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -64,7 +65,11 @@ def run(options: argparse.Namespace) -> int:
     for left in output.left_beside(target) if target is not None else ():
         say(f"{left} is left of a command that was killed, or that is still at work")
     if not options.dry_run:
-        adopt.carry_out(plan, provenance, say)
+        try:
+            adopt.carry_out(plan, provenance, say)
+        except OSError as error:
+            rest = "there is no new folder" if target else "what was there is as it was, and the same command goes on"
+            raise UserError(f"{plan.root} cannot be written: {error.strerror or error}; {rest}") from error
     else:
         say("nothing is written; without --dry-run these files would be:")
     write("".join(f"{os.path.join(plan.root, name)}\n" for name in plan.written), None)
