@@ -201,6 +201,11 @@ def _merge(torch: Any, wrapper: Any) -> int:
     """base + alpha / dim * B @ A, in 32 bits and rounded once; returns the bytes of the weights."""
     adapter, base = wrapper.adapter, wrapper.to_wrap
     weights = [base.weight] if hasattr(base, "weight") else [getattr(base, f"weight{n}") for n in range(base.num_gemms)]
+    if any(weight is None for weight in weights):
+        raise ValueError(
+            f"{adapter.base_linear_name} has no weight of its own: it shares that of the embeddings, and a merge would "
+            "change both"
+        )
     scale = adapter.alpha / adapter.dim
     low_in, low_out = adapter.linear_in.weight.float(), adapter.linear_out.weight.float()
     for number, weight in enumerate(weights):

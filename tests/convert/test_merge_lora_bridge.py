@@ -248,6 +248,18 @@ def test_every_reason_is_told_at_once(
         assert why in said, said
 
 
+def test_a_head_that_shares_its_weight_is_not_merged() -> None:
+    from types import SimpleNamespace as Object
+
+    import torch
+
+    from bridge_args.convert import lora_process
+
+    adapter = Object(base_linear_name="output_layer", alpha=2, dim=1)
+    with pytest.raises(ValueError, match="output_layer has no weight of its own"):
+        lora_process._merge(torch, Object(adapter=adapter, to_wrap=Object(weight=None)))
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
