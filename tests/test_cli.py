@@ -446,7 +446,11 @@ def test_commands_without_a_source_take_no_words(capsys: pytest.CaptureFixture[s
             "--report text --strict --full",
             "--report, --strict and --full are options of bridge-args: put them before --",
         ),
-        ("validate", "--dry-run", "--dry-run is an option of bridge-args launch, not of validate: leave it out"),
+        (
+            "validate",
+            "--dry-run",
+            "--dry-run is an option of bridge-args launch and bridge-args checkpoint, not of validate: leave it out",
+        ),
     ],
 )
 def test_our_options_behind_the_dashes(

@@ -18,6 +18,7 @@ class Command(Record):
         from_source: it starts from a command line: SOURCE, and the options that go with one.
         may_be_a_job: it may run as a job of an executor, too.
         takes_words: words after ``--`` mean something to it.
+        first: what stands before SOURCE, in the usage.
         reworded: makes of what was typed the words that its parser takes; ``options.words_given`` has them.
     """
 
@@ -28,3 +29,4 @@ class Command(Record):
     takes_words: bool = True
     may_be_a_job: bool = False
     reworded: Callable[[list[str]], list[str]] = list
+    first: str = ""

@@ -43,7 +43,10 @@ def parser_of(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
     for name in _named(words):
         command = commands.load(name)
-        summary, usage = command.summary, _USAGE.format(name=name) if command.from_source else None
+        summary, usage = (
+            command.summary,
+            _USAGE.format(name=f"{name} {command.first}".rstrip()) if command.from_source else None,
+        )
         options = subparsers.add_parser(name, help=summary, description=summary, allow_abbrev=False, usage=usage)
         options.set_defaults(command=name)
         command.add_options(options)

@@ -20,6 +20,7 @@ import bridge_args
 from bridge_args.bridge import installed
 from bridge_args.checkpoint.layout import CheckpointError
 from bridge_args.cli.main import main
+from bridge_args.errors import UserError
 from bridge_args.files import finder
 from bridge_args.mapping.translation import Translation
 from bridge_args.pairs.pairs import megatron_version, usual_megatron_lm
@@ -276,6 +277,24 @@ def test_no_checkpoint(tmp_path: Path) -> None:
         compare.read(tmp_path, "0.6.2")
 
 
+def test_a_configuration_of_little_is_compared_as_far_as_it_goes(tmp_path: Path) -> None:
+    (tmp_path / "run_config.yaml").write_text("model: {num_layers: {x: 1}, hidden_size: 64}\ntrain: 3\n")
+    made = bridge_args.translate(words(load=tmp_path), 1, "0.19.0", "0.6.2", ENV)
+    found = compare.resumption(compare.read(tmp_path, "0.6.2"), made)
+    assert [row.name for row in found.refused] == ["num_layers"]
+    assert "num_layers" in tell.as_text(found) and json.loads(tell.as_json(found))["refused"] == ["num_layers"]
+
+
+@pytest.mark.parametrize(
+    "text", ["model: {num_layers: &a [*a]}\n", "- 1\n", "a: !!python/object/apply:os.system [x]\n"]
+)
+def test_a_configuration_that_is_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / "run_config.yaml").write_text(text)
+    made = bridge_args.translate(words(load=tmp_path), 1, "0.19.0", "0.6.2", ENV)
+    with pytest.raises(UserError):
+        compare.resumption(compare.read(tmp_path, "0.6.2"), made)
+
+
 def test_the_command(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["resume", str(saved), "--megatron-lm", "0.16.1", "--bridge", "0.3.1", "--world-size", "1"]
     assert main([*line, "--", *words(load=saved)]) == 0
@@ -284,3 +303,5 @@ def test_the_command(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["refused"] == ["lr"]
     assert main([*line, "--", "--no-such-flag"]) == 1
     assert "is not an argument" in capsys.readouterr().err
+    assert main(["resume", "--world-size", "1", "--", *words(load=saved)]) == 1
+    assert "bridge-args resume CHECKPOINT SOURCE" in capsys.readouterr().err

@@ -9,12 +9,13 @@ from typing import Final
 from bridge_args.cli.command import Command
 from bridge_args.cli.given import translation_of
 from bridge_args.cli.streams import say_findings, write
+from bridge_args.errors import UserError
 from bridge_args.seen import visible_lines
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
     about = "the folder that a run saves to, or one checkpoint; as the first word it needs no --checkpoint"
-    command.add_argument("--checkpoint", required=True, metavar="FOLDER", help=about)
+    command.add_argument("--checkpoint", metavar="FOLDER", help=about)
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
 
 
@@ -32,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
     if translation.errors:
         say_findings(translation, options)
         return 1
+    if options.checkpoint is None:
+        raise UserError("no checkpoint to go on from: bridge-args resume CHECKPOINT SOURCE")
     found = compare.resumption(compare.read(Path(options.checkpoint), translation.versions.bridge), translation)
     write(visible_lines(tell.as_json(found) if options.format == "json" else tell.as_text(found)), None)
     return 1 if found.refused else 0
@@ -43,4 +46,5 @@ COMMAND: Final = Command(
     add_options,
     from_source=True,
     reworded=reworded,
+    first="CHECKPOINT",
 )
