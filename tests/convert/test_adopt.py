@@ -671,6 +671,25 @@ def test_a_file_for_each_rank(name: str, programs: Programs, tmp_path: Path) -> 
     assert config_of(tmp_path / "torch" / "iter_0000002")["checkpoint"]["save_optim"] is False
 
 
+@pytest.mark.skipif(not (ASKED and asked()), reason="BRIDGE_ARGS_ADOPT asks for it")
+def test_a_hybrid_model(programs: Programs, tmp_path: Path) -> None:
+    """Attention and MLPs only: layers of Mamba need a GPU."""
+    new = Path(CHECKOUT, "pretrain_hybrid.py").is_file()
+    name, place = ("layer", "hybrid.hybrid") if new else ("override", "mamba.mamba")
+    words = [word for word in SMALL if word not in ("--swiglu", "--bf16")]
+    words += ["--num-layers", "4", "--no-gradient-accumulation-fusion", f"--hybrid-{name}-pattern", "*-*-"]
+    words += ["--spec", f"megatron.core.models.{place}_layer_specs", f"{place.partition('.')[0]}_stack_spec"]
+    words += ["--save", str(tmp_path / "run"), "--save-interval", "2", "--exit-interval", "2", "--train-iters", "4"]
+    program = "pretrain_hybrid.py" if new else "pretrain_mamba.py"
+    translation = bridge_args.translate(words, 1, program=program)
+    ran = programs.stage.run(bridge_args.to_run_config(translation), words, 1, 2, program=program)
+    assert not ran.error, ran
+    assert main(["checkpoint", "adopt", str(tmp_path / "run"), "-o", str(tmp_path / "new")]) == 0
+    told = programs.loader.load(tmp_path / "new" / "iter_0000002")
+    assert (told["error"], told.get("differing"), told.get("unread")) == ("", [], []), told
+    assert told["type"] in ("MambaModelProvider", "HybridModelProvider")
+
+
 @pytest.mark.skipif(not ASKED, reason="BRIDGE_ARGS_ADOPT asks for it")
 @pytest.mark.parametrize("name", asked()[:1])
 def test_bridge_goes_on_where_megatron_lm_was(name: str, programs: Programs, tmp_path: Path) -> None:
