@@ -299,7 +299,9 @@ def test_a_killed_merge_leaves_no_result_and_the_inputs(after: int, folder: Path
     "settings",
     [
         pytest.param(dict(dim=4, alpha=32, target_modules=[], exclude_modules=["linear_fc1"]), id="exclude_modules"),
-        pytest.param(dict(dim=4, alpha=2, target_modules=["*.layers.0.*.linear_qkv", "linear_fc2"]), id="wildcards"),
+        pytest.param(
+            dict(dim=4, alpha=2, target_modules=["*.self_attention.linear_proj", "linear_fc2"]), id="wildcards"
+        ),
     ],
 )
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
