@@ -51,7 +51,10 @@ MOE: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "olmoe": ("OlmoeConfig", dict(num_key_value_heads=4, num_experts=4, num_experts_per_tok=2, intermediate_size=32)),
     "deepseek_v2": ("DeepseekV2Config", dict(_MLA, head_dim=16)),
-    "deepseek_v3": ("DeepseekV3Config", dict(_MLA, n_group=2, topk_group=1)),
+    "deepseek_v3": (
+        "DeepseekV3Config",
+        dict(_MLA, n_group=2, topk_group=1, scoring_func="sigmoid", topk_method="noaux_tc"),
+    ),
     "glm4_moe": (
         "Glm4MoeConfig",
         dict(
