@@ -141,7 +141,7 @@ def remember(path: str | os.PathLike[str]) -> None:
 # Writing ------------------------------------------------------------------------------------------------------------
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: str | bytes, over_source: bool = False) -> None:
     """Writes a file; whatever goes wrong, a regular file stays as it was.
 
     A regular file is replaced by another with the same permissions and owner, and a symbolic link stays one: what it
@@ -149,6 +149,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
     Args:
         content: text is written as UTF-8.
+        over_source: the file is the run's own, which is read to be written anew.
 
     Raises:
         OSError: the folder, its disk or the file does not take it; or this command has read the file as a source.
@@ -161,7 +162,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
         status = os.stat(target)
     except FileNotFoundError:
         return _new(target, data)
-    if (status.st_dev, status.st_ino) in _sources:
+    if (status.st_dev, status.st_ino) in _sources and not over_source:
         raise OSError(errno.EPERM, "this command reads it, and does not write over what it reads", str(path))
     if stat.S_ISREG(status.st_mode):
         return _replaced(target, status, data)

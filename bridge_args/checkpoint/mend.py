@@ -53,7 +53,7 @@ def mend(save: Path) -> str:
     if found is None:
         begun = last_of_megatron_lm(save)
         if begun is not None:
-            write_whole(save / MEGATRON_TRACKER, str(begun))
+            write_whole(save / MEGATRON_TRACKER, str(begun), over_source=True)
         else:
             (save / MEGATRON_TRACKER).unlink(missing_ok=True)
         tracker.unlink()
@@ -77,8 +77,8 @@ def last_of_megatron_lm(save: Path) -> int | None:
 
 def point_to(save: Path, step: int) -> None:
     """Writes the trackers, each whole or not at all."""
-    write_whole(save / TRACKER, (folder_of(save, step) / "train_state.pt").read_bytes())
-    write_whole(save / MEGATRON_TRACKER, str(step))
+    write_whole(save / TRACKER, (folder_of(save, step) / "train_state.pt").read_bytes(), over_source=True)
+    write_whole(save / MEGATRON_TRACKER, str(step), over_source=True)
 
 
 def make_way(save: Path, step: int) -> None:

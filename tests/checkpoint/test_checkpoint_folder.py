@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from saved_checkpoints import distributed, tracker
 
 from bridge_args.checkpoint import layout
 from bridge_args.checkpoint import mend as checkpoints
@@ -15,10 +16,8 @@ from bridge_args.checkpoint.mend import ASIDE
 
 
 @pytest.fixture
-def save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the checkpoints of two iterations; without torch, whatever is complete counts as whole."""
-    monkeypatch.setattr(layout, "is_whole", layout.is_complete)
-    monkeypatch.setattr(checkpoints, "_step_of", step_of)
+def save(tmp_path: Path) -> Path:
+    """A folder with the checkpoints of two iterations."""
     for step in (2, 4):
         make(tmp_path, step)
     checkpoints.point_to(tmp_path, 4)
@@ -31,15 +30,12 @@ def make(save: Path, step: int, mark: str = "") -> None:
     (folder / "common.pt").write_text(mark)
     (folder / "metadata.json").write_text(json.dumps({"sharded_backend": "torch_dist"}))
     (folder / "run_config.yaml").write_text("checkpoint: {}\nmodel: {}\ntrain: {}\n")
-    with zipfile.ZipFile(folder / "train_state.pt", "w") as file:
-        file.writestr("step", str(step))
+    tracker(step, folder / "train_state.pt")
+    distributed(folder)
 
 
 def step_of(tracker: Path) -> int | None:
-    if not zipfile.is_zipfile(tracker):
-        return None
-    with zipfile.ZipFile(tracker) as file:
-        return int(file.read("step"))
+    return layout.step_in(tracker) if zipfile.is_zipfile(tracker) else None
 
 
 def latest(save: Path) -> tuple[int | None, str]:
