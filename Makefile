@@ -18,6 +18,8 @@
 PYTHON ?= $(shell python3.11 -c 'import sys; print(sys.executable)' 2>/dev/null || echo python3)
 TORCH ?= torch==2.13.0
 JOBS ?= 2
+# Whoever has nothing left takes from the others: else the last long tests all wait for one process.
+SPREAD := -n $(JOBS) --dist worksteal
 BRIDGE ?=
 
 # What reads scripts and knows what arguments mean has no Bridge in it: where the first run has just tried it, the second does
@@ -49,10 +51,10 @@ demo: $(VENV)/ready
 test: $(if $(BRIDGE),,$(CORE)/ready) $(VENV)/ready
 ifeq ($(BRIDGE),)
 	@echo "== the core, without torch and Bridge =="
-	$(CORE)/bin/python -m pytest -q -n $(JOBS) $(TESTS)
+	$(CORE)/bin/python -m pytest -q $(SPREAD) $(TESTS)
 endif
 	@echo "== $(if $(TESTS),some,everything), with Bridge $(SERIES) =="
-	$(VENV)/bin/python -m pytest -n $(JOBS) $(AGAIN) $(TESTS)
+	$(VENV)/bin/python -m pytest $(SPREAD) $(AGAIN) $(TESTS)
 
 check: $(VENV)/ready
 	$(VENV)/bin/ruff check .
