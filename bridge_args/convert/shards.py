@@ -1,4 +1,4 @@
-"""Tensors into files of safetensors as they come, a few gigabytes each, with an index where there are several."""
+"""Tensors into files of safetensors as they come, a gigabyte each, with an index where there are several."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bridge_args.convert.hugging_face import INDEX
 
-LARGEST: Final = 5 * 10**9  # bytes of a file, as transformers saves a model
+LARGEST: Final = 10**9  # bytes of a file; what it holds is in memory beside the model itself
 
 
 class Shards:
