@@ -6,8 +6,6 @@ takes its own file, and Bridge saves all of them as one checkpoint. Its stdout i
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,16 +15,16 @@ from typing import Any, Final
 from bridge_args import foreign
 from bridge_args.checkpoint.layout import OF_A_RANK
 from bridge_args.convert import rank_file
-from bridge_args.emulation import device, placeholders
+from bridge_args.emulation import placeholders
 from bridge_args.training import container, ranks
-from bridge_args.training.process import reported
+from bridge_args.training.process import PlanFile, emulate, reported
 from bridge_args.wording import listed
 
 _LISTED: Final = 4  # names in a message
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(PlanFile):
     """What the processes convert.
 
     Attributes:
@@ -42,13 +40,6 @@ class Plan:
     transformer_engine: bool = False
     apex_layer_norm: bool = False
 
-    def write(self, path: Path) -> None:
-        path.write_text(json.dumps(dataclasses.asdict(self)))
-
-    @classmethod
-    def read(cls, path: Path) -> Plan:
-        return cls(**json.loads(path.read_text()))
-
 
 def main(argv: list[str]) -> int:
     """Converts as one rank; returns the exit code."""
@@ -57,13 +48,7 @@ def main(argv: list[str]) -> int:
 
 
 def _run(plan: Plan, receive: Callable[[dict[str, Any]], None]) -> None:
-    replaced = device.install(transformer_engine=plan.transformer_engine, apex_layer_norm=plan.apex_layer_norm)
-    receive({"replaced": [str(entry) for entry in replaced]})
-    device.prepare_megatron_core()
-    if plan.transformer_engine:
-        from bridge_args.emulation import te_layers  # which imports torch
-
-        te_layers.keep_extra_states()
+    emulate(receive, plan.transformer_engine, plan.apex_layer_norm, extra_states=True)
     model = container.load(plan.run_config).model
     with placeholders.absent_packages(), placeholders.fused_functions():
         state = foreign.PARALLEL_STATE.get()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bridge_args import foreign
-from bridge_args.emulation import device, placeholders
+from bridge_args.emulation import placeholders
 from bridge_args.training import ranks
-from bridge_args.training.process import reported
+from bridge_args.training.process import PlanFile, emulate, reported
 
 Record = dict[str, Any]
 Receive = Callable[[Record], None]
@@ -31,7 +30,7 @@ _ADAPTER: Final = ".adapter."
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(PlanFile):
     """What one process merges.
 
     Attributes:
@@ -57,13 +56,6 @@ class Plan:
     extra_states: bool = False
     smoke: bool = True
 
-    def write(self, path: Path) -> None:
-        path.write_text(json.dumps(dataclasses.asdict(self)))
-
-    @classmethod
-    def read(cls, path: Path) -> Plan:
-        return cls(**json.loads(path.read_text()))
-
 
 def main(argv: list[str]) -> int:
     """Does what a plan says in this process; returns the exit code."""
@@ -73,13 +65,7 @@ def main(argv: list[str]) -> int:
 
 def _run(plan: Plan, receive: Receive) -> None:
     if plan.emulate:
-        replaced = device.install(transformer_engine=plan.transformer_engine, apex_layer_norm=plan.apex_layer_norm)
-        receive({"replaced": [str(entry) for entry in replaced]})
-        device.prepare_megatron_core()
-        if plan.extra_states and plan.transformer_engine:
-            from bridge_args.emulation import te_layers  # which imports torch
-
-            te_layers.keep_extra_states()
+        emulate(receive, plan.transformer_engine, plan.apex_layer_norm, extra_states=plan.extra_states)
     torch = importlib.import_module("torch")
     with placeholders.absent_packages():
         load, save = foreign.LOAD_MODEL.get(), foreign.SAVE_MODEL.get()

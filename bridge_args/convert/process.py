@@ -9,9 +9,7 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
-import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +20,9 @@ from typing import Any, Final
 from bridge_args import foreign
 from bridge_args.convert import hugging_face, meaning
 from bridge_args.convert.shards import Shards, empty_of_shape
-from bridge_args.emulation import device, placeholders
+from bridge_args.emulation import placeholders
 from bridge_args.training import ranks
-from bridge_args.training.process import reported
+from bridge_args.training.process import PlanFile, emulate, reported
 from bridge_args.wording import listed
 
 Record = dict[str, Any]
@@ -35,7 +33,7 @@ _COMPUTED: Final = (".rotary_emb.inv_freq", ".masked_bias", ".attn.bias")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(PlanFile):
     """What one process converts.
 
     Attributes:
@@ -65,13 +63,6 @@ class Plan:
     trust_remote_code: bool = False
     only_ask: bool = False
 
-    def write(self, path: Path) -> None:
-        path.write_text(json.dumps(dataclasses.asdict(self)))
-
-    @classmethod
-    def read(cls, path: Path) -> Plan:
-        return cls(**json.loads(path.read_text()))
-
 
 def main(argv: list[str]) -> int:
     """Does what a plan says in this process; returns the exit code."""
@@ -81,13 +72,7 @@ def main(argv: list[str]) -> int:
 
 def _run(plan: Plan, receive: Receive) -> None:
     if plan.emulate:
-        replaced = device.install(transformer_engine=plan.transformer_engine, apex_layer_norm=plan.apex_layer_norm)
-        receive({"replaced": [str(entry) for entry in replaced]})
-        device.prepare_megatron_core()
-        if plan.action == "import" and plan.transformer_engine:
-            from bridge_args.emulation import te_layers  # which imports torch
-
-            te_layers.keep_extra_states()
+        emulate(receive, plan.transformer_engine, plan.apex_layer_norm, extra_states=plan.action == "import")
     with placeholders.absent_packages():
         auto = foreign.AUTO_BRIDGE.get()
     if reasons := _unsupported(auto, Path(plan.model)):

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, TypeVar
 
 from bridge_args import foreign
 from bridge_args.emulation import device, placeholders
@@ -25,9 +25,23 @@ from bridge_args.training import added as additions
 from bridge_args.training import container, loop, ranks
 from bridge_args.training.record import Record, record
 
+_P = TypeVar("_P", bound="PlanFile")
+
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PlanFile:
+    """What a process of ours does, as a file of JSON that it is started with."""
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def read(cls: type[_P], path: Path) -> _P:
+        return cls(**json.loads(path.read_text()))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(PlanFile):
     """What a rehearsal process runs.
 
     Attributes:
@@ -47,13 +61,6 @@ class Plan:
     observations: str | None = None
     added: Mapping[str, Any] = field(default_factory=dict)
 
-    def write(self, path: Path) -> None:
-        path.write_text(json.dumps(dataclasses.asdict(self)))
-
-    @classmethod
-    def read(cls, path: Path) -> Plan:
-        return cls(**json.loads(path.read_text()))
-
 
 def main(argv: list[str]) -> int:
     """Runs a plan in this process; returns the exit code."""
@@ -61,11 +68,27 @@ def main(argv: list[str]) -> int:
     return reported(lambda receive: _train(plan, receive))
 
 
+def emulate(
+    receive: Callable[[Record], None], transformer_engine: bool, apex_layer_norm: bool, extra_states: bool = False
+) -> None:
+    """Puts in what stands in for a GPU, before torch is imported, and tells what it replaces.
+
+    Args:
+        transformer_engine, apex_layer_norm: as ``device.install`` has them.
+        extra_states: the layers that stand in for Transformer Engine's have the states that a checkpoint holds.
+    """
+    replaced = device.install(transformer_engine=transformer_engine, apex_layer_norm=apex_layer_norm)
+    receive({"replaced": [str(entry) for entry in replaced]})
+    device.prepare_megatron_core()
+    if extra_states and transformer_engine:
+        from bridge_args.emulation import te_layers  # which imports torch
+
+        te_layers.keep_extra_states()
+
+
 def _train(plan: Plan, receive: Callable[[Record], None]) -> None:
     if plan.emulate:
-        replaced = device.install(transformer_engine=plan.transformer_engine, apex_layer_norm=plan.apex_layer_norm)
-        receive({"replaced": [str(entry) for entry in replaced]})
-        device.prepare_megatron_core()
+        emulate(receive, plan.transformer_engine, plan.apex_layer_norm)
     config = container.load(plan.run_config)
     record(receive)
     if plan.observations is not None:
