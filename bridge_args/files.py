@@ -180,7 +180,7 @@ def write_new(path: Path, content: bytes) -> None:
         OSError: the folder or its disk does not take it; or there is something of that name.
     """
     target = os.path.join(os.path.realpath(path.parent), path.name)
-    temporary = _beside(target, content, 0o666 & ~_umask(), None)
+    temporary = _beside(target, content, 0o666 & ~umask(), None)
     try:
         try:
             os.link(temporary, target)
@@ -227,7 +227,7 @@ def _replaced(target: str, status: os.stat_result, data: bytes) -> None:
 
 
 def _new(target: str, data: bytes) -> None:
-    _moved(_beside(target, data, 0o666 & ~_umask(), None), target)
+    _moved(_beside(target, data, 0o666 & ~umask(), None), target)
 
 
 def _beside(target: str, data: bytes, mode: int, owner: tuple[int, int] | None) -> str:
@@ -289,7 +289,8 @@ def _all(descriptor: int, data: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The bits that a new file or folder of this process does not get (umask(2))."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from bridge_args.errors import UserError
+from bridge_args.files import umask
 
 ROOM: Final = 1.05  # of the bytes that are expected: headers, indexes, rounding up to blocks
 
@@ -87,7 +88,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     unfinished: Path | None = None
     try:
         unfinished = Path(tempfile.mkdtemp(prefix=_before(real), dir=real.parent))
-        os.chmod(unfinished, 0o777 & ~_umask())
+        os.chmod(unfinished, 0o777 & ~umask())
         yield unfinished
         on_disk(unfinished)
         os.rename(unfinished, real)  # onto nothing, or onto an empty folder
@@ -134,9 +135,3 @@ def _flushed(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
