@@ -22,6 +22,12 @@ from bridge_args.training.container import rejection
 
 _OF_A_DISK: Final = (ENOSPC, EDQUOT, EFBIG, EIO, EROFS, EACCES, EPERM, ENOENT, ENOTDIR, ESTALE, ENOTCONN)
 _NO_REASON: Final = "the file could not be written"
+# What torch.save says of a full disk, depending on where in the file it was met: in a tensor, after one (then what the
+# system said is only the context, which an error from another rank has lost), or at a path. Core 0.17 names a class.
+_UNSAID: Final = re.compile(
+    r"PytorchStreamWriter failed|inline_container\.cc:\d+\] \. unexpected pos"
+    r"|^basic_ios::clear|error: <class 'OSError'>$"
+)
 
 
 class SaveFailed(UserError):
@@ -167,8 +173,7 @@ def disk_refuses(error: BaseException) -> str | None:
     number = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
     if number in _OF_A_DISK:
         return os.strerror(number)
-    # torch.save does not say more, nor does Megatron Core 0.17 and later
-    if "PytorchStreamWriter failed" in str(error) or str(error).endswith("error: <class 'OSError'>"):
+    if _UNSAID.search(str(error)):
         return _NO_REASON
     return disk_refuses(error.__cause__) if error.__cause__ is not None else None
 

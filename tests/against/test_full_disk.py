@@ -91,8 +91,48 @@ FULL = RuntimeError("Worker failure: [Errno 28] No space left on device")
         (Gathered("write", {0: (ValueError("x"), None)}), None),
         (Gathered("read", {0: (FULL, None)}), None),
         (RuntimeError("[enforce fail] PytorchStreamWriter failed writing file"), "the file could not be written"),
+        (
+            RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 7 vs 5"),
+            "the file could not be written",
+        ),
         (KeyError("iteration"), None),
+        (RuntimeError("unexpected pos of a layer"), None),
     ],
 )
 def test_why_a_save_failed(error: BaseException, why: str | None) -> None:
     assert disk_refuses(error) == why
+
+
+# Files that may have so many bytes and no more: what torch raises, and what we make of it.
+LIMITED = """
+import resource, signal, sys, torch
+from bridge_args.drop_in.hooks import disk_refuses
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+tensor = torch.arange(20_000).float()
+
+def into_a_stream():
+    with open("stream", "wb") as stream:
+        torch.save(tensor, stream)
+        torch.save(tensor, stream)
+
+for room in range(1, 160_000, 997):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+    for save in (lambda: torch.save(tensor, "path"), into_a_stream):
+        try:
+            save()
+        except (OSError, RuntimeError) as error:
+            sys.stderr.write(f"{error}\\n" if disk_refuses(error) is None else "")
+            alone = type(error)(*error.args)  # as it comes from another rank: without what it followed
+            sys.stderr.write(f"{alone}\\n" if disk_refuses(alone) is None else "told\\n")
+"""
+
+
+@needs_bridge
+def test_wherever_torch_meets_the_end_of_the_disk(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100, check=True
+    )
+    assert set(done.stderr.splitlines()) == {"told"}, done.stderr
+    assert done.stderr.count("told") > 200
