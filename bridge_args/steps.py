@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bridge_args.bridge import schema as bridge_schema
 from bridge_args.errors import UserError, WrongValue
@@ -35,9 +35,12 @@ from bridge_args.script.command import Command, read_command, world_size_of
 from bridge_args.secrets import found_in_variables
 from bridge_args.source.checkpoint_args import Find
 from bridge_args.source.source import Source, secrets_of
-from bridge_args.values import referring
+from bridge_args.values import filled, referring
 from bridge_args.versions import status_of
 from bridge_args.words import Word
+
+if TYPE_CHECKING:
+    from bridge_args.mapping.settings import Statements
 
 PROGRAMS: Final = programs.TRANSLATED
 
@@ -147,6 +150,8 @@ def translated(source: Source, asked: Asked = _NOTHING) -> Translation:
         ValueError: an unknown version or program, a checkout that cannot be asked, a table that is not right, saved
             values that no run of Megatron-LM has saved.
     """
+    if source.stated is not None:
+        return _of_statements(source, source.stated, asked)
     if source.values is None:
         return _translated(source, asked)
     try:
@@ -173,6 +178,35 @@ def _translated(source: Source, asked: Asked) -> Translation:
     findings += _without_a_monitor(source, run, given, args)
     findings += one_iteration.findings(args, given, run.versions, run.read or read_nothing)
     made = _mapped(source, run, given, args, findings)
+    return hiding(made, (*secrets_of(source), *found_in_variables(asked.variables)))
+
+
+def _of_statements(source: Source, stated: Statements, asked: Asked) -> Translation:
+    """A file that states settings has no parser and nothing that is derived: its lines go through its own rows."""
+    from bridge_args.mapping import settings
+
+    bridge = chosen_versions(None, asked.bridge or stated.bridge).bridge
+    said = stated.said_to(bridge)
+    lines = (line._replace(value=filled(line.value, asked.variables)) for line in said.lines)
+    ranks = asked.world_size or said.world_size
+    made = settings.translated(
+        lines,
+        made_from=stated.made_from,
+        table=said.table,
+        bridge=bridge,
+        world_size=ranks or 1,
+        defaults=said.defaults,
+        findings=(*source.findings, *pairs.about_bridge(asked.bridge or stated.bridge, bridge), *said.findings),
+        environment={**(asked.env or {}), **said.environment},
+        read=asked.read or _beside(source, asked.within),
+        complete=said.complete,
+    )
+    if ranks is None:
+        sizes = {one.path.partition(".")[2]: one.value for one in made.assignments if one.path.startswith("model.")}
+        ranks, note = _smallest_world(sizes)
+        note = note._replace(remedy="set it with --world-size N")
+        args = MegatronArgs(made.args.settings, made.args.findings, ranks)
+        made = made._replace(world_size=ranks, args=args, findings=(*made.findings, note))
     return hiding(made, (*secrets_of(source), *found_in_variables(asked.variables)))
 
 

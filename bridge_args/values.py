@@ -10,7 +10,7 @@ from __future__ import annotations
 import keyword
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -196,6 +196,37 @@ def to_plain(value: object) -> object:
         case dict():
             return {key: to_plain(item) for key, item in value.items()}
     return value
+
+
+def from_plain(plain: object, member: Callable[[str, object], str | None] = lambda enum, value: None) -> object:
+    """The value that ``to_plain`` writes so; what names no object stays as it is.
+
+    Args:
+        member: the name of an enum's member that has a value; None where it is not known, and where it is no enum.
+
+    Raises:
+        ValueError: a ``_target_`` that is no name.
+    """
+    match plain:
+        case list():
+            return [from_plain(item, member) for item in plain]
+        case {"_target_": target, **settings}:
+            path = _named(str(target))
+            values = settings.get("_args_")
+            if settings.get("_call_") is False:
+                return Symbol(path)
+            if isinstance(values, list) and len(values) == 1 and (name := member(path, values[0])) is not None:
+                return Member(path, name, values[0])
+            if values:
+                return plain
+            inside = {str(key): from_plain(item, member) for key, item in settings.items() if key not in _HOW}
+            return Partial(path, inside) if settings.get("_partial_") else Built(path, inside)
+        case dict():
+            return {key: from_plain(item, member) for key, item in plain.items()}
+    return plain
+
+
+_HOW = ("_call_", "_args_", "_partial_", "_name_")  # how an object is built, beside its settings
 
 
 def finite(value: Any) -> Any:

@@ -6,6 +6,7 @@ Read in ``megatron/bridge/utils/instantiate_utils.py``, and since Bridge 0.5 in 
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from bridge_args.versions import Versions, holds
@@ -21,6 +22,24 @@ _ALLOWED: Final = {
 def prefixes(bridge: str) -> tuple[str, ...]:
     """The beginnings of allowed names; empty where a version allows all."""
     return next((names for condition, names in _ALLOWED.items() if holds(condition, Versions("0", bridge))), ())
+
+
+# What a file may name for us: classes and functions of Megatron, and what Bridge writes beside them.
+_OURS: Final = re.compile(
+    r"megatron\.[\w.]+|torch\.(b?float\w*|half|double|u?int\d*|short|long|bool)|torch\.(tanh|sigmoid|relu|_C\._nn\.\w+|nn\.(functional|init)\.\w+)"
+    r"|signal\.Signals|functools\.partial|transformers\.[\w.]*Config(\.from_dict)?"
+)
+_MODULES: Final = frozenset(
+    "os sys subprocess builtins shutil importlib pickle ctypes socket pty runpy posix torch".split()
+)
+
+
+def is_trusted(target: str) -> bool:
+    """Is this a class or function of a configuration? What is reached through a module of Python's is none."""
+    steps = target.split(".")[1:]
+    return _OURS.fullmatch(target) is not None and not any(
+        step in _MODULES or step.startswith("__") or step == "" for step in steps
+    )
 
 
 def is_allowed(target: str, bridge: str) -> bool:

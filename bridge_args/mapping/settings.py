@@ -8,9 +8,11 @@ reports, fates, losses) is the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from bridge_args.bridge import schema as schemas
+from bridge_args.bridge.schema import Schema
 from bridge_args.files import read_nothing
 from bridge_args.findings import Finding
 from bridge_args.mapping.apply import apply
@@ -21,6 +23,7 @@ from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.parse import Given, Typed
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Setting
 from bridge_args.records import Record
+from bridge_args.values import references_in, to_plain
 from bridge_args.versions import Versions
 from bridge_args.words import Place, Word
 
@@ -41,6 +44,42 @@ class Stated(Record):
     place: Place | None = None
 
 
+class Statement(Record):
+    """What a file states, as it is said to one version of Bridge.
+
+    Attributes:
+        lines: in the file's order.
+        table: rows for the names of its format.
+        defaults: what settings are that the file does not state; see ``translated``.
+        findings: what reading the file had to tell.
+        world_size: ranks of the run, where the file tells.
+        environment: variables the run is started with.
+        complete: the file states every setting; only those are assigned that Bridge would have otherwise.
+    """
+
+    lines: tuple[Stated, ...]
+    table: Table
+    defaults: Mapping[str, Any] = MappingProxyType({})
+    findings: tuple[Finding, ...] = ()
+    world_size: int | None = None
+    environment: Mapping[str, str] = MappingProxyType({})
+    complete: bool = False
+
+
+class Statements(Record):
+    """A file that states settings under names of its own: what ``Source.stated`` holds.
+
+    Attributes:
+        made_from: what the file is, in a few words: ``a NeMo 2.0 configuration``.
+        said_to: the statement for a version of Bridge; raises a UserError where there is none.
+        bridge: the version of Bridge that the file is written for, where it shows.
+    """
+
+    made_from: str
+    said_to: Callable[[str], Statement]
+    bridge: str | None = None
+
+
 def translated(
     stated: Iterable[Stated],
     *,
@@ -52,6 +91,7 @@ def translated(
     findings: tuple[Finding, ...] = (),
     environment: Mapping[str, str] | None = None,
     read: Callable[[str], str] | None = None,
+    complete: bool = False,
 ) -> Translation:
     """What a file states, in the words of a version of Bridge.
 
@@ -65,6 +105,7 @@ def translated(
         findings: what reading the file had to tell.
         environment: variables the run is started with.
         read: text of a file that a setting names; none is read where it is not given.
+        complete: see ``Statement``.
 
     Raises:
         ValueError: no schema of that version of Bridge.
@@ -90,8 +131,13 @@ def translated(
         done.outcomes[outcome.argument] = outcome
         lost += [finding._replace(remedy="")] if finding else []
     whose = f"the default of {made_from}"
+    assigned = tuple(
+        _with_default_of(whose, assignment)
+        for assignment in done.assignments.values()
+        if not _is_usual_class(assignment, schema) and (not complete or _differs(assignment, schema, done.classes))
+    )
     return Translation(
-        assignments=tuple(_with_default_of(whose, assignment) for assignment in done.assignments.values()),
+        assignments=assigned,
         outcomes=done.outcomes,
         findings=(*findings, *done.findings, *lost),
         args=args,
@@ -106,7 +152,20 @@ def translated(
         catalog=catalog,
         places=tuple(word.place for word in words),
         made_from=made_from,
+        unresolved=tuple(dict.fromkeys(name for one in assigned for name in references_in(one.value))),
     )
+
+
+def _is_usual_class(assignment: Assignment, schema: Schema) -> bool:
+    """The class that Bridge makes the section of where none is named?"""
+    name, _, leaf = assignment.path.partition(".")
+    return leaf == "_target_" and assignment.value == schema.sections[name].classes[0]
+
+
+def _differs(assignment: Assignment, schema: Schema, classes: Mapping[str, str]) -> bool:
+    """Would Bridge have another value, where nothing is said?"""
+    known = schema.find(assignment.path, classes)
+    return known is None or known.required or known.environment or to_plain(assignment.value) != known.default
 
 
 def _with_default_of(whose: str, assignment: Assignment) -> Assignment:

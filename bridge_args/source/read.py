@@ -156,6 +156,10 @@ def _from_yaml(
     from bridge_args.source.yaml.run import read_run
 
     try:
+        if (stated := _stated(text, name)) is not None:
+            if number not in (None, 1):
+                raise SourceError(f"there is no command {number}: {name} holds one run")
+            return stated
         if is_manifest(text):
             from bridge_args.source.manifest import from_manifest
 
@@ -164,3 +168,16 @@ def _from_yaml(
     except YamlProblem as problem:
         raise SourceError(str(problem), problem.commands) from problem
     return Source(run.command, run.environment, run.findings, text, name)
+
+
+def _stated(text: str, name: str) -> Source | None:
+    """A file that states settings under names of its own; None where it is none.
+
+    Raises:
+        SourceError, YamlProblem: it is one, and cannot be read.
+    """
+    from bridge_args.source.bridge_config import from_bridge_config, is_bridge_config
+
+    if is_bridge_config(text, name):
+        return from_bridge_config(text, name)
+    return None

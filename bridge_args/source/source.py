@@ -13,6 +13,7 @@ from bridge_args.secrets import Secret, found_in, found_in_variables, found_in_w
 from bridge_args.words import Word
 
 if TYPE_CHECKING:
+    from bridge_args.mapping.settings import Statements
     from bridge_args.script.bash.started import Started
 
 
@@ -29,10 +30,10 @@ class SourceError(UserError, ValueError):
 
 
 class Source(Record):
-    """A command, or the values that a run has saved; and what its surroundings say.
+    """A command, or the values that a run has saved, or the settings of a file; and what its surroundings say.
 
     Attributes:
-        command: empty where there are values.
+        command: empty where there is none.
         environment: variables the script exports; None when there is no script to say so.
         findings: what could not be read.
         text: the script or YAML file itself; empty for words.
@@ -44,6 +45,7 @@ class Source(Record):
         same_shell: other commands of Megatron-LM that the same inner shell starts.
         job: options of sbatch, of the script and of what calls it.
         values: name to effective value, of a run that has saved its arguments; else None.
+        stated: what a file states that is no command line of Megatron-LM; else None.
     """
 
     command: Command
@@ -58,6 +60,12 @@ class Source(Record):
     same_shell: tuple[Started, ...] = ()
     job: tuple[str, ...] = ()
     values: Mapping[str, object] | None = None
+    stated: Statements | None = None
+
+    @classmethod
+    def of_statements(cls, stated: Statements, text: str, name: str) -> Source:
+        """A file that configures a run under other names than Megatron-LM's."""
+        return cls(read_command(()), None, (), text, name, stated=stated)
 
     @classmethod
     def of_values(cls, values: Mapping[str, object], name: str = "") -> Source:

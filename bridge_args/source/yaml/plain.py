@@ -28,12 +28,12 @@ def mapping_in(file: Path) -> dict[str, Any]:
     node = read(text, str(file))
     if not isinstance(node, Mapping):
         raise YamlProblem(f"{file} is no configuration: it holds no sections")
-    made: dict[str, Any] = _Plain(str(file)).of(node)
+    made: dict[str, Any] = Values(str(file)).of(node)
     return made
 
 
-class _Plain:
-    """Nodes -> values; counts them."""
+class Values:
+    """Nodes -> values; counts them, over all that is asked of one reader."""
 
     def __init__(self, name: str) -> None:
         self.name, self.met = name, 0
