@@ -27,7 +27,7 @@ FLOORS = [
     {"megatron_lm"},
     {"pairs", "mapping", "checkpoint"},
     {"source", "emit", "explain"},
-    {"steps", "emulation", "lint"},
+    {"steps", "emulation", "lint", "migrate"},
     {"training"},
     {"rehearse", "drop_in", "audit", "convert", "resume"},
     {"launch", "verify", "pretrain_gpt", "pretrain_mamba", "pretrain_hybrid"},
@@ -39,7 +39,7 @@ FLOORS = [
 CORE = {
     *"errors wording records words versions values seen newer_python files".split(),
     *"secret_names secret_places secrets findings bridge script megatron_lm pairs mapping source emit".split(),
-    *"explain steps lint".split(),
+    *"explain steps lint migrate".split(),
 }
 STARTING = {
     "training",
@@ -62,7 +62,7 @@ RECURSIVE = [
 ]
 
 # The only packages beside the standard library that the core may import, by room.
-FOREIGN_ALLOWED = {room: {"yaml"} for room in ("mapping", "source", "emit", "explain", "steps", "pairs")}
+FOREIGN_ALLOWED = {room: {"yaml"} for room in ("mapping", "source", "emit", "explain", "steps", "pairs", "migrate")}
 HEAVY = ("torch", "numpy", "megatron", "omegaconf", "hydra", "transformers")
 
 

@@ -449,7 +449,8 @@ def test_commands_without_a_source_take_no_words(capsys: pytest.CaptureFixture[s
         (
             "validate",
             "--dry-run",
-            "--dry-run is an option of bridge-args launch and bridge-args checkpoint, not of validate: leave it out",
+            "--dry-run is an option of bridge-args launch and bridge-args checkpoint and bridge-args migrate, "
+            "not of validate: leave it out",
         ),
     ],
 )
