@@ -29,7 +29,7 @@ FLOORS = [
     {"source", "emit", "explain"},
     {"steps", "emulation", "lint", "migrate"},
     {"training"},
-    {"rehearse", "drop_in", "audit", "convert", "resume"},
+    {"rehearse", "drop_in", "audit", "convert", "resume", "diff"},
     {"launch", "verify", "pretrain_gpt", "pretrain_mamba", "pretrain_hybrid"},
     {"__init__"},
     {"cli", "dev"},
@@ -39,7 +39,7 @@ FLOORS = [
 CORE = {
     *"errors wording records words versions values seen newer_python files".split(),
     *"secret_names secret_places secrets findings bridge script megatron_lm pairs mapping source emit".split(),
-    *"explain steps lint migrate".split(),
+    *"explain steps lint migrate diff".split(),
 }
 STARTING = {
     "training",
