@@ -30,7 +30,10 @@ def main(argv: list[str] | None = None) -> int:
     unread = commands.add_parser("unread", help="which settings of the installed Megatron Bridge no code of it reads")
     unread.add_argument("--trace", metavar="SOURCE", help="rehearse it, shrunk, and leave out what was read")
     unread.set_defaults(run=_unread)
-    for command in (catalog, schema, unread):
+    providers = commands.add_parser("providers", help="which classes of models by name a wheel of Bridge has")
+    providers.add_argument("wheel", type=Path, metavar="WHEEL")
+    providers.set_defaults(run=_providers)
+    for command in (catalog, schema, unread, providers):
         command.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
         command.add_argument("-o", dest="file", type=Path, metavar="FILE", help="another file than the package's own")
     authority = commands.add_parser(
@@ -75,6 +78,15 @@ def _schema(options: argparse.Namespace) -> int:
 
     data = from_installed()
     return _settle(data, options.file or FOLDER / f"{data['version']}.json", options.check)
+
+
+def _providers(options: argparse.Namespace) -> int:
+    from bridge_args.bridge.providers import FOLDER
+    from bridge_args.dev.providers import from_wheel
+
+    version = options.wheel.name.split("-")[1]
+    data = {"version": version, "providers": from_wheel(options.wheel)}
+    return _settle(data, options.file or FOLDER / f"{version}.json", options.check)
 
 
 def _unread(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 # Under these keys of the top level, this many more levels are opened up; all below stands on one line.
-_LEVELS: Final = {"arguments": 1, "sections": 1, "classes": 2, "enums": 1, "presets": 1, "versions": 2}
+_LEVELS: Final = {"arguments": 1, "sections": 1, "classes": 2, "enums": 1, "presets": 1, "versions": 2, "providers": 1}
 
 
 def as_text(data: Mapping[str, Any]) -> str:

@@ -165,3 +165,45 @@ def test_samples(sample: Path, version: str) -> None:
     assert not done.refused
     again = moved(done.config, version)
     assert again.config == done.config and again.changes == ()
+
+
+def test_a_class_by_name_becomes_its_base_with_what_it_set() -> None:
+    llama = "megatron.bridge.models.llama.llama_provider.Llama31ModelProvider8B"
+    done = moved({"model": {"_target_": llama, "seq_length": 8}}, "0.6.2", "0.3.1")
+    model = done.config["model"]
+    assert model["_target_"] == "megatron.bridge.models.gpt_provider.GPTModelProvider"
+    assert model.items() >= {"num_layers": 32, "rotary_base": 500000, "rope_scaling": True, "seq_length": 8}.items()
+    assert model["activation_func"] == {"_call_": False, "_target_": "torch.nn.functional.silu"}
+    assert not done.refused
+
+
+def test_a_class_with_code_of_its_own_stops_it() -> None:
+    vision = "megatron.bridge.models.qwen_vl.qwen25_vl_provider.Qwen25VLModelProvider"
+    assert moved({"model": {"_target_": vision}}, "0.6.2", "0.3.1").config["model"]["_target_"] == vision
+    gone = "megatron.bridge.models.gpt_oss.gpt_oss_provider.GPTOSSProvider20B"
+    (stop,) = moved({"model": {"_target_": gone}}, "0.6.2", "0.3.1").refused
+    assert "whose provide its base does not do" in stop.reason
+
+
+def test_numbers_of_multiprocessors_are_one_setting_since_0_6() -> None:
+    old = {"model": {"_target_": "megatron.bridge.models.gpt_provider.GPTModelProvider", "moe_deepep_num_sms": 24}}
+    new = moved(old, "0.6.2", "0.3.1").config
+    assert new["model"]["moe_flex_dispatcher_num_sms"] == 24 and "moe_deepep_num_sms" not in new["model"]
+    back = moved(new, "0.3.1", "0.6.2").config
+    assert back["model"]["moe_deepep_num_sms"] == 24 and "moe_flex_dispatcher_num_sms" not in back["model"]
+
+
+def test_parts_in_cuda_graphs_are_members_of_another_enum() -> None:
+    provider = "megatron.bridge.models.gpt_provider.GPTModelProvider"
+    old = {"model": {"_target_": provider, "cuda_graph_scope": "attn,moe_router"}}
+    new = moved(old, "0.6.2", "0.3.1").config["model"]["cuda_graph_modules"]
+    assert [one["_target_"].rpartition(".")[2] for one in new] == ["CudaGraphModule"] * 2
+    back = moved({"model": {"_target_": provider, "cuda_graph_modules": new}}, "0.3.1", "0.6.2").config["model"]
+    assert [one["_target_"].rpartition(".")[2] for one in back["cuda_graph_scope"]] == ["CudaGraphScope"] * 2
+
+
+@pytest.mark.parametrize("version", ["0.2.2", "0.3.1", "0.4.2", "0.5.1", "0.6.2"])
+def test_a_file_of_the_same_version_is_not_touched(version: str) -> None:
+    config = moved(tron(), version).config
+    done = moved(config, version)
+    assert (done.writer.name, done.config, done.changes) == (version, config, ())

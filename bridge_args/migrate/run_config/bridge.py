@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bridge_args.bridge import names
+from bridge_args.bridge import names, providers
+from bridge_args.bridge.providers import Provider
 from bridge_args.bridge.schema import Field, Schema
+from bridge_args.bridge.unread import is_unread
 from bridge_args.findings import Changes
+from bridge_args.migrate.run_config.change import Change
 from bridge_args.migrate.run_config.rows import rows_of
 from bridge_args.migrate.run_config.state import SPECIAL, State
+from bridge_args.migrate.run_config.together import TOGETHER
 
 TABLE: Final = "bridge/settings"
+# What a class by name does before a file is saved; the file has the outcome.
+_BEFORE_SAVING: Final = ("__post_init__", "finalize")
 # What counts as saying nothing, where no default is known.
 _NOTHING: Final[tuple[Any, ...]] = (None, False, "", 0, [], {})
 # What a loss changes in the run, by section.
@@ -21,7 +27,10 @@ _LOGS: Final = ("logger", "profiling", "straggler", "nvrx_straggler", "tensor_in
 def to_version(state: State, old: Schema, new: Schema) -> None:
     """What one version of Bridge has written, as another one reads it."""
     state.container = new.container if state.container is not None else None
+    state.read_as = {name: found for name in state.classes if (found := state.class_in(name, old)) is not None}
     _with_defaults(state, old)
+    for put in TOGETHER:
+        put(state, old, new)
     _by_rows(state, old, new)
     sections(state, old, new)
     settings(state, old, new)
@@ -146,6 +155,8 @@ def _class(state: State, name: str, old: Schema | None, new: Schema) -> None:
     found = class_for(target, known.classes, old, new)
     if found is not None:
         state.classes[name] = found
+    elif isinstance(target, str) and old is not None and (provider := providers.named(target, old.version)):
+        _flat(state, name, provider, known.classes, new)
     elif not isinstance(target, str):
         state.refuse(f"{name}._target_", "the name of a class is a text")
     else:
@@ -154,12 +165,30 @@ def _class(state: State, name: str, old: Schema | None, new: Schema) -> None:
         state.refuse(f"{name}._target_", message)
 
 
+def _flat(state: State, name: str, provider: Provider, offered: tuple[str, ...], new: Schema) -> None:
+    """A class by name becomes its base; what it set is in the file, or has been added."""
+    target, base = state.classes[name], in_role(provider.base, new)
+    short = target.rpartition(".")[2]
+    if base not in offered:
+        state.refuse(f"{name}._target_", f"Bridge {new.version} has neither {target} nor {base}")
+        return
+    state.classes[name] = base
+    own = [method for method in provider.code if method not in _BEFORE_SAVING]
+    path = f"{name}._target_"
+    if own:
+        reason = f"Bridge {new.version} has no class {short}, whose {', '.join(own)} its base does not do"
+        state.changes.append(Change("lost", path, path, target, base, reason, "model"))
+    else:
+        reason = f"Bridge {new.version} has no class {short}; what it set is written out"
+        state.changes.append(Change("changed", path, path, target, base, reason))
+
+
 def class_for(target: Any, offered: tuple[str, ...], old: Schema | None, new: Schema) -> str | None:
     """The class of the new version that takes the place of another; None where there is none."""
-    if target in offered:
-        return str(target)
     if not isinstance(target, str):
         return None
+    if target in offered or target in providers.of_version(new.version):
+        return target
     row = rows_of(TABLE, new.version).get(target)
     if row is not None and row.to:
         return row.to[0]
@@ -191,7 +220,11 @@ def settings(state: State, old: Schema | None, new: Schema) -> None:
             continue  # a class that no schema has
         if name not in fields:
             reason = f"Bridge {new.version} has no setting {path}"
-            _gone(state, path, state.fields(section, old) if old else None, reason)
+            was = state.read_as.get(section, "")
+            if old is not None and is_unread(old.version, was, name) and path in state.origins:
+                state.drop(path, f"{reason}; no code of Bridge {old.version} reads it")
+                continue
+            _gone(state, path, providers.fields_of(was, old) if old else None, reason, _of_class(was, name, old))
             continue
         before = state.settings[path]
         after = value_for(fields[name], before, old, new)
@@ -229,6 +262,8 @@ def _object(value: dict[Any, Any], target: Any, old: Schema | None, new: Schema)
     if here == target and old is not None and target in old.classes and target not in new.classes:
         last = target.rpartition(".")[2]
         here = next((one for one in new.classes if one.rpartition(".")[2] == last), target)
+    if old is not None and here in new.enums and target in old.enums:
+        return _member(value, target, here, old, new)
     fields = new.classes.get(here)
     made = {}
     for key, item in value.items():
@@ -238,6 +273,16 @@ def _object(value: dict[Any, Any], target: Any, old: Schema | None, new: Schema)
             made[key] = item
         else:
             made[key] = value_for(fields[key], item, old, new)
+    return made
+
+
+def _member(value: dict[Any, Any], target: str, here: str, old: Schema, new: Schema) -> dict[Any, Any]:
+    """A member of an enum, by the number that it has in the new version; 0.6 writes its name too, and reads it."""
+    made = {key: item for key, item in value.items() if key != "_name_"} | {"_target_": here}
+    arguments = value.get("_args_")
+    if isinstance(arguments, list) and len(arguments) == 1:
+        name = next((name for name, number in old.enums[target].items() if number == arguments[0]), "")
+        made["_args_"] = [new.enums[here].get(name, arguments[0])]
     return made
 
 
@@ -261,6 +306,14 @@ def _gone(
         state.drop(path, f"{reason}; it says nothing")
     else:
         state.lose(path, reason, changes or _changes_of(section))
+
+
+def _of_class(class_name: str, setting: str, old: Schema | None) -> Changes | None:
+    """What a class by name has beyond its base makes another model."""
+    provider = providers.named(class_name, old.version) if old is not None else None
+    if provider is None or old is None or provider.base not in old.classes:
+        return None
+    return None if setting in old.classes[provider.base] else "model"
 
 
 def _changes_of(section: str) -> Changes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bridge_args.bridge import providers
 from bridge_args.bridge.schema import Field, Schema
 from bridge_args.findings import Changes
 from bridge_args.migrate.run_config.change import Change
@@ -21,6 +22,7 @@ class State:
         classes: section to its class; None where the file names none.
         settings: ``section.setting`` to its value.
         origins: the same to how the file calls it; what is not there has been added.
+        read_as: section to the class of the old version that it was made from, where that is known.
         kept: special keys of a section, as they are.
         changes: what became of settings.
     """
@@ -31,6 +33,7 @@ class State:
         self.classes: dict[str, Any] = {}
         self.settings: dict[str, Any] = {}
         self.kept: dict[str, dict[Any, Any]] = {}
+        self.read_as: dict[str, str] = {}
         self.changes: list[Change] = []
         for name, body in config.items():
             if name == "_target_":
@@ -120,10 +123,10 @@ class State:
         """The class that a section is made from; None where the schema does not know it."""
         target, known = self.classes.get(section), schema.sections.get(section)
         if target is not None:
-            return target if isinstance(target, str) and target in schema.classes else None
+            return target if isinstance(target, str) and providers.fields_of(target, schema) is not None else None
         return known.default_class or next(iter(known.classes), None) if known else None
 
     def fields(self, section: str, schema: Schema) -> Mapping[str, Field] | None:
         """What a section has; None where that is not known."""
         name = self.class_in(section, schema)
-        return schema.classes[name] if name is not None else None
+        return providers.fields_of(name, schema) if name is not None else None
