@@ -30,7 +30,7 @@ FLOORS = [
     {"steps", "emulation", "lint", "migrate"},
     {"training"},
     {"rehearse", "drop_in", "audit", "convert", "resume", "diff"},
-    {"launch", "verify", "pretrain_gpt", "pretrain_mamba", "pretrain_hybrid"},
+    {"launch", "verify", "inverse", "pretrain_gpt", "pretrain_mamba", "pretrain_hybrid"},
     {"__init__"},
     {"cli", "dev"},
     {"__main__"},
@@ -39,7 +39,7 @@ FLOORS = [
 CORE = {
     *"errors wording records words versions values seen newer_python files".split(),
     *"secret_names secret_places secrets findings bridge script megatron_lm pairs mapping source emit".split(),
-    *"explain steps lint migrate diff".split(),
+    *"explain steps lint migrate diff inverse".split(),
 }
 STARTING = {
     "training",

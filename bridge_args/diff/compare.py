@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bridge_args.diff.groups import Group, group_of
-from bridge_args.emit.effective import effective
+from bridge_args.emit.effective import as_said, worked_out
 from bridge_args.emit.layout import on_one_line, origin_of
 from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.records import Record
@@ -68,7 +68,8 @@ def compare(left: Translation, right: Translation, names: tuple[str, str] = ("A"
     """What differs between two runs, both translated for the same Bridge."""
     assert left.schema.version == right.schema.version
     pair = (left, right)
-    values = _comparable(effective(left), effective(right), left)
+    said = [as_said(t) for t in pair]
+    values = _comparable(worked_out(said[0]), worked_out(said[1]), left)
     ranks = [None if any(f.kind == "assumed-world-size" for f in t.findings) else t.world_size for t in pair]
     if None not in ranks:
         for side, number in zip(values, ranks, strict=True):
@@ -77,7 +78,7 @@ def compare(left: Translation, right: Translation, names: tuple[str, str] = ("A"
     found, same = [], 0
     for path in order:
         sides = [side.get(path, _ABSENT) for side in values]
-        if is_same(*sides):
+        if is_same(*sides) or all(path in one and one[path] is None for one in said):  # both follow other settings
             same += 1
             continue
         both = [_side(t, path, value) for t, value in zip(pair, sides, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from bridge_args.bridge.schema import Schema
@@ -13,12 +13,46 @@ from bridge_args.mapping.translation import Translation
 TARGET: Final = "_target_"
 
 
+# In this order. See megatron/core/transformer/transformer_config.py and model_parallel_config.py __post_init__, and
+# megatron/bridge/training/config.py ConfigContainer._calculate_scheduler_steps.
+_WORKED_OUT: Final[dict[str, Callable[[Mapping[str, Any]], Any]]] = {
+    "model.ffn_hidden_size": lambda values: 4 * values["model.hidden_size"],
+    "model.kv_channels": lambda values: values["model.hidden_size"] // values["model.num_attention_heads"],
+    "model.num_query_groups": lambda values: values["model.num_attention_heads"],
+    "model.moe_ffn_hidden_size": lambda values: (
+        values["model.ffn_hidden_size"] if values["model.num_moe_experts"] is not None else None
+    ),
+    "model.expert_tensor_parallel_size": lambda values: values["model.tensor_model_parallel_size"],
+    "scheduler.lr_decay_iters": lambda values: (
+        values["train.train_iters"] if values["scheduler.lr_decay_samples"] is None else None
+    ),
+}
+
+
 def effective(t: Translation) -> dict[str, Any]:
     """``section.setting`` to its plain value, defaults included; a section that is closed is there as None.
 
-    A section that is written as one object, or as the name of a preset (``mixed_precision``), is taken apart.
+    A section that is written as one object, or as the name of a preset (``mixed_precision``), is taken apart. Of what
+    is None until Bridge works it out from other settings, the value it works out.
     """
+    return worked_out(as_said(t))
+
+
+def as_said(t: Translation) -> dict[str, Any]:
+    """The same, with None for what Bridge has yet to work out."""
     return dict(_flat(t))
+
+
+def worked_out(said: Mapping[str, Any]) -> dict[str, Any]:
+    """``effective`` of what ``as_said`` gives."""
+    values = dict(said)
+    for path, work_out in _WORKED_OUT.items():
+        if path in values and values[path] is None:
+            try:
+                values[path] = work_out(values)
+            except (KeyError, TypeError, ArithmeticError):  # what it depends on is not said, or no number
+                continue
+    return values
 
 
 def _flat(t: Translation) -> Iterator[tuple[str, Any]]:

@@ -63,6 +63,34 @@ CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {
 }
 
 
+def words(value: Any) -> Any:
+    """The words of a text."""
+    return value.split(" ") if isinstance(value, str) else value
+
+
+def as_list(value: Any) -> Any:
+    """A list of one, of what is no list."""
+    return value if value is None or isinstance(value, list) else [value]
+
+
+def texts(value: Any) -> Any:
+    """A list of texts."""
+    return [str(item) for item in value] if isinstance(value, list) else value
+
+
+# What an argument holds where the setting has a value: the other direction of each conversion.
+INVERSES: Final[dict[str, Callable[[Any], Any]]] = {
+    "not": negate,
+    "switch": switch,
+    "single": as_list,
+    "joined_by_spaces": words,
+    "minutes_to_seconds": lambda value: None if value is None else value / 60,
+    "none_when_empty": lambda value: [] if value is None else value,
+    "integer": lambda value: None if value is None else str(value),
+    "integers": texts,
+}
+
+
 def fit(value: Any, field: Field, schema: Schema) -> Any:
     """The value in the type the receiving field resolves: members of enums where the field holds an enum.
 

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from bridge_args.files import read_bytes, remember
 from bridge_args.script.command import read_command
+from bridge_args.source import kinds
 from bridge_args.source.source import Source, SourceError
 from bridge_args.words import as_words
 
@@ -74,6 +75,8 @@ def from_file(
         if "\0" not in path and file.exists() and not file.is_file():
             raise SourceError(f"{path} is not a file")
         if "\0" not in path and file.is_file() and file.stat().st_size > MAX_SCRIPT:
+            if log := _printed_in(path):
+                return from_text(log, path)
             raise SourceError(f"{path} has {file.stat().st_size} bytes; that is no launch script")
         remember(path)
         text = read_bytes(path, MAX_SCRIPT).decode("utf-8")
@@ -119,6 +122,8 @@ def from_text(
         raise SourceError(f"{name} is {kind}, which takes no arguments: {' '.join(positional)}")
     if kind == "YAML":
         return _from_yaml(text, name, variables or {}, number, folder, megatron_lm)
+    if kind != "a script":
+        return _flat(kind, text, name, number)
     from bridge_args.script.read import read_script
     from bridge_args.source.script import of_script
 
@@ -126,8 +131,26 @@ def from_text(
     return of_script(script, text, name, number, job)
 
 
-def _kind_of(text: str, name: str) -> Literal["a script", "YAML"]:
+def _printed_in(path: str) -> str:
+    """The arguments that stand in a log, which may be as long as a training; empty where there are none."""
+    from bridge_args.source import flat
+
+    remember(path)
+    with open(path, "rb") as file:
+        return flat.block_in(file)
+
+
+_Kind = Literal["a script", "YAML", "a log", "a file of words", "a configuration of wandb"]
+
+
+def _kind_of(text: str, name: str) -> _Kind:
     """What a text is; whatever is nothing else is a script."""
+    if kinds.is_log(text):
+        return "a log"
+    if kinds.is_wandb(text):
+        return "a configuration of wandb"
+    if kinds.is_words(text):
+        return "a file of words"
     return "YAML" if _is_yaml(text, name) else "a script"
 
 
@@ -143,6 +166,25 @@ def _is_yaml(text: str, name: str) -> bool:
     )
 
 
+def _flat(kind: _Kind, text: str, name: str, number: int | None) -> Source:
+    """What a run has told of itself, or words.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    from bridge_args.source import flat
+    from bridge_args.source.yaml.nodes import YamlProblem
+
+    if number not in (None, 1):
+        raise SourceError(f"there is no command {number}: {name} holds one run")
+    try:
+        if kind == "a log":
+            return flat.from_log(text, name)
+        return flat.from_words(text, name) if kind == "a file of words" else flat.from_wandb(text, name)
+    except YamlProblem as problem:
+        raise SourceError(str(problem), problem.commands) from problem
+
+
 def _from_yaml(
     text: str,
     name: str,
@@ -151,6 +193,7 @@ def _from_yaml(
     folder: Path | None,
     megatron_lm: str | None,
 ) -> Source:
+    from bridge_args.source import flat
     from bridge_args.source.yaml.kubernetes import is_manifest
     from bridge_args.source.yaml.nodes import YamlProblem
     from bridge_args.source.yaml.run import read_run
@@ -160,6 +203,8 @@ def _from_yaml(
             if number not in (None, 1):
                 raise SourceError(f"there is no command {number}: {name} holds one run")
             return stated
+        if kinds.is_primus(text):
+            return flat.from_primus(text, name, variables)
         if is_manifest(text):
             from bridge_args.source.manifest import from_manifest
 

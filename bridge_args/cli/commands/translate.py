@@ -16,7 +16,7 @@ from bridge_args.values import finite, references_in
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
 
-FORMATS: Final = ("yaml", "overrides", "run-config", "recipe", "argv", "json")
+FORMATS: Final = ("yaml", "overrides", "run-config", "recipe", "argv", "script", "json")
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -33,7 +33,35 @@ def run(options: argparse.Namespace) -> int:
         say_as_is(reported(translation, options, options.report, coloured(sys.stderr)).rstrip("\n"))
     if refused(translation, options):
         return 1
+    if options.format in ("argv", "script"):
+        return _megatron_lm(translation, options)
     write(_rendered(translation, options), options.output)
+    return 0
+
+
+def _megatron_lm(translation: Translation, options: argparse.Namespace) -> int:
+    """A command line of Megatron-LM's: the words that there are, else those that say the same as the settings."""
+    from bridge_args.emit.argv import to_argv
+    from bridge_args.emit.hydra import shell_word
+    from bridge_args.emit.script import to_script
+    from bridge_args.mapping.hiding import with_references
+
+    there, secrets, made_from = translation, translation.secrets, translation.made_from
+    if not translation.program:
+        from bridge_args.inverse.correct import command_line
+
+        line = command_line(translation, options.megatron_lm)
+        for finding in line.findings:
+            say_finding(finding, secrets)
+        there = line.translation
+        if there.errors or refused(there._replace(findings=line.findings), options):
+            return 1
+    words = [with_references(word, secrets) for word in to_argv(there)]
+    variables = (*translation.unresolved, *(name for word in words for name in references_in(word)))
+    if options.format == "script":
+        write(to_script(there, words, variables, made_from), options.output)
+    else:
+        write(" ".join(shell_word(word, variables) for word in words) + "\n", options.output)
     return 0
 
 
@@ -57,13 +85,6 @@ def _rendered(translation: Translation, options: argparse.Namespace) -> str:
             from bridge_args.emit.recipe import to_recipe
 
             return to_recipe(translation)
-        case "argv":
-            from bridge_args.emit.argv import to_argv
-            from bridge_args.emit.hydra import shell_word
-            from bridge_args.mapping.hiding import with_references
-
-            words = [with_references(word, translation.secrets) for word in to_argv(translation)]
-            return " ".join(shell_word(word, (*translation.unresolved, *references_in(word))) for word in words) + "\n"
         case _:
             from bridge_args.emit.run_config import to_run_config
 

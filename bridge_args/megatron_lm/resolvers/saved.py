@@ -104,7 +104,7 @@ def words_for(values: Mapping[str, Any], run: Run) -> tuple[str, ...]:
             values[name], catalog.program_defaults.get(name) if default is None else default
         ):
             continue
-        words = tuple(_words(argument, values[name]))
+        words = tuple(words_of(argument, values[name]))
         if words and not (read := parse(words, catalog)).findings and _leads_to(read.values[name], values[name]):
             said[name] = words
     wanted = {name for name in said if name not in derived}
@@ -123,7 +123,7 @@ def _leads_to(typed: Any, saved: Any) -> bool:
     return alike(typed, saved) or alike(typed, [saved])
 
 
-def _words(argument: Argument, value: Any) -> Iterator[str]:
+def words_of(argument: Argument, value: Any) -> Iterator[str]:
     """The words that set an argument to a value; none where there are no such words."""
     if argument.action == "BooleanOptionalAction":
         yield from (flag for flag in argument.flags[:2] if flag.startswith("--no-") is not value)

@@ -85,6 +85,24 @@ def command_of(root: Mapping, catalog: Catalog) -> Words:
     return Words(tuple(words), tuple(findings))
 
 
+def words_of_settings(settings: Mapping, catalog: Catalog) -> Words:
+    """The words that give arguments these values, by the names that Megatron-LM stores them under.
+
+    Raises:
+        YamlProblem: as ``command_of``.
+    """
+    words: list[Word] = []
+    findings: list[Finding] = []
+    for key, value in entries(settings):
+        said = _flag(catalog, key, key.text, value)
+        if said is None:
+            message = f"no flag of Megatron-LM {catalog.version} says {key.text}: {_shown(value)}"
+            findings.append(Finding("not-read", message, "the command line's own value is used", place=key.place))
+        else:
+            words += said
+    return Words(tuple(words), tuple(findings))
+
+
 def _settings(root: Mapping) -> Iterator[tuple[str, Scalar, Node]]:
     """Every setting with its section; the top of the file is the section ""."""
     for key, value in entries(root):
