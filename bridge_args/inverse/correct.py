@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from bridge_args.bridge.names import name_of
 from bridge_args.diff.compare import is_same
@@ -90,7 +90,7 @@ class _Search:
 
     def _first(self) -> Values:
         """What rows say backwards, without what is so anyway."""
-        values = values_for(self.wanted, self.table, self.catalog)
+        values = values_for(self.wanted, self.table, self.catalog, self.t.schema.enums)
         source = Source.of_values(values)
         asked = Asked(self.versions.megatron, self.versions.bridge)
         _, given, _ = run_of(source, asked)
@@ -145,7 +145,7 @@ class _Search:
         lowest = self._score(best)
         for name in self._reasons(path, best):
             now = best.args[name] if name in best.args else None
-            for value in candidates(self.arguments[name], self.wanted.get(path), said.get(name, now)):
+            for value in self._candidates(name, path, said.get(name, now)):
                 if self.left <= 0:
                     return None
                 other = {key: one for key, one in said.items() if key != name}
@@ -155,6 +155,9 @@ class _Search:
                 if self._score(translation) < lowest:
                     return other, translation
         return None
+
+    def _candidates(self, name: str, path: str, now: Any) -> list[Any]:
+        return candidates(self.arguments[name], self.wanted.get(path), now, self.t.schema.enums)
 
     def _reasons(self, path: str, best: Translation) -> list[str]:
         """The arguments that a setting may come from: by rows, by builders, and by what is derived from others."""

@@ -12,13 +12,19 @@ from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.resolvers import saved
 from bridge_args.values import Member, Symbol, from_plain
 
+# What the versions that need --spec for hybrid models are given; see --help of pretrain_mamba.py.
+_HYBRID_LAYERS: Final = ["megatron.core.models.mamba.mamba_layer_specs", "mamba_stack_spec"]
+
 Settings = Mapping[str, Any]  # ``section.name`` to plain value
 Values = dict[str, Any]  # argument to value
 
 _DTYPES: Final = {"torch.float32": "fp32", "torch.bfloat16": "bf16", "torch.float16": "fp16"}
 
 
-def values_for(wanted: Settings, table: Table, catalog: Catalog) -> Values:
+Enums = Mapping[str, Mapping[str, Any]]  # enum to its members
+
+
+def values_for(wanted: Settings, table: Table, catalog: Catalog, enums: Enums) -> Values:
     """Values of arguments that lead to these settings, as far as rows tell; what they lead to is to be looked at."""
     arguments = {argument.dest: argument for argument in catalog.arguments}
     made: Values = {}
@@ -28,7 +34,7 @@ def values_for(wanted: Settings, table: Table, catalog: Catalog) -> Values:
             continue
         for path in row.to or _of_builders(row.sections, row.argument):
             if path in wanted:
-                made[row.argument] = _value(wanted[path], argument, row.conversion)
+                made[row.argument] = _value(wanted[path], argument, row.conversion, enums)
                 break
     for several in _SEVERAL:
         made.update({name: value for name, value in several(wanted).items() if name in arguments})
@@ -39,11 +45,11 @@ def values_for(wanted: Settings, table: Table, catalog: Catalog) -> Values:
     }
 
 
-def candidates(argument: Argument, wanted: Any, now: Any) -> list[Any]:
+def candidates(argument: Argument, wanted: Any, now: Any, enums: Enums) -> list[Any]:
     """Values that an argument may have to have for a setting to be as wanted; None for no word at all."""
     if argument.action in ("store_true", "store_false", "BooleanOptionalAction"):
         return [not now]
-    said = _value(wanted, argument, None)
+    said = _value(wanted, argument, None, enums)
     found = [*(argument.choices or argument.members or ())]
     if said is not None and not isinstance(said, dict):
         found.insert(0, said)
@@ -53,13 +59,9 @@ def candidates(argument: Argument, wanted: Any, now: Any) -> list[Any]:
     return [value for value in found if value != now or type(value) is not type(now)][:12]
 
 
-def _value(plain: Any, argument: Argument, conversion: str | None) -> Any:
+def _value(plain: Any, argument: Argument, conversion: str | None, enums: Enums) -> Any:
     """What an argument holds where a setting has this value."""
-    value = from_plain(plain, lambda enum, number: str(number))
-    if isinstance(value, Member):
-        value = value.name if not str(value.name).isdigit() else _member(argument, value.value)
-    if isinstance(value, Symbol):
-        value = _DTYPES.get(value.path, value.path) if argument.choices else value.path
+    value = _plainer(from_plain(plain, lambda enum, number: _name_in(enums.get(enum, {}), number)), argument)
     if conversion:
         value = INVERSES[conversion](value)
     if argument.type == "int" and isinstance(value, list):
@@ -71,10 +73,20 @@ def _value(plain: Any, argument: Argument, conversion: str | None) -> Any:
     return value
 
 
-def _member(argument: Argument, number: Any) -> Any:
-    """The member's name; enums of Megatron Core count from 1."""
-    names = argument.members or argument.choices or ()
-    return names[number - 1] if isinstance(number, int) and 1 <= number <= len(names) else number
+def _plainer(value: Any, argument: Argument) -> Any:
+    """Members of enums and number formats as words have them."""
+    match value:
+        case Member(_, name, _):
+            return name
+        case Symbol(path):
+            return _DTYPES.get(path, path) if argument.choices else path
+        case list():
+            return [_plainer(item, argument) for item in value]
+    return value
+
+
+def _name_in(members: Mapping[str, Any], number: object) -> str | None:
+    return next((name for name, value in members.items() if value == number), None)
 
 
 def _of_builders(sections: tuple[str, ...], argument: str) -> list[str]:
@@ -129,6 +141,8 @@ def _model(wanted: Settings) -> Values:
         "max_position_embeddings": wanted.get("model.max_position_embeddings") or wanted.get("model.seq_length"),
         "num_virtual_stages_per_pipeline_rank": wanted.get("model.virtual_pipeline_model_parallel_size"),
     }
+    if str(wanted.get("model._target_")).endswith(("MambaModelProvider", "HybridModelProvider")):
+        made["spec"] = _HYBRID_LAYERS
     return made
 
 
