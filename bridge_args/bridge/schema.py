@@ -183,7 +183,7 @@ class _Classes(Mapping[str, dict[str, Field]]):
     def __getitem__(self, name: str) -> dict[str, Field]:
         if name not in self._made:
             self._made[name] = {
-                field: _field(field, entry, self._by_number) for field, entry in self._data[name].items()
+                field: field_of(field, entry, self._by_number) for field, entry in self._data[name].items()
             }
         return self._made[name]
 
@@ -201,7 +201,8 @@ def _by_number(version: str) -> frozenset[str]:
     return frozenset(enum for enum, condition in _BY_NUMBER.items() if holds(condition, pair))
 
 
-def _field(name: str, entry: dict[str, Any], by_number: frozenset[str]) -> Field:
+def field_of(name: str, entry: dict[str, Any], by_number: frozenset[str] = frozenset()) -> Field:
+    """One setting, from what a schema's file says of it."""
     if entry.get("enum") in by_number:
         default = entry.get("default")
         number = default["_args_"][0] if isinstance(default, dict) else default

@@ -77,6 +77,10 @@ _KINDS: Final = (
 )
 
 
+Kinds = tuple[tuple[re.Pattern[str], re.Pattern[str]], ...]
+"""Modules and names in them that a pickle may name."""
+
+
 class Refused(Exception):
     """The file asks for something that no checkpoint of Megatron-LM needs, or is not what it should be."""
 
@@ -151,6 +155,21 @@ def load_index(path: Path) -> Any:
         if len(content) > 2 * LARGEST:
             raise TooLarge(f"it has more than {2 * LARGEST} bytes")
         return _Unpickler(io.BytesIO(content), _STEPS_OF_AN_INDEX).load()
+
+
+def load_object(path: Path, more: Kinds) -> Any:
+    """What a pickle by itself holds, which may name a few things more; see ``load``.
+
+    Raises:
+        Refused: as ``load``; or it is larger than is read here.
+        OSError: it cannot be read.
+    """
+    with _refusing(path, "a pickle of an object"):
+        with open_regular(path) as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise TooLarge(f"it has more than {LARGEST} bytes")
+        return _Unpickler(io.BytesIO(content), more=more).load()
 
 
 def whole_number(path: Path, name: str) -> int:
@@ -281,9 +300,10 @@ class _Unpickler(pickle._Unpickler):
     The one in C makes a memo as long as its largest index, and hashes tuples to any depth.
     """
 
-    def __init__(self, file: Any, most: int = _STEPS) -> None:
+    def __init__(self, file: Any, most: int = _STEPS, more: Kinds = ()) -> None:
         super().__init__(file, encoding="latin1")
         self.most = most
+        self.kinds = (*_KINDS, *more)
         self.known: dict[tuple[str, str], Any] = {}
         self.steps = 0
         steps: dict[int, Any] = {code: self._counted(step) for code, step in pickle._Unpickler.dispatch.items()}
@@ -316,7 +336,7 @@ class _Unpickler(pickle._Unpickler):
             return _CONTAINERS[key]
         if key not in self.known:
             module = key[0]
-            kinds = any(modules.match(module) and names.match(name) for modules, names in _KINDS)
+            kinds = any(modules.match(module) and names.match(name) for modules, names in self.kinds)
             if not kinds and name not in _ALLOWED.get(module, "").split():
                 raise Refused(f"it asks for {module}.{name}, which no checkpoint of Megatron-LM needs; nothing was run")
             # A class of its own for every file: what one file does to it, no other sees.

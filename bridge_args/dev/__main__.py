@@ -36,6 +36,12 @@ def main(argv: list[str] | None = None) -> int:
     for command in (catalog, schema, unread, providers):
         command.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
         command.add_argument("-o", dest="file", type=Path, metavar="FILE", help="another file than the package's own")
+    nemo2 = commands.add_parser("nemo2", help="what the configuration classes of the installed NeMo 2.0 have")
+    nemo2.set_defaults(run=_nemo2)
+    families = commands.add_parser("families", help="model families of the installed Megatron Bridge with own code")
+    families.set_defaults(run=_families)
+    for command in (nemo2, families):
+        command.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
     authority = commands.add_parser(
         "authority", help="what the functions that ours rest on are in a version that was read"
     )
@@ -100,6 +106,21 @@ def _unread(options: argparse.Namespace) -> int:
     schema = schemas.load(found.version)
     file = options.file or on_file.file_of(found.version)
     return _write(unread.as_text(unread.content(found, schema, options.trace)), file, options.check)
+
+
+def _nemo2(options: argparse.Namespace) -> int:
+    from bridge_args.dev.nemo2 import as_text, from_nemo
+    from bridge_args.source.nemo2.defaults import FILE
+
+    return _write(as_text(from_nemo()), FILE, options.check)
+
+
+def _families(options: argparse.Namespace) -> int:
+    from bridge_args.bridge.families import FOLDER
+    from bridge_args.dev.nemo2 import as_text, families
+
+    data = families()
+    return _write(as_text(data), FOLDER / f"{data['version']}.json", options.check)
 
 
 def _authority(options: argparse.Namespace) -> int:
