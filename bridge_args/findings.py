@@ -71,6 +71,8 @@ KINDS: Final[dict[str, Kind]] = {
         Kind("overrides-cannot-say", "warning", "check", False, "Hydra's overrides cannot hold this value."),
         Kind("assumed-world-size", "note", "check", False, "The number of GPUs, where nothing gives it."),
         Kind("assumed-version", "note", "check", False, "A version, where nothing gives it, or no data is of it."),
+        Kind("assumed-value", "note", "check", False, "A value that the source does not state, and the run needs."),
+        Kind("done-otherwise", "note", "check", False, "Bridge does it in another way than the source's program."),
         Kind("no-effect", "note", "note", False, "A value that no pretraining reads."),
         Kind("launcher", "note", "note", False, "What belongs to the launcher, not to the configuration."),
         Kind("environment", "note", "check", False, "An environment variable that this run reads."),

@@ -200,6 +200,9 @@ def _of_statements(source: Source, stated: Statements, asked: Asked) -> Translat
         environment={**(asked.env or {}), **said.environment},
         read=asked.read or _beside(source, asked.within),
         complete=said.complete,
+        derived=said.derived,
+        schema=said.schema,
+        defaults_of=said.defaults_of,
     )
     if ranks is None:
         sizes = {one.path.partition(".")[2]: one.value for one in made.assignments if one.path.startswith("model.")}

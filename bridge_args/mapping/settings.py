@@ -44,6 +44,18 @@ class Stated(Record):
     place: Place | None = None
 
 
+class Derived(Record):
+    """A setting that the file's program makes of others.
+
+    Attributes:
+        value: plain data.
+        inputs: the settings it is made of.
+    """
+
+    value: Any
+    inputs: tuple[str, ...] = ()
+
+
 class Statement(Record):
     """What a file states, as it is said to one version of Bridge.
 
@@ -55,6 +67,9 @@ class Statement(Record):
         world_size: ranks of the run, where the file tells.
         environment: variables the run is started with.
         complete: the file states every setting; only those are assigned that Bridge would have otherwise.
+        derived: setting to what the file's program makes of others; it counts more than what a line states.
+        schema: of the version of Bridge, where it is not the usual one.
+        defaults_of: beginning of a name to whose default such a setting has, where that is not the file's program's.
     """
 
     lines: tuple[Stated, ...]
@@ -64,6 +79,9 @@ class Statement(Record):
     world_size: int | None = None
     environment: Mapping[str, str] = MappingProxyType({})
     complete: bool = False
+    derived: Mapping[str, Derived] = MappingProxyType({})
+    schema: Schema | None = None
+    defaults_of: Mapping[str, str] = MappingProxyType({})
 
 
 class Statements(Record):
@@ -92,6 +110,9 @@ def translated(
     environment: Mapping[str, str] | None = None,
     read: Callable[[str], str] | None = None,
     complete: bool = False,
+    derived: Mapping[str, Derived] = MappingProxyType({}),
+    schema: Schema | None = None,
+    defaults_of: Mapping[str, str] = MappingProxyType({}),
 ) -> Translation:
     """What a file states, in the words of a version of Bridge.
 
@@ -105,16 +126,17 @@ def translated(
         findings: what reading the file had to tell.
         environment: variables the run is started with.
         read: text of a file that a setting names; none is read where it is not given.
-        complete: see ``Statement``.
+        complete, derived, schema, defaults_of: see ``Statement``.
 
     Raises:
         ValueError: no schema of that version of Bridge.
     """
-    schema = schemas.load(bridge)
+    schema = schema or schemas.load(bridge)
     lines = list(stated)
     defaults = dict(defaults or {})
     arguments = {name: Argument((name,), name, default=default) for name, default in defaults.items()}
     arguments |= {line.name: Argument((line.name,), line.name) for line in lines if line.name not in arguments}
+    arguments |= {name: Argument((name,), name) for name in derived if name not in arguments}
     catalog = Catalog("", made_from, "", {}, tuple(arguments.values()))
     words = tuple(Word(line.text, line.place) for line in lines)
     typed = {
@@ -124,6 +146,9 @@ def translated(
     given = Given({line.name: line.value for line in lines}, typed, (), words)
     settings = {name: Setting(default, "default") for name, default in defaults.items()}
     settings |= {name: Setting(given.values[name], "given", typed=each) for name, each in typed.items()}
+    for name, made in derived.items():
+        inputs = {one: settings[one].value for one in made.inputs if one in settings}
+        settings[name] = Setting(made.value, "derived", inputs, typed.get(name))
     args = MegatronArgs(settings, (), world_size)
     done = apply(args, given, table, schema, catalog, "", read or read_nothing)
     lost = []
@@ -132,7 +157,7 @@ def translated(
         lost += [finding._replace(remedy="")] if finding else []
     whose = f"the default of {made_from}"
     assigned = tuple(
-        _with_default_of(whose, assignment)
+        _with_default_of(whose, defaults_of, assignment)
         for assignment in done.assignments.values()
         if not _is_usual_class(assignment, schema) and (not complete or _differs(assignment, schema, done.classes))
     )
@@ -168,6 +193,9 @@ def _differs(assignment: Assignment, schema: Schema, classes: Mapping[str, str])
     return known is None or known.required or known.environment or to_plain(assignment.value) != known.default
 
 
-def _with_default_of(whose: str, assignment: Assignment) -> Assignment:
+def _with_default_of(whose: str, by_name: Mapping[str, str], assignment: Assignment) -> Assignment:
     origin = assignment.origin
-    return assignment._replace(origin=origin._replace(text=whose)) if origin.kind == "default" else assignment
+    if origin.kind != "default":
+        return assignment
+    text = by_name.get(origin.arguments[0].partition(".")[0], whose)
+    return assignment._replace(origin=origin._replace(text=text))

@@ -36,8 +36,13 @@ def from_path(
     Raises:
         SourceError: it cannot be read, or holds no command, or several and no ``number``.
     """
+    from bridge_args.source.nemo2 import read as nemo2
+
     if os.path.isdir(path):
-        return from_checkpoint(path)
+        context = nemo2.folder_with_context(path)
+        return from_checkpoint(path) if context is None else nemo2.from_context(context)
+    if os.path.basename(path) == "io.json":
+        return nemo2.from_context(path)
     return from_file(path, variables, number=number, megatron_lm=megatron_lm)
 
 
@@ -222,7 +227,10 @@ def _stated(text: str, name: str) -> Source | None:
         SourceError, YamlProblem: it is one, and cannot be read.
     """
     from bridge_args.source.bridge_config import from_bridge_config, is_bridge_config
+    from bridge_args.source.nemo2.read import from_recipe, is_recipe
 
+    if is_recipe(text):
+        return from_recipe(text, name)
     if is_bridge_config(text, name):
         return from_bridge_config(text, name)
     return None

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from bridge_args.records import Record
 from bridge_args.source.nemo2.objects import symbol
-from bridge_args.values import Member
+from bridge_args.values import Member, is_dotted
 
 FILE: Final = Path(__file__).with_name("defaults.json")
 ROOT: Final = "megatron.core.transformer.transformer_config.TransformerConfig"
@@ -94,6 +94,6 @@ def value_of(plain: Any) -> Any:
     target = plain.get("_target_")
     if target is None:
         return {key: value_of(one) for key, one in plain.items()}
-    if plain.get("_args_") and plain.get("_name_"):
-        return Member(target, plain["_name_"], plain["_args_"][0])
-    return symbol(target)
+    if plain.get("_args_"):
+        return Member(target, "", plain["_args_"][0])  # its name is in the schema of a version of Bridge
+    return symbol(target) if is_dotted(target) else str(target)
