@@ -49,6 +49,28 @@ ROLES: Final[dict[str, tuple[Name, ...]]] = {
         Name("megatron.core.models.hybrid.hybrid_layer_specs.hybrid_stack_spec", "bridge >=0.5", is_class=False),
         Name("megatron.core.models.mamba.mamba_layer_specs.mamba_stack_spec", is_class=False),
     ),
+    "GELU by tanh": (Name("megatron.core.activations.fast_gelu", is_class=False),),
+    "answers of SQuAD": (
+        Name("megatron.bridge.data.hf_processors.squad.process_squad_example", "bridge <0.6", is_class=False),
+    ),
+    "data of Hugging Face": (
+        Name("megatron.bridge.data.sources.hf.HFDatasetSourceConfig", "bridge >=0.6", is_class=False),
+    ),
+    "prompts with answers": (
+        Name(
+            "megatron.bridge.data.sft_processing.PromptCompletionSFTPreprocessingConfig", "bridge >=0.6", is_class=False
+        ),
+    ),
+    "conversations": (
+        Name("megatron.bridge.data.sft_processing.ChatSFTPreprocessingConfig", "bridge >=0.6", is_class=False),
+    ),
+    "packed sequences": (
+        Name("megatron.bridge.data.packing.config.PackedSequenceSpecs", "bridge >=0.6", is_class=False),
+        Name("megatron.bridge.data.datasets.packed_sequence.PackedSequenceSpecs", is_class=False),
+    ),
+    "LoRA": (Name("megatron.bridge.peft.lora.LoRA", is_class=False),),
+    "DoRA": (Name("megatron.bridge.peft.dora.DoRA", is_class=False),),
+    "CanonicalLoRA": (Name("megatron.bridge.peft.canonical_lora.CanonicalLoRA", is_class=False),),
     "squared ReLU": (Name("megatron.core.activations.squared_relu", is_class=False),),
     "quick GELU": (Name("megatron.core.fusions.fused_bias_geglu.quick_gelu", is_class=False),),
     "quantization recipe": (Name("megatron.core.quantization.utils.load_quantization_recipe", is_class=False),),

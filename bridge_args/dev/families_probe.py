@@ -12,20 +12,19 @@ import pathlib
 import sys
 from typing import Any, Final
 
+from bridge_args.bridge.names import name_of
 from bridge_args.checkout.placeholders import stand_in
 from bridge_args.dev.schema_probe import _NEVER_IMPORTED, _STAND_INS, _Description, _load
 from bridge_args.newer_python import add_what_is_missing
 
 # Families whose class does something that no setting of the generic class says; of each what a version has.
 FAMILIES: Final = {
-    "megatron.bridge.models.gpt_provider.GPTModelProvider": (
-        "megatron.bridge.models.gemma.gemma_provider.GemmaModelProvider",
-        "megatron.bridge.models.gemma.gemma2_provider.Gemma2ModelProvider",
-        "megatron.bridge.models.gemma.gemma3_provider.Gemma3ModelProvider",
-        "megatron.bridge.models.gpt_oss.gpt_oss_provider.GPTOSSProvider",
-        "megatron.bridge.models.llama.llama_provider.Llama4ModelProvider",
-        "megatron.bridge.models.llama_nemotron.llama_nemotron_provider.LlamaNemotronHeterogeneousProvider",
-    ),
+    "gemma.gemma_provider": "GemmaModelProvider",
+    "gemma.gemma2_provider": "Gemma2ModelProvider",
+    "gemma.gemma3_provider": "Gemma3ModelProvider",
+    "gpt_oss.gpt_oss_provider": "GPTOSSProvider",
+    "llama.llama_provider": "Llama4ModelProvider",
+    "llama_nemotron.llama_nemotron_provider": "LlamaNemotronHeterogeneousProvider",
 }
 
 
@@ -40,13 +39,14 @@ def main(argv: list[str]) -> None:
 
     described = _Description()
     families: dict[str, Any] = {}
-    for base, names in FAMILIES.items():
-        generic = described._fields(_load(base))
-        for name in names:
-            found = _fields(described, name)
-            if found is not None:
-                own = {field: entry for field, entry in found.items() if generic.get(field) != entry}
-                families[name] = {"base": base, "fields": own}
+    base = name_of("GPT model", megatron.bridge.__version__.partition("+")[0])
+    generic = described._fields(_load(base))
+    for module, class_name in FAMILIES.items():
+        name = f"megatron.bridge.models.{module}.{class_name}"
+        found = _fields(described, name)
+        if found is not None:
+            own = {field: entry for field, entry in found.items() if generic.get(field) != entry}
+            families[name] = {"base": base, "fields": own}
     version = megatron.bridge.__version__.partition("+")[0]
     pathlib.Path(argv[0]).write_text(json.dumps({"version": version, "classes": families}), encoding="utf-8")
 

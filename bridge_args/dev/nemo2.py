@@ -1,4 +1,4 @@
-"""``python -m bridge_args.dev nemo2`` and ``families``: what NeMo 2.0's classes have, and Bridge's families of models."""
+"""``python -m bridge_args.dev nemo2`` and ``families``: what NeMo's classes have, and Bridge's families of models."""
 
 from __future__ import annotations
 

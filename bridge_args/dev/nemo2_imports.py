@@ -48,4 +48,4 @@ def _engine_has_a_version(version: str) -> None:
     def answered(name: str) -> str:
         return version if name.replace("_", "-") == _ENGINE else str(original(name))
 
-    importlib.metadata.version = answered
+    setattr(importlib.metadata, "version", answered)

@@ -1,7 +1,7 @@
 """Run where nemo-toolkit is installed: what NeMo 2.0's configuration classes have when nobody says anything.
 
-``python -m bridge_args.dev.nemo2_probe OUTPUT`` writes what ``bridge_args/source/nemo2/defaults.json`` holds. Everything
-is read from the live classes: fields of dataclasses as the class body says them, parameters of constructors.
+``python -m bridge_args.dev.nemo2_probe OUTPUT`` writes what ``bridge_args/source/nemo2/defaults.json`` is made of.
+Everything is read from the live classes: fields of dataclasses as the class body says them, parameters of constructors.
 """
 
 from __future__ import annotations
@@ -81,13 +81,14 @@ def _walked(package: ModuleType) -> Iterator[ModuleType]:
 
 def _models(root: type) -> dict[str, Any]:
     """Every configuration of a model by its qualified name: its parent, and the fields in which it differs from it."""
-    found = {}
+    found: dict[str, Any] = {}
     ahead = [root]
     while ahead:
         model = ahead.pop(0)
         if model is root or _name(model).startswith(("nemo.collections.", "megatron.core.")):
             found[_name(model)] = _model(model, root)
-        ahead += sorted((one for one in model.__subclasses__() if _name(one) not in found), key=_name)
+        below: list[type] = type.__subclasses__(model)
+        ahead += sorted((one for one in below if _name(one) not in found), key=_name)
     return found
 
 
@@ -173,7 +174,10 @@ def _plain(value: Any) -> Any:
     if callable(value) and hasattr(value, "__qualname__"):
         return {"_target_": _name(value), "_call_": False}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {"_target_": _name(type(value)), **{f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}}
+        return {
+            "_target_": _name(type(value)),
+            **{f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)},
+        }
     return {"_target_": _name(type(value))}
 
 

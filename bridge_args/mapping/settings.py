@@ -18,7 +18,7 @@ from bridge_args.findings import Finding
 from bridge_args.mapping.apply import apply
 from bridge_args.mapping.own import without_row
 from bridge_args.mapping.table import Table
-from bridge_args.mapping.translation import Assignment, Translation
+from bridge_args.mapping.translation import Assignment, Origin, Translation
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.parse import Given, Typed
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Setting
@@ -195,6 +195,8 @@ def _differs(assignment: Assignment, schema: Schema, classes: Mapping[str, str])
 
 def _with_default_of(whose: str, by_name: Mapping[str, str], assignment: Assignment) -> Assignment:
     origin = assignment.origin
+    if origin.kind == "derived" and not origin.inputs and not origin.text:
+        return assignment._replace(origin=Origin("default", origin.arguments, "not in the file, and needed"))
     if origin.kind != "default":
         return assignment
     text = by_name.get(origin.arguments[0].partition(".")[0], whose)

@@ -36,24 +36,22 @@ def from_path(
     Raises:
         SourceError: it cannot be read, or holds no command, or several and no ``number``.
     """
-    from bridge_args.source.nemo2 import read as nemo2
-
     if os.path.isdir(path):
-        context = nemo2.folder_with_context(path)
-        return from_checkpoint(path) if context is None else nemo2.from_context(context)
-    if os.path.basename(path) == "io.json":
-        return nemo2.from_context(path)
+        return from_checkpoint(path)
     return from_file(path, variables, number=number, megatron_lm=megatron_lm)
 
 
 def from_checkpoint(path: str) -> Source:
-    """The arguments that a run has saved.
+    """The arguments that a run has saved, or the configuration that NeMo keeps with a checkpoint.
 
     Raises:
         SourceError: there are none, or their file is not one to trust.
     """
     from bridge_args.checkpoint import saved_args
+    from bridge_args.source.nemo2.read import folder_with_context, from_context
 
+    if (context := folder_with_context(path)) is not None:
+        return from_context(context)
     try:
         return Source.of_values(saved_args.read(path).values, path)
     except saved_args.SavedArgsError as problem:
@@ -76,6 +74,10 @@ def from_file(
         SourceError: when it cannot be read, or holds no command that starts Megatron-LM.
     """
     file = Path(path)
+    if file.name == "io.json":
+        from bridge_args.source.nemo2.read import from_context
+
+        return from_context(path)
     try:
         if "\0" not in path and file.exists() and not file.is_file():
             raise SourceError(f"{path} is not a file")

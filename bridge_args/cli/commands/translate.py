@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         return 1
     if options.format in ("argv", "script"):
         return _megatron_lm(translation, options)
-    write(_rendered(translation, options), options.output)
+    write(rendered(translation, options), options.output)
     return 0
 
 
@@ -65,7 +65,8 @@ def _megatron_lm(translation: Translation, options: argparse.Namespace) -> int:
     return 0
 
 
-def _rendered(translation: Translation, options: argparse.Namespace) -> str:
+def rendered(translation: Translation, options: argparse.Namespace) -> str:
+    """The translation in the format that is asked for."""
     match options.format:
         case "yaml":
             from bridge_args.emit.config_yaml import to_yaml

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from bridge_args.cli.command import Command
 
 # As the help lists them; the name of the module has _ for -.
-NAMES: Final = ("run-config",)
+NAMES: Final = ("run-config", "nemo2")
 
 
 def load(name: str) -> Command:

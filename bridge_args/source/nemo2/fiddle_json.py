@@ -146,4 +146,8 @@ class _Reader:
 def _shown(value: Any) -> str:
     if isinstance(value, Made):
         return value.name
-    return {None: "null", True: "true", False: "false"}[value] if value is None or value is True or value is False else str(value)[:200]
+    return (
+        {None: "null", True: "true", False: "false"}[value]
+        if value is None or value is True or value is False
+        else str(value)[:200]
+    )

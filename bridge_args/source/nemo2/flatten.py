@@ -1,7 +1,8 @@
 """Objects -> settings: each with a name that says whose it is (``trainer.max_steps``), its value and its line.
 
-What there is once in a run is called as NeMo's users call it: ``trainer``, ``strategy``, ``ddp``, ``model``, ``optim``,
-``lr_scheduler``, ``data``, ``tokenizer``, ``peft``. Everything else (loggers, callbacks, plugins) is called like its class.
+What there is once in a run is called as NeMo's users call it: ``trainer``, ``strategy``, ``ddp``, ``model``,
+``optim``, ``lr_scheduler``, ``data``, ``tokenizer``, ``peft``. Everything else (loggers, callbacks, plugins) is called
+like its class.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Run(Record):
         lines: all settings, in the file's order.
         defaults: setting to what NeMo has where the file does not state it.
         findings: what there is to tell of the file itself.
+        roles: what a name begins with to the class it is of: ``strategy`` to ``MegatronStrategy``.
     """
 
     kind: str
@@ -62,6 +64,7 @@ class Run(Record):
     lines: tuple[Stated, ...]
     defaults: Mapping[str, Any]
     findings: tuple[Finding, ...]
+    roles: Mapping[str, str]
 
 
 def run_of(root: Made, name: str) -> Run:
@@ -73,12 +76,23 @@ def run_of(root: Made, name: str) -> Run:
     walk = _Walk(name)
     walk.visit(root, "")
     if walk.model is None:
-        raise Nemo2Problem(f"{name} describes no model of NeMo 2.0 that is known: none of its classes is a configuration of one")
+        raise Nemo2Problem(
+            f"{name} describes no model of NeMo 2.0 that is known: none of its classes is a configuration of one"
+        )
     kind = root.name if root.name in _API else "train" if root.name == "TrainerContext" else ""
     lines = tuple(stated for stated in walk.lines.values())
     defaults = {key: value for key, value in walk.defaults.items() if key not in walk.lines}
     return Run(
-        kind, walk.model, walk.model_name, walk.data, walk.peft, walk.lr_scheduler, lines, defaults, tuple(walk.findings)
+        kind,
+        walk.model,
+        walk.model_name,
+        walk.data,
+        walk.peft,
+        walk.lr_scheduler,
+        lines,
+        defaults,
+        tuple(walk.findings),
+        walk.roles,
     )
 
 
@@ -90,6 +104,7 @@ class _Walk:
         self.lines: dict[str, Stated] = {}
         self.defaults: dict[str, Any] = {}
         self.findings: list[Finding] = []
+        self.roles: dict[str, str] = {}
         self.model: Class | None = None
         self.model_name = ""
         self.data: Class | None = None
@@ -104,6 +119,7 @@ class _Walk:
         if prefix and prefix not in ("trainer", "strategy", "model", "model_class"):
             self.say(f"{prefix}.{CLASS}", made.target, f"{CLASS}: {made.target}", made)
         if known is not None and prefix and prefix != "model_class":
+            self.roles[prefix] = made.name
             fields = {name: value for name, value in known.fields.items() if not self.is_part(name, prefix)}
             self.defaults |= {f"{prefix}.{name}": value for name, value in fields.items()}
             if prefix == "strategy":
@@ -113,11 +129,12 @@ class _Walk:
             self.field(made, known, prefix, name, made.given[name])
 
     def with_ddp(self, made: Made) -> None:
-        """See megatron_strategy.py MegatronStrategy.__init__: without a configuration of its own it checks gradients."""
+        """Without a configuration of its own DDP checks gradients: see MegatronStrategy.__init__."""
         config = find("megatron.core.distributed.distributed_data_parallel_config.DistributedDataParallelConfig")
         if config is not None and not isinstance(made.value("ddp"), Made):
             self.defaults |= {f"ddp.{name}": value for name, value in config.fields.items()}
             self.defaults["ddp.check_for_nan_in_grad"] = True
+            self.roles["ddp"] = "MegatronStrategy"
 
     def prefix(self, made: Made, known: Class | None, field: str) -> str:
         if made.name in _WHOLE:
@@ -132,7 +149,8 @@ class _Walk:
             return "model"
         if field == "config" and known is None:
             raise Nemo2Problem(
-                f"{made.place}: {made.target} is no configuration of a model that NeMo {_nemo()} has; only its own are read"
+                f"{made.place}: {made.target} is no configuration of a model that NeMo {_nemo()} has; only its own are "
+                "read"
             )
         for parent, role in _ROLES.items():
             if known is not None and known.is_a(parent) or made.name == parent:
@@ -145,13 +163,13 @@ class _Walk:
         return name in _PARTS and prefix in ("trainer", "strategy", "NeMoLogger", "AutoResume", "optimizer", "data")
 
     def field(self, made: Made, known: Class | None, prefix: str, name: str, given: Given) -> None:
-        value, setting = given.value, f"{prefix}.{name}" if prefix and prefix != "model_class" else name
+        value, setting = _member(given.value), f"{prefix}.{name}" if prefix and prefix != "model_class" else name
         if made.complete and known is not None and name in known.fields and known.fields[name] == value:
             return  # a checkpoint keeps defaults too
         if isinstance(value, Made) and value.name == "timedelta":
             self.say(setting, _seconds(value), given.text, given)
         elif isinstance(value, Made) and value.target.startswith("megatron.core.") and not value.given:
-            pass  # an enum, of which only the class is written: see nemo_run's serializer
+            pass  # a member of an enum, of which NeMo-Run writes the class only
         elif isinstance(value, Made):
             self.visit(value, name)
         elif isinstance(value, list) and any(isinstance(one, Made) for one in value):
@@ -182,6 +200,14 @@ class _Walk:
                 del self.lines[name]
 
 
+def _member(value: Any) -> Any:
+    """A member of an enum, which is written as a call of its class with one number."""
+    called = value.value("_args_") if isinstance(value, Made) and list(value.given) == ["_args_"] else None
+    if isinstance(value, Made) and isinstance(called, list) and len(called) == 1 and not isinstance(called[0], Made):
+        return Member(value.target, "", called[0])
+    return value
+
+
 def _nemo() -> str:
     from bridge_args.source.nemo2.defaults import version
 
@@ -191,7 +217,8 @@ def _nemo() -> str:
 def _seconds(made: Made) -> int | float | None:
     units = {"weeks": 604800, "days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
     try:
-        return sum(units[name] * given.value for name, given in made.given.items())
+        total: int | float = sum(units[name] * given.value for name, given in made.given.items())
+        return total
     except (KeyError, TypeError):
         return None
 

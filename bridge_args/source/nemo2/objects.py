@@ -99,8 +99,8 @@ def checked(target: Any, place: object) -> str:
     through = set(steps[:-1]) & (_MODULES - ({"io"} if str(target).startswith("nemo.lightning.io.") else set()))
     if not isinstance(target, str) or not _KNOWN.fullmatch(target) or hidden or through:
         raise Nemo2Problem(
-            f"{place}: {str(target)[:100]!r} is no class or function that a configuration of NeMo is made of; nothing of "
-            "the file is used. Take it out, and say what it did in Bridge's own way"
+            f"{place}: {str(target)[:100]!r} is no class or function that a configuration of NeMo is made of; nothing "
+            "of the file is used. Take it out, and say what it did in Bridge's own way"
         )
     return target
 

@@ -52,7 +52,10 @@ def _precision(state: dict[Any, Any]) -> dict[str, Any]:
     held = state.get("dtype_config")
     made = held.state if isinstance(held, Thing) and isinstance(held.state, dict) else {}
     said = {"precision": state.get("precision")}
-    return {**said, **{_KEYWORDS.get(str(name), str(name)): value for name, value in made.items() if name not in _COMPUTED}}
+    return {
+        **said,
+        **{_KEYWORDS.get(str(name), str(name)): value for name, value in made.items() if name not in _COMPUTED},
+    }
 
 
 def _plain_fields(state: dict[Any, Any]) -> dict[str, Any]:

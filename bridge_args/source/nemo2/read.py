@@ -111,8 +111,8 @@ def refused(run: Run, name: str) -> None:
         if run.model.is_a(parent):
             shown = _short(run.model)
             raise Nemo2Problem(
-                f"{name}: the model is {what} ({shown}); only decoders of text are translated: GPT-like models, mixtures "
-                "of experts, Mamba and hybrids"
+                f"{name}: the model is {what} ({shown}); only decoders of text are translated: GPT-like models, "
+                "mixtures of experts, Mamba and hybrids"
             )
 
 

@@ -1,4 +1,4 @@
-"""A recipe in YAML, as ``nemo_run`` writes it: ``_target_`` names a class, ``_partial_`` and ``_call_`` how it is used."""
+"""A recipe in YAML, as NeMo-Run writes it: ``_target_`` names a class, ``_partial_`` and ``_call_`` how it is used."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class _Reader:
             key, value = pairs[_FACTORY]
             shown = value.text if isinstance(value, Scalar) else "..."
             raise Nemo2Problem(
-                f"{key.place}: {_FACTORY}: {shown} names a function that only NeMo can run; write the configuration out "
-                "with NeMo (--to-yaml FILE), and give that file"
+                f"{key.place}: {_FACTORY}: {shown} names a function that only NeMo can run; write the configuration "
+                "out with NeMo (--to-yaml FILE), and give that file"
             )
         if "_target_" not in pairs:
             return {text: self.of(value) for text, (_, value) in pairs.items()}
