@@ -1,12 +1,15 @@
 """Speed and memory of ``bridge-args checkpoint merge-lora``, next to copying the same files.
 
-    python benchmarks/merge.py [--gib 2] [--runs 3] [--folder DIR] [--rank 16] [--targets all] [--with-peft]
+    python benchmarks/merge.py [--gib 2] [--runs 3] [--folder DIR] [--rank 16] [--targets all] [--cold] [--with-peft]
 
 Makes a random model of that size in bfloat16, in shards of 512 MiB, and an adapter for it. Merging and copying run in
 turn, each in a process of its own, and each until the last byte is on disk. ``ratio`` is the speed of merging to that
 of copying, both without the start of Python and torch; the whole command with its checks is told beside. ``memory`` is
 the peak of the process less that of one that has only imported torch, in sizes of the largest tensor. A copy hardly
 needs a processor: on a machine that is busy with other things look at the seconds of processors.
+
+Without --cold the base is in memory when it is read, as only a small model is; with it the system is asked to forget
+it before every run (posix_fadvise(2)), so that it comes from the disk, as a model does that is larger than the memory.
 """
 
 from __future__ import annotations
@@ -64,6 +67,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--targets", choices=sorted(TARGETS), default="all")
     parser.add_argument("--folder", type=Path, help="where the models lie; default: a temporary folder")
+    parser.add_argument("--cold", action="store_true", help="the base is read from the disk in every run")
     parser.add_argument("--with-peft", action="store_true", help="the same with peft, which must be installed")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="merge-") as folder:
@@ -78,11 +82,14 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     print(f"base {size / 2**30:.2f} GiB, largest tensor {largest / 2**20:.0f} MiB, torch alone {idle / 2**20:.0f} MiB")
     found: dict[str, list[float]] = {"copy": [], "merge": [], "command": [], "peak": []}
     processor: dict[str, list[float]] = {"copy": [], "merge": []}
+    forget = forgotten if options.cold else lambda folder: None
     for _ in range(options.runs):
+        forget(base)
         clock, worked = map(float, process([sys.executable, "-c", COPY, str(base), str(result)]).split())
         found["copy"].append(clock)
         processor["copy"].append(worked)
         shutil.rmtree(result)
+        forget(base)
         begun = time.perf_counter()
         words = ["checkpoint", "merge-lora", str(adapter), "--base", str(base), "-o", str(result), "--no-smoke"]
         process([sys.executable, "-m", "bridge_args", *words])
@@ -104,6 +111,14 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     if options.with_peft:
         seconds, used = map(float, process([sys.executable, "-c", PEFT, str(base), str(adapter), str(result)]).split())
         print(f"peft    {seconds:6.2f} s, {(used - idle) / 2**20:.0f} MiB above torch")
+
+
+def forgotten(folder: Path) -> None:
+    """What the system holds of these files in memory is written, and given back."""
+    for file in folder.iterdir():
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def process(words: list[str]) -> str:
