@@ -45,8 +45,13 @@ def tensors_of(file: Path, chunk: str) -> Iterator[tuple[str, Any]]:
     state = unpickle.load(file)[chunk]
     if not isinstance(state, dict):
         raise Refused(f"{file} holds no tensors by name as {chunk}")
+    with open_regular(file) as opened:
+        if not zipfile.is_zipfile(opened):
+            raise Refused(f"{file} is in the format before torch 1.6; load it with torch.load and save it again")
     with open_regular(file) as opened, zipfile.ZipFile(cast("IO[bytes]", opened)) as archive:
         members = {name.partition("/")[2]: name for name in archive.namelist()}
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise Refused(f"{file} is compressed, as torch never writes; a small file may become a very large one")
         order = archive.read(members["byteorder"]) if "byteorder" in members else b"little"
         if order != b"little":
             raise Refused(f"{file} was written by a machine with another order of bytes")

@@ -458,6 +458,17 @@ def test_tensors_of_a_rank(tmp_path: Path) -> None:
     assert all(
         torch.equal(found[key], value) and found[key].dtype == value.dtype for key, value in saved_by_torch.items()
     )
+    file = folder / "model_optim_rng.pt"
+    with zipfile.ZipFile(file) as archive:
+        held = [(name, archive.read(name)) for name in archive.namelist()]
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in held:
+            archive.writestr(name, content)
+    with pytest.raises(unpickle.Refused, match="is compressed"):
+        read(tmp_path)
+    torch.save({"model": saved_by_torch}, file, _use_new_zipfile_serialization=False)
+    with pytest.raises(unpickle.Refused, match=r"before torch 1\.6"):
+        read(tmp_path)
 
 
 # ---------------------------------------------------------------- kills and full disks
