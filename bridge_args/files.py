@@ -6,7 +6,9 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -18,6 +20,25 @@ _sources: set[tuple[int, int]] = set()
 
 
 LARGEST: Final = 64 << 20  # bytes of a file that a command line names; a blend of 100,000 data sets has 10 MB
+
+
+# What stands in files as far as reading is concerned, by their real paths: a change is looked at before it is written.
+_instead: ContextVar[Mapping[Path, str] | None] = ContextVar("_instead", default=None)
+
+
+@contextmanager
+def read_instead(texts: Mapping[Path, str]) -> Iterator[None]:
+    """Meanwhile scripts that a script reads have these texts, whatever is on the disk."""
+    token = _instead.set(texts)
+    try:
+        yield
+    finally:
+        _instead.reset(token)
+
+
+def text_instead(path: Path) -> str | None:
+    """The text that a file has meanwhile; None: what is on the disk."""
+    return (_instead.get() or {}).get(path)
 
 
 def read_nothing(name: str) -> str:

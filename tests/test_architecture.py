@@ -29,7 +29,7 @@ FLOORS = [
     {"source", "emit", "explain"},
     {"steps", "emulation", "lint", "migrate"},
     {"training"},
-    {"rehearse", "drop_in", "audit", "convert", "resume", "diff"},
+    {"rehearse", "drop_in", "audit", "convert", "resume", "diff", "modernize"},
     {"launch", "verify", "inverse", "pretrain_gpt", "pretrain_mamba", "pretrain_hybrid"},
     {"__init__"},
     {"cli", "dev"},

@@ -151,7 +151,7 @@ class Concerned(Record):
 
 
 def of_run(before: Translation, after: Translation) -> Concerned:
-    """What changes for a command line that was translated for two versions of Megatron-LM."""
+    """What changes for a run that was translated for two versions of Megatron-LM, of one command line or of two."""
     versions = before.versions.megatron, after.versions.megatron
     return Concerned(
         *versions,
@@ -193,7 +193,8 @@ def _values(before: Translation, after: Translation, rules: Sequence[Rule]) -> I
         typed = setting.typed or after.args.settings[name].typed
         if typed is None and not any(_is_read(name, t) for t in (before, after)):
             continue
-        words = " ".join(after.words[index] for index in sorted({typed.index, *typed.values})) if typed else ""
+        theirs = before.words if setting.typed else after.words
+        words = " ".join(theirs[index] for index in sorted({typed.index, *typed.values})) if typed else ""
         why = (rule for rule in rules if name in rule.values and not typed_flags.isdisjoint(rule.flags))
         yield Value(name, words, old, new, next(why, None))
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 # As the help lists them.
 NAMES: Final = (
     "translate", "report", "validate", "rehearse", "verify", "launch", "audit", "diff", "checkpoint", "resume",
-    "migrate", "explain", "versions", "lint", "completion", "check",
+    "migrate", "explain", "versions", "modernize", "lint", "completion", "check",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from bridge_args.files import remember
+from bridge_args.files import remember, text_instead
 from bridge_args.script.bash.budget import MAX_PATH
 from bridge_args.script.bash.state import State
 from bridge_args.script.bash.traced import FIRST_HOLE, Traced, is_hole
@@ -59,7 +59,8 @@ class Files:
     def _read(self, path: Path) -> Traced | None:
         remember(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            instead = text_instead(path)
+            text = path.read_text(encoding="utf-8") if instead is None else instead
         except (OSError, UnicodeDecodeError):
             return None
         self.state.shared.budget.work(len(text))

@@ -1,0 +1,331 @@
+"""Changed words in the file where the user wrote them; everything else in it stays, byte for byte.
+
+Where a word stands is known from reading the file. How words are added or taken out there depends on what is around
+them: a line of their own, a backslash at its end, quotes, an array, YAML. So there are several ways, and after each
+the file is read again: the way is right if exactly the words that are meant come out. If none is, nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+from bridge_args.modernize.items import Item
+from bridge_args.modernize.plan import words_of
+from bridge_args.records import Record
+from bridge_args.words import Place, Word
+
+# The files by their names -> the words of each of their commands as they are read; None where they are not read.
+Read = Callable[[Mapping[str, str]], Sequence[tuple[Word, ...]] | None]
+
+_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
+_PLAIN: Final = re.compile(r"[\w@%+=:,./-]+")
+_ANCHORS: Final = 12  # places where words may be added
+
+
+class Span(Record):
+    """A part of a file."""
+
+    file: str
+    start: int
+    end: int
+
+
+class NotDone(Record):
+    """A change that is left to the user.
+
+    Attributes:
+        place: where its words are written, as far as that is known.
+    """
+
+    item: Item
+    place: Place | None
+
+
+class Edited(Record):
+    """What became of the files.
+
+    Attributes:
+        texts: all of them, by name.
+        not_done: changes whose words are made elsewhere than where they could be changed.
+    """
+
+    texts: Mapping[str, str]
+    not_done: tuple[NotDone, ...]
+
+
+def edited(texts: Mapping[str, str], commands: Sequence[Sequence[Item]], read: Read) -> Edited:
+    """Puts the changed items where the user wrote them.
+
+    Args:
+        texts: the files that words may stand in, by the names that places have.
+        commands: each command line of the files, whole and in its order; they may share their words.
+        read: reads the commands from such files.
+    """
+    work = _Work(texts, commands, read)
+    for number, items in enumerate(commands):
+        for index, item in enumerate(items):
+            if item.is_changed and not work.is_done(number, index):
+                work.change(number, index)
+    return Edited(work.texts, tuple(work.missing))
+
+
+class _Work:
+    """The files by now, and what each command should be read as."""
+
+    def __init__(self, texts: Mapping[str, str], commands: Sequence[Sequence[Item]], read: Read) -> None:
+        self.texts, self.commands, self.read = texts, commands, read
+        self.done = [[item._replace(words=item.was) for item in items] for items in commands]
+        self.missing: list[NotDone] = []
+
+    def is_done(self, number: int, index: int) -> bool:
+        return self.done[number][index].words == self.commands[number][index].words
+
+    def change(self, number: int, index: int) -> None:
+        """One item of one command, and with it the same item of others that have its words from the same place."""
+        item = self.commands[number][index]
+        before = self.read(self.texts) or [()] * len(self.commands)
+        for candidate in _candidates(self.texts, self.done[number], index, item, before[number]):
+            found = self.read(candidate)
+            if found is None or len(found) != len(self.commands):
+                continue
+            wanted = [self._with(other, item, only=index if other == number else None) for other in range(len(found))]
+            fits = [
+                other != number and [word.text for word in words] == words_of(self.done[other])
+                for other, words in enumerate(found)
+            ]
+            made = [_same(words, words_of(wanted[other]), before[other]) for other, words in enumerate(found)]
+            if all(one or other for one, other in zip(fits, made, strict=True)):
+                self.texts = candidate
+                self.done = [self.done[at] if fits[at] else wanted[at] for at in range(len(found))]
+                return
+        self.missing.append(NotDone(item, _place_of(self.done[number], index, before[number])))
+
+    def _with(self, number: int, item: Item, only: int | None) -> list[Item]:
+        """What a command is with this change; of another command, where the same is planned there."""
+        return [
+            new if (at == only if only is not None else (new.was, new.words) == (item.was, item.words)) else now
+            for at, (now, new) in enumerate(zip(self.done[number], self.commands[number], strict=True))
+        ]
+
+
+def _same(words: Sequence[Word], wanted: Sequence[str], before: Sequence[Word]) -> bool:
+    """The same words; what is added may stand anywhere among the flags that it does not separate from their values."""
+    texts = [word.text for word in words]
+    if texts == list(wanted):
+        return True
+    if len(texts) <= len(before):
+        return False
+    # Added words, in one piece, somewhere else than at the end.
+    old = [word.text for word in before]
+    count = len(texts) - len(old)
+    added = list(wanted)[-count:]
+    at = next((at for at, (one, other) in enumerate(zip(texts, old, strict=False)) if one != other), len(old))
+    return any(
+        texts[start : start + count] == added and texts[:start] + texts[start + count :] == old
+        for start in range(max(0, at - count), at + 1)
+    )
+
+
+def _place_of(items: Sequence[Item], index: int, words: Sequence[Word]) -> Place | None:
+    if items[index].words:
+        at = len(words_of(items[:index]))
+        return words[at].place if at < len(words) else None
+    return words[-1].place if words else None
+
+
+# Ways to change a file ------------------------------------------------------------------------------------------------
+
+
+def _candidates(
+    texts: Mapping[str, str], items: Sequence[Item], index: int, item: Item, words: Sequence[Word]
+) -> Iterator[Mapping[str, str]]:
+    at = len(words_of(items[:index]))
+    here = words[at : at + len(item.was)]
+    spans = [span_of(texts, word) for word in here]
+    if not item.was:
+        yield from _added(texts, items, item.words, words)
+        return
+    if None in spans:
+        return
+    there = [span for span in spans if span is not None]
+    if not item.words:
+        for cut in _cuts(texts, there):
+            yield _with(texts, [(span, "") for span in cut])
+        return
+    if len(item.words) == len(item.was):
+        pairs = zip(there, item.was, item.words, strict=True)
+        yield _with(texts, [(span, new) for span, old, new in pairs if old != new])
+    # Another number of words: the first one's place takes them all.
+    new = " ".join(map(_quoted, item.words))
+    for cut in _cuts(texts, there[1:]) if there[1:] else [[]]:
+        yield _with(texts, [(there[0], new), *((span, "") for span in cut)])
+    if len(item.was) > 1 and len(item.words) == 2:  # a flag and one value, which quotes hold together now
+        whole = Span(there[0].file, there[1].start, there[-1].end)
+        yield _with(texts, [(there[0], item.words[0]), (whole, item.words[1])])
+
+
+def span_of(texts: Mapping[str, str], word: Word) -> Span | None:
+    """Where a word stands letter by letter; None where it is written in another way, or made of parts."""
+    place = word.place
+    if place is None or place.source not in texts or not word.text:
+        return None
+    text = texts[place.source]
+    lines = [found.start() for found in _LINE.finditer(text)]
+    if not 1 <= place.line <= len(lines):
+        return None
+    start = lines[place.line - 1] + place.column - 1
+    if not text.startswith(word.text, start):
+        return None
+    return Span(place.source, start, start + len(word.text))
+
+
+def _cuts(texts: Mapping[str, str], spans: Sequence[Span]) -> Iterator[list[Span]]:
+    """What is taken out with the words, so that no empty line, quotes or blanks stay behind; several ways."""
+    groups = _together(texts, [_with_quotes(texts, span) for span in spans])
+    whole = [_whole_lines(texts, group) for group in groups]
+    if all(span is not None for span in whole):
+        lines = [span for span in whole if span is not None]
+        yield [_up_to_line_before(texts, span) for span in lines]
+        yield lines
+    yield [_with_blanks(texts, group, before=True) for group in groups]
+    yield [_with_blanks(texts, group, before=False) for group in groups]
+    yield [_line_of(texts, group) for group in groups]
+    plain = _together(texts, list(spans))
+    yield [_with_blanks(texts, group, before=False) for group in plain]
+    yield [_with_blanks(texts, group, before=True) for group in plain]
+
+
+def _with_quotes(texts: Mapping[str, str], span: Span) -> Span:
+    text = texts[span.file]
+    before, after = text[span.start - 1 : span.start], text[span.end : span.end + 1]
+    if before and before == after and before in "'\"":
+        return Span(span.file, span.start - 1, span.end + 1)
+    return span
+
+
+def _together(texts: Mapping[str, str], spans: Sequence[Span]) -> list[Span]:
+    """Neighbours with nothing but blanks, or a continued line, between them are one."""
+    made: list[Span] = []
+    for span in spans:
+        if made and made[-1].file == span.file and made[-1].end <= span.start:
+            between = texts[span.file][made[-1].end : span.start]
+            if re.fullmatch(r"[ \t]*(?:\\\r?\n[ \t]*)*", between):
+                made[-1] = Span(span.file, made[-1].start, span.end)
+                continue
+        made.append(span)
+    return made
+
+
+def _line_of(texts: Mapping[str, str], span: Span) -> Span:
+    """All lines that it stands on, with their ends."""
+    text = texts[span.file]
+    start = max(text.rfind("\n", 0, span.start), text.rfind("\r", 0, span.start)) + 1
+    end = _LINE.match(text, span.end)
+    return Span(span.file, start, end.end() if end else len(text))
+
+
+def _whole_lines(texts: Mapping[str, str], span: Span) -> Span | None:
+    """The lines, where nothing else is on them."""
+    line, text = _line_of(texts, span), texts[span.file]
+    rest = text[line.start : span.start] + text[span.end : line.end]
+    return line if re.fullmatch(r"[ \t]*\\?[ \t]*(?:\r\n|\r|\n)?", rest) else None
+
+
+def _up_to_line_before(texts: Mapping[str, str], line: Span) -> Span:
+    """The last line of a command: the backslash of the line before goes, its end stays."""
+    text = texts[line.file]
+    if _continues(text, line.end):
+        return line
+    before = re.search(r"[ \t]*\\[ \t]*(?:\r\n|\r|\n)$", text[: line.start])
+    if before is None:
+        return line
+    end = re.search(r"(?:\r\n|\r|\n)?$", text[line.start : line.end])
+    return Span(line.file, before.start(), line.start + (end.start() if end else line.end - line.start))
+
+
+def _with_blanks(texts: Mapping[str, str], span: Span, before: bool) -> Span:
+    text, start, end = texts[span.file], span.start, span.end
+    if before:
+        while start > 0 and text[start - 1] in " \t":
+            start -= 1
+        if start > 0 and text[start - 1] not in "\r\n":
+            return Span(span.file, start, end)
+        start = span.start
+    while end < len(text) and text[end] in " \t":
+        end += 1
+    return Span(span.file, start, end)
+
+
+def _added(
+    texts: Mapping[str, str], items: Sequence[Item], new: Sequence[str], words: Sequence[Word]
+) -> Iterator[Mapping[str, str]]:
+    """Behind the last flag that stands somewhere as it is, in the way in which that one is written."""
+    at = 0
+    anchors: list[list[Span]] = []
+    for item in items:
+        if item.words and item.dest:
+            spans = [span_of(texts, word) for word in words[at : at + len(item.words)]]
+            if None not in spans:
+                anchors.append([span for span in spans if span is not None])
+        at += len(item.words)
+    said = " ".join(map(_quoted, new))
+
+    def begins(spans: Sequence[Span]) -> bool:
+        return not texts[spans[0].file][_line_of(texts, spans[0]).start : _with_quotes(texts, spans[0]).start].strip()
+
+    anchors = anchors[-_ANCHORS:]
+    for spans in (*reversed(list(filter(begins, anchors))), *reversed(anchors)):
+        first, last = _with_quotes(texts, spans[0]), _with_quotes(texts, spans[-1])
+        text = texts[last.file]
+        line = _line_of(texts, first)
+        indent = text[line.start : first.start]
+        end = re.search(r"(?:\r\n|\r|\n)$", text[line.start : _line_of(texts, last).end])
+        newline = end.group() if end else "\n"
+        if not indent.strip():
+            rest = _LINE.match(text, last.end)
+            assert rest is not None
+            tail = rest.group().rstrip("\r\n")
+            after = Span(last.file, last.end, last.end)
+            ways = [f" \\{newline}{indent}{said}", f"{newline}{indent}{said}"]
+            if not tail.strip().startswith("\\") and not _continues(text, line.start):
+                ways.reverse()
+            for way in ways:
+                yield _with(texts, [(after, way)])
+                if tail.strip() and not tail.strip().startswith("\\"):  # a comment, or a bracket that closes
+                    yield _with(texts, [(Span(last.file, rest.end(), rest.end()), f"{indent}{said}{newline}")])
+        yield _with(texts, [(Span(last.file, last.end, last.end), f" {said}")])
+        yield _with(texts, [(Span(last.file, spans[-1].end, spans[-1].end), f" {said}")])
+        yield from _added_to_yaml(texts, spans, new, newline)
+
+
+def _continues(text: str, start: int) -> bool:
+    """Does the line before end with a backslash?"""
+    return re.search(r"\\[ \t]*(?:\r\n|\r|\n)$", text[:start]) is not None
+
+
+def _added_to_yaml(
+    texts: Mapping[str, str], spans: Sequence[Span], new: Sequence[str], newline: str
+) -> Iterator[Mapping[str, str]]:
+    """``--flag: value`` on a line of its own, or two items of a list."""
+    text, file = texts[spans[0].file], spans[0].file
+    line = _line_of(texts, spans[-1])
+    indent = re.match(r"[ \t]*", text[line.start :])
+    assert indent is not None
+    closed = "" if text[line.start : line.end].endswith(("\n", "\r")) else newline
+    value = "true" if len(new) == 1 else " ".join(new[1:])
+    for said in (f"{indent.group()}{new[0]}: {value}", newline.join(f"{indent.group()}- {word}" for word in new)):
+        yield _with(texts, [(Span(file, line.end, line.end), f"{closed}{said}{newline}")])
+
+
+def _with(texts: Mapping[str, str], changes: Sequence[tuple[Span, str]]) -> Mapping[str, str]:
+    made = dict(texts)
+    for span, new in sorted(changes, key=lambda change: change[0], reverse=True):
+        text = made[span.file]
+        made[span.file] = text[: span.start] + new + text[span.end :]
+    return made
+
+
+def _quoted(word: str) -> str:
+    return word if _PLAIN.fullmatch(word) else "'" + word.replace("'", "'\\''") + "'"

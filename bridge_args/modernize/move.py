@@ -1,0 +1,244 @@
+"""A script, a YAML file or a command line, moved to another version of Megatron-LM: what changes, and the new text."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from bridge_args.errors import UserError
+from bridge_args.files import read_bytes, read_instead, write_new, write_whole
+from bridge_args.mapping.translation import Translation
+from bridge_args.modernize import edit
+from bridge_args.modernize.edit import NotDone
+from bridge_args.modernize.plan import Plan, plan
+from bridge_args.pairs.pairs import megatron_lm_of
+from bridge_args.records import Record
+from bridge_args.secrets import Secret
+from bridge_args.source.read import MAX_SCRIPT, from_text
+from bridge_args.source.source import Source, SourceError, secrets_of
+from bridge_args.steps import Asked, translated
+from bridge_args.words import Word, as_words
+
+_MOST_COMMANDS: Final = 50  # of one script
+_BACKUPS: Final = 1000
+
+
+class File(Record):
+    """One file that words stand in.
+
+    Attributes:
+        path: None for what has none: standard input.
+        before, after: its text, with its own line ends.
+    """
+
+    name: str
+    path: Path | None
+    before: str
+    after: str
+
+
+class Moved(Record):
+    """What becomes of a source.
+
+    Attributes:
+        plans: one for each of its commands.
+        files: those whose words belong to its commands, changed or not.
+        not_done: changes that the user has to make.
+        secrets: what no output may show.
+    """
+
+    plans: tuple[Plan, ...]
+    files: tuple[File, ...]
+    not_done: tuple[NotDone, ...]
+    secrets: tuple[Secret, ...]
+
+    @property
+    def changed(self) -> tuple[File, ...]:
+        return tuple(file for file in self.files if file.before != file.after)
+
+    @property
+    def is_same_run(self) -> bool:
+        return not self.not_done and all(plan.is_same_run for plan in self.plans)
+
+
+def of_source(source: Source, asked: Asked, after: str) -> Plan:
+    """What becomes of one command line.
+
+    Args:
+        asked: its version of Megatron-LM is the earlier one; None: the one that the source speaks of.
+        after: a version of Megatron-LM, or a checkout.
+
+    Raises:
+        UserError: the earlier version refuses it.
+    """
+    texts = [word.text for word in source.command.argv]
+    before = asked.megatron_lm
+    if before is None:
+        before, _ = megatron_lm_of(texts, source.text, source.name, None, source.command.program or "", asked.bridge)
+
+    def translate(words: Sequence[str], version: str) -> Translation:
+        argv = as_words(words)
+        if list(words) == texts:
+            argv = source.command.argv  # which know their places
+        other = source._replace(command=source.command._replace(argv=argv))
+        return translated(other, asked._replace(megatron_lm=version))
+
+    return plan(texts, translate, before, after)
+
+
+class Text(Record):
+    """A source that is a text.
+
+    Attributes:
+        name: what it is called.
+        path: where it lies; None: nowhere.
+        text: with its own line ends.
+        positional: words that a script is given: its ``$1``, ``$2``, ...
+        number: which of its commands is meant; None: all.
+    """
+
+    name: str
+    path: Path | None
+    text: str
+    positional: tuple[str, ...] = ()
+    number: int | None = None
+
+
+def text_of(path: str, positional: Sequence[str] = (), number: int | None = None) -> Text:
+    """A file as a source, with its own line ends.
+
+    Raises:
+        SourceError: it cannot be read as text.
+    """
+    try:
+        content = read_bytes(path, MAX_SCRIPT).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is not a text file: byte {error.start} is not UTF-8") from error
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    return Text(path, Path(path), content, tuple(positional), number)
+
+
+def moved(text: Text, asked: Asked, after: str) -> Moved:
+    """Works out the new text; nothing is written.
+
+    Args:
+        asked, after: as for ``of_source``.
+
+    Raises:
+        SourceError: it cannot be read, or holds no command that starts Megatron-LM.
+        UserError: the earlier version refuses a command.
+    """
+    sources = _sources(text, text.text, asked)
+    plans = [of_source(source, asked, after) for source in sources]
+    words = [word for source in sources for word in source.command.argv]
+    paths = _paths(text, words)
+    texts = {text.name: text.text, **{name: _text(path) for name, path in paths.items()}}
+
+    def read(others: Mapping[str, str]) -> list[tuple[Word, ...]] | None:
+        with read_instead({path: _unix(others[name]) for name, path in paths.items()}):
+            try:
+                found = _sources(text, others[text.name], asked)
+            except (UserError, ValueError):
+                return None
+        if len(found) != len(sources) or any(map(_differs, found, sources)):
+            return None
+        return [source.command.argv for source in found]
+
+    done = edit.edited(texts, [plan.items for plan in plans], read)
+    files = [File(text.name, text.path, text.text, done.texts[text.name])]
+    files += [File(name, path, texts[name], done.texts[name]) for name, path in paths.items()]
+    known = tuple(dict.fromkeys(secret for source in sources for secret in secrets_of(source)))
+    return Moved(tuple(plans), tuple(files), done.not_done, known)
+
+
+def _differs(one: Source, other: Source) -> bool:
+    """Is anything else another one than the arguments: launcher, environment, what else the script starts?"""
+    front = [source._replace(command=source.command._replace(argv=())).command for source in (one, other)]
+    also = [[[word.text for word in started.words] for started in source.also] for source in (one, other)]
+    places = [command._replace(place=None, findings=()) for command in front]
+    return places[0] != places[1] or also[0] != also[1] or one.environment != other.environment
+
+
+def _sources(text: Text, content: str, asked: Asked) -> list[Source]:
+    folder = text.path.resolve().parent if text.path is not None else None
+
+    def read(number: int | None) -> Source:
+        return from_text(
+            _unix(content), text.name, asked.variables, text.positional, number, folder, megatron_lm=asked.megatron_lm
+        )
+
+    try:
+        return [read(text.number)]
+    except SourceError as error:
+        if text.number is not None or not error.commands or not 1 < error.commands <= _MOST_COMMANDS:
+            raise
+        return [read(number) for number in range(1, error.commands + 1)]
+
+
+def _unix(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _paths(text: Text, words: Sequence[Word]) -> dict[str, Path]:
+    """Files beside the script that words stand in, by the names that places have."""
+    if text.path is None:
+        return {}
+    folder = text.path.resolve().parent
+    names = dict.fromkeys(word.place.source for word in words if word.place is not None)
+    paths = {name: Path(os.path.realpath(folder / name)) for name in names if name != text.name}
+    return {name: path for name, path in paths.items() if path.is_file()}
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bytes(path, MAX_SCRIPT).decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""  # then no word stands in it
+
+
+def diff(found: Moved) -> Iterator[str]:
+    """Unified, of all files; the lines have their ends."""
+    for file in found.changed:
+        lines = difflib.unified_diff(
+            file.before.splitlines(keepends=True),
+            file.after.splitlines(keepends=True),
+            f"a/{file.name.lstrip('/')}",
+            f"b/{file.name.lstrip('/')}",
+        )
+        for line in lines:
+            yield line if line.endswith(("\n", "\r")) else f"{line}\n\\ No newline at end of file\n"
+
+
+def write(found: Moved) -> list[tuple[Path, Path]]:
+    """Puts the new texts in the place of the old ones, which are kept beside them; returns each file and its backup.
+
+    Raises:
+        UserError: a file has changed since it was read; nothing is written then.
+        OSError: the disk does not take it.
+    """
+    files = [(file, file.path) for file in found.changed if file.path is not None]
+    for file, path in files:
+        if _text(path) != file.before:
+            raise UserError(f"{file.name} has changed while it was read; nothing was written")
+    made = []
+    for file, path in files:
+        real = Path(os.path.realpath(path))
+        backup = _backup(real, file.before.encode())
+        write_whole(real, file.after, over_source=True)
+        made.append((path, backup))
+    return made
+
+
+def _backup(path: Path, content: bytes) -> Path:
+    for number in range(_BACKUPS):
+        backup = path.with_name(f"{path.name}.bak{number or ''}")
+        try:
+            write_new(backup, content)
+        except FileExistsError:
+            continue
+        return backup
+    raise UserError(f"{path}.bak and so on are all taken; remove old ones")

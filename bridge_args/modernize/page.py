@@ -1,0 +1,71 @@
+"""What modernizing a source comes to, as lines for people and as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from bridge_args.modernize.edit import NotDone
+from bridge_args.modernize.move import Moved
+from bridge_args.modernize.plan import Plan
+from bridge_args.wording import counted
+
+
+def lines(plan: Plan) -> Iterator[str]:
+    """One for each change, then what is not the same, then what has been shown."""
+    for item in plan.changed:
+        yield f"{_change(item.was, item.words)}: {item.why}"
+    for finding in plan.refused:
+        yield f"still refused by {plan.after}: {finding}"
+    for left in plan.left:
+        yield f"not the same: {left.argument} was {left.before!r} and is {left.after!r}; {left.why}"
+    if plan.is_same_run:
+        what = f"of {counted(plan.compared, 'effective value')} all that a run reads are equal"
+        yield f"Megatron-LM {plan.before} to {plan.after}: {what}; nothing was trained, so nothing more is shown"
+
+
+def not_done(one: NotDone, name: str) -> str:
+    """What the user has to change, and where."""
+    return f"not done at {one.place or name}: {_change(one.item.was, one.item.words)}; these words are made elsewhere"
+
+
+def _change(old: tuple[str, ...], new: tuple[str, ...]) -> str:
+    if old and new:
+        return f"{' '.join(old)} -> {' '.join(new)}"
+    return f"leave out {' '.join(old)}" if old else f"add {' '.join(new)}"
+
+
+def as_data(found: Moved) -> dict[str, Any]:
+    """The same for programs; ``files`` have their new text."""
+    return {
+        "same_run": found.is_same_run,
+        "commands": [plan_as_data(plan) for plan in found.plans],
+        "not_done": [
+            {
+                "was": list(one.item.was),
+                "is": list(one.item.words),
+                "source": one.place.source if one.place else None,
+                "line": one.place.line if one.place else None,
+            }
+            for one in found.not_done
+        ],
+        "files": [
+            {"name": file.name, "changed": file.before != file.after, "text": file.after} for file in found.files
+        ],
+    }
+
+
+def plan_as_data(plan: Plan) -> dict[str, Any]:
+    return {
+        "from": plan.before,
+        "to": plan.after,
+        "argv": plan.argv,
+        "changes": [
+            {"argument": item.dest, "was": list(item.was), "is": list(item.words), "why": item.why}
+            for item in plan.changed
+        ],
+        "not_the_same": [left._asdict() for left in plan.left],
+        "refused": [str(finding) for finding in plan.refused],
+        "compared": plan.compared,
+        "same_run": plan.is_same_run,
+    }
