@@ -21,6 +21,7 @@ Read = Callable[[Mapping[str, str]], Sequence[tuple[Word, ...]] | None]
 
 _LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
 _PLAIN: Final = re.compile(r"[\w@%+=:,./-]+")
+_YAML: Final = re.compile(r"[ \t]*[\"']?--[\w-]+[\"']?:")
 _ANCHORS: Final = 12  # places where words may be added
 
 
@@ -100,7 +101,7 @@ class _Work:
                 self.texts = candidate
                 self.done = [self.done[at] if fits[at] else wanted[at] for at in range(len(found))]
                 return
-        self.missing.append(NotDone(item, _place_of(self.done[number], index, before[number])))
+        self.missing.append(NotDone(item, _place_of(self.done[number], index, item, before[number])))
 
     def _with(self, number: int, item: Item, only: int | None) -> list[Item]:
         """What a command is with this change; of another command, where the same is planned there."""
@@ -128,11 +129,14 @@ def _same(words: Sequence[Word], wanted: Sequence[str], before: Sequence[Word]) 
     )
 
 
-def _place_of(items: Sequence[Item], index: int, words: Sequence[Word]) -> Place | None:
-    if items[index].words:
-        at = len(words_of(items[:index]))
-        return words[at].place if at < len(words) else None
-    return words[-1].place if words else None
+def _place_of(items: Sequence[Item], index: int, new: Item, words: Sequence[Word]) -> Place | None:
+    """Of the first word that becomes another one; of an added one, of the last word there is."""
+    old = items[index].words
+    at = len(words_of(items[:index]))
+    if old and len(old) == len(new.words):
+        at += next(number for number, pair in enumerate(zip(old, new.words, strict=True)) if pair[0] != pair[1])
+    here = words[at : at + 1] if old else words[-1:]
+    return here[0].place if here else None
 
 
 # Ways to change a file ------------------------------------------------------------------------------------------------
@@ -143,13 +147,12 @@ def _candidates(
 ) -> Iterator[Mapping[str, str]]:
     at = len(words_of(items[:index]))
     here = words[at : at + len(item.was)]
-    spans = [span_of(texts, word) for word in here]
     if not item.was:
         yield from _added(texts, items, item.words, words)
         return
-    if None in spans:
+    there = spans_of(texts, here)
+    if not there:
         return
-    there = [span for span in spans if span is not None]
     if not item.words:
         for cut in _cuts(texts, there):
             yield _with(texts, [(span, "") for span in cut])
@@ -164,6 +167,12 @@ def _candidates(
     if len(item.was) > 1 and len(item.words) == 2:  # a flag and one value, which quotes hold together now
         whole = Span(there[0].file, there[1].start, there[-1].end)
         yield _with(texts, [(there[0], item.words[0]), (whole, item.words[1])])
+
+
+def spans_of(texts: Mapping[str, str], words: Sequence[Word]) -> list[Span]:
+    """Those of all words; none where one of them is not written as it is."""
+    found = [span for word in words if (span := span_of(texts, word)) is not None]
+    return found if len(found) == len(words) else []
 
 
 def span_of(texts: Mapping[str, str], word: Word) -> Span | None:
@@ -266,23 +275,26 @@ def _added(
     anchors: list[list[Span]] = []
     for item in items:
         if item.words and item.dest:
-            spans = [span_of(texts, word) for word in words[at : at + len(item.words)]]
-            if None not in spans:
-                anchors.append([span for span in spans if span is not None])
+            if spans := spans_of(texts, words[at : at + len(item.words)]):
+                anchors.append(spans)
         at += len(item.words)
     said = " ".join(map(_quoted, new))
 
     def begins(spans: Sequence[Span]) -> bool:
         return not texts[spans[0].file][_line_of(texts, spans[0]).start : _with_quotes(texts, spans[0]).start].strip()
 
-    anchors = anchors[-_ANCHORS:]
-    for spans in (*reversed(list(filter(begins, anchors))), *reversed(anchors)):
+    main = next(iter(texts))
+    latest = anchors[: -_ANCHORS - 1 : -1]
+    likely = sorted(latest, key=lambda spans: (spans[0].file != main, not begins(spans)))
+    for spans in likely:
         first, last = _with_quotes(texts, spans[0]), _with_quotes(texts, spans[-1])
         text = texts[last.file]
         line = _line_of(texts, first)
         indent = text[line.start : first.start]
         end = re.search(r"(?:\r\n|\r|\n)$", text[line.start : _line_of(texts, last).end])
         newline = end.group() if end else "\n"
+        if _YAML.match(text, line.start):
+            yield from _added_to_yaml(texts, spans, new, newline)
         if not indent.strip():
             rest = _LINE.match(text, last.end)
             assert rest is not None
@@ -297,7 +309,8 @@ def _added(
                     yield _with(texts, [(Span(last.file, rest.end(), rest.end()), f"{indent}{said}{newline}")])
         yield _with(texts, [(Span(last.file, last.end, last.end), f" {said}")])
         yield _with(texts, [(Span(last.file, spans[-1].end, spans[-1].end), f" {said}")])
-        yield from _added_to_yaml(texts, spans, new, newline)
+        if "- " in indent:
+            yield from _added_to_yaml(texts, spans, new, newline)
 
 
 def _continues(text: str, start: int) -> bool:

@@ -11,13 +11,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from bridge_args.emit.releases import Concerned, Value, of_run
+from bridge_args.emit.releases import Value, of_run
 from bridge_args.errors import UserError
 from bridge_args.findings import Finding
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.parse import parse
-from bridge_args.megatron_lm.releases import instead_of
+from bridge_args.megatron_lm.unknown import instead_of
 from bridge_args.modernize import remedies
 from bridge_args.modernize.items import Item, Proposal
 from bridge_args.records import Record
@@ -93,11 +93,12 @@ def plan(argv: Sequence[str], translate: Translate, before: str, after: str) -> 
         UserError: the earlier version refuses the words: then there is no run to keep.
     """
     was = translate(argv, before)
-    if number(was.versions.megatron) > number(translate(argv, after).versions.megatron):
-        raise UserError(f"{after} is older than {was.versions.megatron}; a command line is moved to a later version")
     if errors := _refusals(was):
         raise UserError(f"Megatron-LM {was.versions.megatron} refuses this command line: {errors[0]}")
-    return _Search(was, translate, after).plan(_items(argv, was.catalog))
+    search = _Search(was, translate, after)
+    if number(was.versions.megatron) > number(search.now.versions.megatron):
+        raise UserError(f"{after} is older than {was.versions.megatron}; a command line is moved to a later version")
+    return search.plan(_items(argv, was.catalog))
 
 
 def _refusals(t: Translation) -> list[Finding]:
@@ -136,12 +137,12 @@ class _Search:
         self.was, self.after = was, after
         self.translate = translate
         self.tried = 0
-        self.now = was  # of the later version, with the words as they are by now
-        self.concerned = Concerned("", "", (), (), ())
+        self.seen: dict[tuple[str, ...], Translation] = {}
         self.said_otherwise: frozenset[str] = frozenset()
+        self.now = self._read(was.words)  # of the later version, with the words as they are by now
+        self.concerned = of_run(was, self.now)
 
     def plan(self, items: list[Item]) -> Plan:
-        self._look(items)
         later = self.now.catalog
         for at, item in enumerate(items):
             if item.dest and _argument(item.words[0], later) is None:
@@ -164,8 +165,13 @@ class _Search:
             sum(name in self.now.args for name in self.was.args),
         )
 
+    def _read(self, words: Sequence[str]) -> Translation:
+        if tuple(words) not in self.seen:
+            self.seen[tuple(words)] = self.translate(words, self.after)
+        return self.seen[tuple(words)]
+
     def _look(self, items: Sequence[Item]) -> None:
-        self.now = self.translate(words_of(items), self.after)
+        self.now = self._read(words_of(items))
         found = of_run(self.was, self.now)
         others = tuple(value for value in found.values if value.argument not in self.said_otherwise)
         self.concerned = found._replace(values=others)
@@ -214,7 +220,7 @@ class _Search:
         self._look(proposal.items)
         wrong = {one.argument for one in self.concerned.values}
         if value.argument not in wrong and wrong <= {one.argument for one in before[1].values}:
-            if not self.concerned.refused:
+            if len(self.concerned.refused) <= len(before[1].refused):
                 return True
         self.now, self.concerned, self.said_otherwise = before
         return False

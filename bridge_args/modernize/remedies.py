@@ -32,11 +32,12 @@ def _schedule(value: Value, items: Sequence[Item], was: Translation) -> Iterator
         return
     words = ("--step-batch-size-schedule", ",".join(f"{samples * length}:{batch}" for samples, batch in steps))
     why = value.rule.says if value.rule else ""
+    last = [item.dest for item in items].count("rampup_batch_size")
     made: list[Item] = []
     for item in items:
         if item.dest == "rampup_batch_size":
-            item = item.becomes(words if words else (), why)
-            words = ()
+            last -= 1
+            item = item.becomes(() if last else words, why)
         elif item.dest == "global_batch_size":
             item = item.becomes((), "the schedule says every batch size, and excludes --global-batch-size")
         made.append(item)
