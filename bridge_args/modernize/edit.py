@@ -158,8 +158,10 @@ def _candidates(
             yield _with(texts, [(span, "") for span in cut])
         return
     if len(item.words) == len(item.was):
-        pairs = zip(there, item.was, item.words, strict=True)
-        yield _with(texts, [(span, new) for span, old, new in pairs if old != new])
+        pairs = [(span, new) for span, old, new in zip(there, item.was, item.words, strict=True) if old != new]
+        if any(not _PLAIN.fullmatch(new) and _with_quotes(texts, span) == span for span, new in pairs):
+            yield _with(texts, [(span, _quoted(new)) for span, new in pairs])
+        yield _with(texts, pairs)
     # Another number of words: the first one's place takes them all.
     new = " ".join(map(_quoted, item.words))
     for cut in _cuts(texts, there[1:]) if there[1:] else [[]]:
@@ -280,37 +282,73 @@ def _added(
         at += len(item.words)
     said = " ".join(map(_quoted, new))
 
-    def begins(spans: Sequence[Span]) -> bool:
-        return not texts[spans[0].file][_line_of(texts, spans[0]).start : _with_quotes(texts, spans[0]).start].strip()
-
     main = next(iter(texts))
     latest = anchors[: -_ANCHORS - 1 : -1]
-    likely = sorted(latest, key=lambda spans: (spans[0].file != main, not begins(spans)))
-    for spans in likely:
-        first, last = _with_quotes(texts, spans[0]), _with_quotes(texts, spans[-1])
-        text = texts[last.file]
-        line = _line_of(texts, first)
-        indent = text[line.start : first.start]
-        end = re.search(r"(?:\r\n|\r|\n)$", text[line.start : _line_of(texts, last).end])
-        newline = end.group() if end else "\n"
-        if _YAML.match(text, line.start):
-            yield from _added_to_yaml(texts, spans, new, newline)
-        if not indent.strip():
-            rest = _LINE.match(text, last.end)
-            assert rest is not None
-            tail = rest.group().rstrip("\r\n")
-            after = Span(last.file, last.end, last.end)
-            ways = [f" \\{newline}{indent}{said}", f"{newline}{indent}{said}"]
-            if not tail.strip().startswith("\\") and not _continues(text, line.start):
+    for anchor in sorted((_anchor(texts, spans) for spans in latest), key=lambda one: one.rank(main)):
+        text, last = texts[anchor.last.file], anchor.last
+        if anchor.is_yaml:
+            yield from _added_to_yaml(texts, anchor, new)
+        if anchor.ends and (anchor.begins or anchor.continued):
+            line = f"{anchor.newline}{anchor.indent}{said}"
+            ways = [(last.end, f" \\{line}"), (last.end, line)]
+            if not anchor.continued:
                 ways.reverse()
-            for way in ways:
-                yield _with(texts, [(after, way)])
-                if tail.strip() and not tail.strip().startswith("\\"):  # a comment, or a bracket that closes
-                    yield _with(texts, [(Span(last.file, rest.end(), rest.end()), f"{indent}{said}{newline}")])
+            if anchor.tail.startswith("#"):  # which belongs to what stands before it
+                end = _line_of(texts, last).end
+                ways.insert(0, (end, f"{anchor.indent}{said}{anchor.newline}" if text[end - 1] in "\r\n" else line))
+            yield from (_with(texts, [(Span(last.file, at, at), way)]) for at, way in ways)
         yield _with(texts, [(Span(last.file, last.end, last.end), f" {said}")])
-        yield _with(texts, [(Span(last.file, spans[-1].end, spans[-1].end), f" {said}")])
-        if "- " in indent:
-            yield from _added_to_yaml(texts, spans, new, newline)
+        yield _with(texts, [(Span(last.file, anchor.inside, anchor.inside), f" {said}")])
+        if not anchor.is_yaml:
+            yield from _added_to_yaml(texts, anchor, new)
+
+
+class _Anchor(Record):
+    """A flag with its values, behind which others may come.
+
+    Attributes:
+        last: its last word, with quotes.
+        inside: where that ends within its quotes.
+        indent, newline: of its line.
+        tail: what follows on its line.
+        begins, ends: is it the first on its line, and the last?
+        continued: does its line go on behind a backslash, or the line before it?
+        is_yaml: is it the key of a mapping?
+    """
+
+    last: Span
+    inside: int
+    indent: str
+    newline: str
+    tail: str
+    begins: bool
+    ends: bool
+    continued: bool
+    is_yaml: bool
+
+    def rank(self, main: str) -> tuple[bool, bool, bool]:
+        """The likelier, the less."""
+        return self.last.file != main, not self.ends, not self.begins
+
+
+def _anchor(texts: Mapping[str, str], spans: Sequence[Span]) -> _Anchor:
+    first, last = _with_quotes(texts, spans[0]), _with_quotes(texts, spans[-1])
+    text = texts[last.file]
+    line, end = _line_of(texts, first), _line_of(texts, last).end
+    tail = text[last.end : end].strip()
+    newline = re.search(r"(?:\r\n|\r|\n)$", text[line.start : end])
+    indent = re.match(r"[ \t]*", text[line.start : first.start])
+    return _Anchor(
+        last,
+        spans[-1].end,
+        indent.group() if indent else "",
+        newline.group() if newline else "\n",
+        tail,
+        begins=not text[line.start : first.start].strip(),
+        ends=not tail or tail[0] in "\\#)\"'",
+        continued=tail.startswith("\\") or _continues(text, line.start),
+        is_yaml=_YAML.match(text, line.start) is not None,
+    )
 
 
 def _continues(text: str, start: int) -> bool:
@@ -318,18 +356,14 @@ def _continues(text: str, start: int) -> bool:
     return re.search(r"\\[ \t]*(?:\r\n|\r|\n)$", text[:start]) is not None
 
 
-def _added_to_yaml(
-    texts: Mapping[str, str], spans: Sequence[Span], new: Sequence[str], newline: str
-) -> Iterator[Mapping[str, str]]:
-    """``--flag: value`` on a line of its own, or two items of a list."""
-    text, file = texts[spans[0].file], spans[0].file
-    line = _line_of(texts, spans[-1])
-    indent = re.match(r"[ \t]*", text[line.start :])
-    assert indent is not None
-    closed = "" if text[line.start : line.end].endswith(("\n", "\r")) else newline
+def _added_to_yaml(texts: Mapping[str, str], anchor: _Anchor, new: Sequence[str]) -> Iterator[Mapping[str, str]]:
+    """``--flag: value`` on a line of its own, or items of a list."""
+    file, end = anchor.last.file, _line_of(texts, anchor.last).end
+    closed = "" if texts[file][:end].endswith(("\n", "\r")) else anchor.newline
     value = "true" if len(new) == 1 else " ".join(new[1:])
-    for said in (f"{indent.group()}{new[0]}: {value}", newline.join(f"{indent.group()}- {word}" for word in new)):
-        yield _with(texts, [(Span(file, line.end, line.end), f"{closed}{said}{newline}")])
+    items = anchor.newline.join(f"{anchor.indent}- {word}" for word in new)
+    for said in (f"{anchor.indent}{new[0]}: {value}", items):
+        yield _with(texts, [(Span(file, end, end), f"{closed}{said}{anchor.newline}")])
 
 
 def _with(texts: Mapping[str, str], changes: Sequence[tuple[Span, str]]) -> Mapping[str, str]:

@@ -64,29 +64,31 @@ class Moved(Record):
         return not self.not_done and all(plan.is_same_run for plan in self.plans)
 
 
-def of_source(source: Source, asked: Asked, after: str) -> Plan:
+def of_source(source: Source, asked: Asked, after: str, to_hybrid: bool = False) -> Plan:
     """What becomes of one command line.
 
     Args:
         asked: its version of Megatron-LM is the earlier one; None: the one that the source speaks of.
         after: a version of Megatron-LM, or a checkout.
+        to_hybrid: a GPT model becomes a hybrid one of the same layers.
 
     Raises:
-        UserError: the earlier version refuses it.
+        UserError: the earlier version refuses it; or no hybrid model is the same.
     """
     texts = [word.text for word in source.command.argv]
     before = asked.megatron_lm
     if before is None:
         before, _ = megatron_lm_of(texts, source.text, source.name, None, source.command.program or "", asked.bridge)
 
-    def translate(words: Sequence[str], version: str) -> Translation:
+    def translate(words: Sequence[str], version: str, program: str | None) -> Translation:
         argv = as_words(words)
         if list(words) == texts:
             argv = source.command.argv  # which know their places
         other = source._replace(command=source.command._replace(argv=argv))
-        return translated(other, asked._replace(megatron_lm=version))
+        return translated(other, asked._replace(megatron_lm=version, program=program or asked.program))
 
-    return plan(texts, translate, before, after)
+    front = [word.text for word in source.words[: len(source.words) - len(texts)]]
+    return plan(texts, translate, before, after, front, to_hybrid)
 
 
 class Text(Record):
@@ -122,19 +124,19 @@ def text_of(path: str, positional: Sequence[str] = (), number: int | None = None
     return Text(path, Path(path), content, tuple(positional), number)
 
 
-def moved(text: Text, asked: Asked, after: str) -> Moved:
+def moved(text: Text, asked: Asked, after: str, to_hybrid: bool = False) -> Moved:
     """Works out the new text; nothing is written.
 
     Args:
-        asked, after: as for ``of_source``.
+        asked, after, to_hybrid: as for ``of_source``.
 
     Raises:
         SourceError: it cannot be read, or holds no command that starts Megatron-LM.
         UserError: the earlier version refuses a command.
     """
     sources = _sources(text, text.text, asked)
-    plans = [of_source(source, asked, after) for source in sources]
-    words = [word for source in sources for word in source.command.argv]
+    plans = [of_source(source, asked, after, to_hybrid) for source in sources]
+    words = [word for source in sources for word in _all_words(source)]
     paths = _paths(text, words)
     texts = {text.name: text.text, **{name: _text(path) for name, path in paths.items()}}
 
@@ -146,21 +148,24 @@ def moved(text: Text, asked: Asked, after: str) -> Moved:
                 return None
         if len(found) != len(sources) or any(map(_differs, found, sources)):
             return None
-        return [source.command.argv for source in found]
+        return [_all_words(source) for source in found]
 
-    done = edit.edited(texts, [plan.items for plan in plans], read)
+    done = edit.edited(texts, [(*plan.front, *plan.items) for plan in plans], read)
     files = [File(text.name, text.path, text.text, done.texts[text.name])]
     files += [File(name, path, texts[name], done.texts[name]) for name, path in paths.items()]
     known = tuple(dict.fromkeys(secret for source in sources for secret in secrets_of(source)))
     return Moved(tuple(plans), tuple(files), done.not_done, known)
 
 
+def _all_words(source: Source) -> tuple[Word, ...]:
+    """The launcher's too; of a YAML file those after the program."""
+    return source.words or source.command.argv
+
+
 def _differs(one: Source, other: Source) -> bool:
-    """Is anything else another one than the arguments: launcher, environment, what else the script starts?"""
-    front = [source._replace(command=source.command._replace(argv=())).command for source in (one, other)]
+    """Is anything else another one than the words: the environment, what else the script starts?"""
     also = [[[word.text for word in started.words] for started in source.also] for source in (one, other)]
-    places = [command._replace(place=None, findings=()) for command in front]
-    return places[0] != places[1] or also[0] != also[1] or one.environment != other.environment
+    return also[0] != also[1] or one.environment != other.environment
 
 
 def _sources(text: Text, content: str, asked: Asked) -> list[Source]:

@@ -66,6 +66,7 @@ def plan_as_data(plan: Plan) -> dict[str, Any]:
         ],
         "not_the_same": [left._asdict() for left in plan.left],
         "refused": [str(finding) for finding in plan.refused],
+        "said_otherwise": sorted(plan.said_otherwise),
         "compared": plan.compared,
         "same_run": plan.is_same_run,
     }

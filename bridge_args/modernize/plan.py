@@ -15,17 +15,19 @@ from bridge_args.emit.releases import Value, of_run
 from bridge_args.errors import UserError
 from bridge_args.findings import Finding
 from bridge_args.mapping.translation import Translation
+from bridge_args.megatron_lm import programs
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.parse import parse
+from bridge_args.megatron_lm.releases import rules_between
 from bridge_args.megatron_lm.unknown import instead_of
-from bridge_args.modernize import remedies
+from bridge_args.modernize import hybrid, remedies
 from bridge_args.modernize.items import Item, Proposal
 from bridge_args.records import Record
 from bridge_args.values import to_plain
 from bridge_args.versions import number
 
-# What Megatron-LM makes of the words for the version with the words as they are, or with others.
-Translate = Callable[[Sequence[str], str], Translation]
+# What a version makes of these words, as arguments of this program; None: of the one that the source starts.
+Translate = Callable[[Sequence[str], str, str | None], Translation]
 
 _MOST: Final = 200  # proposals that are tried for one command line
 _WORD: Final = re.compile(r"--?[A-Za-z][\w-]*|[\w.]+")
@@ -51,16 +53,20 @@ class Plan(Record):
     Attributes:
         before, after: versions of Megatron-LM.
         items: the command line, in its order; ``Item.is_changed`` says which of them differ.
+        front: what stands before it; of it, only the program may become another one.
         left: values that a run reads and that are others.
         refused: what the later version refuses still.
+        said_otherwise: arguments that have other values on purpose, since others say now what they said.
         compared: how many values were compared.
     """
 
     before: str
     after: str
     items: tuple[Item, ...]
+    front: tuple[Item, ...]
     left: tuple[Left, ...]
     refused: tuple[Finding, ...]
+    said_otherwise: frozenset[str]
     compared: int
 
     @property
@@ -69,7 +75,7 @@ class Plan(Record):
 
     @property
     def changed(self) -> tuple[Item, ...]:
-        return tuple(item for item in self.items if item.is_changed)
+        return tuple(item for item in (*self.front, *self.items) if item.is_changed)
 
     @property
     def is_same_run(self) -> bool:
@@ -81,24 +87,43 @@ def words_of(items: Sequence[Item]) -> list[str]:
     return [word for item in items for word in item.words]
 
 
-def plan(argv: Sequence[str], translate: Translate, before: str, after: str) -> Plan:
+def plan(
+    argv: Sequence[str],
+    translate: Translate,
+    before: str,
+    after: str,
+    front: Sequence[str] = (),
+    to_hybrid: bool = False,
+) -> Plan:
     """Works out the words for the later version.
 
     Args:
         argv: the arguments of the program.
         translate: reads other words in the surroundings of these.
         before, after: versions of Megatron-LM, or checkouts.
+        front: what stands before the arguments.
+        to_hybrid: a GPT model becomes a hybrid one of the same layers.
 
     Raises:
-        UserError: the earlier version refuses the words: then there is no run to keep.
+        UserError: the earlier version refuses the words: then there is no run to keep. Or no hybrid model is the same.
     """
-    was = translate(argv, before)
+    was = translate(argv, before, None)
     if errors := _refusals(was):
         raise UserError(f"Megatron-LM {was.versions.megatron} refuses this command line: {errors[0]}")
     search = _Search(was, translate, after)
     if number(was.versions.megatron) > number(search.now.versions.megatron):
         raise UserError(f"{after} is older than {was.versions.megatron}; a command line is moved to a later version")
-    return search.plan(_items(argv, was.catalog))
+    items = search.later(_items(argv, was.catalog))
+    there = [Item((word,), (word,), (), "") for word in front]
+    if to_hybrid:
+        items = search.hybrid(items)
+        there = [_program(item) for item in there]
+    return search.plan(items, there)
+
+
+def _program(item: Item) -> Item:
+    word = hybrid.program_of(item.was[0])
+    return item if word == item.was[0] else item.becomes((word,), "the program for models with a pattern")
 
 
 def _refusals(t: Translation) -> list[Finding]:
@@ -136,17 +161,23 @@ class _Search:
     def __init__(self, was: Translation, translate: Translate, after: str) -> None:
         self.was, self.after = was, after
         self.translate = translate
+        self.program: str | None = None
         self.tried = 0
         self.seen: dict[tuple[str, ...], Translation] = {}
         self.said_otherwise: frozenset[str] = frozenset()
         self.now = self._read(was.words)  # of the later version, with the words as they are by now
         self.concerned = of_run(was, self.now)
 
-    def plan(self, items: list[Item]) -> Plan:
+    def later(self, items: list[Item]) -> list[Item]:
+        """The words that the later version takes, and that mean the same to it, as far as there are such."""
         later = self.now.catalog
         for at, item in enumerate(items):
             if item.dest and _argument(item.words[0], later) is None:
                 items[at] = self._successor(items, at, later)
+        self._look(items)
+        for proposal in remedies.needed(rules_between(*self._versions()), items, self.was):
+            self.said_otherwise |= proposal.said_otherwise
+            items = list(proposal.items)
         self._look(items)
         tried: set[str] = set()
         while value := next((one for one in self.concerned.values if one.argument not in tried), None):
@@ -155,20 +186,36 @@ class _Search:
                 if self._is_better(proposal, value):
                     items = list(proposal.items)
                     break
+        return items
+
+    def _versions(self) -> tuple[str, str]:
+        return self.was.versions.megatron, self.now.versions.megatron
+
+    def hybrid(self, items: list[Item]) -> list[Item]:
+        """The same model, by the program for hybrid ones."""
+        self._look(items)
+        items = hybrid.moved(items, self.now)
+        self.program = programs.HYBRID
+        self.said_otherwise |= hybrid.SAID | hybrid.FOLLOWS | hybrid.LISTS
+        return items
+
+    def plan(self, items: Sequence[Item], front: Sequence[Item]) -> Plan:
         self._look(items)
         return Plan(
-            self.was.versions.megatron,
-            self.now.versions.megatron,
+            *self._versions(),
             tuple(items),
+            tuple(front),
             tuple(self._left(value) for value in self.concerned.values),
             tuple(self.concerned.refused),
+            self.said_otherwise,
             sum(name in self.now.args for name in self.was.args),
         )
 
     def _read(self, words: Sequence[str]) -> Translation:
-        if tuple(words) not in self.seen:
-            self.seen[tuple(words)] = self.translate(words, self.after)
-        return self.seen[tuple(words)]
+        key = (self.program or "", *words)
+        if key not in self.seen:
+            self.seen[key] = self.translate(words, self.after, self.program)
+        return self.seen[key]
 
     def _look(self, items: Sequence[Item]) -> None:
         self.now = self._read(words_of(items))

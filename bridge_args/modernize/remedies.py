@@ -5,11 +5,12 @@ The rules themselves are in ``megatron_lm/changed_rules.py``; what is proposed h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from bridge_args.emit.releases import Value
 from bridge_args.mapping.translation import Translation
+from bridge_args.megatron_lm.changed_rules import Rule
 from bridge_args.modernize.items import Item, Proposal
 
 
@@ -23,6 +24,13 @@ def of(value: Value, items: Sequence[Item], was: Translation) -> Iterator[Propos
     """
     if (remedy := _REMEDIES.get(value.argument)) is not None:
         yield from remedy(value, items, was)
+
+
+def needed(rules: Iterable[Rule], items: Sequence[Item], was: Translation) -> Iterator[Proposal]:
+    """What has to change by a rule although no effective argument shows it."""
+    for rule in rules:
+        if "--tokenizer-type" in rule.flags and was.args["tokenizer_type"] == "NullTokenizer":
+            yield from _one_more_token(Value("padded_vocab_size", "", None, None, rule), items, was)
 
 
 def _schedule(value: Value, items: Sequence[Item], was: Translation) -> Iterator[Proposal]:
@@ -65,5 +73,4 @@ _REMEDIES: Final[dict[str, Callable[[Value, Sequence[Item], Translation], Iterat
     "batch_size_steps": _schedule,
     "num_microbatches": _schedule,
     "train_iters_from_samples": _schedule,
-    "padded_vocab_size": _one_more_token,
 }

@@ -6,15 +6,15 @@ functional tests are translated where it has them.
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
 import pytest
 from changed_rules import EXAMPLES
+from functional import functional_tests
 from recorded import command_lines
 from small import SMALL
 
@@ -26,9 +26,7 @@ from bridge_args.megatron_lm.parse import parse
 from bridge_args.megatron_lm.resolvers import of_checkout
 from bridge_args.megatron_lm.run import Run
 from bridge_args.pairs.pairs import megatron_version
-from bridge_args.script.command import world_size_of
 from bridge_args.source.read import from_file
-from bridge_args.source.source import Source, SourceError
 from bridge_args.versions import Versions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,36 +120,9 @@ def test_words_that_mean_something_else_in_another_version() -> None:
     assert known and differing == {}
 
 
-def functional_tests() -> Iterator[tuple[str, Source, int]]:
-    """Every training run of the checkout's own functional tests, with a number of GPUs that its parallel sizes fit."""
-    for file in sorted((Path(CHECKOUT) / "tests" / "functional_tests" / "test_cases").glob("*/*/model_config.yaml")):
-        if file.parts[-3] not in ("gpt", "moe", "mixtral"):  # others are of other programs
-            continue
-        name = f"{file.parts[-3]}/{file.parts[-2]}"
-        runs: Sequence[int | None] = [None]
-        try:
-            from_file(str(file))
-        except SourceError as problem:
-            runs = range(1, (problem.commands or 0) + 1)  # none for a run of inference
-        for number in runs:
-            source = from_file(str(file), number=number)
-            if Path(source.command.program or "").name == "pretrain_gpt.py":
-                yield f"{name}#{number or 1}", source, gpus_of(source)
-
-
-def gpus_of(source: Source) -> int:
-    given = parse(source.command.argv, of_checkout.catalog_of(CHECKOUT, "pretrain_gpt.py")).values
-    sizes = [given.get(f"{kind}_model_parallel_size", 1) for kind in ("tensor", "pipeline")]
-    return world_size_of(source.command) or max(8, math.prod([*map(int, map(str, sizes)), *context_of(given)]))
-
-
-def context_of(given: Mapping[str, object]) -> list[int]:
-    return [size for size in [given.get("context_parallel_size", 1)] if isinstance(size, int)]
-
-
 def test_its_functional_tests_are_translated() -> None:
     """What the checkout accepts is translated; what it refuses is an error, in its words or ours."""
-    tests = list(functional_tests())
+    tests = list(functional_tests(CHECKOUT))
     if not tests:
         pytest.skip("the checkout has no functional tests")
     cases = [

@@ -45,7 +45,7 @@ SCRIPTS = {
     "a text of lines": f'ARGS="\n{BY_LINE}\n"\n{RUN} $ARGS\n',
     "a text of continued lines": f'ARGS="\\\n{CONTINUED}\\\n"\n{RUN} $ARGS\n',
     "two texts": f'MODEL="{SMALL}"\nOTHER="{OLD}"\n{RUN} $MODEL $OTHER\n',
-    "a text of nothing but an old word": f'OLD="--moe-extended-tp"\n{RUN} {SMALL} $OLD --vocab-size 8 --seed 3\n',
+    "a text of nothing but an old word": f'O="--moe-extended-tp"\n{RUN} {SMALL} $O --vocab-size 8 --train-iters 3\n',
     "a text that grows": f'ARGS="{SMALL}"\nARGS="$ARGS {OLD}"\n{RUN} $ARGS\n',
     "a text with +=": f'ARGS="{SMALL}"\nARGS+=" {OLD}"\n{RUN} $ARGS\n',
     "a value of its own": f"V=128\n{RUN} {SMALL} --vocab-size $V --train-iters 3\n",

@@ -21,6 +21,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--to-megatron-lm", required=True, metavar="VERSION", help="the version to move to, or a checkout of it"
     )
+    command.add_argument(
+        "--to-hybrid", action="store_true", help="a GPT model becomes one of pretrain_hybrid.py with the same layers"
+    )
     command.add_argument("--write", action="store_true", help="change the file itself; a copy is kept beside it")
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     shared.words(command)
@@ -39,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     text = text._replace(positional=tuple(words_of_script(options)), number=options.number)
     if options.write and text.path is None:
         raise UserError("--write changes a file, and what comes on standard input has none")
-    found = move.moved(text, asked_of(options), options.to_megatron_lm)
+    found = move.moved(text, asked_of(options), options.to_megatron_lm, options.to_hybrid)
     written = move.write(found) if options.write else []
     if options.format == "json":
         _write_json(page.as_data(found), found.secrets)
@@ -66,12 +69,12 @@ def _of_words(options: argparse.Namespace) -> int:
         raise UserError("--write changes a file, and a command line after -- has none")
     asked = asked_of(options)
     source = source_of(options, asked)
-    plan, known = move.of_source(source, asked, options.to_megatron_lm), secrets_of(source)
+    plan, known = move.of_source(source, asked, options.to_megatron_lm, options.to_hybrid), secrets_of(source)
     if options.format == "json":
         _write_json(page.plan_as_data(plan), known)
         return 0 if plan.is_same_run else 1
-    front = [word.text for word in source.words[: len(source.words) - len(source.command.argv)]]
-    write(f"{visible_lines(masked(shlex.join([*front, *plan.argv]), known))}\n", None)
+    words = [word for item in (*plan.front, *plan.items) for word in item.words]
+    write(f"{visible_lines(masked(shlex.join(words), known))}\n", None)
     for line in page.lines(plan):
         say(line, known)
     return 0 if plan.is_same_run else 1

@@ -1,0 +1,130 @@
+"""Two command lines of Megatron-LM, each run by a checkout's own program: of an older version and of a newer one.
+
+The older one is scaled down to this machine first; what the newer one is given is worked out from the words that are
+left, so both train the same small model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from bridge_args.emit.run_config import to_run_config
+from bridge_args.emulation.adapt import Change
+from bridge_args.mapping.translation import Translation
+from bridge_args.rehearse.rehearse import SHRUNK_STEPS, processes_for
+from bridge_args.training.processes import Device, RehearsalError, on_cpu
+from bridge_args.verify.compare import Comparison, compare
+from bridge_args.verify.reduce import reduce
+from bridge_args.verify.sides import Rank, Seen, Setup, run_megatron_lm
+from bridge_args.wording import counted
+
+Tell = Callable[[str], None]
+Retranslate = Callable[[tuple[str, ...], int], Translation]  # words, world size
+
+
+class Request(NamedTuple):
+    """What is asked for.
+
+    Attributes:
+        before, after: folders of checkouts of Megatron-LM.
+        folder: for what the two sides write.
+        steps, shrink, nproc, device: as for a rehearsal.
+        hand_over_at: steps that the older one trains alone; both then go on from its checkpoint.
+        weight_of: what a weight of the older one is called in the newer one.
+    """
+
+    before: str
+    after: str
+    folder: Path
+    steps: int | None = None
+    shrink: bool = False
+    nproc: int | None = None
+    device: Device = "auto"
+    hand_over_at: int | None = None
+    weight_of: Callable[[str], str] = str
+
+
+class Proof(NamedTuple):
+    """What was found out.
+
+    Attributes:
+        before, after: what each side did.
+        changes: settings that differ from the user's run, on both sides.
+        comparison: of the two.
+        words: the command lines that were run.
+    """
+
+    before: Seen
+    after: Seen
+    changes: tuple[Change, ...]
+    comparison: Comparison
+    words: tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def prove(t: Translation, again: Retranslate, newer: Retranslate, request: Request, tell: Tell) -> Proof:
+    """Trains both and compares: settings, first weights, first batches, every step.
+
+    Args:
+        t: of the older command line, without errors.
+        again: translates other words in the same way, for a number of processes.
+        newer: what the later version makes of words of the older one, for a number of processes.
+        tell: gets a line whenever something begins or ends.
+
+    Raises:
+        NotReducible: a setting has to change and no argument does that.
+        RehearsalError: the two cannot be started here; or the older one stops before its first step.
+    """
+    nproc = processes_for(t, shrink=request.shrink, nproc=request.nproc)
+    emulate = on_cpu(request.device, nproc)
+    steps = request.steps or (SHRUNK_STEPS if request.shrink else None)
+    reduced = reduce(t, lambda words: again(words, nproc), nproc=nproc, small=request.shrink, emulate=emulate)
+    later = newer(reduced.words, nproc)
+    for made in (reduced.translation, later):
+        if made.errors:
+            said = "\n".join(map(str, made.errors))
+            raise RehearsalError(f"the command line scaled down for this machine is refused: {said}")
+    for change in reduced.changes:
+        tell(f"changed on both sides: {change}")
+    setups = [
+        Setup(made, str(_program(checkout, made.program)), nproc, steps, emulate, request.folder / name)
+        for made, checkout, name in (
+            (reduced.translation, request.before, "before"),
+            (later, request.after, "after"),
+        )
+    ]
+    if request.hand_over_at:
+        saved = str(request.folder.resolve() / "hand_over")
+        tell(f"running {counted(request.hand_over_at, 'step')} of the older one, for a checkpoint that both go on from")
+        first = _run(setups[0]._replace(steps=request.hand_over_at, save=saved))
+        if first.error:
+            raise RehearsalError(f"the older one did not complete a training step: {first.error}")
+        setups = [setup._replace(load=saved) for setup in setups]
+    sides = []
+    for setup in setups:
+        tell(f"running {Path(setup.program).name} of {Path(setup.program).parent}, {counted(nproc, 'process')}")
+        sides.append(_run(setup))
+        tell(f"{counted(len(sides[-1].steps), 'step')} in {sides[-1].seconds:.1f} s; {sides[-1].error}".rstrip("; "))
+    if not sides[0].steps and not sides[0].evaluations:
+        said = sides[0].error or "it ended without a training step"
+        raise RehearsalError(f"the older one did not complete a training step: {said}")
+    before = sides[0]._replace(ranks=tuple(_renamed(rank, request.weight_of) for rank in sides[0].ranks))
+    comparison = compare(before, sides[1], rounding=not emulate)
+    return Proof(before, sides[1], reduced.changes, comparison, (setups[0].translation.words, later.words))
+
+
+def _run(setup: Setup) -> Seen:
+    return run_megatron_lm(setup, to_run_config(setup.translation, setup.translation.run_environment))
+
+
+def _program(checkout: str, name: str) -> Path:
+    program = Path(checkout, name)
+    if not program.is_file():
+        raise RehearsalError(f"{checkout} has no {name}; name the folder of a Megatron-LM checkout")
+    return program
+
+
+def _renamed(rank: Rank, weight_of: Callable[[str], str]) -> Rank:
+    weights: Mapping[str, list[object]] = {weight_of(name): made for name, made in rank.weights.items()}
+    return rank._replace(weights=weights)
