@@ -44,12 +44,13 @@ class Moved(Record):
     """What becomes of a source.
 
     Attributes:
-        plans: one for each of its commands.
+        sources, plans: one for each of its commands.
         files: those whose words belong to its commands, changed or not.
         not_done: changes that the user has to make.
         secrets: what no output may show.
     """
 
+    sources: tuple[Source, ...]
     plans: tuple[Plan, ...]
     files: tuple[File, ...]
     not_done: tuple[NotDone, ...]
@@ -154,7 +155,7 @@ def moved(text: Text, asked: Asked, after: str, to_hybrid: bool = False) -> Move
     files = [File(text.name, text.path, text.text, done.texts[text.name])]
     files += [File(name, path, texts[name], done.texts[name]) for name, path in paths.items()]
     known = tuple(dict.fromkeys(secret for source in sources for secret in secrets_of(source)))
-    return Moved(tuple(plans), tuple(files), done.not_done, known)
+    return Moved(tuple(sources), tuple(plans), tuple(files), done.not_done, known)
 
 
 def _all_words(source: Source) -> tuple[Word, ...]:

@@ -19,6 +19,7 @@ from bridge_args.megatron_lm import programs
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.parse import parse
 from bridge_args.megatron_lm.releases import rules_between
+from bridge_args.megatron_lm.said import words_for
 from bridge_args.megatron_lm.unknown import instead_of
 from bridge_args.modernize import hybrid, remedies
 from bridge_args.modernize.items import Item, Proposal
@@ -250,7 +251,7 @@ class _Search:
         """Command lines that may mend it, the likeliest first."""
         yield from remedies.of(value, items, self.was)
         why = value.rule.says if value.rule else f"the default of {self.now.versions.megatron} is {value.after!r}"
-        for words in _saying(value.argument, value.before, self.now.catalog):
+        for words in map(tuple, words_for(value.argument, to_plain(value.before), self.now.catalog)):
             mine = [at for at, item in enumerate(items) if item.dest == value.argument]
             if mine:
                 yield Proposal((*items[: mine[-1]], items[mine[-1]].becomes(words, why), *items[mine[-1] + 1 :]))
@@ -275,26 +276,3 @@ class _Search:
     def _left(self, value: Value) -> Left:
         why = value.rule.says if value.rule else "no argument of the later version sets it back"
         return Left(value.argument, value.before, value.after, why)
-
-
-def _saying(name: str, value: Any, catalog: Catalog) -> Iterator[tuple[str, ...]]:
-    """The words that give an argument this value."""
-    value = to_plain(value)
-    for argument in catalog.arguments:
-        if argument.dest != name:
-            continue
-        flag = argument.flags[0]
-        match argument.action:
-            case "store_true" | "store_false":
-                if value is (argument.action == "store_true"):
-                    yield (flag,)
-            case "BooleanOptionalAction":
-                if isinstance(value, bool):
-                    yield (next(one for one in argument.flags if one.startswith("--no-") is not value),)
-            case "store_const":
-                if value == argument.const:
-                    yield (flag,)
-            case _:
-                values = value if isinstance(value, list) else [value]
-                if value is not None and all(isinstance(one, (str, int, float)) for one in values):
-                    yield (flag, *map(str, values))

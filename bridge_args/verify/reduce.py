@@ -17,8 +17,9 @@ from bridge_args.emulation.adapt import Change, adapt
 from bridge_args.errors import UserError
 from bridge_args.files import finder, read_file
 from bridge_args.mapping.translation import Translation
-from bridge_args.megatron_lm.catalog import Argument, Catalog
+from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import parse
+from bridge_args.megatron_lm.said import words_for
 from bridge_args.rehearse.shrink import shrink
 from bridge_args.steps import translate
 
@@ -232,23 +233,7 @@ def _said(name: str, value: Any, catalog: Catalog) -> list[str]:
     """Words that give an argument a value; none where no word can, or none is needed."""
     if catalog.defaults[name] == value:
         return []
-    for argument in catalog.arguments:
-        if argument.dest == name and (words := _by(argument, value)) is not None:
-            return words
-    return []
-
-
-def _by(argument: Argument, value: Any) -> list[str] | None:
-    flag = argument.flags[0]
-    if isinstance(value, bool):
-        if argument.action == "BooleanOptionalAction":
-            return [next(flag for flag in argument.flags if flag.startswith("--no-") is not value)]
-        return [flag] if argument.action == f"store_{str(value).lower()}" else None
-    if argument.action != "store":
-        return None
-    if isinstance(value, (list, tuple)):
-        return [flag, *map(str, value)] if argument.nargs not in (None, "?") else [flag, str(list(value))]
-    return [flag, str(value)]
+    return next(words_for(name, value, catalog), [])
 
 
 def translations(t: Translation, checkout: str, mappings: str | None) -> Callable[[tuple[str, ...], int], Translation]:

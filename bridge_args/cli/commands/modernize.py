@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
+import tempfile
 from collections.abc import Sequence
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from bridge_args.cli import options as shared
 from bridge_args.cli.command import Command
@@ -15,6 +18,9 @@ from bridge_args.cli.streams import say, write
 from bridge_args.errors import UserError
 from bridge_args.secrets import Secret, masked
 from bridge_args.seen import visible_lines
+
+if TYPE_CHECKING:
+    from bridge_args.source.source import Source
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -25,6 +31,16 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--to-hybrid", action="store_true", help="a GPT model becomes one of pretrain_hybrid.py with the same layers"
     )
     command.add_argument("--write", action="store_true", help="change the file itself; a copy is kept beside it")
+    command.add_argument(
+        "--prove", action="store_true", help="train both and compare; name checkouts with --megatron-lm and --to-..."
+    )
+    command.add_argument(
+        "--hand-over-at",
+        type=shared.positive,
+        metavar="N",
+        help="both go on from what the older one saves after N steps",
+    )
+    shared.training(command, "scale the model down, on both sides")
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     shared.words(command)
     shared.unsaid(command)
@@ -32,21 +48,37 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exit 1 where the later version does not make the same run of it, or the user has to change something."""
-    if options.source is None:
-        return _of_words(options)
+    _checked(options)
+    return _of_words(options) if options.source is None else _of_text(options)
+
+
+def _checked(options: argparse.Namespace) -> None:
+    """Raises UserError for options that do not go together."""
+    from bridge_args.megatron_lm.resolvers.of_checkout import is_checkout
+
+    if options.write and options.source in (None, "-"):
+        raise UserError("--write changes a file; name one")
+    if options.source is not None and is_checkpoint(options):
+        raise UserError(f"{options.source} is a folder; name a script or a YAML file")
+    if options.prove:
+        for flag, checkout in (("--megatron-lm", options.megatron_lm), ("--to-megatron-lm", options.to_megatron_lm)):
+            if not checkout or not is_checkout(checkout):
+                raise UserError(f"--prove trains with both programs; name a checkout with {flag} CHECKOUT")
+    elif options.hand_over_at:
+        raise UserError("--hand-over-at is for --prove")
+
+
+def _of_text(options: argparse.Namespace) -> int:
     from bridge_args.modernize import move, page
 
-    if is_checkpoint(options):
-        raise UserError(f"{options.source} is a folder; name a script or a YAML file")
     text = move.Text(STDIN, None, typed()) if options.source == "-" else move.text_of(options.source)
     text = text._replace(positional=tuple(words_of_script(options)), number=options.number)
-    if options.write and text.path is None:
-        raise UserError("--write changes a file, and what comes on standard input has none")
     found = move.moved(text, asked_of(options), options.to_megatron_lm, options.to_hybrid)
-    written = move.write(found) if options.write else []
+    proven = not options.prove or all(_prove(options, source, found.secrets) for source in found.sources)
+    written = move.write(found) if options.write and proven else []
     if options.format == "json":
-        _write_json(page.as_data(found), found.secrets)
-        return 0 if found.is_same_run else 1
+        _write_json({**page.as_data(found), **({"proven": proven} if options.prove else {})}, found.secrets)
+        return 0 if found.is_same_run and proven else 1
     if not options.write:
         write(visible_lines(masked("".join(move.diff(found)), found.secrets)), None)
     for plan in found.plans:
@@ -58,26 +90,50 @@ def run(options: argparse.Namespace) -> int:
         say(f"{path} is changed; {backup} is what it was")
     if options.write and not written:
         say("no file is changed")
-    return 0 if found.is_same_run else 1
+    return 0 if found.is_same_run and proven else 1
 
 
 def _of_words(options: argparse.Namespace) -> int:
     from bridge_args.modernize import move, page
     from bridge_args.source.source import secrets_of
 
-    if options.write:
-        raise UserError("--write changes a file, and a command line after -- has none")
     asked = asked_of(options)
     source = source_of(options, asked)
-    plan, known = move.of_source(source, asked, options.to_megatron_lm, options.to_hybrid), secrets_of(source)
+    plan = move.of_source(source, asked, options.to_megatron_lm, options.to_hybrid)
+    known = secrets_of(source)
+    proven = not options.prove or _prove(options, source, known)
     if options.format == "json":
-        _write_json(page.plan_as_data(plan), known)
-        return 0 if plan.is_same_run else 1
+        _write_json({**page.plan_as_data(plan), **({"proven": proven} if options.prove else {})}, known)
+        return 0 if plan.is_same_run and proven else 1
     words = [word for item in (*plan.front, *plan.items) for word in item.words]
     write(f"{visible_lines(masked(shlex.join(words), known))}\n", None)
     for line in page.lines(plan):
         say(line, known)
-    return 0 if plan.is_same_run else 1
+    return 0 if plan.is_same_run and proven else 1
+
+
+def _prove(options: argparse.Namespace, source: Source, known: Sequence[Secret]) -> bool:
+    """Trains both; is every step the same?"""
+    from bridge_args.modernize import hybrid
+    from bridge_args.verify import moved as proof
+    from bridge_args.verify import versions
+
+    with tempfile.TemporaryDirectory(prefix="bridge-args-modernize-") as folder:
+        request = versions.Request(
+            os.path.abspath(options.megatron_lm),
+            os.path.abspath(options.to_megatron_lm),
+            Path(folder),
+            options.steps,
+            options.shrink,
+            options.nproc,
+            options.device,
+            options.hand_over_at,
+            hybrid.weight_of if options.to_hybrid else str,
+        )
+        made = proof.proof_of(source, asked_of(options), request, options.to_hybrid, lambda line: say(line, known))
+    for line in proof.lines(made):
+        say(line, known)
+    return made.comparison.same
 
 
 def _write_json(data: dict[str, Any], known: Sequence[Secret]) -> None:
