@@ -1,12 +1,15 @@
 """What ``modernize`` makes of a version's own functional tests: the newer program takes it, and makes the same run.
 
 ``MEGATRON_LM_OLD`` names a checkout whose command lines are moved, ``MEGATRON_LM_CHECKOUT`` a newer one. Each is asked
-once, with its own parser and ``validate_args``.
+once, with its own parser and ``validate_args``. And GPT models of the newer one train like the hybrid ones that they
+become: two of them, or with ``BRIDGE_ARGS_HYBRID=all`` all.
 """
 
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -17,17 +20,21 @@ from bridge_args.checkout import ask
 from bridge_args.emit.releases import of_run
 from bridge_args.errors import UserError
 from bridge_args.mapping.translation import Translation
-from bridge_args.modernize import move
+from bridge_args.modernize import hybrid, move
 from bridge_args.modernize.plan import Plan
 from bridge_args.pairs.pairs import megatron_version
+from bridge_args.source.read import from_argv
 from bridge_args.source.source import Source
 from bridge_args.steps import Asked, translated
+from bridge_args.verify import versions
+from bridge_args.verify.moved import proof_of
 from bridge_args.words import as_words
 
 OLD, NEW = os.environ.get("MEGATRON_LM_OLD", ""), os.environ.get("MEGATRON_LM_CHECKOUT", "")
-pytestmark = pytest.mark.skipif(not (OLD and NEW), reason="MEGATRON_LM_OLD and MEGATRON_LM_CHECKOUT are not set")
+pytestmark = pytest.mark.skipif(not NEW, reason="MEGATRON_LM_CHECKOUT is not set")
 
 
+@pytest.mark.skipif(not OLD, reason="MEGATRON_LM_OLD is not set")
 def test_functional_tests_of_the_older_one() -> None:
     moved: list[tuple[str, Source, int, Plan]] = []
     told: dict[str, str] = {}
@@ -78,3 +85,61 @@ def _translation(
     asked = Asked(checkout, world_size=ranks, env=source.environment or {})
     with patch.object(ask, "effective", lambda *_, **__: [answer]):
         return translated(source, asked)
+
+
+# GPT models that train on a CPU, and become hybrid ones: no step may differ in a bit.
+COMMON = (
+    "--no-gradient-accumulation-fusion --no-persist-layer-norm --hidden-size 64 --num-attention-heads 4 "
+    "--seq-length 32 --max-position-embeddings 32 --mock-data --tokenizer-type NullTokenizer --vocab-size 1023 "
+    "--micro-batch-size 2 --global-batch-size 8 --train-iters 6 --eval-iters 2 --eval-interval 1000 --log-interval 1 --lr 2e-3 "
+    "--init-method-std 0.1"
+)
+ROPE = (
+    "--attention-dropout 0 --hidden-dropout 0 --position-embedding-type rope --no-rope-fusion --swiglu "
+    "--normalization RMSNorm --disable-bias-linear"
+)
+LLAMA = (
+    f"{ROPE} --untie-embeddings-and-output-weights --group-query-attention --num-query-groups 2 --ffn-hidden-size 176 "
+    "--norm-epsilon 1e-6"
+)
+MOE = (
+    f"{ROPE} --num-experts 4 --moe-ffn-hidden-size 96 --moe-router-topk 2 --moe-token-dispatcher-type alltoall "
+    "--moe-aux-loss-coeff 1e-2 --moe-grouped-gemm"
+)
+TWO = "torchrun --nproc-per-node 2 pretrain_gpt.py"
+HYBRIDS = {
+    "dense": f"--num-layers 2 {LLAMA}",
+    "mixed": f"--num-layers 2 {MOE} --moe-layer-freq [0,1]",
+    "biases, dropout, learned positions": "--num-layers 2",
+    "experts": f"--num-layers 2 {MOE}",
+    "predicted tokens": f"--num-layers 2 {LLAMA} --mtp-num-layers 1",
+    "two predicted tokens": f"--num-layers 2 {LLAMA} --mtp-num-layers 2",
+    "experts, and predicted tokens": f"--num-layers 2 {MOE} --moe-layer-freq [0,1] --mtp-num-layers 1",
+    "layers without positions": f"--num-layers 2 {LLAMA} --no-rope-freq 2",
+    "latent attention": f"--num-layers 2 {LLAMA} --multi-latent-attention",
+    "bf16": f"--num-layers 2 {LLAMA} --bf16",
+    "norms of queries and keys": f"--num-layers 2 {LLAMA} --qk-layernorm",
+    "recomputed": f"--num-layers 2 {LLAMA} --recompute-granularity full --recompute-method uniform "
+    "--recompute-num-layers 1",
+    "tensor parallel": f"{TWO} --num-layers 2 {LLAMA} --tensor-model-parallel-size 2",
+    "pipeline": f"{TWO} --num-layers 2 {LLAMA} --pipeline-model-parallel-size 2",
+    "virtual pipeline": f"{TWO} --num-layers 4 {LLAMA} --pipeline-model-parallel-size 2 "
+    "--num-layers-per-virtual-pipeline-stage 1",
+    "layout": f"{TWO} --num-layers 3 {LLAMA} --pipeline-model-parallel-size 2 --pipeline-model-parallel-layout Et|ttL",
+    "expert parallel": f"{TWO} --num-layers 2 {MOE} --expert-model-parallel-size 2",
+    "distributed optimizer": f"{TWO} --num-layers 2 {LLAMA} --bf16 --use-distributed-optimizer --overlap-grad-reduce "
+    "--overlap-param-gather",
+}
+SOME = list(HYBRIDS)[: None if os.environ.get("BRIDGE_ARGS_HYBRID") == "all" else 2]
+
+
+@pytest.mark.skipif(find_spec("megatron") is None, reason="megatron.bridge is not installed")
+@pytest.mark.parametrize("name", SOME)
+def test_a_gpt_model_and_its_hybrid_one(name: str, tmp_path: Path) -> None:
+    words = HYBRIDS[name].split()
+    at = words.index("--num-layers")
+    source = from_argv([*words[:at], *COMMON.split(), *words[at:]])
+    request = versions.Request(NEW, NEW, tmp_path, device="cpu", weight_of=hybrid.weight_of)
+    found = proof_of(source, Asked(megatron_lm=NEW), request, True, print).comparison
+    assert (found.verdict, found.weights, found.batches) == ("identical", (), ())
+    assert found.steps == 6 and found.weights_compared > 10
