@@ -91,8 +91,8 @@ def _translation(
 COMMON = (
     "--no-gradient-accumulation-fusion --no-persist-layer-norm --hidden-size 64 --num-attention-heads 4 "
     "--seq-length 32 --max-position-embeddings 32 --mock-data --tokenizer-type NullTokenizer --vocab-size 1023 "
-    "--micro-batch-size 2 --global-batch-size 8 --train-iters 6 --eval-iters 2 --eval-interval 1000 --log-interval 1 --lr 2e-3 "
-    "--init-method-std 0.1"
+    "--micro-batch-size 2 --global-batch-size 8 --train-iters 6 --eval-iters 2 --eval-interval 1000 --log-interval 1 "
+    "--lr 2e-3 --init-method-std 0.1"
 )
 ROPE = (
     "--attention-dropout 0 --hidden-dropout 0 --position-embedding-type rope --no-rope-fusion --swiglu "
@@ -116,7 +116,7 @@ HYBRIDS = {
     "two predicted tokens": f"--num-layers 2 {LLAMA} --mtp-num-layers 2",
     "experts, and predicted tokens": f"--num-layers 2 {MOE} --moe-layer-freq [0,1] --mtp-num-layers 1",
     "layers without positions": f"--num-layers 2 {LLAMA} --no-rope-freq 2",
-    "latent attention": f"--num-layers 2 {LLAMA} --multi-latent-attention",
+    "latent attention": f"--num-layers 2 {ROPE} --multi-latent-attention",
     "bf16": f"--num-layers 2 {LLAMA} --bf16",
     "norms of queries and keys": f"--num-layers 2 {LLAMA} --qk-layernorm",
     "recomputed": f"--num-layers 2 {LLAMA} --recompute-granularity full --recompute-method uniform "
