@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
 from bridge_args.audit.examine import Entry
+from bridge_args.emit.sarif import Result
 from bridge_args.findings import CHANGES
 from bridge_args.secrets import masked
 from bridge_args.seen import visible
@@ -57,6 +58,21 @@ def _flags(entries: Iterable[Entry], counts: Callable[[dict[str, Any]], bool]) -
 
 def _counted(names: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0])))
+
+
+def results_of(result: dict[str, Any]) -> Iterator[Result]:
+    """Every finding on its line; notes are left out."""
+    for entry in result["commands"]:
+        for finding in entry["findings"]:
+            if finding["level"] == "note" or entry["status"] == "not-megatron-lm":
+                continue
+            file, _, line = (finding["place"] or "").rpartition(":")
+            remedy = f"; {finding['remedy']}" if finding["remedy"] else ""
+            said = masked(f"{finding['message']}{remedy}")
+            here = file and line.isdigit()
+            yield Result(
+                finding["kind"], finding["level"], said, file if here else entry["path"], int(line) if here else None
+            )
 
 
 def text_of(result: dict[str, Any]) -> str:

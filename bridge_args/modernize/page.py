@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bridge_args.modernize.edit import NotDone
+from bridge_args.modernize.items import Item
 from bridge_args.modernize.move import Moved
 from bridge_args.modernize.plan import Plan
 from bridge_args.wording import counted
@@ -14,7 +15,7 @@ from bridge_args.wording import counted
 def lines(plan: Plan) -> Iterator[str]:
     """One for each change, then what is not the same, then what has been shown."""
     for item in plan.changed:
-        yield f"{_change(item.was, item.words)}: {item.why}"
+        yield f"{change(item)}: {item.why}"
     for finding in plan.refused:
         yield f"still refused by {plan.after}: {finding}"
     for left in plan.left:
@@ -26,13 +27,15 @@ def lines(plan: Plan) -> Iterator[str]:
 
 def not_done(one: NotDone, name: str) -> str:
     """What the user has to change, and where."""
-    return f"not done at {one.place or name}: {_change(one.item.was, one.item.words)}; these words are made elsewhere"
+    return f"not done at {one.place or name}: {change(one.item)}; these words are made elsewhere"
 
 
-def _change(old: tuple[str, ...], new: tuple[str, ...]) -> str:
+def change(item: Item) -> str:
+    """What is done to the words, in words."""
+    old, new = " ".join(item.was), " ".join(item.words)
     if old and new:
-        return f"{' '.join(old)} -> {' '.join(new)}"
-    return f"leave out {' '.join(old)}" if old else f"add {' '.join(new)}"
+        return f"{old} -> {new}"
+    return f"leave out {old}" if old else f"add {new}"
 
 
 def as_data(found: Moved) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def _items(argv: Sequence[str], catalog: Catalog) -> list[Item]:
     items: list[Item] = []
     end = list(argv).index("--") if "--" in argv else len(argv)
     starts = [at for at in range(end) if _argument(argv[at], catalog) is not None]
-    for at, until in zip(starts, [*starts[1:], end], strict=True):
+    for at, until in zip(starts, [*starts[1:], end], strict=False):
         argument = _argument(argv[at], catalog)
         assert argument is not None
         typed = parse(argv[at:until], catalog).typed.get(argument.dest)

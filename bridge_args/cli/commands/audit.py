@@ -14,13 +14,14 @@ from bridge_args.cli import options as shared
 from bridge_args.cli.command import Command
 from bridge_args.cli.given import asked_of
 from bridge_args.cli.streams import write
+from bridge_args.emit import sarif
 from bridge_args.errors import UserError
 from bridge_args.pairs.pairs import chosen_versions
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("sources", nargs="+", metavar="DIR|FILE", help="scripts, YAML files; folders are searched")
-    command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    command.add_argument("--format", choices=("text", "json", "sarif"), default="text", help="default: text")
     command.add_argument("-o", "--output", metavar="FILE", help="write the result here, whole or not at all")
     command.add_argument("--jobs", type=shared.positive, metavar="N", help="processes; default: one a core")
     command.add_argument(
@@ -38,6 +39,8 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}") from error
     if options.format == "json":
         write(json.dumps(result, indent=1) + "\n", options.output)
+    elif options.format == "sarif":
+        write(json.dumps(sarif.log(summary.results_of(result)), indent=1) + "\n", options.output)
     else:
         write(summary.text_of(result), options.output)
     searched = any(map(os.path.isdir, options.sources))

@@ -41,7 +41,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="both go on from what the older one saves after N steps",
     )
     shared.training(command, "scale the model down, on both sides")
-    command.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    command.add_argument("--check", action="store_true", help="of a folder: exit 1 where a file has to change")
+    command.add_argument(
+        "--format", choices=("text", "json", "sarif"), default="text", help="sarif: of a folder; default: text"
+    )
     shared.words(command)
     shared.unsaid(command)
 
@@ -49,7 +52,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exit 1 where the later version does not make the same run of it, or the user has to change something."""
     _checked(options)
-    return _of_words(options) if options.source is None else _of_text(options)
+    if options.source is None:
+        return _of_words(options)
+    return _of_folder(options) if is_checkpoint(options) else _of_text(options)
 
 
 def _checked(options: argparse.Namespace) -> None:
@@ -58,8 +63,11 @@ def _checked(options: argparse.Namespace) -> None:
 
     if options.write and options.source in (None, "-"):
         raise UserError("--write changes a file; name one")
-    if options.source is not None and is_checkpoint(options):
-        raise UserError(f"{options.source} is a folder; name a script or a YAML file")
+    many = options.source is not None and is_checkpoint(options)
+    if many and options.prove:
+        raise UserError(f"{options.source} is a folder; --prove takes one script")
+    if options.format == "sarif" and not many:
+        raise UserError("--format sarif is for a folder")
     if options.prove:
         for flag, checkout in (("--megatron-lm", options.megatron_lm), ("--to-megatron-lm", options.to_megatron_lm)):
             if not checkout or not is_checkout(checkout):
@@ -91,6 +99,33 @@ def _of_text(options: argparse.Namespace) -> int:
     if options.write and not written:
         say("no file is changed")
     return 0 if found.is_same_run and proven else 1
+
+
+def _of_folder(options: argparse.Namespace) -> int:
+    """Exit 1 where a file cannot be moved as the same run; with ``--check``, where one has to change, too."""
+    from bridge_args.audit.sources import sources_in
+    from bridge_args.emit import sarif
+    from bridge_args.modernize import many, move
+
+    names = [name for name in sources_in(options.source) if os.path.isfile(name)]
+    found = list(many.each(names, asked_of(options), options.to_megatron_lm, options.to_hybrid))
+    known = [secret for one in found if one.moved for secret in one.moved.secrets]
+    written = []
+    for one in found:
+        if options.write and one.status == "moved" and one.moved:
+            written += move.write(one.moved)
+    if options.format != "text":
+        data = sarif.log(many.results(found)) if options.format == "sarif" else many.as_data(found)
+        _write_json(data, known)
+    elif not options.write:
+        diffs = [line for one in found if one.moved for line in move.diff(one.moved)]
+        write(visible_lines(masked("".join(diffs), known)), None)
+    for line in many.text(found):
+        say(line, known)
+    for path, backup in written:
+        say(f"{path} is changed; {backup} is what it was")
+    left = {one.status for one in found} - {"as it was", "moved", "no Megatron-LM command"}
+    return 1 if left or (options.check and any(one.status == "moved" for one in found)) else 0
 
 
 def _of_words(options: argparse.Namespace) -> int:
