@@ -18,6 +18,12 @@ from bridge_args.migrate.run_config.together import TOGETHER
 TABLE: Final = "bridge/settings"
 # What a class by name does before a file is saved; the file has the outcome.
 _BEFORE_SAVING: Final = ("__post_init__", "finalize")
+# The value of a setting at which a version that does not have it does the same.
+WITHOUT: Final[dict[str, tuple[Any, str]]] = {
+    "checkpoint.async_strategy": ("mcore", "it saves so"),
+    "tokenizer.pad_vocab_size": (False, "it pads no tokenizer, only the model where should_pad_vocab is on"),
+}
+KEPT: Final = ("checkpoint.async_strategy",)  # those whose default does something else
 # What counts as saying nothing, where no default is known.
 _NOTHING: Final[tuple[Any, ...]] = (None, False, "", 0, [], {})
 # What a loss changes in the run, by section.
@@ -119,7 +125,11 @@ def complete(state: State, schema: Schema) -> None:
         for field in (state.fields(name, schema) or {}).values():
             given = field.init and field.declared and not field.required and not field.environment
             if given and field.name[0] != "_" and f"{name}.{field.name}" not in state.settings:
-                state.add(f"{name}.{field.name}", field.default, f"Bridge {schema.version} has it; it is the default")
+                path = f"{name}.{field.name}"
+                if path in KEPT:
+                    state.put(path, WITHOUT[path][0], f"before Bridge had the setting, {WITHOUT[path][1]}")
+                else:
+                    state.add(path, field.default, f"Bridge {schema.version} has it; it is the default")
 
 
 # Sections -------------------------------------------------------------------------------------------------------------
@@ -229,7 +239,7 @@ def settings(state: State, old: Schema | None, new: Schema) -> None:
         before = state.settings[path]
         after = value_for(fields[name], before, old, new)
         if after is not before and after != before:
-            if path in state.origins:
+            if path in state.origins and not _is_same(before, after):
                 state.put(path, after, f"Bridge {new.version} has another name for it, or another form")
             else:
                 state.settings[path] = after
@@ -276,6 +286,13 @@ def _object(value: dict[Any, Any], target: Any, old: Schema | None, new: Schema)
     return made
 
 
+def _is_same(before: Any, after: Any) -> bool:
+    """Is it the same member of an enum, with its name or without?"""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return {key: item for key, item in before.items() if key != "_name_"} == after
+    return False
+
+
 def _member(value: dict[Any, Any], target: str, here: str, old: Schema, new: Schema) -> dict[Any, Any]:
     """A member of an enum, by the number that it has in the new version; 0.6 writes its name too, and reads it."""
     made = {key: item for key, item in value.items() if key != "_name_"} | {"_target_": here}
@@ -300,6 +317,10 @@ def _gone(
         del state.settings[path]
     elif field is not None and not field.init:
         state.drop(path, f"{reason}; it was worked out, not set")
+    elif path in WITHOUT and value == WITHOUT[path][0]:
+        state.drop(path, f"{reason}; {WITHOUT[path][1]}")
+    elif field is not None and value in _NOTHING and field.default in _NOTHING and not field.required:
+        state.drop(path, f"{reason}; it says nothing")
     elif field is not None and not field.required and (value == field.default):
         state.drop(path, f"{reason}; it was the default")
     elif field is None and (value in _NOTHING):

@@ -97,9 +97,35 @@ def iterations_of_samples(state: State, old: Schema, new: Schema) -> None:
         state.drop("train.train_iters", "train_samples says it")
 
 
+def batches_of_evaluation(state: State, old: Schema, new: Schema) -> None:
+    """Bridge 0.5 and later write how many samples an evaluation takes at a time; it is what the training takes."""
+    for name in ("micro_batch_size", "global_batch_size"):
+        path = f"validation.eval_{name}"
+        here = new.class_with(path) is not None
+        if not here and path in state.origins and state.settings[path] == state.settings.get(f"train.{name}"):
+            state.drop(path, f"Bridge {new.version} evaluates with train.{name} always")
+
+
+def layers_of_a_hybrid_model(state: State, old: Schema, new: Schema) -> None:
+    """Which layer is of which kind; before 0.4 the number of layers stands beside it, and nothing else is in it."""
+    path, to = "model.hybrid_layer_pattern", "model.hybrid_override_pattern"
+    pattern = state.settings.get(path)
+    if new.class_with(path) is not None or not isinstance(pattern, str) or path not in state.origins:
+        return
+    if set(pattern) & {"/", "|"}:
+        return  # layers of multi-token prediction, stages of a pipeline: told as lost
+    state.settings.pop(to, None)
+    state.origins.pop(to, None)
+    state.move(path, to)
+    if state.settings.get("model.num_layers") != len(pattern):
+        state.put("model.num_layers", len(pattern), f"{to} has so many")
+
+
 TOGETHER: Final[tuple[Callable[[State, Schema, Schema], None], ...]] = (
     multiprocessors,
     parts_in_cuda_graphs,
     layout_of_the_pipeline,
     iterations_of_samples,
+    batches_of_evaluation,
+    layers_of_a_hybrid_model,
 )
