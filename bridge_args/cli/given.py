@@ -102,7 +102,13 @@ def translation_of(
     from bridge_args.steps import translated
 
     asked = asked or asked_of(options)
-    return translated(source or source_of(options, asked), asked)
+    source = source or source_of(options, asked)
+    if source.stated is not None and asked.bridge:
+        from bridge_args.migrate.run_config.source import in_words_of
+        from bridge_args.pairs.pairs import bridge_version
+
+        source = in_words_of(source, bridge_version(asked.bridge))
+    return translated(source, asked)
 
 
 def runnable(options: argparse.Namespace, asked: Asked) -> Translation | None:

@@ -33,7 +33,9 @@ def main(argv: list[str] | None = None) -> int:
     providers = commands.add_parser("providers", help="which classes of models by name a wheel of Bridge has")
     providers.add_argument("wheel", type=Path, metavar="WHEEL")
     providers.set_defaults(run=_providers)
-    for command in (catalog, schema, unread, providers):
+    recipes = commands.add_parser("recipes", help="what the pretraining recipes of the installed Megatron Bridge hold")
+    recipes.set_defaults(run=_recipes)
+    for command in (catalog, schema, unread, providers, recipes):
         command.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
         command.add_argument("-o", dest="file", type=Path, metavar="FILE", help="another file than the package's own")
     nemo2 = commands.add_parser("nemo2", help="what the configuration classes of the installed NeMo 2.0 have")
@@ -84,6 +86,23 @@ def _schema(options: argparse.Namespace) -> int:
 
     data = from_installed()
     return _settle(data, options.file or FOLDER / f"{data['version']}.json", options.check)
+
+
+def _recipes(options: argparse.Namespace) -> int:
+    from bridge_args.bridge import installed
+    from bridge_args.dev import recipes
+    from bridge_args.diff.nearest import FOLDER
+
+    found = recipes.from_installed()
+    for name, why in found["left_out"].items():
+        print(f"{name}: {why}", file=sys.stderr)
+    file = options.file or FOLDER / f"{installed.version()}.json.gz"
+    new = recipes.content(found)
+    if options.check:
+        return 0 if file.is_file() and file.read_bytes() == new else 1
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(new)
+    return 0
 
 
 def _providers(options: argparse.Namespace) -> int:

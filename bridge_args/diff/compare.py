@@ -92,6 +92,10 @@ def is_same(one: Any, other: Any) -> bool:
     """Equal, and of one kind: ``True`` is not 1, and 1 is 1.0, which both programs take for it."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
+    if isinstance(one, dict) != isinstance(other, dict):  # a member of an enum, and its number
+        one, other = (item["_args_"][0] if isinstance(item, dict) and item.get("_args_") else item
+                      for item in (one, other))  # fmt: skip
+        return not isinstance(one, (dict, bool)) and bool(one == other)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(is_same, one, other))
     if isinstance(one, dict) and isinstance(other, dict):
@@ -100,8 +104,15 @@ def is_same(one: Any, other: Any) -> bool:
 
 
 def _comparable(one: dict[str, Any], other: dict[str, Any], t: Translation) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Where one side says its number formats in ``mixed_precision`` and the other directly, both directly."""
+    """Where one side says its number formats in ``mixed_precision`` and the other directly, both directly.
+
+    Where both have the section, without what it overwrites in the others.
+    """
     has = [f"{_PRECISION}._target_" in side for side in (one, other)]
+    if all(has):
+        names = {path.partition(".")[2] for path in (*one, *other) if path.startswith(f"{_PRECISION}.")} - {"_target_"}
+        over = {f"{section}.{name}" for section in _WRITTEN_BY_IT for name in names}
+        one, other = ({path: value for path, value in side.items() if path not in over} for side in (one, other))
     if has[0] == has[1]:
         return one, other
     return _directly(one, t), _directly(other, t)

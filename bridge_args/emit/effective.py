@@ -29,6 +29,9 @@ _WORKED_OUT: Final[dict[str, Callable[[Mapping[str, Any]], Any]]] = {
 }
 
 
+_LENGTHS: Final = ("dataset.sequence_length", "dataset.seq_length")
+
+
 def effective(t: Translation) -> dict[str, Any]:
     """``section.setting`` to its plain value, defaults included; a section that is closed is there as None.
 
@@ -46,6 +49,11 @@ def as_said(t: Translation) -> dict[str, Any]:
 def worked_out(said: Mapping[str, Any]) -> dict[str, Any]:
     """``effective`` of what ``as_said`` gives."""
     values = dict(said)
+    for one, other in (_LENGTHS, _LENGTHS[::-1]):  # two names of one setting: GPTDatasetConfig.finalize
+        if one in values and values[one] is None and other in values:
+            values[one] = values[other]
+    if _LENGTHS[0] in values:
+        values.setdefault(_LENGTHS[1], values[_LENGTHS[0]])
     for path, work_out in _WORKED_OUT.items():
         if path in values and values[path] is None:
             try:

@@ -164,3 +164,21 @@ def test_no_secret_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         main(["diff", str(script), "--format", format, "--", *LINE])
         out, err = capsys.readouterr()
         assert "checkpoint.save" in out and "0123456789abcdef" not in out + err
+
+
+def test_configurations_of_two_bridges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {}
+    for bridge in ("0.3.1", "0.6.2"):
+        files[bridge] = tmp_path / f"{bridge}.yaml"
+        made = bridge_args.translate(LINE, world_size=4, bridge=bridge)
+        files[bridge].write_text(bridge_args.to_yaml(made, full=True), encoding="utf-8")
+    main(["diff", str(files["0.3.1"]), str(files["0.6.2"]), "--format", "json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["bridge"] == "0.6.2" and found["same"] > 700
+    differing = {one["path"] for one in found["differences"]}
+    assert len(differing) < 15 and not differing & {"model.num_layers", "optimizer.lr", "dataset.seq_length"}
+    (line,) = [one["sides"][0]["place"] for one in found["differences"] if one["path"] == "profiling.profile_ranks"]
+    assert "profile_ranks" in files["0.3.1"].read_text(encoding="utf-8").splitlines()[line["line"] - 1]
+    assert main(["diff", str(files["0.3.1"]), "--bridge", "0.6.2", "--", *LINE, "--lr", "5"]) == 1
+    out, _ = capsys.readouterr()
+    assert "optimizer.lr\n    A  0.001  " in out and "0.3.1.yaml:" in out

@@ -30,6 +30,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="compare the checkout's own configuration container with Bridge's, field by field (Megatron-LM 0.18)",
     )
     command.add_argument("--format", choices=("text", "json", "html"), default="text", help="default: text")
+    command.add_argument("--nearest-recipe", action="store_true", help="against the recipe of Bridge that is nearest")
     command.add_argument("-o", "--output", metavar="FILE", help="write what differs here, whole or not at all")
 
 
@@ -38,6 +39,8 @@ def run(options: argparse.Namespace) -> int:
 
     With ``--container``, where a field differs and nobody knows why.
     """
+    if options.nearest_recipe:
+        return _nearest(options)
     checkout = bool(options.megatron_lm) and is_checkout(options.megatron_lm)
     if not checkout and not options.container and options.source is not None:
         return _two(options)
@@ -75,6 +78,26 @@ def _two(options: argparse.Namespace) -> int:
     write(text, options.output)
     say(show.summary(found))
     return 1 if found.numbers_differ else 0
+
+
+def _nearest(options: argparse.Namespace) -> int:
+    """The overrides that make this run of the recipe go to standard output, or what differs as JSON or a page."""
+    from bridge_args.diff import page, show
+    from bridge_args.diff.nearest import nearest
+    from bridge_args.emit.hydra import shell_word
+
+    (run,) = translated_alike([options], options)
+    found = nearest(run, name_of(options))
+    if options.format == "text":
+        text = "".join(f"{shell_word(override)}\n" for override in found.overrides)
+    else:
+        text = show.to_json(found.compared) if options.format == "json" else page.to_html(found.compared)
+    write(text, options.output)
+    say(f"{found.title} ({found.name}); {show.summary(found.compared)}")
+    say(f"the nearest of {found.among} recipes; {found.left_out} more fetch their model from elsewhere")
+    if found.unsaid:
+        say(f"no override changes {', '.join(found.unsaid)}")
+    return 1 if found.compared.numbers_differ else 0
 
 
 def _sides(options: argparse.Namespace) -> tuple[argparse.Namespace, argparse.Namespace]:
@@ -118,6 +141,8 @@ def translated_alike(sides: Sequence[argparse.Namespace], options: argparse.Name
     Raises:
         UserError: one of them cannot be read, or Megatron-LM refuses it.
     """
+    from bridge_args.migrate.run_config.source import in_words_of
+    from bridge_args.pairs.pairs import chosen_versions
     from bridge_args.steps import translated
     from bridge_args.versions import number
 
@@ -125,7 +150,8 @@ def translated_alike(sides: Sequence[argparse.Namespace], options: argparse.Name
     sources = [source_of(side, asked) for side in sides]
     written_for = [source.stated.bridge for source in sources if source.stated and source.stated.bridge]
     asked = asked._replace(bridge=asked.bridge or max(written_for, key=number, default=None))
-    made = [translated(source, asked) for source in sources]
+    bridge = chosen_versions(None, asked.bridge).bridge
+    made = [translated(in_words_of(source, bridge), asked._replace(bridge=bridge)) for source in sources]
     for letter, side, one in zip("AB", sides, made, strict=False):
         if not one.errors and not one.losses:
             continue

@@ -1,0 +1,36 @@
+"""``python -m bridge_args.dev recipes``: the configurations of the installed Bridge's pretraining recipes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bridge_args import children
+
+
+def from_installed() -> dict[str, Any]:
+    """``recipes``, name to configuration, and ``left_out``, name to why: in a process of its own, on the CPU.
+
+    Raises:
+        ValueError: when Bridge is not installed or cannot be imported.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "recipes.json"
+        command = children.command("bridge_args.dev.recipes_probe", str(output))
+        variables = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+        done = subprocess.run(command, env=children.environment(variables), capture_output=True, text=True)
+        if done.returncode != 0:
+            raise ValueError(f"the recipes of Megatron Bridge could not be read:\n{done.stderr[-3000:]}")
+        found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
+    return found
+
+
+def content(found: dict[str, Any]) -> bytes:
+    """What the package ships of them: compressed; the same bytes each time."""
+    data = {"recipes": dict(sorted(found["recipes"].items())), "left_out": len(found["left_out"])}
+    return gzip.compress(json.dumps(data, indent=0).encode(), mtime=0)
