@@ -65,10 +65,16 @@ def from_bridge_config(text: str, name: str) -> Source:
     lines = tuple(_lines(root))
     values = Values(name)
     stated = tuple(_stated(line, values) for line in lines)
-    version = _version_of(stated)
-    complete = item(root, _TARGET) is not None
-    said_to = partial(_said_to, stated, complete)
-    return Source.of_statements(Statements(MADE_FROM, said_to, version), text, name)
+    return Source.of_statements(statements_of(stated, item(root, _TARGET) is not None), text, name)
+
+
+def statements_of(stated: tuple[Stated, ...], complete: bool) -> Statements:
+    """Settings of Bridge, by their paths, for the version that knows most of them.
+
+    Args:
+        complete: see ``Statement``.
+    """
+    return Statements(MADE_FROM, partial(_said_to, stated, complete), _version_of(stated))
 
 
 # The file -> its settings --------------------------------------------------------------------------------------------
@@ -125,7 +131,7 @@ def _value(plain: Any, line: _Line) -> Any:
     if isinstance(plain, (list, dict)):
         told = _texts(plain, line)
         try:
-            return from_plain(told, _member)
+            return from_plain(told, member_of)
         except ValueError as error:
             raise SourceError(f"{line.key.place}: {error}") from error
     return plain
@@ -167,7 +173,8 @@ def _written_before(backslashes: int) -> int:
     return backslashes
 
 
-def _member(enum: str, value: object) -> str | None:
+def member_of(enum: str, value: object) -> str | None:
+    """The name of an enum's member, in the newest version that has it."""
     for version in reversed(schemas.versions()):
         for name, number_ in schemas.load(version).enums.get(enum, {}).items():
             if number_ == value:

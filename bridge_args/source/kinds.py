@@ -30,3 +30,10 @@ def is_primus(text: str) -> bool:
         re.search(r"^modules:\s*$", text, re.MULTILINE) is not None
         and re.search(r"^\s+framework:\s*megatron\s*$", text, re.MULTILINE) is not None
     )
+
+
+def is_python(text: str, name: str) -> bool:
+    """Is this a recipe of Bridge in Python, or another program?"""
+    if text.startswith("#!"):
+        return False
+    return name.endswith(".py") or re.search(r"^def pretrain_config\(\)", text, re.MULTILINE) is not None

@@ -147,11 +147,13 @@ def _printed_in(path: str) -> str:
         return flat.block_in(file)
 
 
-_Kind = Literal["a script", "YAML", "a log", "a file of words", "a configuration of wandb"]
+_Kind = Literal["a script", "YAML", "a log", "a file of words", "a configuration of wandb", "a recipe"]
 
 
 def _kind_of(text: str, name: str) -> _Kind:
     """What a text is; whatever is nothing else is a script."""
+    if kinds.is_python(text, name):
+        return "a recipe"
     if kinds.is_log(text):
         return "a log"
     if kinds.is_wandb(text):
@@ -187,6 +189,10 @@ def _flat(kind: _Kind, text: str, name: str, number: int | None) -> Source:
     try:
         if kind == "a log":
             return flat.from_log(text, name)
+        if kind == "a recipe":
+            from bridge_args.source.bridge_recipe import from_recipe
+
+            return from_recipe(text, name)
         return flat.from_words(text, name) if kind == "a file of words" else flat.from_wandb(text, name)
     except YamlProblem as problem:
         raise SourceError(str(problem), problem.commands) from problem
