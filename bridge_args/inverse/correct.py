@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -108,15 +109,28 @@ class _Search:
         )
 
     def _accepted(self, said: Values, best: Translation) -> tuple[Values, Translation]:
-        """Without an argument that Megatron-LM refuses beside others: the one that is missed least."""
-        while refused := [name for name in dict.fromkeys(_refused(best)) if name in said]:
-            fewer = [{key: one for key, one in said.items() if key != name} for name in refused]
-            made = [(self._translated(other), other) for other in fewer]
-            best_of_them = min(made, key=lambda one: self._score(one[0]))
-            if self._score(best_of_them[0]) >= self._score(best):
+        """Without what Megatron-LM refuses: with another value of an argument that it names, or without one of them.
+
+        Of all these ways the one in which the fewest settings are missed.
+        """
+        while list(_refused(best)) and self.left > 0:
+            others = [{key: one for key, one in said.items() if key != name} for name in _refused(best) if name in said]
+            for name in self._named(best):
+                values = self._candidates(name, "", said.get(name))
+                others += [{**said, name: value} for value in values if value is not None]
+            made = [(self._translated(other), other) for other in others]
+            best_of_them = min(made, key=lambda one: self._score(one[0]), default=None)
+            if best_of_them is None or self._score(best_of_them[0]) >= self._score(best):
                 break
             best, said = best_of_them
         return said, best
+
+    def _named(self, best: Translation) -> list[str]:
+        """The arguments that refusals speak of, beside those that are refused."""
+        texts = " ".join(f"{finding.message} {finding.remedy}" for finding in best.errors)
+        flags = dict.fromkeys(re.findall(r"--[a-z0-9-]+", texts))
+        found = [self.catalog.by_flag[flag].dest for flag in flags if flag in self.catalog.by_flag]
+        return [name for name in dict.fromkeys(found) if name in self.arguments and name not in set(_refused(best))]
 
     def _in_samples(self, said: Values) -> tuple[Values, Translation]:
         """The same with its length in samples, of which Bridge makes iterations where the batch size grows.
