@@ -235,11 +235,11 @@ def _findings(t: Translation, found: Translation, wanted: Settings) -> Iterator[
         if path not in wanted:  # the source leaves it to the machine
             continue
         value = shown(wanted[path])
-        here = shown(made[path]) if path in made else "not there"
+        here = f"it becomes {shown(made[path])}" if path in made else "it is left out"
         group = group_of(path, t.versions.bridge)
         message = (
-            f"{path} = {value} is lost: no argument of Megatron-LM {found.versions.megatron} says it; it becomes "
-            f"{here}. This changes {CHANGES[group]}."
+            f"{path} = {value} is lost: no argument of Megatron-LM {found.versions.megatron} says it; {here}. This "
+            f"changes {CHANGES[group]}."
         )
         setting = t.args.settings.get(path) if not t.program else None
         place = t.places[setting.typed.index] if setting is not None and setting.typed is not None else None

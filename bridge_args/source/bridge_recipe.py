@@ -41,6 +41,12 @@ def from_recipe(text: str, name: str) -> Source:
         stated = tuple(reader.stated(module))
     except RecursionError as error:
         raise SourceError(f"{name} is nested deeper than any recipe") from error
+    if not any(isinstance(node, ast.FunctionDef) and node.name == FUNCTION for node in module.body):
+        raise SourceError(
+            f"{name} is Python without a function {FUNCTION}(): only a recipe that `translate --format recipe` has "
+            "written is read, and nothing is executed; of another program give its command line, of another recipe "
+            "the run_config.yaml"
+        )
     version = _VERSION.search(ast.get_docstring(module) or "")
     bridge = version[1] if version and version[1] in schemas.versions() else None
     statements = statements_of(stated, complete=False)

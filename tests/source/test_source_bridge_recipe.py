@@ -53,6 +53,7 @@ def test_a_setting_has_its_line() -> None:
         ("@f\nclass A: pass\n", "only a recipe"),
         ("x = " + "(" * 5000 + ")" * 5000 + "\n", "not readable as Python"),
         ("x = " + "-" * 100000 + "1\n", ""),
+        ("import os\n", r"recipe.py is Python without a function pretrain_config\(\)"),
         ("def f(:\n", "recipe.py:1: not readable as Python"),
         ("from subprocess import run\n\ndef pretrain_config():\n    return run(args='x')\n", "only a recipe"),
     ],
