@@ -185,6 +185,8 @@ def _of_statements(source: Source, stated: Statements, asked: Asked) -> Translat
     """A file that states settings has no parser and nothing that is derived: its lines go through its own rows."""
     from bridge_args.mapping import settings
 
+    if asked.mappings is not None:
+        raise UserError(f"--mappings has rows for arguments of Megatron-LM, and the source is {stated.made_from}")
     bridge = chosen_versions(None, asked.bridge or stated.bridge).bridge
     said = stated.said_to(bridge)
     lines = (line._replace(value=filled(line.value, asked.variables)) for line in said.lines)
@@ -465,6 +467,10 @@ def compared(source: Source, asked: Asked) -> tuple[list[str], tuple[Finding, ..
     """
     from bridge_args.megatron_lm.resolvers.live import disagreements
 
+    if source.stated is not None:
+        raise UserError(
+            f"two resolvers need a command line of Megatron-LM, and the source is {source.stated.made_from}"
+        )
     theirs = translated(source, asked)
     ours = translated(
         source,

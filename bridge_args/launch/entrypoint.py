@@ -161,7 +161,16 @@ def left_out(source: Source) -> Finding | None:
 
 
 def bare(start: Start, launcher: Sequence[str], program: str) -> Start:
-    """Bare arguments behind a launcher."""
+    """Bare arguments behind a launcher.
+
+    Raises:
+        UserError: there is no program that takes them.
+    """
+    if program not in DROP_IN:
+        raise UserError(
+            "launch starts a command line of Megatron-LM, and this source is none; make a script of it: bridge-args "
+            "translate SOURCE --format script -o run.sh"
+        )
     front = (*launcher, "-m", DROP_IN[program])
     return start._replace(words=(*front, *start.words), front=len(front), launcher="torchrun")
 

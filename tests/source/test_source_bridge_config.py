@@ -124,3 +124,21 @@ def test_the_file_is_a_source_of_every_command(tmp_path: Path, capsys: pytest.Ca
     assert "train_iters: 5" in capsys.readouterr().out
     assert main(["report", str(file), "--format", "html", "-o", str(tmp_path / "report.html")]) == 0
     assert main(["translate", str(file), "--", "x"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["launch", "FILE", "--dry-run"], "launch starts a command line of Megatron-LM, and this source is none"),
+        (["translate", "FILE", "--mappings", "x.yaml"], "--mappings has rows for arguments of Megatron-LM"),
+    ],
+)
+def test_what_needs_a_command_line_says_so(
+    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bridge_args.cli.main import main
+
+    file = tmp_path / "run_config.yaml"
+    file.write_text(bridge_args.to_yaml(own(), full=True), encoding="utf-8")
+    assert main([str(file) if word == "FILE" else word for word in words]) in (1, 2)
+    assert told in capsys.readouterr().err
