@@ -68,6 +68,7 @@ ROLES: Final[dict[str, tuple[Name, ...]]] = {
         Name("megatron.bridge.data.packing.config.PackedSequenceSpecs", "bridge >=0.6", is_class=False),
         Name("megatron.bridge.data.datasets.packed_sequence.PackedSequenceSpecs", is_class=False),
     ),
+    "overlap of layers": (Name("megatron.bridge.training.comm_overlap.TransformerLayerTPOverlapCfg", is_class=False),),
     "LoRA": (Name("megatron.bridge.peft.lora.LoRA", is_class=False),),
     "DoRA": (Name("megatron.bridge.peft.dora.DoRA", is_class=False),),
     "CanonicalLoRA": (Name("megatron.bridge.peft.canonical_lora.CanonicalLoRA", is_class=False),),

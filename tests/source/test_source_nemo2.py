@@ -142,6 +142,27 @@ def test_parts_of_an_epoch_are_lost(tmp_path: Path, field: str, value: float, to
     assert told in lost.message and lost.place is not None
 
 
+@pytest.mark.parametrize(("name", "told"), [("num_layers", "a number"), ("add_bias_linear", "true or false")])
+def test_a_text_is_no_number(tmp_path: Path, name: str, told: str) -> None:
+    made = recipe()
+    made["model"]["config"][name] = "2x"
+    (error,) = translated_from(made, tmp_path).errors
+    assert f"model.{name} takes {told}, not '2x'" in error.message and error.place is not None
+
+
+def test_user_buffers_of_layers_are_bridges(tmp_path: Path) -> None:
+    module = "nemo.collections.llm.recipes.tp_overlap_configs.userbuffers"
+    bulk = {"num_sm": 2, "cga_size": 2, "set_sm_margin": False}
+    layer = {"_target_": f"{module}.BulkOverlapCfg", **bulk}
+    buffers = {"_target_": f"{module}.TransformerLayerTPOverlapCfg", "qkv_dgrad": layer}
+    overlap = f"{CALLBACKS}.megatron_comm_overlap.MegatronCommOverlapCallback"
+    made = with_callback(recipe(), overlap, tp_comm_overlap=True, tp_comm_overlap_cfg=buffers)
+    value = settings(translated_from(made, tmp_path))["comm_overlap.tp_comm_overlap_cfg"]
+    home = "megatron.bridge.training.comm_overlap"
+    theirs = {"qkv_dgrad": Built(f"{home}.BulkOverlapCfg", bulk)}
+    assert value == Built(f"{home}.TransformerLayerTPOverlapCfg", theirs)
+
+
 def test_what_has_no_equivalent_is_told_at_its_line(tmp_path: Path) -> None:
     made = recipe()
     made["log"]["ckpt"] |= {

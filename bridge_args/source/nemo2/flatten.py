@@ -15,7 +15,7 @@ from bridge_args.mapping.settings import Stated
 from bridge_args.records import Record
 from bridge_args.source.nemo2.defaults import Class, find
 from bridge_args.source.nemo2.objects import Given, Made, Nemo2Problem
-from bridge_args.values import Member, Symbol
+from bridge_args.values import Built, Member, Symbol
 
 # What the name of an object begins with, by the class that it is made from.
 _ROLES: Final = {
@@ -39,6 +39,7 @@ _PARTS: Final = frozenset(
     "restore_config packed_sequence_specs extra_loggers logger model_transform tokenizer peft extra".split()
 )
 CLASS: Final = "_target_"
+_OVERLAP: Final = "tp_comm_overlap_cfg"  # holds objects, which are one value
 
 
 class Run(Record):
@@ -52,6 +53,7 @@ class Run(Record):
         lines: all settings, in the file's order.
         defaults: setting to what NeMo has where the file does not state it.
         findings: what there is to tell of the file itself.
+        usual: setting to what NeMo has, of those too that the file states.
         roles: what a name begins with to the class it is of: ``strategy`` to ``MegatronStrategy``.
     """
 
@@ -65,6 +67,7 @@ class Run(Record):
     defaults: Mapping[str, Any]
     findings: tuple[Finding, ...]
     roles: Mapping[str, str]
+    usual: Mapping[str, Any]
 
 
 def run_of(root: Made, name: str) -> Run:
@@ -93,6 +96,7 @@ def run_of(root: Made, name: str) -> Run:
         defaults,
         tuple(walk.findings),
         walk.roles,
+        walk.defaults,
     )
 
 
@@ -170,6 +174,8 @@ class _Walk:
             self.say(setting, _seconds(value), given.text, given)
         elif isinstance(value, Made) and value.target.startswith("megatron.core.") and not value.given:
             pass  # a member of an enum, of which NeMo-Run writes the class only
+        elif isinstance(value, Made) and name == _OVERLAP:
+            self.say(setting, _built(value), given.text, given)
         elif isinstance(value, Made):
             self.visit(value, name)
         elif isinstance(value, list) and any(isinstance(one, Made) for one in value):
@@ -206,6 +212,11 @@ def _member(value: Any) -> Any:
     if isinstance(value, Made) and isinstance(called, list) and len(called) == 1 and not isinstance(called[0], Made):
         return Member(value.target, "", called[0])
     return value
+
+
+def _built(made: Made) -> Built:
+    return Built(made.target, {name: _built(given.value) if isinstance(given.value, Made) else given.value
+                               for name, given in made.given.items()})  # fmt: skip
 
 
 def _nemo() -> str:

@@ -44,6 +44,10 @@ def said_to(run: Run, bridge: str) -> Statement:
         rule(meaning)
     table = rows.table_for(bridge)
     more = {row.argument: row for row in rows.model_rows(meaning, table)}
+    for line in run.lines:
+        row = more.get(line.name) or table.rows.get(line.name)
+        if row is not None and row.fate == "to":
+            meaning.check(line, run.usual.get(line.name))
     lines = tuple(line._replace(value=meaning.fitting(line.value)) for line in run.lines)
     return Statement(
         lines,

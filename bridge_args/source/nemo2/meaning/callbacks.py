@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from bridge_args.bridge.names import name_of
 from bridge_args.source.nemo2.meaning.state import Meaning
+from bridge_args.values import Built
 
 
 def callbacks(m: Meaning) -> None:
@@ -55,7 +59,18 @@ def callbacks(m: Meaning) -> None:
                 m.derive("profile_ranks", m[f"{name}.ranks"], f"{name}.ranks")
     if m.has("FaultTolerancePlugin"):
         m.derive("enable_ft_package", True, "FaultTolerancePlugin._target_")
-    if m["MegatronCommOverlapCallback.tp_comm_overlap_cfg"] is not None:
+    deferred = "MegatronCommOverlapCallback.defer_embedding_wgrad_compute"
+    if m[deferred] and m["strategy.pipeline_model_parallel_size"] == 1:
+        m.derive(deferred, False, "strategy.pipeline_model_parallel_size")
+        message = (
+            "deferring gradients of the embedding is for pipelines, and Megatron Core refuses it without; it is off"
+        )
+        m.tell("done-otherwise", deferred, message)
+    overlap = m["MegatronCommOverlapCallback.tp_comm_overlap_cfg"]
+    theirs = _buffers(m, overlap)
+    if theirs is not None:
+        m.derive("tp_comm_overlap_cfg", theirs, "MegatronCommOverlapCallback.tp_comm_overlap_cfg")
+    elif overlap is not None:
         m.lost(
             "MegatronCommOverlapCallback.tp_comm_overlap_cfg",
             "name one of Bridge's userbuffers in comm_overlap.tp_comm_overlap_cfg.",
@@ -73,3 +88,18 @@ def _steps_of(m: Meaning, name: str) -> None:
     ):
         if m[f"{name}.{field}"] is not None:
             m.derive(ours, m[f"{name}.{field}"], f"{name}.{field}")
+
+
+def _buffers(m: Meaning, value: Any) -> Any:
+    """The user buffers of each layer, whose classes Bridge has under the same names; None where it has not."""
+    if not isinstance(value, Built):
+        return None
+    theirs = f"{name_of('overlap of layers', m.bridge).rpartition('.')[0]}.{value.path.rpartition('.')[2]}"
+    if not value.path.startswith("nemo.") or theirs not in m.schema.classes:
+        return None
+    inside = {name: _buffers(m, one) if isinstance(one, Built) else one for name, one in value.kwargs.items()}
+    return (
+        None
+        if any(isinstance(value.kwargs[name], Built) and one is None for name, one in inside.items())
+        else Built(theirs, inside)
+    )

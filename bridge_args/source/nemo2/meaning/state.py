@@ -8,7 +8,7 @@ from bridge_args.bridge.names import name_of
 from bridge_args.bridge.schema import Schema
 from bridge_args.findings import CHANGES, Changes, Finding
 from bridge_args.mapping.convert import shown
-from bridge_args.mapping.settings import Derived
+from bridge_args.mapping.settings import Derived, Stated
 from bridge_args.source.nemo2.flatten import Run
 from bridge_args.values import Member, Symbol
 
@@ -70,6 +70,12 @@ class Meaning:
 
     def refuse(self, name: str, message: str) -> None:
         self.tell("bridge-rejects", name, message)
+
+    def check(self, line: Stated, usual: Any) -> None:
+        """A text where NeMo has a number, or yes and no."""
+        if isinstance(line.value, str) and isinstance(usual, (bool, int, float)):
+            kind = "true or false" if isinstance(usual, bool) else "a number"
+            self.tell("bad-value", line.name, f"{line.name} takes {kind}, not {line.value[:80]!r}")
 
     def field(self, name: str) -> Any:
         """The field of the model's class that a setting goes to under its own name."""
