@@ -52,6 +52,9 @@ def built(recipe: dict[str, Any]) -> dict[str, Any]:
     model.config = config
     _strategy_lib.set_model_parallel_attributes(model, strategy.parallelism)
     config = update_config_with_dtype_overrides(plugin.dtype_config, model.config)
+    for callback in recipe["trainer"].get("callbacks") or []:
+        if callback["_target_"].endswith(".DeepEPCallback"):
+            make(callback)._apply_deepep_cfgs(config)
     optim = update_config_with_dtype_overrides(plugin.dtype_config, optim)
     ddp = update_config_with_dtype_overrides(plugin.dtype_config, strategy.ddp_config)
     ddp.use_distributed_optimizer = optim.use_distributed_optimizer
