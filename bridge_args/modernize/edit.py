@@ -186,10 +186,12 @@ def span_of(texts: Mapping[str, str], word: Word) -> Span | None:
     lines = [found.start() for found in _LINE.finditer(text)]
     if not 1 <= place.line <= len(lines):
         return None
-    start = lines[place.line - 1] + place.column - 1
-    if not text.startswith(word.text, start):
-        return None
-    return Span(place.source, start, start + len(word.text))
+    begin = lines[place.line - 1]
+    start = begin + place.column - 1
+    if not text.startswith(word.text, start):  # in a text of YAML a column does not count what the text is indented by
+        line = _LINE.match(text, begin)
+        start = begin + line.group().find(word.text) if line and line.group().count(word.text) == 1 else -1
+    return Span(place.source, start, start + len(word.text)) if start >= begin else None
 
 
 def _cuts(texts: Mapping[str, str], spans: Sequence[Span]) -> Iterator[list[Span]]:

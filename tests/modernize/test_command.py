@@ -70,7 +70,6 @@ def test_what_cannot_be_kept_is_told(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["--write", *MOVE, "--", *SMALL.split()], "--write changes a file"),
         (["--prove", *MOVE, "--", *SMALL.split()], "name a checkout with --megatron-lm CHECKOUT"),
         (["--hand-over-at", "3", *MOVE, "--", *SMALL.split()], "--hand-over-at is for --prove"),
-        ([".", *MOVE], "is a folder"),
         (["none.sh", *MOVE], "none.sh"),
         ([*MOVE, "--", "--num-layers", "x"], "Megatron-LM 0.16.1 refuses this command line"),
     ],
