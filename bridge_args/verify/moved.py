@@ -13,7 +13,7 @@ from bridge_args.source.source import Source
 from bridge_args.steps import Asked, translated
 from bridge_args.training.processes import RehearsalError
 from bridge_args.verify.reduce import translations
-from bridge_args.verify.versions import Proof, Request, prove
+from bridge_args.verify.versions import Proof, Request, prove, refusals
 from bridge_args.wording import counted
 from bridge_args.words import as_words
 
@@ -33,8 +33,8 @@ def proof_of(source: Source, asked: Asked, request: Request, to_hybrid: bool, te
         RehearsalError: as ``prove``.
     """
     t = translated(source, asked)
-    if t.errors:
-        raise RehearsalError(f"{request.before} refuses this command line: {t.errors[0]}")
+    if errors := refusals(t):
+        raise RehearsalError(f"{request.before} refuses this command line: {errors[0]}")
 
     def newer(words: tuple[str, ...], ranks: int) -> Translation:
         small = source._replace(command=source.command._replace(argv=as_words(words)), words=())
@@ -66,6 +66,6 @@ def lines(proof: Proof) -> Iterator[str]:
     yield f"not proven: {found.verdict} {where}; compared were {', '.join(seen)}"
     for differences in (found.settings, found.weights, found.batches):
         for one in differences[:_SHOWN]:
-            yield f"  {one.name}: {one.megatron_lm!r} of the older one, {one.bridge!r} of the newer one"
+            yield f"  {one.name}: {one.megatron_lm!r} in the first, {one.bridge!r} in the other"
     if proof.after.error:
-        yield f"  the newer one stopped: {proof.after.error}"
+        yield f"  the other one stopped: {proof.after.error}"

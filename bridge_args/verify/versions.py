@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from bridge_args.emit.run_config import to_run_config
 from bridge_args.emulation.adapt import Change
+from bridge_args.findings import Finding
 from bridge_args.mapping.translation import Translation
 from bridge_args.rehearse.rehearse import SHRUNK_STEPS, processes_for
 from bridge_args.training.processes import Device, RehearsalError, on_cpu
 from bridge_args.verify.compare import Comparison, compare
-from bridge_args.verify.reduce import reduce
+from bridge_args.verify.reduce import Reduced, reduce
 from bridge_args.verify.sides import Rank, Seen, Setup, run_megatron_lm
 from bridge_args.wording import counted
 
@@ -76,42 +77,83 @@ def prove(t: Translation, again: Retranslate, newer: Retranslate, request: Reque
         NotReducible: a setting has to change and no argument does that.
         RehearsalError: the two cannot be started here; or the older one stops before its first step.
     """
-    nproc = processes_for(t, shrink=request.shrink, nproc=request.nproc)
-    emulate = on_cpu(request.device, nproc)
-    steps = request.steps or (SHRUNK_STEPS if request.shrink else None)
-    reduced = reduce(t, lambda words: again(words, nproc), nproc=nproc, small=request.shrink, emulate=emulate)
-    later = newer(reduced.words, nproc)
-    for made in (reduced.translation, later):
-        if made.errors:
-            said = "\n".join(map(str, made.errors))
-            raise RehearsalError(f"the command line scaled down for this machine is refused: {said}")
+    run = _how(t, request)
+    reduced = _reduced(t, again, run, request)
     for change in reduced.changes:
         tell(f"changed on both sides: {change}")
+    later = newer(reduced.words, run.nproc)
+    return _trained((reduced.translation, later), reduced.changes, run, request, tell)
+
+
+def against(
+    t: Translation, other: Translation, again: Retranslate, again_other: Retranslate, request: Request, tell: Tell
+) -> Proof:
+    """Trains two command lines that are to be the same run, each scaled down by itself, and compares them.
+
+    Args:
+        t, other: without errors.
+        again, again_other: translate other words in the same way as the one and the other.
+
+    Raises:
+        NotReducible, RehearsalError: as ``prove``.
+    """
+    run = _how(t, request)
+    both = [_reduced(one, how, run, request) for one, how in ((t, again), (other, again_other))]
+    for reduced, name in zip(both, ("the first", "the other"), strict=True):
+        for change in reduced.changes:
+            tell(f"changed in {name}: {change}")
+    return _trained((both[0].translation, both[1].translation), both[0].changes, run, request, tell)
+
+
+class _How(NamedTuple):
+    nproc: int
+    emulate: bool
+    steps: int | None
+
+
+def _how(t: Translation, request: Request) -> _How:
+    nproc = processes_for(t, shrink=request.shrink, nproc=request.nproc)
+    return _How(nproc, on_cpu(request.device, nproc), request.steps or (SHRUNK_STEPS if request.shrink else None))
+
+
+def refusals(t: Translation) -> list[Finding]:
+    """Why Megatron-LM stops; what Bridge refuses does not count where Bridge takes no part."""
+    return [error for error in t.errors if error.kind != "bridge-rejects"]
+
+
+def _reduced(t: Translation, again: Retranslate, run: _How, request: Request) -> Reduced:
+    return reduce(t, lambda words: again(words, run.nproc), nproc=run.nproc, small=request.shrink, emulate=run.emulate)
+
+
+def _trained(
+    both: tuple[Translation, Translation], changes: tuple[Change, ...], run: _How, request: Request, tell: Tell
+) -> Proof:
+    for made in both:
+        if errors := refusals(made):
+            said = "\n".join(map(str, errors))
+            raise RehearsalError(f"the command line scaled down for this machine is refused: {said}")
     setups = [
-        Setup(made, str(_program(checkout, made.program)), nproc, steps, emulate, request.folder / name)
-        for made, checkout, name in (
-            (reduced.translation, request.before, "before"),
-            (later, request.after, "after"),
-        )
+        Setup(made, str(_program(checkout, made.program)), run.nproc, run.steps, run.emulate, request.folder / name)
+        for made, checkout, name in zip(both, (request.before, request.after), ("before", "after"), strict=True)
     ]
     if request.hand_over_at:
         saved = str(request.folder.resolve() / "hand_over")
-        tell(f"running {counted(request.hand_over_at, 'step')} of the older one, for a checkpoint that both go on from")
+        tell(f"running {counted(request.hand_over_at, 'step')} of the first, for a checkpoint that both go on from")
         first = _run(setups[0]._replace(steps=request.hand_over_at, save=saved))
         if first.error:
-            raise RehearsalError(f"the older one did not complete a training step: {first.error}")
+            raise RehearsalError(f"the first did not complete a training step: {first.error}")
         setups = [setup._replace(load=saved) for setup in setups]
     sides = []
     for setup in setups:
-        tell(f"running {Path(setup.program).name} of {Path(setup.program).parent}, {counted(nproc, 'process')}")
+        tell(f"running {Path(setup.program).name} of {Path(setup.program).parent}, {counted(run.nproc, 'process')}")
         sides.append(_run(setup))
         tell(f"{counted(len(sides[-1].steps), 'step')} in {sides[-1].seconds:.1f} s; {sides[-1].error}".rstrip("; "))
     if not sides[0].steps and not sides[0].evaluations:
         said = sides[0].error or "it ended without a training step"
-        raise RehearsalError(f"the older one did not complete a training step: {said}")
+        raise RehearsalError(f"the first did not complete a training step, so there is nothing to compare with: {said}")
     before = sides[0]._replace(ranks=tuple(_renamed(rank, request.weight_of) for rank in sides[0].ranks))
-    comparison = compare(before, sides[1], rounding=not emulate)
-    return Proof(before, sides[1], reduced.changes, comparison, (setups[0].translation.words, later.words))
+    comparison = compare(before, sides[1], rounding=not run.emulate)
+    return Proof(before, sides[1], changes, comparison, (both[0].words, both[1].words))
 
 
 def _run(setup: Setup) -> Seen:

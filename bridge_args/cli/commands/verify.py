@@ -7,7 +7,7 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bridge_args.cli import options as shared
 from bridge_args.cli.command import Command
@@ -22,10 +22,20 @@ from bridge_args.verify.changed import change
 from bridge_args.verify.reduce import translations
 from bridge_args.verify.verify import Request, verify
 
+if TYPE_CHECKING:
+    from bridge_args.mapping.translation import Translation
+    from bridge_args.steps import Asked
+
 
 def add_options(command: argparse.ArgumentParser) -> None:
     shared.training(command, "scale the model down, on both sides")
     command.add_argument("--run-config", metavar="FILE", help="verify this run config of Bridge, not the translation")
+    command.add_argument(
+        "--against", metavar="SOURCE", help="Megatron-LM with this source instead of Bridge; with --against-megatron-lm"
+    )
+    command.add_argument(
+        "--against-megatron-lm", metavar="CHECKOUT", help="the checkout that runs it; default: the same one"
+    )
     command.add_argument("--override", action="append", default=[], metavar="PATH=VALUE", help="a setting of Bridge's")
     command.add_argument(
         "--hand-over-at",
@@ -44,9 +54,14 @@ def run(options: argparse.Namespace) -> int:
     checkout = options.megatron_lm
     if not checkout or not is_checkout(checkout):
         raise UserError("verify runs Megatron-LM's own program; name a checkout of it with --megatron-lm CHECKOUT")
-    translation = runnable(options, asked_for_processes(options))
+    asked = asked_for_processes(options)
+    if options.against_megatron_lm and not options.against:
+        raise UserError("--against-megatron-lm goes with --against SOURCE")
+    translation = runnable(options, asked)
     if translation is None:
         return 1
+    if options.against:
+        return _against(options, asked, translation)
     try:
         text = read_file(options.run_config) if options.run_config else None
         changed = change(text, options.run_config or "", options.override)
@@ -76,6 +91,45 @@ def run(options: argparse.Namespace) -> int:
         except OSError as error:
             raise UserError(f"{options.plot} cannot be written: {error.strerror or error}") from error
     return 0 if result.comparison.same else 1
+
+
+def _against(options: argparse.Namespace, asked: Asked, translation: Translation) -> int:
+    """Two sources, each by Megatron-LM's own program."""
+    from bridge_args.source.read import from_path
+    from bridge_args.steps import translated
+    from bridge_args.verify import moved, versions
+
+    if options.run_config or options.override or options.plot or options.format != "text" or options.workdir:
+        raise UserError("--against compares two command lines: it takes no settings of Bridge's, and prints text")
+    checkout = options.against_megatron_lm or options.megatron_lm
+    if not is_checkout(checkout):
+        raise UserError(f"{checkout} is no checkout of Megatron-LM")
+    asked = asked._replace(megatron_lm=checkout)
+    other = translated(from_path(options.against, asked.variables, None, checkout), asked)
+    if errors := versions.refusals(other):
+        raise UserError(f"{options.against} is refused: {errors[0]}")
+    with tempfile.TemporaryDirectory(prefix="bridge-args-verify-") as folder:
+        request = versions.Request(
+            os.path.abspath(options.megatron_lm),
+            os.path.abspath(checkout),
+            Path(folder),
+            options.steps,
+            options.shrink,
+            options.nproc,
+            options.device,
+            options.hand_over_at,
+        )
+        made = versions.against(
+            translation,
+            other,
+            translations(translation, options.megatron_lm, options.mappings),
+            translations(other, checkout, options.mappings),
+            request,
+            say,
+        )
+    secrets = (*translation.secrets, *other.secrets)
+    write(masked("".join(f"{line}\n" for line in moved.lines(made)), secrets), options.output)
+    return 0 if made.comparison.same else 1
 
 
 COMMAND: Final = Command("run Megatron-LM and Bridge, and compare the two runs", run, add_options, from_source=True)
