@@ -207,3 +207,31 @@ def test_a_file_of_the_same_version_is_not_touched(version: str) -> None:
     config = moved(tron(), version).config
     done = moved(config, version)
     assert (done.writer.name, done.config, done.changes) == (version, config, ())
+
+
+def test_packing_of_finetuning_data_has_a_switch_since_0_6() -> None:
+    specs = {"_target_": "megatron.bridge.data.datasets.packed_sequence.PackedSequenceSpecs", "packed_sequence_size": 8}
+    old = {
+        "dataset": {
+            "_target_": "megatron.bridge.training.config.FinetuningDatasetConfig",
+            "seq_length": 8,
+            "packed_sequence_specs": specs,
+        }
+    }
+    new = moved(old, "0.6.2", "0.3.1").config
+    data = new["dataset"]
+    assert data["_target_"] == "megatron.bridge.data.builders.gpt_sft.GPTSFTDatasetConfig"
+    assert data["enable_offline_packing"] is True and data["offline_packing_specs"]["packed_sequence_size"] == 8
+    assert data["offline_packing_specs"]["_target_"] == "megatron.bridge.data.packing.config.PackedSequenceSpecs"
+    back = moved(new, "0.3.1", "0.6.2").config["dataset"]
+    assert back["packed_sequence_specs"] == specs and "enable_offline_packing" not in back
+
+
+@pytest.mark.parametrize(("strict", "code"), [((), 0), (("--strict",), 1)])
+def test_strict_makes_an_error_of_a_loss(strict: tuple[str, ...], code: int, tmp_path: Path) -> None:
+    provider = {"_target_": "megatron.bridge.models.gpt_provider.GPTModelProvider", "dsa_indexer_topk": 8}
+    file = written(tmp_path, {"model": provider})
+    out = tmp_path / "out.yaml"
+    words = ["migrate", "run-config", str(file), "--from-bridge", "0.3.1", "--to-bridge", "0.2.2", "-o", str(out)]
+    assert main([*words, *strict]) == code
+    assert out.exists() is (code == 0)

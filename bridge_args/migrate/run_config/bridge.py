@@ -127,7 +127,8 @@ def complete(state: State, schema: Schema) -> None:
             if given and field.name[0] != "_" and f"{name}.{field.name}" not in state.settings:
                 path = f"{name}.{field.name}"
                 if path in KEPT:
-                    state.put(path, WITHOUT[path][0], f"before Bridge had the setting, {WITHOUT[path][1]}")
+                    value, how = WITHOUT[path]
+                    state.put(path, value, f"the Bridge that wrote the file has no such setting: {how}")
                 else:
                     state.add(path, field.default, f"Bridge {schema.version} has it; it is the default")
 

@@ -109,6 +109,8 @@ def batches_of_evaluation(state: State, old: Schema, new: Schema) -> None:
 def layers_of_a_hybrid_model(state: State, old: Schema, new: Schema) -> None:
     """Which layer is of which kind; before 0.4 the number of layers stands beside it, and nothing else is in it."""
     path, to = "model.hybrid_layer_pattern", "model.hybrid_override_pattern"
+    if old.class_with(path) is None and new.class_with(path) is not None and state.settings.get(to) is not None:
+        state.move(to, path)
     pattern = state.settings.get(path)
     if new.class_with(path) is not None or not isinstance(pattern, str) or path not in state.origins:
         return
@@ -121,6 +123,23 @@ def layers_of_a_hybrid_model(state: State, old: Schema, new: Schema) -> None:
         state.put("model.num_layers", len(pattern), f"{to} has so many")
 
 
+def packing_of_sequences(state: State, old: Schema, new: Schema) -> None:
+    """Sequences that are packed before the training: before 0.6 where there are specs, since then a switch says it.
+
+    See megatron/bridge/data/builders/gpt_sft.py GPTSFTDatasetConfig.
+    """
+    specs, switch, packed = (
+        f"dataset.{name}" for name in ("packed_sequence_specs", "enable_offline_packing", "offline_packing_specs")
+    )
+    was, is_now = (schema.class_with(switch) is not None for schema in (old, new))
+    if is_now and not was and state.settings.get(specs) is not None:
+        state.put(switch, True, f"{packed} is read where it is on")
+    elif was and not is_now and switch in state.origins:
+        if not state.settings[switch] and state.settings.get(packed) is not None:
+            state.drop(packed, "enable_offline_packing is off")
+        state.drop(switch, f"Bridge {new.version} packs where there are specs")
+
+
 TOGETHER: Final[tuple[Callable[[State, Schema, Schema], None], ...]] = (
     multiprocessors,
     parts_in_cuda_graphs,
@@ -128,4 +147,5 @@ TOGETHER: Final[tuple[Callable[[State, Schema, Schema], None], ...]] = (
     iterations_of_samples,
     batches_of_evaluation,
     layers_of_a_hybrid_model,
+    packing_of_sequences,
 )
