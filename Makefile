@@ -24,7 +24,7 @@ BRIDGE ?=
 
 # What reads scripts and knows what arguments mean has no Bridge in it: where the first run has just tried it, the second does
 # not. A checkout of Megatron-LM needs torch to be asked.
-AGAIN := $(if $(BRIDGE)$(TESTS)$(MEGATRON_LM_CHECKOUT),,$(addprefix --ignore=tests/,script megatron_lm explain checkout fork))
+AGAIN := $(if $(BRIDGE)$(TESTS)$(MEGATRON_LM_CHECKOUT),,$(addprefix --ignore=tests/,script megatron_lm explain checkout fork modernize))
 
 # SERIES FIRST GROUP OLDEST PUBLISHED TAG IGNORE; where they cannot be told, python-can says why.
 $(foreach fact,$(shell $(PYTHON) -B -m bridge_args.dev environment $(BRIDGE) 2>/dev/null),$(eval $(fact)))
