@@ -12,8 +12,12 @@ from bridge_args.modernize.plan import Plan
 from bridge_args.wording import counted
 
 
-def lines(plan: Plan) -> Iterator[str]:
-    """One for each change, then what is not the same, then what has been shown."""
+def lines(plan: Plan, trained: bool = False) -> Iterator[str]:
+    """One for each change, then what is not the same, then what has been shown.
+
+    Args:
+        trained: more has been shown, and said elsewhere.
+    """
     for item in plan.changed:
         yield f"{change(item)}: {item.why}"
     for finding in plan.refused:
@@ -22,7 +26,8 @@ def lines(plan: Plan) -> Iterator[str]:
         yield f"not the same: {left.argument} was {left.before!r} and is {left.after!r}; {left.why}"
     if plan.is_same_run:
         what = f"of {counted(plan.compared, 'effective value')} all that a run reads are equal"
-        yield f"Megatron-LM {plan.before} to {plan.after}: {what}; nothing was trained, so nothing more is shown"
+        more = "" if trained else "; nothing was trained, so nothing more is shown"
+        yield f"Megatron-LM {plan.before} to {plan.after}: {what}{more}"
 
 
 def not_done(one: NotDone, name: str) -> str:

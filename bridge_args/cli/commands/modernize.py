@@ -90,7 +90,7 @@ def _of_text(options: argparse.Namespace) -> int:
     if not options.write:
         write(visible_lines(masked("".join(move.diff(found)), found.secrets)), None)
     for plan in found.plans:
-        for line in page.lines(plan):
+        for line in page.lines(plan, options.prove):
             say(line, found.secrets)
     for one in found.not_done:
         say(page.not_done(one, text.name), found.secrets)
@@ -142,7 +142,7 @@ def _of_words(options: argparse.Namespace) -> int:
         return 0 if plan.is_same_run and proven else 1
     words = [word for item in (*plan.front, *plan.items) for word in item.words]
     write(f"{visible_lines(masked(shlex.join(words), known))}\n", None)
-    for line in page.lines(plan):
+    for line in page.lines(plan, options.prove):
         say(line, known)
     return 0 if plan.is_same_run and proven else 1
 
