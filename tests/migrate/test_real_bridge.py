@@ -30,6 +30,8 @@ THERE = next((version for version in MEGATRON_LM if version != HERE), "")
 # What the other version cannot do, and says so.
 REFUSED = {
     "core_v0.19.0/gpt/gpt3_mcore_te_tp2_zp_z3_resume_fsdp_dtensor_1node": "async_save is only supported with",
+    "core_v0.19.0/gpt/gpt3_mcore_te_tp2_zp_z3_resume_fsdp_dtensor": "async_save is only supported with",
+    "core_v0.19.0/moe/gpt3_mcore_tp2_cp2_pp2_ep2_te_4experts2parallel_dp_last": "Flash attention can not be used",
 }
 # What the validation of the other version sets itself, whatever the file says.
 ITS_OWN = {"ddp.fsdp_manual_registration"}
