@@ -279,8 +279,10 @@ def _classes(args: MegatronArgs, table: Table, schema: Schema, built: Iterable[B
         if name in schema.sections and section.opened_by in args and args[section.opened_by]:
             classes[name] = schema.sections[name].classes[0]
     for argument, row in table.rows.items():
-        if row.to and row.to[0].endswith("._target_") and argument in args and args[argument] in schema.classes:
-            classes[row.to[0].partition(".")[0]] = args[argument]
+        if row.to and row.to[0].endswith("._target_") and argument in args:
+            named = args[argument]
+            if isinstance(named, str) and named in schema.classes:
+                classes[row.to[0].partition(".")[0]] = named
     for one in built:
         for key, value in one.decided.items():
             section_name, _, leaf = key.partition(".")
