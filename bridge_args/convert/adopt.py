@@ -42,8 +42,9 @@ _NO_LINK: Final = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, err
 _ARE: Final = {
     "megatron-lm-zarr": f"is saved with zarr, which no Bridge reads; {_INSTEAD}",
     "fsdp_dtensor": f"is saved with fsdp_dtensor or torch_dcp, and a torch_dist one is needed; {_INSTEAD}",
-    "nemo-tron": "is a checkpoint of nemo.tron, whose configuration is not translated yet",
-    "nemo2": "is a checkpoint of NeMo 2.0, whose configuration is not translated yet",
+    "nemo-tron": "is a checkpoint of nemo.tron, of which only the configuration has to change: bridge-args migrate "
+    "run-config --in-place does that",
+    "nemo2": "is a checkpoint of NeMo 2.0: bridge-args migrate nemo2 translates its configuration",
     "hugging-face": "is a model of Hugging Face's, not a checkpoint of Megatron-LM",
     "peft": "is an adapter of PEFT's, not a checkpoint of Megatron-LM",
     "torch-distributed": "has no index of its tensors, so it is not a whole checkpoint",
