@@ -78,6 +78,7 @@ class _Work:
     def __init__(self, texts: Mapping[str, str], commands: Sequence[Sequence[Item]], read: Read) -> None:
         self.texts, self.commands, self.read = texts, commands, read
         self.done = [[item._replace(words=item.was) for item in items] for items in commands]
+        self.order = [list(range(len(items))) for items in commands]  # in which they are read: added ones may move
         self.missing: list[NotDone] = []
 
     def is_done(self, number: int, index: int) -> bool:
@@ -87,21 +88,29 @@ class _Work:
         """One item of one command, and with it the same item of others that have its words from the same place."""
         item = self.commands[number][index]
         before = self.read(self.texts) or [()] * len(self.commands)
-        for candidate in _candidates(self.texts, self.done[number], index, item, before[number]):
+        here = [self.done[number][at] for at in self.order[number]]
+        place = self.order[number].index(index)
+        for candidate in _candidates(self.texts, here, place, item, before[number]):
             found = self.read(candidate)
             if found is None or len(found) != len(self.commands):
                 continue
             wanted = [self._with(other, item, only=index if other == number else None) for other in range(len(found))]
-            fits = [
-                other != number and [word.text for word in words] == words_of(self.done[other])
-                for other, words in enumerate(found)
-            ]
-            made = [_same(words, words_of(wanted[other]), before[other]) for other, words in enumerate(found)]
-            if all(one or other for one, other in zip(fits, made, strict=True)):
+            made: list[tuple[list[Item], list[int]] | None] = []
+            for other, words in enumerate(found):
+                texts = [word.text for word in words]
+                order = _order(wanted[other], self.done[other], self.order[other], texts)
+                if order is not None:
+                    made.append((wanted[other], order))
+                elif other != number and texts == words_of([self.done[other][at] for at in self.order[other]]):
+                    made.append((self.done[other], self.order[other]))
+                else:
+                    made.append(None)
+            if all(one is not None for one in made):
                 self.texts = candidate
-                self.done = [self.done[at] if fits[at] else wanted[at] for at in range(len(found))]
+                self.done = [one[0] for one in made if one is not None]
+                self.order = [one[1] for one in made if one is not None]
                 return
-        self.missing.append(NotDone(item, _place_of(self.done[number], index, item, before[number])))
+        self.missing.append(NotDone(item, _place_of(here, place, item, before[number])))
 
     def _with(self, number: int, item: Item, only: int | None) -> list[Item]:
         """What a command is with this change; of another command, where the same is planned there."""
@@ -111,22 +120,20 @@ class _Work:
         ]
 
 
-def _same(words: Sequence[Word], wanted: Sequence[str], before: Sequence[Word]) -> bool:
-    """The same words; what is added may stand anywhere among the flags that it does not separate from their values."""
-    texts = [word.text for word in words]
-    if texts == list(wanted):
-        return True
-    if len(texts) <= len(before):
-        return False
-    # Added words, in one piece, somewhere else than at the end.
-    old = [word.text for word in before]
-    count = len(texts) - len(old)
-    added = list(wanted)[-count:]
-    at = next((at for at, (one, other) in enumerate(zip(texts, old, strict=False)) if one != other), len(old))
-    return any(
-        texts[start : start + count] == added and texts[:start] + texts[start + count :] == old
-        for start in range(max(0, at - count), at + 1)
-    )
+def _order(
+    wanted: Sequence[Item], before: Sequence[Item], order: Sequence[int], texts: Sequence[str]
+) -> list[int] | None:
+    """In which order these items are read as these words; one that was added may stand between any two others."""
+    if words_of([wanted[at] for at in order]) == texts:
+        return list(order)
+    added = [at for at, (new, old) in enumerate(zip(wanted, before, strict=True)) if new.words and not old.words]
+    for one in added:
+        others = [at for at in order if at != one]
+        for place in range(len(others) + 1):
+            moved = [*others[:place], one, *others[place:]]
+            if words_of([wanted[at] for at in moved]) == texts:
+                return moved
+    return None
 
 
 def _place_of(items: Sequence[Item], index: int, new: Item, words: Sequence[Word]) -> Place | None:

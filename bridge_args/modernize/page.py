@@ -20,6 +20,8 @@ def lines(plan: Plan, trained: bool = False) -> Iterator[str]:
     """
     for item in plan.changed:
         yield f"{change(item)}: {item.why}"
+    if plan.to_start:
+        yield f"start it with {plan.to_start}: the program is not named here, and could not be changed"
     for finding in plan.refused:
         yield f"still refused by {plan.after}: {finding}"
     for left in plan.left:
@@ -68,6 +70,7 @@ def plan_as_data(plan: Plan) -> dict[str, Any]:
         "from": plan.before,
         "to": plan.after,
         "argv": plan.argv,
+        "to_start": plan.to_start or None,
         "changes": [
             {"argument": item.dest, "was": list(item.was), "is": list(item.words), "why": item.why}
             for item in plan.changed

@@ -79,6 +79,12 @@ class Plan(Record):
         return tuple(item for item in (*self.front, *self.items) if item.is_changed)
 
     @property
+    def to_start(self) -> str:
+        """The program that it is for now, where nothing in front of it names one; else empty."""
+        is_hybrid = any(item.dest == "hybrid_layer_pattern" and item.is_changed for item in self.items)
+        return programs.HYBRID if is_hybrid and not any(item.is_changed for item in self.front) else ""
+
+    @property
     def is_same_run(self) -> bool:
         """Does the later version make the same run of it, as far as its rules are known?"""
         return not self.left and not self.refused
@@ -118,7 +124,7 @@ def plan(
     there = [Item((word,), (word,), (), "") for word in front]
     if to_hybrid:
         items = search.hybrid(items)
-        there = [_program(item) for item in there]
+        there[-1:] = map(_program, there[-1:])  # the arguments stand behind it
     return search.plan(items, there)
 
 

@@ -208,3 +208,17 @@ def test_a_backup_is_never_written_over(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o750
     with pytest.raises(move.UserError, match="has changed"):
         move.write(found)
+
+
+def test_several_added_words_stay_with_their_flags(tmp_path: Path) -> None:
+    """They come into an array, and other words stand behind it: no flag may lose its value."""
+    text = f'ARGS=(\n    --train-iters 3\n)\n{RUN} "${{ARGS[@]}}" {SMALL} $(printf -- "--seed 5")\n'
+    (tmp_path / "train.sh").write_text(text)
+    found = move.moved(move.text_of(str(tmp_path / "train.sh")), Asked(megatron_lm="0.16.1"), "0.19.0", True)
+    assert found.is_same_run, found.not_done
+    ((*words,),) = by_bash.Judge(tmp_path).passed(found.files[0].after)
+    joined = "\0".join([*words, ""])
+    (plan,) = found.plans
+    assert sorted(words[4:]) == sorted(plan.argv) and words[3] == "pretrain_hybrid.py"
+    assert all("\0".join([*item.words, ""]) in joined for item in plan.items if item.words)
+    assert sum(not item.was for item in plan.items) >= 2

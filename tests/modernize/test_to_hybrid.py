@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge_args.modernize import hybrid, move
+from bridge_args.modernize import hybrid, move, page
 from bridge_args.modernize.plan import Plan
 from bridge_args.source.read import from_argv
 from bridge_args.steps import Asked
@@ -111,3 +111,13 @@ def test_weights_by_their_new_names() -> None:
         "decoder.final_norm.weight",
         "embedding.word_embeddings.weight",
     ]
+
+
+def test_only_the_program_is_renamed_and_where_none_is_named_that_is_told() -> None:
+    source = from_argv(["nsys", "profile", "-o", "pretrain_gpt_log", *SMALL.split(), "--num-layers", "2"])
+    plan = move.of_source(source, Asked(megatron_lm="0.19.0"), "0.19.0", True)
+    assert [item.words[0] for item in plan.front if item.is_changed] == ["pretrain_hybrid.py"] and not plan.to_start
+    words = SMALL.partition("pretrain_gpt.py ")[2].split()
+    bare = move.of_source(from_argv([*words, "--num-layers", "2"]), Asked(megatron_lm="0.19.0"), "0.19.0", True)
+    assert bare.to_start == "pretrain_hybrid.py"
+    assert any(line.startswith("start it with pretrain_hybrid.py") for line in page.lines(bare))
