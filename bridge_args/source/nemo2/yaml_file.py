@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import yaml
-
 from bridge_args.source.nemo2.objects import Given, Made, Nemo2Problem, checked, symbol
 from bridge_args.source.yaml.nodes import Mapping, Node, Scalar, entries, read
+from bridge_args.source.yaml.plain import Values
 
 _MOST: Final = 50_000  # values, each as often as it is named
-_TAG: Final = "tag:yaml.org,2002:"
 _MARKS: Final = ("_target_", "_partial_", "_call_", "_args_")
 _FACTORY: Final = "_factory_"
 
@@ -29,21 +27,15 @@ def read_yaml(text: str, name: str) -> Made:
     return made
 
 
-class _Reader:
+class _Reader(Values):
     """Nodes -> objects; counts them."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.met = name, 0
-        self.values = yaml.constructor.SafeConstructor()
+    most, texts, problem = _MOST, (*Values.texts, "timestamp"), Nemo2Problem
 
     def of(self, node: Node) -> Any:
-        self.met += 1
-        if self.met > _MOST:
-            raise Nemo2Problem(f"{self.name} says more than {_MOST} values; no configuration does")
-        if isinstance(node, Scalar):
-            return self.scalar(node)
         if not isinstance(node, Mapping):
-            return [self.of(one) for one in node.items]
+            return super().of(node)
+        self.count()
         pairs = {key.text: (key, value) for key, value in entries(node)}
         if _FACTORY in pairs:
             key, value = pairs[_FACTORY]
@@ -70,13 +62,6 @@ class _Reader:
             key, value = pairs["_args_"]
             given["_args_"] = Given(self.of(value), f"_args_: {_shown(value)}", key.place)
         return Made(target, given, node.place)
-
-    def scalar(self, node: Scalar) -> Any:
-        tag = "str" if node.tag in ("merge", "value", "timestamp") else node.tag
-        try:
-            return self.values.construct_object(yaml.ScalarNode(_TAG + tag, node.text))
-        except ValueError as error:  # an int of a million digits, !!int of a word
-            raise Nemo2Problem(f"{node.place}: {node.text[:40]} is no {tag}") from error
 
 
 def _shown(node: Node, deepest: int = 2) -> str:

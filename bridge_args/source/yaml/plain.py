@@ -33,16 +33,34 @@ def mapping_in(file: Path) -> dict[str, Any]:
 
 
 class Values:
-    """Nodes -> values; counts them, over all that is asked of one reader."""
+    """Nodes -> values; counts them, over all that is asked of one reader.
+
+    Attributes:
+        most: how many there may be.
+        texts: kinds of scalars that are taken as text.
+        problem: what is raised.
+    """
+
+    most: int = _MOST
+    texts: tuple[str, ...] = ("merge", "value")
+    problem: type[ValueError] = YamlProblem
 
     def __init__(self, name: str) -> None:
         self.name, self.met = name, 0
         self.values = yaml.constructor.SafeConstructor()
 
-    def of(self, node: Node) -> Any:
+    def count(self) -> None:
+        """Counts one value.
+
+        Raises:
+            ValueError: it is one too many; see ``problem``.
+        """
         self.met += 1
-        if self.met > _MOST:
-            raise YamlProblem(f"{self.name} says more than {_MOST} values; no configuration does")
+        if self.met > self.most:
+            raise self.problem(f"{self.name} says more than {self.most} values; no configuration does")
+
+    def of(self, node: Node) -> Any:
+        self.count()
         if isinstance(node, Scalar):
             return self.scalar(node)
         if isinstance(node, Mapping):
@@ -50,8 +68,8 @@ class Values:
         return [self.of(one) for one in node.items]
 
     def scalar(self, node: Scalar) -> Any:
-        tag = "str" if node.tag in ("merge", "value") else node.tag
+        tag = "str" if node.tag in self.texts else node.tag
         try:
             return self.values.construct_object(yaml.ScalarNode(_TAG + tag, node.text))
         except ValueError as error:  # an int of a million digits, !!int of a word
-            raise YamlProblem(f"{node.place}: {node.text[:40]} is no {tag}") from error
+            raise self.problem(f"{node.place}: {node.text[:40]} is no {tag}") from error
