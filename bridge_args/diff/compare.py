@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from bridge_args.diff.groups import Group, group_of
+from bridge_args.diff.groups import TITLES, Group, group_of, read_by_neither
 from bridge_args.emit.effective import as_said, worked_out
 from bridge_args.emit.layout import on_one_line, origin_of
 from bridge_args.mapping.translation import Assignment, Translation
@@ -13,6 +13,9 @@ from bridge_args.secrets import masked
 from bridge_args.values import finite
 from bridge_args.words import Place
 
+ABSENT_TEXT: Final = "not there"
+MACHINE_TEXT: Final = "decided by the machine"
+NOT_SAID: Final = (ABSENT_TEXT, MACHINE_TEXT)
 _ABSENT: Final = object()
 _PRECISION: Final = "mixed_precision"
 _WRITTEN_BY_IT: Final = ("model", "optimizer", "ddp")  # MixedPrecisionConfig.setup
@@ -82,7 +85,9 @@ def compare(left: Translation, right: Translation, names: tuple[str, str] = ("A"
             same += 1
             continue
         both = [_side(t, path, value) for t, value in zip(pair, sides, strict=True)]
-        found.append(Difference(path, group_of(path, left.schema.version), both[0], both[1]))
+        bridge = left.schema.version
+        group: Group = "nothing" if read_by_neither(path, bridge, values) else group_of(path, bridge)
+        found.append(Difference(path, group, both[0], both[1]))
     return Compared(
         names, (left.told_source, right.told_source), left.schema.version, tuple(_in_order(found, left)), same
     )
@@ -129,7 +134,7 @@ def _directly(values: dict[str, Any], t: Translation) -> dict[str, Any]:
 
 def _in_order(found: list[Difference], t: Translation) -> list[Difference]:
     sections = list(t.schema.sections)
-    groups = ("numbers", "speed", "logs")
+    groups = list(TITLES)
 
     def place(one: Difference) -> tuple[int, int]:
         section = one.path.partition(".")[0]
@@ -149,7 +154,7 @@ def _side(t: Translation, path: str, value: Any) -> Side:
     typed = t.args.settings[named].typed if named is not None else None
     place = t.places[typed.index] if typed is not None and typed.index < len(t.places) else None
     origin = origin_of(t, assignment)
-    return Side("not there" if value is _ABSENT else shown, on_one_line(masked(origin, t.secrets)), place)
+    return Side(ABSENT_TEXT if value is _ABSENT else shown, on_one_line(masked(origin, t.secrets)), place)
 
 
 def _unsaid(t: Translation, path: str, value: Any, shown: Any) -> Side:
@@ -162,8 +167,8 @@ def _unsaid(t: Translation, path: str, value: Any, shown: Any) -> Side:
         return Side(shown, "Bridge's default")
     section = path.partition(".")[0]
     if t.schema.find(path, t.classes) is None or (section not in t.classes and not t.schema.sections[section].required):
-        return Side("not there", "Bridge has none of this until it is asked for")
-    return Side("decided by the machine", "Bridge's default depends on what is installed")
+        return Side(ABSENT_TEXT, "Bridge has none of this until it is asked for")
+    return Side(MACHINE_TEXT, "Bridge's default depends on what is installed")
 
 
 def _assignment(t: Translation, path: str) -> Assignment | None:

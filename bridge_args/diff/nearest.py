@@ -1,20 +1,22 @@
 """The recipe of Bridge that is nearest to a run, and the overrides that make this run of it.
 
-What the recipes hold was read from the real ones (``python -m bridge_args.dev recipes``); those that fetch a model's
-configuration from Hugging Face are not among them.
+What the recipes hold was read from the real ones (``python -m bridge_args.dev recipes``). For those that ask Hugging
+Face for the configuration of a model, what public models say there is data of the maker, ``dev/hf_configs.yaml``.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from bridge_args.diff.compare import Compared, compare
-from bridge_args.diff.show import shown
+from bridge_args.diff.compare import NOT_SAID, Compared, compare, is_same
+from bridge_args.diff.groups import group_of, read_by_neither
+from bridge_args.diff.titles import title_of
+from bridge_args.emit.effective import effective
 from bridge_args.emit.hydra import literal
 from bridge_args.errors import UserError
 from bridge_args.mapping.translation import Translation
@@ -22,6 +24,8 @@ from bridge_args.records import Record
 from bridge_args.source.bridge_config import from_bridge_config
 from bridge_args.steps import Asked, translated
 
+SHORTLIST: Final = 16
+_WORDS: Final[dict[str, Any]] = {"true": True, "false": False, "null": None}
 FOLDER: Final = Path(__file__).parent / "recipes"
 
 
@@ -29,17 +33,17 @@ class Nearest(Record):
     """A recipe, by its whole name, and how the run differs from it.
 
     Attributes:
-        title: ``nemotronh 8b pretraining``.
+        title: ``Nemotron-H 8B pretraining``.
         compared: the recipe on the left, the run on the right.
         among: how many recipes were compared.
-        left_out: how many Bridge has beside them.
+        left_out: those that could not be read.
     """
 
     name: str
     title: str
     compared: Compared
     among: int
-    left_out: int
+    left_out: tuple[str, ...]
 
     @property
     def overrides(self) -> tuple[str, ...]:
@@ -60,16 +64,63 @@ def nearest(t: Translation, name: str = "the run") -> Nearest:
     """
     recipes, left_out = _held(t.schema.version)
     found = []
-    for recipe, text in recipes.items():
+    for recipe in _shortlist(t, recipes):
+        text = recipes[recipe]
         other = translated(from_bridge_config(text, recipe), Asked(bridge=t.schema.version, world_size=t.world_size))
         compared = compare(other, t, (recipe, name))
         found.append((len(compared.of("numbers")), len(compared.differences), recipe, compared))
     _, _, recipe, compared = min(found, key=lambda one: one[:3])
-    return Nearest(recipe, _title(recipe), compared, len(recipes), left_out)
+    return Nearest(recipe, title_of(recipe), compared, len(recipes), tuple(map(title_of, left_out)))
+
+
+def _shortlist(t: Translation, recipes: Mapping[str, str]) -> list[str]:
+    """Those worth a comparison: the ``SHORTLIST`` with the fewest lines that say something else than this run."""
+    of_run = effective(t)
+    bridge = t.schema.version
+
+    def distance(recipe: str) -> tuple[int, int]:
+        of_recipe = _lines(recipes[recipe])
+        other = [
+            path
+            for path, value in of_recipe.items()
+            if path not in of_run or not (_is_nested(value, of_run[path]) or is_same(value, of_run[path]))
+        ]
+        other += [path for path in of_run if path.startswith("model.") and path not in of_recipe]
+        other = [path for path in other if not read_by_neither(path, bridge, (of_recipe, of_run))]
+        return sum(group_of(path, bridge) == "numbers" for path in other), len(other)
+
+    return sorted(recipes, key=distance)[:SHORTLIST]
+
+
+def _is_nested(*values: Any) -> bool:
+    """Is one of them more than a line says?"""
+    return any(isinstance(value, (dict, list)) for value in values)
+
+
+def _lines(text: str) -> dict[str, Any]:
+    """``section.setting`` and its value, of the lines of a recipe, as Bridge's dumper writes them; [] for lists."""
+    found: dict[str, Any] = {}
+    section = ""
+    for line in text.splitlines():
+        name, colon, value = line.partition(":")
+        if not line.startswith(" "):
+            section = name
+        elif colon and line.startswith("  ") and line[2] not in " -":
+            found[f"{section}.{name.strip()}"] = _scalar(value.strip()) if value.strip() else []
+    return found
+
+
+def _scalar(text: str) -> Any:
+    if text in _WORDS:
+        return _WORDS[text]
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip("'\"")
 
 
 @cache
-def _held(bridge: str) -> tuple[dict[str, str], int]:
+def _held(bridge: str) -> tuple[dict[str, str], list[str]]:
     file = FOLDER / f"{bridge}.json.gz"
     if not file.is_file():
         known = ", ".join(sorted(path.name.removesuffix(".json.gz") for path in FOLDER.glob("*.json.gz")))
@@ -78,18 +129,10 @@ def _held(bridge: str) -> tuple[dict[str, str], int]:
     return data["recipes"], data["left_out"]
 
 
-def _title(name: str) -> str:
-    return name.rpartition(".")[2].removesuffix("_config").replace("_pretrain", " pretraining").replace("_", " ")
-
-
 def _overrides(compared: Compared) -> Iterator[tuple[str, str]]:
     for one in compared.differences:
         value = one.right.value
-        if (
-            one.path.endswith("_target_")
-            or "." not in one.path
-            or shown(value) in ("not there", "decided by the machine")
-        ):
+        if one.path.endswith("_target_") or "." not in one.path or value in NOT_SAID:
             yield one.path, ""
             continue
         try:

@@ -27,12 +27,14 @@ def lines(found: Compared) -> Iterator[str]:
 
 def summary(found: Compared) -> str:
     """One sentence."""
-    count = len(found.differences)
+    unread = len(found.of("nothing"))
+    count = len(found.differences) - unread
+    more = f"; {unread} more that neither run reads" if unread else ""
     if not count:
-        return f"the two runs are the same in all {counted(found.same, 'setting')}"
+        return f"the two runs are the same in all {counted(found.same, 'setting')}{more}"
     numbers = len(found.of("numbers"))
     changing = "none changes" if not numbers else f"{numbers} {'changes' if numbers == 1 else 'change'}"
-    return f"{counted(count, 'setting')} {'differs' if count == 1 else 'differ'}, {changing} the numbers"
+    return f"{counted(count, 'setting')} {'differs' if count == 1 else 'differ'}, {changing} the numbers{more}"
 
 
 def to_json(found: Compared) -> str:

@@ -51,6 +51,7 @@ NOT_THE_NUMBERS = {
     "speed": "model.sequence_parallel model.recompute_granularity model.apply_rope_fusion train.manual_gc "
     "ddp.overlap_grad_reduce ddp.bucket_size dataset.num_workers",
     "logs": "logger.log_interval logger.tensorboard_dir checkpoint.save",
+    "nothing": "model.rotary_base model.rotary_percent",  # positions are learned
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def test_a_recipe_with_six_changes(bridge: str) -> None:
     name = next(name for name in recipes._held(bridge)[0] if "nemotronh_8b" in name)
     run = translated(from_text(changed(bridge, name), "run.yaml"), Asked(bridge=bridge, world_size=8))
     found = nearest(run)
-    assert found.name == name and found.title.startswith("nemotronh 8b pretraining")
+    assert found.name == name and found.title.startswith("Nemotron-H 8B pretraining")
     assert {one.path: one.right.value for one in found.compared.differences} == CHANGES
     assert len(found.compared.of("numbers")) == 2
     assert set(found.overrides) == {
@@ -46,11 +47,56 @@ def test_a_recipe_with_six_changes(bridge: str) -> None:
 
 @pytest.mark.parametrize("bridge", VERSIONS)
 def test_every_recipe_is_nearest_to_itself(bridge: str) -> None:
-    held, left_out = recipes._held(bridge)
-    assert len(held) >= 10 and left_out > 0
+    held, _ = recipes._held(bridge)
+    assert len(held) >= 50
     name = sorted(held)[0]
     found = nearest(translated(from_text(held[name], "run.yaml"), Asked(bridge=bridge)))
     assert (found.name, found.compared.differences, found.among) == (name, (), len(held))
+
+
+SCRIPT = """torchrun --nproc-per-node 8 pretrain_gpt.py \\
+  --num-layers 32 --hidden-size 4096 --ffn-hidden-size 14336 --num-attention-heads 32 \\
+  --group-query-attention --num-query-groups 8 --seq-length 8192 --max-position-embeddings 8192 \\
+  --position-embedding-type rope --rotary-base 500000 --normalization RMSNorm --norm-epsilon 1e-5 --swiglu \\
+  --disable-bias-linear --untie-embeddings-and-output-weights --attention-dropout 0 --hidden-dropout 0 --bf16 \\
+  --tensor-model-parallel-size 2 --micro-batch-size 1 --global-batch-size 128 --train-iters 5000 \\
+  --lr 3e-4 --min-lr 3e-5 --lr-decay-style cosine --lr-warmup-iters 200 --weight-decay 0.1 --clip-grad 1.0 \\
+  --mock-data --tokenizer-type NullTokenizer --vocab-size 128256 --use-distributed-optimizer
+"""
+
+
+@pytest.mark.parametrize("bridge", VERSIONS)
+def test_a_script_of_llama_3_8b(bridge: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "train.sh"
+    file.write_text(SCRIPT, encoding="utf-8")
+    assert main(["diff", str(file), "--nearest-recipe", "--bridge", bridge]) == 1
+    out, err = capsys.readouterr()
+    told = [line for line in err.splitlines() if line.startswith("Llama 3 8B pretraining")]
+    assert told and "change the numbers" in told[0] and "more that neither run reads" in told[0]
+    assert "train.global_batch_size=128\n" in out and "model.num_layers" not in out and "hidden_size" not in out
+    assert "of this Bridge could not be read: " in err and "decided by the machine" not in out
+
+
+def test_what_nothing_reads_is_no_difference_of_the_numbers() -> None:
+    bridge = VERSIONS[-1]
+    name = next(name for name in recipes._held(bridge)[0] if "llama3_8b" in name)
+    config: dict[str, Any] = yaml.safe_load(recipes._held(bridge)[0][name])
+    config["optimizer"]["muon_momentum"] = 0.5  # it is Adam in both
+    run = translated(from_text(yaml.safe_dump(config), "run.yaml"), Asked(bridge=bridge))
+    (one,) = nearest(run).compared.differences
+    assert (one.path, one.group) == ("optimizer.muon_momentum", "nothing")
+
+
+@pytest.mark.skipif(not os.environ.get("BRIDGE_ARGS_RECIPES"), reason="takes minutes; BRIDGE_ARGS_RECIPES=all")
+@pytest.mark.parametrize("bridge", VERSIONS)
+def test_the_short_list_has_the_nearest(bridge: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [SCRIPT, SCRIPT.replace("4096", "2048").replace("14336", "8192"), SCRIPT.replace("32", "48")]
+    for line in lines:
+        run = translated(from_text(line, "train.sh"), Asked(bridge=bridge))
+        short = nearest(run)
+        monkeypatch.setattr(recipes, "SHORTLIST", 1000)
+        assert nearest(run).name == short.name
+        monkeypatch.undo()
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,7 +94,9 @@ def _nearest(options: argparse.Namespace) -> int:
         text = show.to_json(found.compared) if options.format == "json" else page.to_html(found.compared)
     write(text, options.output)
     say(f"{found.title} ({found.name}); {show.summary(found.compared)}")
-    say(f"the nearest of {found.among} recipes; {found.left_out} more fetch their model from elsewhere")
+    say(f"the nearest of {found.among} recipes that make a configuration for pretraining")
+    if found.left_out:
+        say(f"{counted(len(found.left_out), 'recipe')} of this Bridge could not be read: {', '.join(found.left_out)}")
     if found.unsaid:
         say(f"no override changes {', '.join(found.unsaid)}")
     return 1 if found.compared.numbers_differ else 0
