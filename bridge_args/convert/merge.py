@@ -1,7 +1,10 @@
 """The arithmetic of a merge, as PEFT does it: the same operations of torch's on numbers of the same kinds.
 
-The product of a pair is one matrix, as with PEFT. The base's weight is never whole in memory: it passes in pieces of
-some rows, and what is added to an element does not depend on its neighbours. A merge needs the memory of one product.
+The base's weight is never whole in memory: it passes in pieces of some rows, small enough for a processor's cache, in
+buffers that stay. PEFT multiplies the two matrices of a pair as wholes. A product of some rows has the same bits where
+the library that multiplies adds up in the same order, which it chooses by shapes, never by numbers: that is tried once
+for every shape. Where a bit is another, as with odd numbers of rows, the product of each pair is made whole, and a
+merge needs the memory of one.
 
 Verify: peft, tuners/lora/layer.py ``Linear.merge``, ``Embedding.merge`` and ``get_delta_weight``; tuners_utils.py
 ``cast_adapter_dtype``: an adapter of 16 bits is one of 32 before its matrices are multiplied.
@@ -12,20 +15,46 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from bridge_args.convert import weights
-from bridge_args.convert.lora import DTYPES, Change, Pair
+from bridge_args.convert.lora import DTYPES, Change, Kind, Pair
 from bridge_args.convert.weights import Entry
 from bridge_args.errors import UserError
+from bridge_args.records import Record
+
+_ROWS: Final = 16  # at once, or a multiple: matrices begin where a processor likes them to
+_INFINITE: Final = {"F64": 0x7FF << 52, "F32": 0xFF << 23, "F16": 0x1F << 10, "BF16": 0xFF << 7}  # bits of infinity
+
+# Adds rows of a product to rows of a weight, from the first one on.
+_Add = Callable[[int, Any], None]
 
 
 class NotFinite(UserError):
     """A merged weight has a number that is none: an adapter that has diverged, or is too large for the dtype."""
 
 
+class _Way(Record):
+    """How a product is made and added: what its bits may depend on, beside the numbers.
+
+    Attributes:
+        kind: of the pair.
+        b, a: shapes of the two matrices.
+        dtype: of the weight.
+        scaling: of the product.
+        at_once: product, scaling and sum are one operation.
+    """
+
+    kind: Kind
+    b: tuple[int, ...]
+    a: tuple[int, ...]
+    dtype: Any
+    scaling: float
+    at_once: bool
+
+
 class Merger:
-    """Turns tensors of the base into merged ones, one after the other, in buffers that stay.
+    """Turns tensors of the base into merged ones, one after the other.
 
     Args:
         adapter: whom a number that is none is blamed on.
@@ -35,9 +64,15 @@ class Merger:
         self._torch = importlib.import_module("torch")
         self._adapter = adapter
         self._threads = self._torch.get_num_threads()
-        self._rooms: list[Any] = []  # for products: memory that is new to a process costs more than a product
+        self._rooms: dict[str, Any] = {}  # memory that is new to a process costs more than a product
+        self._same: dict[_Way, bool] = {}
 
-    def finished(self) -> None:
+    def __enter__(self) -> Merger:
+        # One for pieces: hashing has the other cores, and threads that wait for one another cost more than they do.
+        self._torch.set_num_threads(1)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         self._torch.set_num_threads(self._threads)
 
     def change_of(self, change: Change) -> Callable[[Entry], tuple[int, weights.Change]]:
@@ -51,47 +86,115 @@ class Merger:
         length = entry.shape[-1] if len(entry.shape) > 1 else 1
         row = length * dtype.itemsize
         put = None if change.put is None else _tensor(change.put).to(dtype).reshape(-1)
-        torch.set_num_threads(self._threads)  # for a product as many as everywhere
-        deltas = [(self._product(pair, wide, number), pair) for number, pair in enumerate(change.pairs)]
-        # One for pieces: hashing has the other cores, and threads that wait for one another cost more than they do.
-        torch.set_num_threads(1)
+        adds = [self._add(pair, dtype, wide, f"product {number}") for number, pair in enumerate(change.pairs)]
         biases = [_tensor(one).to(wide) * scaling for one, scaling in change.bias]
 
         def apply(at: int, held: memoryview, new: memoryview) -> None:
             first, count = at // row, len(held) // row
             merged = torch.frombuffer(new, dtype=dtype)
-            if put is None:
-                merged.copy_(torch.frombuffer(held, dtype=dtype))
-            else:
-                merged.copy_(put[first * length : (first + count) * length])
-            for delta, pair in deltas:
-                part = delta[first : first + count].mul_(pair.scaling)
-                merged.view(count, length).add_(part.to(dtype) if pair.kind == "embedding" else part)
+            before = torch.frombuffer(held, dtype=dtype) if put is None else put[first * length :][: count * length]
+            if not adds:
+                merged.copy_(before)
+            for add in adds:
+                rows = self._room("rows", wide, count, length)
+                rows.view(-1).copy_(before)
+                add(first, rows)
+                before = merged.copy_(rows.view(-1))
             for bias in biases:
                 merged.add_(bias[first : first + count])
-            if not self._is_finite(merged, wide):
+            if not self._is_finite(merged, entry.dtype):
                 raise NotFinite(
                     f"{entry.name} has numbers that are not finite once {self._adapter} is merged; nothing was written"
                 )
 
-        return row, apply
+        return _ROWS * row, apply
 
-    def _product(self, pair: Pair, wide: Any, number: int) -> Any:
-        """Of the base's shape, not scaled yet."""
-        b, a = _tensor(pair.b).to(wide), _tensor(pair.a).to(wide)
-        size = b.shape[0] * a.shape[1]
-        self._rooms += [None] * (number + 1 - len(self._rooms))
-        room = self._rooms[number]
-        if room is None or room.dtype != wide or room.numel() < size:
-            room = self._rooms[number] = None  # given back before there is a larger one
-            room = self._rooms[number] = self._torch.empty(size, dtype=wide)
-        product = self._torch.mm(b, a, out=room[:size].view(b.shape[0], a.shape[1]))
-        return product if pair.kind == "linear" else product.T
+    def _add(self, pair: Pair, dtype: Any, wide: Any, room: str) -> _Add:
+        """By rows where that is the same to the last bit, else whole."""
+        b, a = (_tensor(half).to(wide, copy=True) for half in (pair.b, pair.a))
+        at_once = pair.kind == "linear" and _is_exact(b, a, pair.scaling)
+        way = _Way(pair.kind, tuple(b.shape), tuple(a.shape), dtype, pair.scaling, at_once)
+        if way not in self._same:
+            self._same[way] = self._is_same(way, wide)
+        return self._by_rows(way, b, a) if self._same[way] else self._whole(way, b, a, room)
 
-    def _is_finite(self, numbers: Any, wide: Any) -> bool:
-        """A sum is finite only where all are; a sum of large ones may not be, so then each is looked at."""
+    def _is_same(self, way: _Way, wide: Any) -> bool:
+        """Tried with numbers that every sum rounds."""
         torch = self._torch
-        return bool(torch.isfinite(numbers.sum(dtype=wide))) or bool(torch.isfinite(numbers).all())
+        random = torch.Generator().manual_seed(0)
+        b, a = (torch.rand(shape, dtype=wide, generator=random) - 0.5 for shape in (way.b, way.a))
+        rows, length = (way.b[0], way.a[1]) if way.kind == "linear" else (way.a[1], way.b[0])
+        if not rows * length:
+            return True
+        piece = weights.piece_of(_ROWS * length * way.dtype.itemsize) // (length * way.dtype.itemsize)
+        bits = torch.int64 if wide == torch.float64 else torch.int32
+        ways = self._whole(way, b, a, "product 0"), self._by_rows(way, b, a)
+        for first in range(0, rows, piece):
+            tried = [torch.full((min(piece, rows - first), length), 0.7, dtype=wide) for _ in ways]
+            for add, numbers in zip(ways, tried, strict=True):
+                add(first, numbers)
+            if not torch.equal(*(numbers.view(bits) for numbers in tried)):
+                return False
+        return True
+
+    def _whole(self, way: _Way, b: Any, a: Any, room: str) -> _Add:
+        torch = self._torch
+        torch.set_num_threads(self._threads)  # as many as everywhere
+        product = torch.mm(b, a, out=self._room(room, b.dtype, b.shape[0], a.shape[1]))
+        torch.set_num_threads(1)
+        product = product if way.kind == "linear" else product.T
+        return lambda first, rows: rows.add_(_scaled(product[first : first + len(rows)], way))
+
+    def _by_rows(self, way: _Way, b: Any, a: Any) -> _Add:
+        if way.at_once:
+            b = b * way.scaling
+            return lambda first, rows: rows.addmm_(b[first : first + len(rows)], a)
+
+        def add(first: int, rows: Any) -> None:
+            last = first + len(rows)
+            of_b, of_a = (b[first:last], a) if way.kind == "linear" else (b, a[:, first:last])
+            product = self._torch.mm(of_b, of_a, out=self._room("part", b.dtype, of_b.shape[0], of_a.shape[1]))
+            rows.add_(_scaled(product if way.kind == "linear" else product.T, way))
+
+        return add
+
+    def _room(self, name: str, dtype: Any, rows: int, columns: int) -> Any:
+        """Memory for a matrix, the same as the last time of that name where it is large enough."""
+        size = rows * columns
+        room = self._rooms.get(name)
+        if room is None or room.dtype != dtype or room.numel() < size:
+            room = self._rooms[name] = None  # given back before there is a larger one
+            room = self._rooms[name] = self._torch.empty(size, dtype=dtype)
+        return room[:size].view(rows, columns)
+
+    def _is_finite(self, numbers: Any, dtype: str) -> bool:
+        """By its bits: all of the exponent are set in a number that is none, and without its sign none is larger."""
+        infinite = _INFINITE[dtype]
+        if not numbers.numel():
+            return True
+        bits = numbers.view({2: self._torch.int16, 4: self._torch.int32, 8: self._torch.int64}[numbers.itemsize])
+        without = self._room(f"bits of {dtype}", bits.dtype, 1, bits.numel())[0]
+        sign = 1 << (8 * numbers.itemsize - 1)
+        return int(self._torch.bitwise_and(bits, sign - 1, out=without).max()) < infinite
+
+
+def _scaled(product: Any, way: _Way) -> Any:
+    """What is added to an embedding is rounded before."""
+    product = product.mul_(way.scaling)
+    return product.to(way.dtype) if way.kind == "embedding" else product
+
+
+def _is_exact(b: Any, a: Any, scaling: float) -> bool:
+    """Does it make no difference when the factor is applied? It is a power of two, and no number is near the limits."""
+    if math.frexp(scaling)[0] != 0.5:
+        return False
+    if not (b.numel() and a.numel()):
+        return False
+    numbers = [half.abs() for half in (b, a)]
+    largest = math.prod(float(half.max()) for half in numbers) * a.shape[0] * max(scaling, 1)
+    smallest = math.prod(float(half.masked_fill_(half == 0, 1).min()) for half in numbers) * min(scaling, 1)
+    # A sum of products of 24 bits each is a multiple of the smallest product, less 46 bits.
+    return largest < 2.0**126 and smallest * 2.0**-46 > 2.0**-126
 
 
 def new(name: str, values: Entry, like: Entry) -> weights.New:

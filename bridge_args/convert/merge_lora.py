@@ -303,14 +303,17 @@ def _written(
     asked: Asked, plan: _Plan, folder: Path, stream: TextIO | None, say: Callable[[str], None]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Every file; what was read and what was written, by name."""
-    merger = merge.Merger(str(asked.adapter))
-    make = {name: merger.change_of(change) for name, change in plan.changes.of.items()}
     tensors, size = sum(len(held.entries) for held in plan.files), sum(held.size for held in plan.files)
     read: dict[str, dict[str, Any]] = {}
     written: dict[str, dict[str, Any]] = {}
     head = plan.changes.head
     more = [merge.new(*head)] if head is not None else []
-    with Progress("merging", tensors + len(more), size, stream, say) as progress, weights.Copier() as copier:
+    with (
+        Progress("merging", tensors + len(more), size, stream, say) as progress,
+        merge.Merger(str(asked.adapter)) as merger,
+        weights.Copier() as copier,
+    ):
+        make = {name: merger.change_of(change) for name, change in plan.changes.of.items()}
         for held in plan.files:
             name, target = _target(held.path, asked.base, folder)
             here = more if head is not None and held.path == head[2].file else []
@@ -323,7 +326,6 @@ def _written(
         _say_that_there_are_two(folder, head[0], head[2])
         for name in ("config.json", hugging_face.INDEX):
             written.pop(name, None)  # they are others now
-    merger.finished()
     return read, written
 
 

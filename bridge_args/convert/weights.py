@@ -15,7 +15,7 @@ from bridge_args.checkpoint.tensors import LARGEST_HEADER, of_safetensors
 from bridge_args.files import json_of, open_regular
 from bridge_args.records import Record
 
-PIECE: Final = 1 << 20  # bytes that are read, hashed and written at once
+PIECE: Final = 1 << 19  # bytes that are read, hashed and written at once: what a processor keeps in its own cache
 _BUFFERS: Final = 4  # pieces that hashing may be behind
 
 
@@ -117,8 +117,8 @@ def filled(opened: BinaryIO, held: memoryview) -> None:
         at += count
 
 
-# Changes one tensor: is given its bytes, piece by piece, each a whole number of rows, and makes the new ones of them in
-# the second buffer. Both are of one length.
+# Changes one tensor: is given its bytes, piece by piece, and makes the new ones of them in the second buffer. Both are
+# of one length.
 Change = Callable[[int, memoryview, memoryview], None]
 
 
@@ -200,7 +200,8 @@ class Copier:
         """A file of safetensors with the same header, in which some tensors are others.
 
         Args:
-            changes: by name; called when its turn comes: returns the bytes of one row, and the change.
+            changes: by name; called when its turn comes: returns the bytes that a piece is a multiple
+                of, and the change.
             did: is told of each tensor that is done, with its bytes.
             more: tensors that come after the others; the header has them too, then.
         """
@@ -215,8 +216,8 @@ class Copier:
                 if make is None:
                     self._same(opened, made, entry.size, sums)
                 else:
-                    row, change = make(entry)
-                    self._changed(opened, made, entry.size, row, change, sums)
+                    rows, change = make(entry)
+                    self._changed(opened, made, entry.size, piece_of(rows), change, sums)
                 did(entry.size)
             for new in more:
                 held = memoryview(new.values())
@@ -242,9 +243,9 @@ class Copier:
             slot.waits_for(*sums.same(held))
             made.write(held)
 
-    def _changed(self, opened: BinaryIO, made: BinaryIO, size: int, row: int, change: Change, sums: _Sums) -> None:
+    def _changed(self, opened: BinaryIO, made: BinaryIO, size: int, piece: int, change: Change, sums: _Sums) -> None:
         at = 0
-        for count in _pieces(size, max(row, PIECE // row * row)):
+        for count in _pieces(size, piece):
             slot, held = self._rings[0].next(count)
             other, new = self._rings[1].next(count)
             filled(opened, held)
@@ -277,6 +278,11 @@ def _longer(source: Weights, more: Sequence[New]) -> bytes:
     text = json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
+
+
+def piece_of(rows: int) -> int:
+    """Bytes of a piece that is to be a multiple of some rows, in bytes."""
+    return max(rows, PIECE // rows * rows)
 
 
 def _pieces(size: int, piece: int) -> Iterator[int]:

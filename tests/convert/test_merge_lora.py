@@ -279,6 +279,34 @@ def test_a_weight_of_many_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert different(tensors_of(tmp_path / "merged"), tensors_of(tmp_path / "peft")) == []
 
 
+@pytest.mark.parametrize("scaling", [2.0, 0.3], ids=["a power of two", "another"])
+@pytest.mark.parametrize("kind", ["linear", "transposed", "embedding"])
+@pytest.mark.parametrize(
+    ("rows", "columns", "rank"),
+    [(512, 256, 16), (256, 1024, 64), (1, 64, 8), (701, 515, 5), (1041, 303, 2), (300, 7, 3), (130, 128, 300)],
+)
+def test_pieces_are_the_whole(
+    rows: int, columns: int, rank: int, kind: str, scaling: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a library that multiplies: what it does with odd shapes is not the same in every part of a product."""
+    from bridge_args.convert import lora, merge, weights
+
+    monkeypatch.setattr(weights, "PIECE", 40_000)
+    b, a = torch.randn(rows, rank), torch.randn(rank, columns)
+    product = b @ a if kind == "linear" else (b @ a).T
+    weight = torch.randn(product.shape).bfloat16()
+    safetensors.save_file({"a": a, "b": b, "weight": weight}, tmp_path / "all")
+    entries = {entry.name: entry for entry in weights.read(tmp_path / "all").entries}
+    change = lora.Change(pairs=(lora.Pair(kind, entries["a"], entries["b"], scaling),))
+    with merge.Merger("") as merger, weights.Copier() as copier:
+        make = {"weight": merger.change_of(change)}
+        copier.weights(weights.read(tmp_path / "all"), tmp_path / "made", make, lambda size: None)
+    delta = product * scaling
+    weight += delta.bfloat16() if kind == "embedding" else delta
+    found = safetensors.load_file(tmp_path / "made")
+    assert different(found, {"a": a, "b": b, "weight": weight}) == []
+
+
 # ---------------------------------------------------------------- what is refused
 
 
