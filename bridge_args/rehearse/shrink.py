@@ -34,6 +34,7 @@ def shrink(
     nproc: int = 1,
     exists: Callable[[str], bool] = lambda path: Path(path).exists(),
     bridge: str = PROVEN.bridge,
+    vocabulary: int = VOCABULARY,
 ) -> tuple[dict[str, Any], tuple[Change, ...]]:
     """The run config scaled down for ``nproc`` processes, and everything that changed.
 
@@ -42,6 +43,7 @@ def shrink(
         nproc: processes of the rehearsal; parallel sizes are reduced to what fits.
         exists: whether a file is there; data and tokenizer files that are not are replaced by mock data.
         bridge: the version that the run config is for.
+        vocabulary: tokens, where the data is mock data.
     """
     edit = Editor(run_config, bridge)
     old_data_parallel_samples = edit.get("global_batch_size", 1)
@@ -49,7 +51,7 @@ def shrink(
     _model(edit)
     _experts(edit)
     _sequence(edit)
-    _data(edit, exists)
+    _data(edit, exists, vocabulary)
     _batch(edit, nproc, old_data_parallel_samples)
     _files(edit)
     return edit.config, tuple(edit.changes)
@@ -208,7 +210,7 @@ def _sequence(edit: Editor) -> None:
 # --------------------------------------------------------------------------- data, batch, files
 
 
-def _data(edit: Editor, exists: Callable[[str], bool]) -> None:
+def _data(edit: Editor, exists: Callable[[str], bool], vocabulary: int) -> None:
     """Real data if all of it is here, else mock data; then the vocabulary can be small, too."""
     missing = [prefix for prefix in _prefixes(edit) if not (exists(f"{prefix}.bin") and exists(f"{prefix}.idx"))]
     named = edit.get("dataset.blend") or edit.get("dataset.blend_per_split")
@@ -227,9 +229,9 @@ def _data(edit: Editor, exists: Callable[[str], bool]) -> None:
     edit.set("tokenizer_type", "NullTokenizer", why)
     for name in ("tokenizer_model", "vocab_file", "merge_file"):
         edit.set(f"tokenizer.{name}", None, why)
-    edit.set("tokenizer.vocab_size", VOCABULARY, why)
+    edit.set("tokenizer.vocab_size", vocabulary, why)
     if edit.get("padded_vocab_size"):
-        edit.set("padded_vocab_size", VOCABULARY, why)
+        edit.set("padded_vocab_size", vocabulary, why)
         edit.set("model.should_pad_vocab", True, why)
 
 
@@ -279,7 +281,8 @@ _PLACES: Final = (
 
 def _files(edit: Editor) -> None:
     for path in _PLACES:
-        edit.set(path, None, _FILES)
+        if edit.get(path):  # an empty name is none
+            edit.set(path, None, _FILES)
     for path in ("async_save", "exit_on_missing_checkpoint", "finetune"):
         edit.set(path, False, _FILES)
     if edit.get("profiling.use_pytorch_profiler"):

@@ -12,7 +12,7 @@ from bridge_args.pairs.pairs import megatron_version
 from bridge_args.source.source import Source
 from bridge_args.steps import Asked, translated
 from bridge_args.training.processes import RehearsalError
-from bridge_args.verify.reduce import translations
+from bridge_args.verify.reduce import asked_of, translations
 from bridge_args.verify.versions import Proof, Request, prove, refusals
 from bridge_args.wording import counted
 from bridge_args.words import as_words
@@ -44,7 +44,7 @@ def proof_of(source: Source, asked: Asked, request: Request, to_hybrid: bool, te
             why = [*(str(one) for one in plan.refused), *(f"{one.argument} is another" for one in plan.left)]
             raise RehearsalError(f"scaled down for this machine it is not the same run: {'; '.join(why)}")
         program = HYBRID if to_hybrid else t.program
-        return translations(t._replace(program=program), request.after, asked.mappings)(tuple(plan.argv), ranks)
+        return asked_of(t._replace(program=program), request.after, asked.mappings)(tuple(plan.argv), ranks)
 
     return prove(t, translations(t, request.before, asked.mappings), newer, request, tell)
 

@@ -20,10 +20,15 @@ from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.parse import parse
 from bridge_args.megatron_lm.said import words_for
-from bridge_args.rehearse.shrink import shrink
+from bridge_args.rehearse.shrink import VOCABULARY, shrink
 from bridge_args.steps import translate
+from bridge_args.versions import Versions, holds
 
 ROUNDS: Final = 4  # a change may uncover another one; more rounds than this have not been seen
+
+# Before 0.16 mock data counts up to 4095 whatever the vocabulary has, later it begins anew at its end.
+# Verify: megatron/core/datasets/gpt_dataset.py MockGPTLowLevelDataset.
+_BEYOND_MOCK_DATA: Final = 5120
 
 DROP: Final = object()  # the argument goes away, with whatever it was given
 
@@ -70,7 +75,7 @@ def reduce(
     changes: list[Change] = []
     for _ in range(ROUNDS):
         run_config = to_run_config(t, t.run_environment)
-        wanted = _wanted(run_config, t.versions.bridge, nproc, small=small, emulate=emulate, exists=exists)
+        wanted = _wanted(run_config, t.versions, nproc, small=small, emulate=emulate, exists=exists)
         edits: dict[str, Any] = {}
         for change in wanted:
             edits.update(_arguments_for(change, t))
@@ -90,7 +95,7 @@ def reduce(
 
 def _wanted(
     run_config: Mapping[str, Any],
-    bridge: str,
+    versions: Versions,
     nproc: int,
     *,
     small: bool,
@@ -99,9 +104,10 @@ def _wanted(
 ) -> tuple[Change, ...]:
     changes: tuple[Change, ...] = ()
     if small:
-        run_config, changes = shrink(run_config, nproc, exists, bridge)
+        vocabulary = _BEYOND_MOCK_DATA if holds("megatron <0.16", versions) else VOCABULARY
+        run_config, changes = shrink(run_config, nproc, exists, versions.bridge, vocabulary)
     if emulate:
-        run_config, adapted = adapt(run_config, bridge)
+        run_config, adapted = adapt(run_config, versions.bridge)
         changes += adapted
     return changes
 
@@ -141,6 +147,9 @@ _SPECIAL: Final[dict[str, Callable[[Any], dict[str, Any]]]] = {
     "mixed_precision": lambda value: dict.fromkeys(_FP8, DROP),
     "model.fp8": lambda value: dict.fromkeys(_FP8, DROP),
     "model.fp4": lambda value: dict.fromkeys(_FP8, DROP),
+    "train.step_batch_size_schedule": lambda value: dict.fromkeys(
+        ("rampup_batch_size", "step_batch_size_schedule"), DROP
+    ),
     "inprocess_restart": lambda value: {"inprocess_restart": DROP},
     "ft": lambda value: {"enable_ft_package": DROP},
     "nvrx_straggler": lambda value: {"log_straggler": DROP},
@@ -246,10 +255,28 @@ def translations(t: Translation, checkout: str, mappings: str | None) -> Callabl
         t: the user's, resolved by the checkout.
         mappings: file with rows of the user's own.
     """
+    asking = asked_of(t, checkout, mappings)
+    built_in = asked_of(t, t.versions.megatron, mappings)
+    try:
+        found = built_in(t.words, t.world_size)
+    except ValueError:  # no catalog of that version
+        return asking
+    said = [[(one.path, one.value) for one in each.assignments] for each in (found, t)]
+    return built_in if said[0] == said[1] and not found.errors else asking
+
+
+def asked_of(t: Translation, megatron_lm: str, mappings: str | None) -> Callable[[tuple[str, ...], int], Translation]:
+    """Translates words for a number of processes, in the surroundings of a translation.
+
+    Args:
+        t: the user's, maybe for another version.
+        megatron_lm: a version, or a checkout, which is asked each time.
+        mappings: file with rows of the user's own.
+    """
     # a variable that the process has, the run has
     env = {**os.environ, "CUDA_DEVICE_MAX_CONNECTIONS": "1", **t.run_environment}
 
-    def again(words: tuple[str, ...], world_size: int, megatron_lm: str = checkout) -> Translation:
+    def again(words: tuple[str, ...], world_size: int) -> Translation:
         found = translate(
             list(words),
             world_size=world_size,
@@ -263,11 +290,4 @@ def translations(t: Translation, checkout: str, mappings: str | None) -> Callabl
         )
         return found._replace(environment=t.environment)
 
-    try:
-        built_in = again(t.words, t.world_size, t.versions.megatron)
-    except ValueError:  # no catalog of that version
-        return again
-    said = [[(one.path, one.value) for one in each.assignments] for each in (built_in, t)]
-    if said[0] == said[1] and not built_in.errors:
-        return lambda words, world_size: again(words, world_size, t.versions.megatron)
     return again
