@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -26,18 +26,25 @@ LARGEST: Final = 64 << 20  # bytes of a file that a command line names; a blend 
 _instead: ContextVar[Mapping[Path, str] | None] = ContextVar("_instead", default=None)
 
 
+_read_too: ContextVar[dict[Path, None] | None] = ContextVar("_read_too", default=None)
+
+
 @contextmanager
-def read_instead(texts: Mapping[Path, str]) -> Iterator[None]:
-    """Meanwhile scripts that a script reads have these texts, whatever is on the disk."""
-    token = _instead.set(texts)
+def read_instead(texts: Mapping[Path, str]) -> Iterator[Collection[Path]]:
+    """Meanwhile scripts that a script reads have these texts, whatever is on the disk; gives those that were read."""
+    asked: dict[Path, None] = {}
+    tokens = _instead.set(texts), _read_too.set(asked)
     try:
-        yield
+        yield asked.keys()
     finally:
-        _instead.reset(token)
+        _instead.reset(tokens[0])
+        _read_too.reset(tokens[1])
 
 
 def text_instead(path: Path) -> str | None:
     """The text that a file has meanwhile; None: what is on the disk."""
+    if (asked := _read_too.get()) is not None:
+        asked[path] = None
     return (_instead.get() or {}).get(path)
 
 

@@ -26,6 +26,7 @@ def data(found: Between) -> dict[str, Any]:
         "defaults": [{**one._asdict(), "flags": list(one.flags)} for one in found.defaults],
         "takes": [{**one._asdict(), "flags": list(one.flags)} for one in found.taken],
         "meaning": [_rule(rule) for rule in found.rules],
+        "variables": [{"since": one.since, "names": list(one.names), "says": one.says} for one in found.variables],
         "spelled": dict(found.spelled),
         "new": list(found.added),
     }
@@ -40,6 +41,7 @@ def text(found: Between) -> Iterator[str]:
     yield f"Megatron-LM {found.before} to {found.after}"
     yield from _lines(f"{counted(len(found.gone), 'flag')} gone", _pairs((one.flag, one.instead) for one in found.gone))
     yield from _lines("Another meaning", [f"since {rule.since}: {rule.says}" for rule in found.rules])
+    yield from _lines("Environment variables", [f"since {one.since}: {one.says}" for one in found.variables])
     yield from _lines(
         f"{counted(len(found.defaults), 'default')} changed",
         _pairs((_name(one.flags, one.argument), f"{one.before!r} -> {one.after!r}") for one in found.defaults),
@@ -60,6 +62,11 @@ def markdown(found: Between) -> Iterator[str]:
         yield "The same words mean something else:"
         yield ""
         yield from (f"- {_code(rule.says)}" for rule in found.rules)
+        yield ""
+    if found.variables:
+        yield "Environment variables:"
+        yield ""
+        yield from (f"- {_code(one.says)}" for one in found.variables)
         yield ""
     yield from _table(("gone", "what to write"), [(f"`{one.flag}`", _code(one.instead)) for one in found.gone])
     yield from _table(

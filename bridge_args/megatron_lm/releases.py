@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from bridge_args.megatron_lm import changed_environment
 from bridge_args.megatron_lm.catalog import Catalog
+from bridge_args.megatron_lm.changed_environment import Variable
 from bridge_args.megatron_lm.changed_rules import RULES, Rule
 from bridge_args.megatron_lm.parse import PRESENT
 from bridge_args.megatron_lm.unknown import instead_of
@@ -71,6 +73,7 @@ class Between(Record):
         defaults: see ``Default``.
         taken: see ``Taken``.
         rules: the same words mean something else.
+        variables: environment variables that do, to the later version.
     """
 
     before: str
@@ -81,6 +84,7 @@ class Between(Record):
     defaults: tuple[Default, ...]
     taken: tuple[Taken, ...]
     rules: tuple[Rule, ...]
+    variables: tuple[Variable, ...]
 
 
 def between(before: Catalog, after: Catalog) -> Between:
@@ -97,6 +101,7 @@ def between(before: Catalog, after: Catalog) -> Between:
         tuple(_defaults(found, before, after)),
         tuple(_taken(found, after)),
         rules_between(before.version, after.version),
+        changed_environment.between(before.version, after.version),
     )
 
 

@@ -14,6 +14,7 @@ class Item(Record):
         at: which of the user's words these were.
         dest: the argument that they are for; empty for a word that belongs to none.
         why: a change needs a reason.
+        beside: variables that a new one belongs to.
     """
 
     words: tuple[str, ...]
@@ -21,6 +22,7 @@ class Item(Record):
     at: tuple[int, ...]
     dest: str
     why: str = ""
+    beside: tuple[str, ...] = ()
 
     @property
     def is_changed(self) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from bridge_args.errors import UserError
 from bridge_args.files import read_bytes, read_instead, write_new, write_whole
 from bridge_args.mapping.translation import Translation
-from bridge_args.modernize import edit
+from bridge_args.modernize import edit, variables
 from bridge_args.modernize.edit import NotDone
 from bridge_args.modernize.plan import Plan, plan
 from bridge_args.pairs.pairs import megatron_lm_of
@@ -81,15 +81,20 @@ def of_source(source: Source, asked: Asked, after: str, to_hybrid: bool = False)
     if before is None:
         before, _ = megatron_lm_of(texts, source.text, source.name, None, source.command.program or "", asked.bridge)
 
-    def translate(words: Sequence[str], version: str, program: str | None) -> Translation:
+    def translate(words: Sequence[str], version: str, program: str | None, variables: Mapping[str, str]) -> Translation:
         argv = as_words(words)
         if list(words) == texts:
             argv = source.command.argv  # which know their places
-        other = source._replace(command=source.command._replace(argv=argv))
+        environment = {**source.command.environment, **variables}
+        other = source._replace(command=source.command._replace(argv=argv, environment=environment))
         return translated(other, asked._replace(megatron_lm=version, program=program or asked.program))
 
     front = [word.text for word in source.words[: len(source.words) - len(texts)]]
-    return plan(texts, translate, before, after, front, to_hybrid)
+    return plan(texts, translate, before, after, front, to_hybrid, _environment(source))
+
+
+def _environment(source: Source) -> dict[str, str]:
+    return {**(source.environment or {}), **source.command.environment}
 
 
 class Text(Record):
@@ -135,23 +140,39 @@ def moved(text: Text, asked: Asked, after: str, to_hybrid: bool = False) -> Move
         SourceError: it cannot be read, or holds no command that starts Megatron-LM.
         UserError: the earlier version refuses a command.
     """
-    sources = _sources(text, text.text, asked)
+    with read_instead({}) as read_too:
+        sources = _sources(text, text.text, asked)
     plans = [of_source(source, asked, after, to_hybrid) for source in sources]
-    words = [word for source in sources for word in _all_words(source)]
-    paths = _paths(text, words)
+    paths = _paths(text, read_too)
     texts = {text.name: text.text, **{name: _text(path) for name, path in paths.items()}}
+    changing = {name for plan in plans for name in plan.values}
 
-    def read(others: Mapping[str, str]) -> list[tuple[Word, ...]] | None:
+    def read(others: Mapping[str, str]) -> list[Source] | None:
         with read_instead({path: _unix(others[name]) for name, path in paths.items()}):
             try:
                 found = _sources(text, others[text.name], asked)
             except (UserError, ValueError):
                 return None
-        if len(found) != len(sources) or any(map(_differs, found, sources)):
-            return None
-        return [_all_words(source) for source in found]
+        same = len(found) == len(sources) and not any(
+            _differs(*both, changing) for both in zip(found, sources, strict=True)
+        )
+        return found if same else None
 
-    done = edit.edited(texts, [(*plan.front, *plan.items) for plan in plans], read)
+    def read_words(others: Mapping[str, str]) -> list[tuple[Word, ...]] | None:
+        found = read(others)
+        return None if found is None else [_all_words(source) for source in found]
+
+    def read_variables(others: Mapping[str, str]) -> list[dict[str, str]] | None:
+        found = read(others)
+        if found is None or list(map(_texts, found)) != list(map(_texts, read(done.texts) or [])):
+            return None
+        return [_environment(source) for source in found]
+
+    done = edit.edited(texts, [(*plan.front, *plan.items) for plan in plans], read_words)
+    if changing:
+        wanted = [{**_environment(source), **plan.values} for source, plan in zip(sources, plans, strict=True)]
+        items = dict.fromkeys(item for plan in plans for item in plan.variables)
+        done = variables.edited(done, tuple(items), wanted, read_variables)
     files = [File(text.name, text.path, text.text, done.texts[text.name])]
     files += [File(name, path, texts[name], done.texts[name]) for name, path in paths.items()]
     known = tuple(dict.fromkeys(secret for source in sources for secret in secrets_of(source)))
@@ -163,10 +184,18 @@ def _all_words(source: Source) -> tuple[Word, ...]:
     return source.words or source.command.argv
 
 
-def _differs(one: Source, other: Source) -> bool:
-    """Is anything else another one than the words: the environment, what else the script starts?"""
+def _texts(source: Source) -> list[str]:
+    return [word.text for word in _all_words(source)]
+
+
+def _differs(one: Source, other: Source, changing: Collection[str]) -> bool:
+    """Is anything else another one than the words: what else the script starts, variables that are not to change?"""
     also = [[[word.text for word in started.words] for started in source.also] for source in (one, other)]
-    return also[0] != also[1] or one.environment != other.environment
+    kept = [
+        {name: value for name, value in (source.environment or {}).items() if name not in changing}
+        for source in (one, other)
+    ]
+    return also[0] != also[1] or kept[0] != kept[1]
 
 
 def _sources(text: Text, content: str, asked: Asked) -> list[Source]:
@@ -189,14 +218,13 @@ def _unix(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _paths(text: Text, words: Sequence[Word]) -> dict[str, Path]:
-    """Files beside the script that words stand in, by the names that places have."""
+def _paths(text: Text, read: Iterable[Path]) -> dict[str, Path]:
+    """Files that the script reads, by the names that places have."""
     if text.path is None:
         return {}
     folder = text.path.resolve().parent
-    names = dict.fromkeys(word.place.source for word in words if word.place is not None)
-    paths = {name: Path(os.path.realpath(folder / name)) for name in names if name != text.name}
-    return {name: path for name, path in paths.items() if path.is_file()}
+    own = Path(os.path.realpath(text.path))
+    return {os.path.relpath(path, folder): path for path in read if path != own and path.is_file()}
 
 
 def _text(path: Path) -> str:

@@ -22,6 +22,7 @@ def lines(plan: Plan, trained: bool = False) -> Iterator[str]:
         yield f"{change(item)}: {item.why}"
     if plan.to_start:
         yield f"start it with {plan.to_start}: the program is not named here, and could not be changed"
+    yield from plan.told
     for finding in plan.refused:
         yield f"still refused by {plan.after}: {finding}"
     for left in plan.left:
@@ -76,6 +77,7 @@ def plan_as_data(plan: Plan) -> dict[str, Any]:
             for item in plan.changed
         ],
         "not_the_same": [left._asdict() for left in plan.left],
+        "told": list(plan.told),
         "refused": [str(finding) for finding in plan.refused],
         "said_otherwise": sorted(plan.said_otherwise),
         "compared": plan.compared,

@@ -8,27 +8,30 @@ that the earlier one makes. So a wrong proposal is not made, and what is still a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from bridge_args.emit.releases import Value, of_run
 from bridge_args.errors import UserError
 from bridge_args.findings import Finding
 from bridge_args.mapping.translation import Translation
-from bridge_args.megatron_lm import programs
+from bridge_args.megatron_lm import changed_environment, programs
 from bridge_args.megatron_lm.catalog import Argument, Catalog
+from bridge_args.megatron_lm.changed_environment import Variable
 from bridge_args.megatron_lm.parse import parse
 from bridge_args.megatron_lm.releases import rules_between
 from bridge_args.megatron_lm.said import words_for
 from bridge_args.megatron_lm.unknown import instead_of
-from bridge_args.modernize import hybrid, remedies
+from bridge_args.modernize import hybrid, letters, remedies, started
 from bridge_args.modernize.items import Item, Proposal
 from bridge_args.records import Record
 from bridge_args.values import to_plain
 from bridge_args.versions import number
 
-# What a version makes of these words, as arguments of this program; None: of the one that the source starts.
-Translate = Callable[[Sequence[str], str, str | None], Translation]
+# What a version makes of these words, as arguments of this program (None: of the one that the source starts), with
+# these variables beside those of the source.
+Translate = Callable[[Sequence[str], str, str | None, Mapping[str, str]], Translation]
 
 _MOST: Final = 200  # proposals that are tried for one command line
 _WORD: Final = re.compile(r"--?[A-Za-z][\w-]*|[\w.]+")
@@ -54,21 +57,27 @@ class Plan(Record):
     Attributes:
         before, after: versions of Megatron-LM.
         items: the command line, in its order; ``Item.is_changed`` says which of them differ.
-        front: what stands before it; of it, only the program may become another one.
+        front: what stands before it: launcher and program, and variables set there.
+        variables: those that the source sets elsewhere and that change, as words ``NAME=value``.
         left: values that a run reads and that are others.
         refused: what the later version refuses still.
         said_otherwise: arguments that have other values on purpose, since others say now what they said.
         compared: how many values were compared.
+        values: of all variables that change.
+        told: of variables that mean something else, and that no change keeps as they were.
     """
 
     before: str
     after: str
     items: tuple[Item, ...]
     front: tuple[Item, ...]
+    variables: tuple[Item, ...]
     left: tuple[Left, ...]
     refused: tuple[Finding, ...]
     said_otherwise: frozenset[str]
     compared: int
+    values: Mapping[str, str]
+    told: tuple[str, ...]
 
     @property
     def argv(self) -> list[str]:
@@ -76,13 +85,13 @@ class Plan(Record):
 
     @property
     def changed(self) -> tuple[Item, ...]:
-        return tuple(item for item in (*self.front, *self.items) if item.is_changed)
+        return tuple(item for item in (*self.variables, *self.front, *self.items) if item.is_changed)
 
     @property
     def to_start(self) -> str:
         """The program that it is for now, where nothing in front of it names one; else empty."""
         is_hybrid = any(item.dest == "hybrid_layer_pattern" and item.is_changed for item in self.items)
-        return programs.HYBRID if is_hybrid and not any(item.is_changed for item in self.front) else ""
+        return programs.HYBRID if is_hybrid and not any(item.is_changed for item in self.front[-1:]) else ""
 
     @property
     def is_same_run(self) -> bool:
@@ -101,6 +110,7 @@ def plan(
     after: str,
     front: Sequence[str] = (),
     to_hybrid: bool = False,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """Works out the words for the later version.
 
@@ -110,27 +120,22 @@ def plan(
         before, after: versions of Megatron-LM, or checkouts.
         front: what stands before the arguments.
         to_hybrid: a GPT model becomes a hybrid one of the same layers.
+        environment: variables that the source sets.
 
     Raises:
         UserError: the earlier version refuses the words: then there is no run to keep. Or no hybrid model is the same.
     """
-    was = translate(argv, before, None)
+    was = translate(argv, before, None, {})
     if errors := _refusals(was):
         raise UserError(f"Megatron-LM {was.versions.megatron} refuses this command line: {errors[0]}")
-    search = _Search(was, translate, after)
+    search = _Search(was, translate, after, environment)
     if number(was.versions.megatron) > number(search.now.versions.megatron):
         raise UserError(f"{after} is older than {was.versions.megatron}; a command line is moved to a later version")
     items = search.later(_items(argv, was.catalog))
-    there = [Item((word,), (word,), (), "") for word in front]
     if to_hybrid:
         items = search.hybrid(items)
-        there[-1:] = map(_program, there[-1:])  # the arguments stand behind it
-    return search.plan(items, there)
-
-
-def _program(item: Item) -> Item:
-    word = hybrid.program_of(item.was[0])
-    return item if word == item.was[0] else item.becomes((word,), "the program for models with a pattern")
+    search.variables(items)
+    return search.plan(items, started.front_of(front, was.program, search.now.program, to_hybrid))
 
 
 def _refusals(t: Translation) -> list[Finding]:
@@ -165,9 +170,11 @@ def _argument(word: str, catalog: Catalog) -> Argument | None:
 class _Search:
     """From the words as they are to the nearest ones that the later version takes."""
 
-    def __init__(self, was: Translation, translate: Translate, after: str) -> None:
+    def __init__(self, was: Translation, translate: Translate, after: str, environment: Mapping[str, str]) -> None:
         self.was, self.after = was, after
-        self.translate = translate
+        self.translate, self.environment = translate, environment
+        self.changed: dict[str, Variable] = {}  # variables that change, each with the rule that says to what
+        self.told: list[str] = []
         self.program: str | None = None
         self.tried = 0
         self.seen: dict[tuple[str, ...], Translation] = {}
@@ -178,8 +185,11 @@ class _Search:
     def later(self, items: list[Item]) -> list[Item]:
         """The words that the later version takes, and that mean the same to it, as far as there are such."""
         later = self.now.catalog
+        if proposal := letters.with_pattern(items, self.was, self.now.versions.megatron):
+            self.said_otherwise |= proposal.said_otherwise
+            items = list(proposal.items)
         for at, item in enumerate(items):
-            if item.dest and _argument(item.words[0], later) is None:
+            if item.words and item.dest and _argument(item.words[0], later) is None:
                 items[at] = self._successor(items, at, later)
         self._look(items)
         for proposal in remedies.needed(rules_between(*self._versions()), items, self.was):
@@ -206,22 +216,46 @@ class _Search:
         self.said_otherwise |= hybrid.SAID | hybrid.FOLLOWS | hybrid.LISTS
         return items
 
+    def variables(self, items: Sequence[Item]) -> None:
+        """Values of environment variables that keep the run as it was; what no value keeps is told."""
+        for rule in changed_environment.between(*self._versions()):
+            if not (names := rule.concerns(self.environment, self._value)):
+                continue
+            before, refused = self.changed, len(self.concerned.refused)
+            self.changed = {**before, **dict.fromkeys(rule.becomes, rule)}
+            self._look(items)
+            if rule.becomes and len(self.concerned.refused) <= refused:
+                continue
+            self.changed = before
+            self.told += [f"{name}={self.environment[name]}: {rule.says}" for name in names]
+
+    def _variables(self) -> dict[str, str]:
+        return {name: rule.becomes[name] for name, rule in self.changed.items()}
+
+    def _value(self, name: str) -> object:
+        return self.now.args[name] if name in self.now.args else None
+
     def plan(self, items: Sequence[Item], front: Sequence[Item]) -> Plan:
         self._look(items)
+        there, variables = started.with_variables(front, self.environment, self.changed)
         return Plan(
             *self._versions(),
             tuple(items),
-            tuple(front),
+            there,
+            variables,
             tuple(self._left(value) for value in self.concerned.values),
             tuple(self.concerned.refused),
             self.said_otherwise,
             sum(name in self.now.args for name in self.was.args),
+            self._variables(),
+            tuple(self.told),
         )
 
     def _read(self, words: Sequence[str]) -> Translation:
-        key = (self.program or "", *words)
+        values = self._variables()
+        key = (self.program or "", *(f"{name}={value}" for name, value in values.items()), *words)
         if key not in self.seen:
-            self.seen[key] = self.translate(words, self.after, self.program)
+            self.seen[key] = self.translate(words, self.after, self.program, values)
         return self.seen[key]
 
     def _look(self, items: Sequence[Item]) -> None:

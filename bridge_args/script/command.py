@@ -109,8 +109,9 @@ _NUMERIC: Final = frozenset((*_PROCESS_COUNTS, *_TASK_COUNTS, "node_rank", "mast
 # Options that hand a variable over: ``-x NAME=value``.
 _HANDED_OVER: Final = {
     "mpirun": ("x",), "docker": ("e", "env"), "nerdctl": ("e", "env"), "podman": ("e", "env"),
-    "apptainer": ("env",), "singularity": ("env",),
+    "apptainer": ("env",), "singularity": ("env",), "srun": ("export",),
 }  # fmt: skip
+_WITH_COMMAS: Final = ("apptainer", "singularity", "srun")
 
 _PYTHON: Final = re.compile(r"^(python|pypy)[\d.]*$")
 _ASSIGNMENT: Final = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.DOTALL)
@@ -344,10 +345,9 @@ class _Reader:
             if program == "mpirun" and name in ("mca", "gmca"):
                 self.at += 1  # a second value
             if name in _HANDED_OVER.get(program, ()) and isinstance(value, str):
-                self.environment.update(
-                    _assigned(value.split(",") if program in ("apptainer", "singularity") else [value])
-                )
-                continue
+                self.environment.update(_assigned(value.split(",") if program in _WITH_COMMAS else [value]))
+                if program != "srun":  # whose option says more: what it keeps of the others
+                    continue
             name = known.renamed.get(name, name)
             if isinstance(value, str) and name in _NUMERIC:
                 value = _number(value)

@@ -8,6 +8,7 @@ become: two of them, or with ``BRIDGE_ARGS_HYBRID=all`` all.
 from __future__ import annotations
 
 import os
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from bridge_args.checkout import ask
 from bridge_args.emit.releases import of_run
 from bridge_args.errors import UserError
 from bridge_args.mapping.translation import Translation
+from bridge_args.megatron_lm.changed_environment import VARIABLES
 from bridge_args.modernize import hybrid, move
 from bridge_args.modernize.plan import Plan
 from bridge_args.pairs.pairs import megatron_version
@@ -85,6 +87,34 @@ def _translation(
     asked = Asked(checkout, world_size=ranks, env=source.environment or {})
     with patch.object(ask, "effective", lambda *_, **__: [answer]):
         return translated(source, asked)
+
+
+# Variables that one of two versions reads and the other one does not, and why no script has to change for it.
+NOT_CONCERNED = {
+    "new arguments ask for it": "NVTE_CPU_OFFLOAD_V1 NCCL_PROTO CUDA_GRAPHS_USE_NODE_PRIORITY "
+    "NVTE_CUTEDSL_FUSED_GROUPED_MLP FP4_RECIPE TRITON_CACHE_AUTOTUNING TORCH_CPP_LOG_LEVEL NVSHMEM_MAX_CTAS "
+    "TORCH_UCC_BLOCKING_WAIT UCC_CL_BASIC_TLS UCC_EC_CUDA_STREAM_TASK_MODE UCX_NET_DEVICES UCX_RNDV_THRESH UCX_TLS "
+    "NSYS_UCP_COMM_PARAMS NCCL_NVLS_ENABLE TORCH_NCCL_USE_TENSOR_REGISTER_ALLOCATOR_HOOK CUDA_GRAPH_CAPTURE_FREEZE_GC "
+    "MEGATRON_NVSHMEM_ALLOW_UNSUPPORTED_VERSION",
+    "only told to others": "SLURM_JOBID SLURM_LOCALID SLURM_NTASKS SLURM_PROCID LOCAL_WORLD_SIZE HF_TOKEN "
+    "NO_VCS_VERSION TORCH_CUDA_ARCH_LIST",
+    "no pretraining": "LANGRL_LOG_DIR LANGRL_LOG_PREFIX MEGATRON_RL_INFERENCE_SERVER_PORT",
+}
+VARIABLE = re.compile(r"(?:environ(?:\.\w+)?|getenv)[\[(]\s*['\"]([A-Za-z_]\w*)")
+
+
+@pytest.mark.skipif(not OLD, reason="MEGATRON_LM_OLD is not set")
+def test_every_variable_that_only_one_of_them_reads_is_known() -> None:
+    old, new = (
+        {
+            name
+            for file in sorted(Path(checkout, "megatron").rglob("*.py"))
+            for name in VARIABLE.findall(file.read_text())
+        }
+        for checkout in (OLD, NEW)
+    )
+    known = {name for rule in VARIABLES for name in (*rule.names, *rule.becomes)}
+    assert old ^ new <= {*known, *" ".join(NOT_CONCERNED.values()).split()}
 
 
 # GPT models that train on a CPU, and become hybrid ones: no step may differ in a bit.

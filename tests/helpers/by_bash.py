@@ -15,12 +15,15 @@ STARTING = ("srun", "mpirun", "nsys", "numactl", "nohup", "singularity", "docker
 HARMLESS = ("basename", "bash", "cat", "cut", "dirname", "env", "expr", "head", "seq", "sh", "tail", "tee", "tr", "wc")
 
 _RECORD = """#!/bin/sh
-printf '%s\\0' "$#" "${{0##*/}}" "$@" >> {record}
+printf '%s\\0' "$(($# + {count}))" "${{0##*/}}" {variables} "$@" >> {record}
 """
 _START = """#!{bash}
 words=("$@")
 for ((i = 0; i < $#; i++)); do
     case ${{words[i]}} in
+        --export=*)
+            IFS=, read -ra pairs <<< "${{words[i]#--export=}}"
+            for pair in "${{pairs[@]}}"; do case $pair in *=*) export "$pair" ;; esac; done ;;
         -e) [ "${{0##*/}}" = docker ] && export "${{words[i + 1]}}" ;;
         --wrap=*) exec {bash} -c "${{words[i]#--wrap=}}" ;;
         bash|sh) exec {bash} "${{words[@]:i + 1}}" ;;
@@ -35,9 +38,13 @@ available = shutil.which("bash") is not None
 
 
 class Judge:
-    """Asks bash about one script after the other; the stubs are made once."""
+    """Asks bash about one script after the other; the stubs are made once.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        variables: recorded too, as ``NAME=value`` in front of the words; ``NAME`` alone where it is not exported.
+    """
+
+    def __init__(self, folder: Path, variables: Sequence[str] = ()) -> None:
         self.folder = folder
         self.stubs, self.record = folder / "stubs", folder / "record"
         self.stubs.mkdir()
@@ -46,7 +53,9 @@ class Judge:
         self.bash = bash
         for name in (*RECORDING, *STARTING):
             text = _RECORD if name in RECORDING else _START
-            (self.stubs / name).write_text(text.format(bash=bash, record=self.record))
+            said = " ".join(f'"{one}${{{one}+=}}${{{one}-}}"' for one in variables)
+            made = text.format(bash=bash, record=self.record, count=len(variables), variables=said)
+            (self.stubs / name).write_text(made)
             (self.stubs / name).chmod(0o755)
         for name in HARMLESS:
             found = shutil.which(name)

@@ -54,7 +54,6 @@ def torch_fsdp2(
     ckpt_format: str,
     untie_embeddings_and_output_weights: bool,
     fp16: bool,
-    env: Mapping[str, str],
 ) -> Problems:
     """What PyTorch's FSDP2 excludes."""
     if not use_torch_fsdp2:
@@ -78,7 +77,13 @@ def torch_fsdp2(
     ):
         if on:
             yield Invalid(f"--use-torch-fsdp2 needs {fact}", arguments=("use_torch_fsdp2", name))
-    yield from _connections("use_torch_fsdp2", env)
+
+
+@checks(">=0.12", see=VALIDATE_ARGS)
+def connections_of_torch_fsdp2(use_torch_fsdp2: bool | None, env: Mapping[str, str]) -> Problems:
+    """More than one hardware queue."""
+    if use_torch_fsdp2:
+        yield from _connections("use_torch_fsdp2", env)
 
 
 @checks(">=0.14", see=VALIDATE_ARGS)

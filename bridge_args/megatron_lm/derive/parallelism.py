@@ -340,7 +340,23 @@ def fake_process_group(fake_process_group: bool, moe_token_dispatcher_type: str)
         )
 
 
-@checks(see=VALIDATE_ARGS)
+@checks(see=VALIDATE_ARGS, until="0.12")
+def connections_of_reductions(
+    sequence_parallel: bool, async_tensor_model_parallel_allreduce: bool | None, env: Mapping[str, str]
+) -> Problems:
+    """One hardware queue for whatever is reduced while something else is computed."""
+    if env.get("CUDA_DEVICE_MAX_CONNECTIONS") != "1" and (sequence_parallel or async_tensor_model_parallel_allreduce):
+        name = "sequence_parallel" if sequence_parallel else "async_tensor_model_parallel_allreduce"
+        yield Invalid(
+            "Megatron-LM requires CUDA_DEVICE_MAX_CONNECTIONS=1 in the environment"
+            + ("" if sequence_parallel else ", unless --no-async-tensor-model-parallel-allreduce is given"),
+            "export CUDA_DEVICE_MAX_CONNECTIONS=1",
+            (name,),
+            variable="" if "CUDA_DEVICE_MAX_CONNECTIONS" in env else "CUDA_DEVICE_MAX_CONNECTIONS",
+        )
+
+
+@checks(">=0.12", see=VALIDATE_ARGS)
 def device_connections(
     tensor_model_parallel_size: int,
     context_parallel_size: int,
