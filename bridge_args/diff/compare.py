@@ -15,8 +15,8 @@ from bridge_args.words import Place
 
 ABSENT_TEXT: Final = "not there"
 MACHINE_TEXT: Final = "decided by the machine"
-NOT_SAID: Final = (ABSENT_TEXT, MACHINE_TEXT)
 _ABSENT: Final = object()
+_SET_ANYWAY: Final = "tokenizer.pad_vocab_size"  # TokenizerConfig.__post_init__: false, whatever was said
 _PRECISION: Final = "mixed_precision"
 _WRITTEN_BY_IT: Final = ("model", "optimizer", "ddp")  # MixedPrecisionConfig.setup
 
@@ -77,6 +77,8 @@ def compare(left: Translation, right: Translation, names: tuple[str, str] = ("A"
     if None not in ranks:
         for side, number in zip(values, ranks, strict=True):
             side["world_size"] = number
+    for side in values:
+        side.pop(_SET_ANYWAY, None)
     order = [*values[0], *(path for path in values[1] if path not in values[0])]
     found, same = [], 0
     for path in order:

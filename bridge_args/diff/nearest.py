@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from bridge_args.diff.compare import NOT_SAID, Compared, compare, is_same
+from bridge_args.diff.compare import Compared, compare, is_same
 from bridge_args.diff.groups import group_of, read_by_neither
+from bridge_args.diff.overrides import overrides
 from bridge_args.diff.titles import title_of
 from bridge_args.emit.effective import effective
-from bridge_args.emit.hydra import literal
 from bridge_args.errors import UserError
 from bridge_args.mapping.translation import Translation
 from bridge_args.records import Record
@@ -35,6 +35,8 @@ class Nearest(Record):
     Attributes:
         title: ``Nemotron-H 8B pretraining``.
         compared: the recipe on the left, the run on the right.
+        overrides: Hydra's overrides for the recipe's own configuration.
+        unsaid: settings that no override can change: a function that Bridge puts back, what the machine decides.
         among: how many recipes were compared.
         left_out: those that could not be read.
     """
@@ -44,16 +46,8 @@ class Nearest(Record):
     compared: Compared
     among: int
     left_out: tuple[str, ...]
-
-    @property
-    def overrides(self) -> tuple[str, ...]:
-        """Hydra's overrides for the recipe's own configuration."""
-        return tuple(text for _, text in _overrides(self.compared) if text)
-
-    @property
-    def unsaid(self) -> tuple[str, ...]:
-        """Settings that no override can change: a class, what is not there."""
-        return tuple(path for path, text in _overrides(self.compared) if not text)
+    overrides: tuple[str, ...]
+    unsaid: tuple[str, ...]
 
 
 def nearest(t: Translation, name: str = "the run") -> Nearest:
@@ -68,9 +62,10 @@ def nearest(t: Translation, name: str = "the run") -> Nearest:
         text = recipes[recipe]
         other = translated(from_bridge_config(text, recipe), Asked(bridge=t.schema.version, world_size=t.world_size))
         compared = compare(other, t, (recipe, name))
-        found.append((len(compared.of("numbers")), len(compared.differences), recipe, compared))
-    _, _, recipe, compared = min(found, key=lambda one: one[:3])
-    return Nearest(recipe, title_of(recipe), compared, len(recipes), tuple(map(title_of, left_out)))
+        found.append((len(compared.of("numbers")), len(compared.differences), recipe, compared, other))
+    _, _, recipe, compared, other = min(found, key=lambda one: one[:3])
+    left = tuple(map(title_of, left_out))
+    return Nearest(recipe, title_of(recipe), compared, len(recipes), left, *overrides(compared, other, t))
 
 
 def _shortlist(t: Translation, recipes: Mapping[str, str]) -> list[str]:
@@ -127,15 +122,3 @@ def _held(bridge: str) -> tuple[dict[str, str], list[str]]:
         raise UserError(f"no recipes of Bridge {bridge} are known; there are those of {known}")
     data = json.loads(gzip.decompress(file.read_bytes()))
     return data["recipes"], data["left_out"]
-
-
-def _overrides(compared: Compared) -> Iterator[tuple[str, str]]:
-    for one in compared.differences:
-        value = one.right.value
-        if one.path.endswith("_target_") or "." not in one.path or value in NOT_SAID:
-            yield one.path, ""
-            continue
-        try:
-            yield one.path, f"{one.path}={literal(value, 1)}"
-        except ValueError:
-            yield one.path, ""

@@ -11,7 +11,7 @@ from bridge_args.mapping.translation import Assignment, Translation
 from bridge_args.records import Record
 from bridge_args.seen import visible
 from bridge_args.values import Member, Referring, to_plain
-from bridge_args.versions import holds
+from bridge_args.versions import Versions, holds
 
 _DTYPE: Final = re.compile(r"torch\.(b?float\w*|half|double|u?int\d*|short|long|bool)")
 
@@ -129,11 +129,9 @@ def mergeable(t: Translation, part: Part, assignment: Assignment, *, anew: bool)
     """
     plain = to_plain(assignment.value)
     field = field_of(t, assignment)
-    if not part.opened and field is not None and _is_function(field.default):
-        since = _MERGED_FUNCTIONS.get(field.name)
-        if since is None or not holds(since, t.versions):
-            return plain, _KEEPS_FUNCTION
-    if not anew and not (isinstance(plain, dict) and "_target_" in plain) and _has_target(plain):
+    if not part.opened and field is not None and keeps_function(field.name, field.default, t.versions):
+        return plain, _KEEPS_FUNCTION
+    if not anew and not (isinstance(plain, dict) and "_target_" in plain) and has_target(plain):
         if field is not None and "list[str]" in field.type and _only_members(assignment.value):
             return [member.name for member in assignment.value], ""
         return plain, _LEAVES_MAPPING
@@ -169,6 +167,17 @@ def _equal(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
+def keeps_function(name: str, old: Any, versions: Versions) -> bool:
+    """Is what a setting has a function that Bridge's merging puts back, whatever is said?"""
+    since = _MERGED_FUNCTIONS.get(name)
+    return _is_function(old) and (since is None or not holds(since, versions))
+
+
+def has_target(plain: Any) -> bool:
+    """Is there an object to be built, in a plain value or inside it?"""
+    return any(isinstance(item, dict) and "_target_" in item for item in _walk(plain))
+
+
 def _is_function(default: Any) -> bool:
     if not isinstance(default, dict) or "_target_" not in default:
         return False
@@ -177,10 +186,6 @@ def _is_function(default: Any) -> bool:
 
 def _only_members(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(item, Member) for item in value)
-
-
-def _has_target(plain: Any) -> bool:
-    return any(isinstance(item, dict) and "_target_" in item for item in _walk(plain))
 
 
 def _walk(plain: Any) -> Iterable[Any]:
