@@ -8,13 +8,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from bridge_args.emit.releases import of_run
 from bridge_args.errors import UserError
 from bridge_args.files import read_bytes, read_instead, write_new, write_whole
 from bridge_args.mapping.translation import Translation
+from bridge_args.megatron_lm.programs import HYBRID
+from bridge_args.megatron_lm.resolvers.of_checkout import is_checkout
 from bridge_args.modernize import edit, variables
 from bridge_args.modernize.edit import NotDone
 from bridge_args.modernize.plan import Plan, plan
-from bridge_args.pairs.pairs import megatron_lm_of
+from bridge_args.pairs.pairs import megatron_lm_of, megatron_version
 from bridge_args.records import Record
 from bridge_args.secrets import Secret
 from bridge_args.source.read import MAX_SCRIPT, from_text
@@ -90,7 +93,34 @@ def of_source(source: Source, asked: Asked, after: str, to_hybrid: bool = False)
         return translated(other, asked._replace(megatron_lm=version, program=program or asked.program))
 
     front = [word.text for word in source.words[: len(source.words) - len(texts)]]
-    return plan(texts, translate, before, after, front, to_hybrid, _environment(source))
+
+    def planned(before: str, after: str) -> Plan:
+        return plan(texts, translate, before, after, front, to_hybrid, _environment(source))
+
+    if not is_checkout(before) and not is_checkout(after):
+        return planned(before, after)
+    # Asking a checkout takes seconds, and there are many trials: they are made on our own rules, and it is asked once.
+    known = megatron_version(before), megatron_version(after)
+    try:
+        found = planned(*known)
+    except UserError:
+        return planned(before, after)
+
+    def agree(words: Sequence[str], on: int, program: str | None, variables: Mapping[str, str]) -> bool:
+        asked_for = (known[on], (before, after)[on])
+        return _agree(*(translate(words, version, program, variables) for version in asked_for))
+
+    if is_checkout(before) and not agree(texts, 0, None, {}):
+        return planned(before, after)
+    if is_checkout(after) and not agree(found.argv, 1, HYBRID if to_hybrid else None, found.values):
+        return planned(before, after)
+    return found
+
+
+def _agree(one: Translation, other: Translation) -> bool:
+    """Do our own rules and a checkout say the same of a command line?"""
+    found = of_run(one, other)
+    return not found.values and not found.refused and not found.accepted
 
 
 def _environment(source: Source) -> dict[str, str]:

@@ -53,6 +53,30 @@ def _schedule(value: Value, items: Sequence[Item], was: Translation) -> Iterator
     yield Proposal(tuple(made), frozenset(said))
 
 
+def _in_the_background(value: Value, items: Sequence[Item], was: Translation) -> Iterator[Proposal]:
+    """--async-save with the worker that it needs."""
+    if value.before:
+        why = value.rule.says if value.rule else ""
+        worker = Item(("--use-persistent-ckpt-worker",), (), (), "use_persistent_ckpt_worker", why)
+        yield Proposal((*items, worker), frozenset(("use_persistent_ckpt_worker",)))
+
+
+def _divided_by_layers(value: Value, items: Sequence[Item], was: Translation) -> Iterator[Proposal]:
+    """dist_muon is still taken, and made muon that is divided."""
+    if (value.before, value.after) == ("dist_muon", "muon"):
+        yield Proposal(tuple(items), frozenset(("optimizer",)))
+
+
+def _of_the_other_backend(value: Value, items: Sequence[Item], was: Translation) -> Iterator[Proposal]:
+    """Each backend had a number of its own; what the other one would take says nothing."""
+    backend = was.args["moe_flex_dispatcher_backend"] if "moe_flex_dispatcher_backend" in was.args else None
+    if backend in _NUMBER_OF.values() and backend != _NUMBER_OF[value.argument]:
+        yield Proposal(tuple(items), frozenset((value.argument,)))
+
+
+_NUMBER_OF: Final = {"moe_deepep_num_sms": "deepep", "moe_hybridep_num_sms": "hybridep"}
+
+
 def _one_more_token(value: Value, items: Sequence[Item], was: Translation) -> Iterator[Proposal]:
     """A NullTokenizer that has one token less for the same --vocab-size."""
     made: list[Item] = []
@@ -73,4 +97,8 @@ _REMEDIES: Final[dict[str, Callable[[Value, Sequence[Item], Translation], Iterat
     "batch_size_steps": _schedule,
     "num_microbatches": _schedule,
     "train_iters_from_samples": _schedule,
+    "async_save": _in_the_background,
+    "optimizer": _divided_by_layers,
+    "moe_deepep_num_sms": _of_the_other_backend,
+    "moe_hybridep_num_sms": _of_the_other_backend,
 }

@@ -89,6 +89,24 @@ def _translation(
         return translated(source, asked)
 
 
+@pytest.mark.skipif(not OLD, reason="MEGATRON_LM_OLD is not set")
+def test_checkouts_are_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words are tried on our own rules; then each checkout says that it agrees."""
+    words = f"{COMMON} --num-layers 2 {LLAMA}".split()
+    env = {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}
+    wanted = move.of_source(from_argv(words), Asked(megatron_version(OLD), env=env), megatron_version(NEW))
+    asked: list[str] = []
+    effective = ask.effective
+    monkeypatch.setattr(
+        ask,
+        "effective",
+        lambda checkout, *more, **named: (asked.append(checkout), effective(checkout, *more, **named))[1],
+    )
+    found = move.of_source(from_argv(words), Asked(OLD, env=env), NEW)
+    assert found.items == wanted.items and found.is_same_run
+    assert asked == [OLD, NEW]
+
+
 # Variables that one of two versions reads and the other one does not, and why no script has to change for it.
 NOT_CONCERNED = {
     "new arguments ask for it": "NVTE_CPU_OFFLOAD_V1 NCCL_PROTO CUDA_GRAPHS_USE_NODE_PRIORITY "
