@@ -21,6 +21,7 @@ Read = Callable[[Mapping[str, str]], Sequence[tuple[Word, ...]] | None]
 
 _LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
 _PLAIN: Final = re.compile(r"[\w@%+=:,./-]+")
+_BARE: Final = re.compile(r"[\w@%+=:,./*?\[\]-]+")
 _YAML: Final = re.compile(r"[ \t]*[\"']?--[\w-]+[\"']?:")
 _ANCHORS: Final = 12  # places where words may be added
 
@@ -155,7 +156,8 @@ def _candidates(
     at = len(words_of(items[:index]))
     here = words[at : at + len(item.was)]
     if not item.was:
-        yield from _added(texts, items, item.words, words)
+        for said in _ways_to_say(item.words):
+            yield from _added(texts, items, item.words, words, said)
         return
     there = spans_of(texts, here)
     if not there:
@@ -170,9 +172,9 @@ def _candidates(
             yield _with(texts, [(span, _quoted(new)) for span, new in pairs])
         yield _with(texts, pairs)
     # Another number of words: the first one's place takes them all.
-    new = " ".join(map(_quoted, item.words))
-    for cut in _cuts(texts, there[1:]) if there[1:] else [[]]:
-        yield _with(texts, [(there[0], new), *((span, "") for span in cut)])
+    for new in _ways_to_say(item.words):
+        for cut in _cuts(texts, there[1:]) if there[1:] else [[]]:
+            yield _with(texts, [(there[0], new), *((span, "") for span in cut)])
     if len(item.was) > 1 and len(item.words) == 2:  # a flag and one value, which quotes hold together now
         whole = Span(there[0].file, there[1].start, there[-1].end)
         yield _with(texts, [(there[0], item.words[0]), (whole, item.words[1])])
@@ -221,7 +223,8 @@ def _with_quotes(texts: Mapping[str, str], span: Span) -> Span:
     text = texts[span.file]
     before, after = text[span.start - 1 : span.start], text[span.end : span.end + 1]
     if before and before == after and before in "'\"":
-        return Span(span.file, span.start - 1, span.end + 1)
+        dollar = before == "'" and text[: span.start - 1].endswith("$")  # $'...'
+        return Span(span.file, span.start - 1 - dollar, span.end + 1)
     return span
 
 
@@ -279,9 +282,9 @@ def _with_blanks(texts: Mapping[str, str], span: Span, before: bool) -> Span:
 
 
 def _added(
-    texts: Mapping[str, str], items: Sequence[Item], new: Sequence[str], words: Sequence[Word]
+    texts: Mapping[str, str], items: Sequence[Item], new: Sequence[str], words: Sequence[Word], said: str
 ) -> Iterator[Mapping[str, str]]:
-    """Behind the last flag that stands somewhere as it is, in the way in which that one is written."""
+    """Behind the last flag that stands somewhere as it is, in the way in which that one is written; or the program."""
     at = 0
     anchors: list[list[Span]] = []
     for item in items:
@@ -289,7 +292,6 @@ def _added(
             if spans := spans_of(texts, words[at : at + len(item.words)]):
                 anchors.append(spans)
         at += len(item.words)
-    said = " ".join(map(_quoted, new))
 
     main = next(iter(texts))
     latest = anchors[: -_ANCHORS - 1 : -1]
@@ -310,6 +312,10 @@ def _added(
         yield _with(texts, [(Span(last.file, anchor.inside, anchor.inside), f" {said}")])
         if not anchor.is_yaml:
             yield from _added_to_yaml(texts, anchor, new)
+    front = next((number for number, item in enumerate(items) if item.dest), 0)
+    for span in spans_of(texts, words[front - 1 : front]) if front else ():
+        end = _with_quotes(texts, span).end
+        yield _with(texts, [(Span(span.file, end, end), f" {said}")])
 
 
 class _Anchor(Record):
@@ -383,5 +389,20 @@ def _with(texts: Mapping[str, str], changes: Sequence[tuple[Span, str]]) -> Mapp
     return made
 
 
+def _ways_to_say(words: Sequence[str]) -> Iterator[str]:
+    """In single quotes; in double ones or behind backslashes, within others; without any, where a word is data."""
+    bare = (_with_backslashes, str) if all(map(_BARE.fullmatch, words)) else ()
+    ways = (_quoted, _quoted_otherwise, *bare)
+    yield from dict.fromkeys(" ".join(map(way, words)) for way in ways)
+
+
 def _quoted(word: str) -> str:
     return word if _PLAIN.fullmatch(word) else "'" + word.replace("'", "'\\''") + "'"
+
+
+def _quoted_otherwise(word: str) -> str:
+    return word if _PLAIN.fullmatch(word) else '"' + re.sub(r'([\\"$`])', r"\\\1", word) + '"'
+
+
+def _with_backslashes(word: str) -> str:
+    return re.sub(r"([*?\[\]])", r"\\\1", word)

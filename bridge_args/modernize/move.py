@@ -219,13 +219,23 @@ def _texts(source: Source) -> list[str]:
 
 
 def _differs(one: Source, other: Source, changing: Collection[str]) -> bool:
-    """Is anything else another one than the words: what else the script starts, variables that are not to change?"""
+    """Is anything else another one than the words, or in doubt that was not?
+
+    Args:
+        one: with a change.
+        other: without.
+        changing: variables whose values are to change.
+    """
     also = [[[word.text for word in started.words] for started in source.also] for source in (one, other)]
-    kept = [
+    doubts = [{finding.message for finding in source.findings} for source in (one, other)]
+    before, after = (
         {name: value for name, value in (source.environment or {}).items() if name not in changing}
-        for source in (one, other)
-    ]
-    return also[0] != also[1] or kept[0] != kept[1]
+        for source in (other, one)
+    )
+    # an exported text of flags changes with its flags
+    kept = [name for name, value in before.items() if " --" not in f" {value}"]
+    same = before.keys() == after.keys() and all(before[name] == after[name] for name in kept)
+    return also[0] != also[1] or not same or not doubts[0] <= doubts[1]
 
 
 def _sources(text: Text, content: str, asked: Asked) -> list[Source]:

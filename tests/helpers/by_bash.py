@@ -77,6 +77,7 @@ class Judge:
         work.mkdir()
         self.record.unlink(missing_ok=True)
         for name, text in {"train.sh": script, **(files or {})}.items():
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
             (work / name).write_text(text, newline="")
             (work / name).chmod(0o755)
         environment = {"PATH": str(self.stubs), **(variables or {})}
