@@ -90,31 +90,27 @@ def of_index(file: Path) -> Index:
         OSError: it cannot be read.
     """
     metadata = load_index(file)
-    entries, places = _field(metadata, "state_dict_metadata"), _field(metadata, "storage_data")
+    entries, places = field(metadata, "state_dict_metadata"), field(metadata, "storage_data")
     if not isinstance(entries, dict) or not isinstance(places, dict):
         raise Refused(f"{file} is no index of torch.distributed.checkpoint")
     try:
         tensors, others = [], []
         for name, entry in entries.items():
-            size = _field(entry, "size")
+            size = field(entry, "size")
             if not isinstance(name, str):
                 raise Refused("a name in it is no text")
             if size is None:
                 others.append(name)
             else:
                 tensors.append(
-                    Tensor(name, _dtype(entry), _shape(size.arguments[0] if _is(size, "torch.Size") else size))
+                    Tensor(name, dtype_of(entry), shape_of(size.arguments[0] if _is(size, "torch.Size") else size))
                 )
         ends: dict[str, int] = {}
         parts: dict[str, Part] = {}
         for key, place in places.items():
-            part = Part(
-                _inside(_field(place, "relative_path")),
-                _number(_field(place, "offset")),
-                _number(_field(place, "length")),
-            )
+            part = part_of(place)
             ends[part.file] = max(ends.get(part.file, 0), part.offset + part.length)
-            if isinstance(name := _field(key, "fqn"), str) and not _field(place, "transform_descriptors"):
+            if isinstance(name := field(key, "fqn"), str) and not field(place, "transform_descriptors"):
                 parts[name] = part
     except Refused as refusal:
         raise Refused(f"{file}: {refusal}") from None
@@ -153,7 +149,7 @@ def _of_header(header: Any) -> tuple[list[Tensor], int]:
             continue
         said = _mapping(entry)
         dtype, size = _OF_SAFETENSORS.get(str(said.get("dtype")), (str(said.get("dtype"))[:40], None))
-        tensor = Tensor(name, dtype, _shape(said.get("shape")))
+        tensor = Tensor(name, dtype, shape_of(said.get("shape")))
         offsets = said.get("data_offsets")
         if not isinstance(offsets, list) or len(offsets) != 2:
             raise Refused(f'"{name[:80]}" has no place')
@@ -206,7 +202,7 @@ def _rebuilt(name: str, value: Any) -> list[Tensor]:
     place, _, size = (*value.arguments, None, None, None)[:3]
     if not isinstance(place, Place) or place.storage not in _OF_STORAGES:
         return []
-    return [Tensor(name, _OF_STORAGES[place.storage], _shape(size))]
+    return [Tensor(name, _OF_STORAGES[place.storage], shape_of(size))]
 
 
 def unwrapped(value: Any) -> Any:
@@ -262,7 +258,15 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value
 
 
-def _field(thing: Any, name: str) -> Any:
+def part_of(place: Any) -> Part:
+    """Where an index says that something lies."""
+    return Part(
+        _inside(field(place, "relative_path")), _number(field(place, "offset")), _number(field(place, "length"))
+    )
+
+
+def field(thing: Any, name: str) -> Any:
+    """What an object has under a name; None where it has nothing of the kind."""
     return thing.state.get(name) if isinstance(thing, Thing) and isinstance(thing.state, dict) else None
 
 
@@ -270,16 +274,18 @@ def _is(thing: Any, path: str) -> bool:
     return isinstance(thing, Thing) and thing.path == path and len(thing.arguments) == 1
 
 
-def _dtype(entry: Any) -> str:
-    properties = _field(entry, "properties")
+def dtype_of(entry: Any) -> str:
+    """Of a tensor's entry in an index, as torch calls it."""
+    properties = field(entry, "properties")
     state = properties.state if isinstance(properties, Thing) else None
-    dtype = state[0] if isinstance(state, tuple) and state else _field(properties, "dtype")
+    dtype = state[0] if isinstance(state, tuple) and state else field(properties, "dtype")
     if not (isinstance(dtype, type) and issubclass(dtype, Thing)):
         raise Refused("a tensor in it has no dtype")
     return str(dtype.path).removeprefix("torch.")
 
 
-def _shape(sizes: Any) -> tuple[int, ...]:
+def shape_of(sizes: Any) -> tuple[int, ...]:
+    """A list of dimensions, or of where something begins in each."""
     if not isinstance(sizes, (list, tuple)) or len(sizes) > _MOST_DIMENSIONS:
         raise Refused("a tensor in it has no shape")
     shape = tuple(map(_number, sizes))

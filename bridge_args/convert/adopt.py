@@ -461,11 +461,11 @@ def _linked(source: Path, target: Path) -> int:
             if file.is_symlink():
                 os.symlink(os.path.realpath(file), place)
             elif file.is_file():
-                copied += _link(file, place)
+                copied += linked_file(file, place)
     return copied
 
 
-def _link(file: Path, place: Path) -> bool:
+def linked_file(file: Path, place: Path) -> bool:
     """A hard link, or a copy where there can be none; was it copied?"""
     try:
         os.link(file, place)

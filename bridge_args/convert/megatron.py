@@ -72,7 +72,7 @@ def read(path: Path, iteration: int | None, megatron_lm: str | None = None) -> t
         megatron_lm: version that has saved it, where it is one of Megatron-LM's.
     """
     try:
-        found = contents.look_into(_of_iteration(path, iteration))
+        found = contents.look_into(of_iteration(path, iteration))
     except (CheckpointError, SavedArgsError) as error:
         return None, [str(error)]
     kind = found.place.kind
@@ -88,7 +88,15 @@ def read(path: Path, iteration: int | None, megatron_lm: str | None = None) -> t
     return Megatron(found, run_config, found.saved is not None and kind.name != "bridge"), []
 
 
-def _of_iteration(path: Path, iteration: int | None) -> Path:
+def of_iteration(path: Path, iteration: int | None) -> Path:
+    """The folder to look into.
+
+    Args:
+        path, iteration: as for ``read``.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+    """
     if iteration is None:
         return path
     folder = folder_of(path, iteration)

@@ -29,6 +29,8 @@ SAID: Final = frozenset(
 )
 # What Megatron-LM makes of it: other values on purpose.
 FOLLOWS: Final = frozenset("hybrid_layer_pattern is_hybrid_model virtual_pipeline_model_parallel_size".split())
+# What a checkpoint says under other names.
+ALSO: Final = frozenset(("encoder_num_layers",))
 # Of a layer each: a list, or a number for every so many layers; and what it is of a layer without attention.
 _OTHERWISE: Final = {"no_rope_freq": 0, "window_attn_skip_freq": 0}
 LISTS: Final = frozenset((*_OTHERWISE, "recompute_num_layers"))
@@ -119,6 +121,15 @@ def pattern_of(t: Translation) -> str:
     return "|".join("".join(stage) for stage in stages) + f"/{letters[-1]}" * int(str(depths))
 
 
+def loads_gpt(pattern: str) -> bool:
+    """Does Megatron-LM take a checkpoint of the GPT model for it, and convert it while it loads it?
+
+    Verify: megatron/core/dist_checkpointing/gpt_checkpoint_interop.py, gpt_compatible_layer_maps.
+    """
+    letters = set(pattern.replace("|", ""))
+    return letters <= set("*-") or letters <= set("*E")
+
+
 def _layers(t: Translation) -> int:
     layers = t.args["num_layers"]
     assert isinstance(layers, int)
@@ -182,14 +193,20 @@ def program_of(word: str) -> str:
     return word.replace(GPT, HYBRID) if word.endswith(GPT) else word.replace("pretrain_gpt", "pretrain_hybrid")
 
 
+_OF_MLP: Final = ("mlp.", "pre_mlp_layernorm.")  # names in a layer of what its second letter stands for
+
+
 def weight_of(name: str) -> str:
-    """What a weight of the GPT model is called in the hybrid one.
+    """What a weight of the GPT model is called in the hybrid one; its state in the optimizer too.
 
     Verify: megatron/core/models/hybrid/hybrid_block.py; layer i becomes the layers 2i and 2i + 1.
+    multi_token_prediction.py: the layer inside of one that predicts becomes two of them.
     """
     head, found, rest = name.partition("decoder.layers.")
-    if not found:
-        return name.replace("decoder.final_layernorm", "decoder.final_norm")
-    layer, _, inside = rest.partition(".")
-    second = inside.startswith(("mlp.", "pre_mlp_layernorm."))
-    return f"{head}decoder.layers.{2 * int(layer) + second}.{inside}"
+    if found:
+        layer, _, inside = rest.partition(".")
+        return f"{head}decoder.layers.{2 * int(layer) + inside.startswith(_OF_MLP)}.{inside}"
+    head, found, inside = name.partition(".transformer_layer.")
+    if found and "mtp.layers." in head:
+        return f"{head}.mtp_model_layer.layers.{int(inside.startswith(_OF_MLP))}.{inside}"
+    return name.replace("decoder.final_layernorm", "decoder.final_norm")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
+from bridge_args.convert import to_hybrid as renaming
+from bridge_args.convert.provenance import Provenance
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm.programs import HYBRID
-from bridge_args.modernize import move
+from bridge_args.modernize import hybrid, move
 from bridge_args.pairs.pairs import megatron_version
 from bridge_args.source.source import Source
 from bridge_args.steps import Asked, translated
@@ -46,7 +49,18 @@ def proof_of(source: Source, asked: Asked, request: Request, to_hybrid: bool, te
         program = HYBRID if to_hybrid else t.program
         return asked_of(t._replace(program=program), request.after, asked.mappings)(tuple(plan.argv), ranks)
 
+    if to_hybrid:
+        request = request._replace(handed_over=_renamed)
     return prove(t, translations(t, request.before, asked.mappings), newer, request, tell)
+
+
+def _renamed(later: Translation, saved: Path, new: Path) -> Path:
+    """The checkpoint as the hybrid model takes it: as it is, where Megatron-LM converts it while it loads it."""
+    if hybrid.loads_gpt(str(later.args["hybrid_layer_pattern"])):
+        return saved
+    made = renaming.plan(saved, None, new)
+    renaming.carry_out(made, new, Provenance("checkpoint to-hybrid", ()), None, lambda _: None)
+    return new
 
 
 def lines(proof: Proof) -> Iterator[str]:

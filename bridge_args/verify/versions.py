@@ -34,6 +34,8 @@ class Request(NamedTuple):
         steps, shrink, nproc, device: as for a rehearsal.
         hand_over_at: steps that the older one trains alone; both then go on from its checkpoint.
         weight_of: what a weight of the older one is called in the newer one.
+        handed_over: of the newer command line, the older one's checkpoint and a folder that is not there: which of
+            the two folders the newer one loads.
     """
 
     before: str
@@ -45,6 +47,7 @@ class Request(NamedTuple):
     device: Device = "auto"
     hand_over_at: int | None = None
     weight_of: Callable[[str], str] = str
+    handed_over: Callable[[Translation, Path, Path], Path] = lambda _, saved, __: saved
 
 
 class Proof(NamedTuple):
@@ -142,7 +145,10 @@ def _trained(
         first = _run(setups[0]._replace(steps=request.hand_over_at, save=saved))
         if first.error:
             raise RehearsalError(f"the first did not complete a training step: {first.error}")
-        setups = [setup._replace(load=saved) for setup in setups]
+        other = str(request.handed_over(both[1], Path(saved), Path(f"{saved}_renamed")))
+        if other != saved:
+            tell("the other one goes on from it under other names: bridge-args checkpoint to-hybrid")
+        setups = [setup._replace(load=load) for setup, load in zip(setups, (saved, other), strict=True)]
     sides = []
     for setup in setups:
         tell(f"running {Path(setup.program).name} of {Path(setup.program).parent}, {counted(run.nproc, 'process')}")

@@ -29,6 +29,7 @@ from bridge_args.source.read import from_argv
 from bridge_args.source.source import Source
 from bridge_args.steps import Asked, translated
 from bridge_args.verify import versions
+from bridge_args.verify.compare import Comparison
 from bridge_args.verify.moved import proof_of
 from bridge_args.words import as_words
 
@@ -140,7 +141,7 @@ COMMON = (
     "--no-gradient-accumulation-fusion --no-persist-layer-norm --hidden-size 64 --num-attention-heads 4 "
     "--seq-length 32 --max-position-embeddings 32 --mock-data --tokenizer-type NullTokenizer --vocab-size 1023 "
     "--micro-batch-size 2 --global-batch-size 8 --train-iters 6 --eval-iters 2 --eval-interval 1000 --log-interval 1 "
-    "--lr 2e-3 --init-method-std 0.1"
+    "--lr 2e-3 --init-method-std 0.1 --ckpt-format torch_dist"
 )
 ROPE = (
     "--attention-dropout 0 --hidden-dropout 0 --position-embedding-type rope --no-rope-fusion --swiglu "
@@ -184,10 +185,24 @@ SOME = list(HYBRIDS)[: None if os.environ.get("BRIDGE_ARGS_HYBRID") == "all" els
 @pytest.mark.skipif(find_spec("megatron") is None, reason="megatron.bridge is not installed")
 @pytest.mark.parametrize("name", SOME)
 def test_a_gpt_model_and_its_hybrid_one(name: str, tmp_path: Path) -> None:
+    found = trained(name, tmp_path)
+    assert found.steps == 6 and found.weights_compared > 10
+
+
+@pytest.mark.skipif(find_spec("megatron") is None, reason="megatron.bridge is not installed")
+@pytest.mark.parametrize("name", SOME)
+def test_a_gpt_run_goes_on_as_a_hybrid_one(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its checkpoint under other names, even where Megatron-LM would convert it itself."""
+    monkeypatch.setattr(hybrid, "loads_gpt", lambda pattern: False)
+    found = trained(name, tmp_path, hand_over_at=3)
+    assert found.steps == 3 and found.weights_compared > 10
+
+
+def trained(name: str, folder: Path, hand_over_at: int | None = None) -> Comparison:
     words = HYBRIDS[name].split()
     at = words.index("--num-layers")
     source = from_argv([*words[:at], *COMMON.split(), *words[at:]])
-    request = versions.Request(NEW, NEW, tmp_path, device="cpu", weight_of=hybrid.weight_of)
+    request = versions.Request(NEW, NEW, folder, device="cpu", weight_of=hybrid.weight_of, hand_over_at=hand_over_at)
     found = proof_of(source, Asked(megatron_lm=NEW), request, True, print).comparison
     assert (found.verdict, found.weights, found.batches) == ("identical", (), ())
-    assert found.steps == 6 and found.weights_compared > 10
+    return found

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bridge_args.cli.command import Command
 
 # As the help lists them; the name of the module has _ for -, and one behind a word of Python's.
-NAMES: Final = ("inspect", "adopt", "export", "import", "merge-lora")
+NAMES: Final = ("inspect", "adopt", "export", "import", "merge-lora", "to-hybrid")
 
 
 def load(name: str) -> Command:
