@@ -7,6 +7,7 @@ Verify: docs/user-guide/hybrid-model-migration.md and megatron/core/models/hybri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -193,6 +194,10 @@ def program_of(word: str) -> str:
     return word.replace(GPT, HYBRID) if word.endswith(GPT) else word.replace("pretrain_gpt", "pretrain_hybrid")
 
 
+# In a checkpoint it has the first of the two names, in a model of 0.19 the second.
+_PREDICTING: Final = re.compile(
+    r"(?P<head>(?:.*\.)?mtp\.layers\.\d+\.)(?:transformer_layer|mtp_model_layer)\.(?P<inside>(?!layers\.).+)"
+)
 _OF_MLP: Final = ("mlp.", "pre_mlp_layernorm.")  # names in a layer of what its second letter stands for
 
 
@@ -206,7 +211,7 @@ def weight_of(name: str) -> str:
     if found:
         layer, _, inside = rest.partition(".")
         return f"{head}decoder.layers.{2 * int(layer) + inside.startswith(_OF_MLP)}.{inside}"
-    head, found, inside = name.partition(".transformer_layer.")
-    if found and "mtp.layers." in head:
-        return f"{head}.mtp_model_layer.layers.{int(inside.startswith(_OF_MLP))}.{inside}"
+    if predicting := _PREDICTING.fullmatch(name):
+        letter = int(predicting["inside"].startswith(_OF_MLP))
+        return f"{predicting['head']}mtp_model_layer.layers.{letter}.{predicting['inside']}"
     return name.replace("decoder.final_layernorm", "decoder.final_norm")
