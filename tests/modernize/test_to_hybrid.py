@@ -126,17 +126,17 @@ def test_only_the_program_is_renamed_and_where_none_is_named_that_is_told() -> N
 @pytest.mark.parametrize(
     ("name", "becomes"),
     [
-        ("decoder.layers.3.self_attention.linear_qkv.weight", "decoder.layers.6.self_attention.linear_qkv.weight"),
+        ("decoder.layers.3.self_attention.q.weight", "decoder.layers.6.self_attention.q.weight"),
         ("decoder.layers.3.input_layernorm.weight", "decoder.layers.6.input_layernorm.weight"),
         ("decoder.layers.3.pre_mlp_layernorm.weight", "decoder.layers.7.pre_mlp_layernorm.weight"),
-        ("optimizer.state.exp_avg.decoder.layers.0.mlp.router.weight", "optimizer.state.exp_avg.decoder.layers.1.mlp.router.weight"),
+        ("optimizer.state.exp_avg.decoder.layers.0.mlp.w", "optimizer.state.exp_avg.decoder.layers.1.mlp.w"),
         ("decoder.final_layernorm.bias", "decoder.final_norm.bias"),
-        ("mtp.layers.1.transformer_layer.mlp.linear_fc1.weight", "mtp.layers.1.mtp_model_layer.layers.1.mlp.linear_fc1.weight"),
-        ("mtp.layers.0.mtp_model_layer.self_attention.q.weight", "mtp.layers.0.mtp_model_layer.layers.0.self_attention.q.weight"),
+        ("mtp.layers.1.transformer_layer.mlp.w", "mtp.layers.1.mtp_model_layer.layers.1.mlp.w"),
+        ("mtp.layers.0.mtp_model_layer.input_layernorm.w", "mtp.layers.0.mtp_model_layer.layers.0.input_layernorm.w"),
         ("mtp.layers.0.final_layernorm.weight", "mtp.layers.0.final_layernorm.weight"),
         ("output_layer.weight", "output_layer.weight"),
     ],
-)  # fmt: skip
+)
 def test_names_of_weights(name: str, becomes: str) -> None:
     assert hybrid.weight_of(name) == becomes
 
