@@ -327,6 +327,8 @@ class _Look:
             lacking = {name for name, where in (placed or {}).items() if where == file}.difference(names)
             if lacking:
                 self.problems.append(f"{self.folder / file} has no {min(lacking)[:80]}, which {index} says it has")
+            elif placed is not None and (more := set(names) - placed.keys()):
+                self.problems.append(f"{self.folder / file} has {min(more)[:80]}, which {index} does not name")
         if self.kind.name == "peft":
             self.pairs({tensor.name for tensor in self.tensors})
 

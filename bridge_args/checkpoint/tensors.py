@@ -35,6 +35,7 @@ _OF_STORAGES: Final = {  # by the class of the storage
         "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool",
     }.items()
 }  # fmt: skip
+_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 _MODEL: Final = re.compile(r"model\d*")
 _MOST_ENTRIES: Final = 200_000
 _OF_SAFETENSORS: Final = {short: (name, size) for name, (short, size) in _SIZES.items()}
@@ -128,6 +129,8 @@ def of_safetensors(file: Path) -> list[Tensor]:
     with open_regular(file) as opened:
         start = opened.read(8)
         length = int.from_bytes(start, "little")
+        if start == _POINTER[:8] and opened.read(len(_POINTER) - 8) == _POINTER[8:]:
+            raise Refused(f"{file} is a pointer of Git LFS, not the file itself: git lfs pull fetches it")
         if len(start) < 8 or length > LARGEST_HEADER:
             what = f"its header would have {length} bytes" if len(start) == 8 else f"it has {len(start)} bytes"
             raise Refused(f"{file} is no file of safetensors: {what}")

@@ -64,6 +64,7 @@ def import_(asked: Asked, machine: Machine) -> Done:
             checkpoint="",
             target="",
             scratch=scratch,
+            tokenizer=os.path.realpath(model),
             dtype=DTYPES[asked.dtype] if asked.dtype is not None else None,
             emulate=machine.emulate,
             trust_remote_code=asked.trust_remote_code,
@@ -83,6 +84,7 @@ def import_(asked: Asked, machine: Machine) -> Done:
                     into=unfinished,
                 )
                 checked = _checked(unfinished, asked, model)
+                checked += [told.pop("tokenizer")] if "tokenizer" in told else []
                 provenance.tell(checked=checked, **told)
                 provenance.write(unfinished)
         except OSError as error:

@@ -58,12 +58,17 @@ def reasons_against_model(folder: Path, weights: Weights = "needed", tokenizer: 
     if kind is not None and kind.name != "hugging-face":
         return [f"{folder} is a checkpoint of {kind.title}, and no model of Hugging Face's"]
     reasons = _against_config(folder / "config.json")
-    if tokenizer and not any((folder / name).is_file() for name in TOKENIZER):
+    if tokenizer and not has_tokenizer(folder):
         reasons.append(f"{folder} has no tokenizer: neither {' nor '.join(TOKENIZER[:2])}, nor another vocabulary")
     has = any(folder.glob("*.safetensors")) or (folder / INDEX).exists()
     if weights == "needed" or (weights == "if any" and has):
         reasons += _against_weights(folder, has)
     return reasons
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Is there a file with a vocabulary?"""
+    return any((folder / name).is_file() for name in TOKENIZER)
 
 
 def config_of(folder: Path) -> Mapping[str, Any]:
@@ -130,8 +135,19 @@ def _against_weights(folder: Path, has: bool) -> list[str]:
         return [str(error)]
     missing = f"{folder / 'config.json'} is missing"
     problems = [problem for problem in found.problems if problem != missing]
-    if not problems and not (folder / INDEX).exists() and not (folder / "model.safetensors").is_file():
+    indexed, single = (folder / INDEX).exists(), (folder / "model.safetensors").is_file()
+    if not problems and not indexed and not single:
         problems.append(f"{folder / INDEX} is missing, and there is no model.safetensors")
+    if (
+        not problems
+        and indexed
+        and single
+        and "model.safetensors" not in tensors.files_of_index(folder / INDEX).values()
+    ):
+        problems.append(
+            f"{folder} has its weights twice: model.safetensors, which transformers loads, and the files of {INDEX}, "
+            "which other programs do; leave one of them"
+        )
     return problems
 
 
@@ -151,7 +167,7 @@ def checked(folder: Path, source: Path | None = None, smoke: bool = True, trust_
     Raises:
         NotRight: something is wrong.
     """
-    tokenizer = source is not None and not reasons_against_model(source, "none")
+    tokenizer = source is not None and has_tokenizer(source)
     if wrong := reasons_against_model(folder, "needed", tokenizer):
         raise NotRight("\n".join(wrong))
     held = tensors_of(folder)
@@ -161,7 +177,7 @@ def checked(folder: Path, source: Path | None = None, smoke: bool = True, trust_
         config = _config(folder, trust_remote_code)
         done.append(_shapes(folder, config, held, trust_remote_code))
         if source is not None and tokenizer:
-            done.append(_tokenizer(folder, source, trust_remote_code))
+            done.append(same_tokenizer(folder, source, trust_remote_code))
         if smoke:
             done.append(_said_something(folder, trust_remote_code))
     return done
@@ -252,12 +268,33 @@ def _class_of(transformers: Any, config: Any) -> Any:
     return transformers.AutoModelForImageTextToText if conditional else transformers.AutoModelForCausalLM
 
 
-def _tokenizer(folder: Path, source: Path, trust_remote_code: bool) -> str:
+def why_no_tokenizer(folder: Path, trust_remote_code: bool = False) -> str:
+    """What transformers says of a tokenizer that it does not load; empty: it does."""
+    try:
+        _loaded_tokenizer(folder, trust_remote_code)
+    except NotRight as error:
+        return str(error)
+    return ""
+
+
+def _loaded_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
     automatic = importlib.import_module("transformers").AutoTokenizer
-    ours, theirs = (
-        automatic.from_pretrained(one, trust_remote_code=trust_remote_code, local_files_only=True)
-        for one in (folder, source)
-    )
+    try:
+        return automatic.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
+    except Exception as error:  # whatever a tokenizer raises: the user gets its words
+        raise NotRight(f"transformers does not load the tokenizer of {folder}: {_first(error)}") from error
+
+
+def same_tokenizer(folder: Path, source: Path, trust_remote_code: bool = False) -> str:
+    """A tokenizer in a result, as transformers loads it, beside the one that it was copied from.
+
+    Raises:
+        NotRight: it does not load, or does something else.
+    """
+    ours = _loaded_tokenizer(folder, trust_remote_code)
+    if not (source / "config.json").is_file() and why_no_tokenizer(source, trust_remote_code):
+        return f"the tokenizer is loaded by transformers (that of {source} is not, for want of a config.json)"
+    theirs = _loaded_tokenizer(source, trust_remote_code)
     if (ids := ours(_TEXT)["input_ids"]) != (their := theirs(_TEXT)["input_ids"]):
         raise NotRight(f"{folder}: the tokenizer makes {ids[:8]} of a text, and that of {source} {their[:8]}")
     if ours.decode(ids) != theirs.decode(their):

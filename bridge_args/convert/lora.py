@@ -6,6 +6,7 @@ Verify: peft, tuners/lora/config.py (LoraConfig), tuners/lora/layer.py (merge, g
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,9 @@ _REFUSED: Final = {
 _OTHER_BASE: Final = ("pissa", "corda", "olora", "loftq", "orthogonal", "mica", "lora_ga")
 
 _PREFIX: Final = "base_model.model."
+# A state_dict has the name of the adapter in its names; PEFT also loads those of the one that is called default.
+_OF_DEFAULT: Final = re.compile(r"(?<=\.lora_[AB])\.default(?=\.(?:weight|bias)$)")
+_NAMED: Final = re.compile(r".+\.lora_(?:[AB]|embedding_[AB])\.[^.]+(?:\.weight)?")
 _HALF: Final = re.compile(r"(.+)\.(lora_[AB]\.(?:weight|bias)|lora_embedding_[AB])")
 _HEADS: Final = ("lm_head", "embed_out")
 _EMBEDDINGS: Final = re.compile(r"(?:.*\.)?(?:embed_tokens|wte|word_embeddings|embed_in)\.weight")
@@ -133,12 +137,30 @@ def read(folder: Path) -> tuple[Adapter | None, list[str]]:
         held = weights.read(folder / FILE)
     except (Unreadable, OSError) as error:
         return None, [*reasons, _said(folder / FILE, error)]
-    named = {entry.name.removeprefix(_PREFIX): entry for entry in held.entries}
+    named = {_OF_DEFAULT.sub("", entry.name.removeprefix(_PREFIX)): entry for entry in held.entries}
     if len(named) != len(held.entries):
-        reasons.append(f"{folder / FILE} has one tensor with and without {_PREFIX}")
-    if not any(_HALF.fullmatch(name) for name in named):
-        reasons.append(f"{folder / FILE} has no matrices of LoRA")
+        reasons.append(f"{folder / FILE} has one tensor under two names, with and without {_PREFIX} or .default")
+    if wrong := _against_names(folder / FILE, held.entries, named):
+        return None, [*reasons, *wrong]
     return (Adapter(folder, config, named), reasons) if config else (None, reasons)
+
+
+def _against_names(file: Path, entries: Sequence[Entry], named: Mapping[str, Entry]) -> list[str]:
+    """PEFT loads nothing of what has other names, and says so in a warning only."""
+    again = "PEFT loads none of them; save the adapter with the model's save_pretrained"
+    twice = [name for name in named if name.startswith(_PREFIX)]
+    if twice:
+        return [f"{file}: names begin twice with {_PREFIX}, as of a model that was wrapped twice: {again}"]
+    if halves := [name for name in named if _HALF.fullmatch(name)]:
+        if empty := [name for name in halves if not named[name].size]:
+            return [
+                f"{file} has no numbers for {_some(empty)}: the parts of several processes were not gathered when it "
+                "was saved (ZeRO-3, FSDP)"
+            ]
+        return []
+    if odd := [entry.name for entry in entries if _NAMED.fullmatch(entry.name)]:
+        return [f"{file} has the name of an adapter in its names ({odd[0][:160]}): {again}"]
+    return [f"{file} has no matrices of LoRA"]
 
 
 def _said(file: Path, error: Exception) -> str:
@@ -166,13 +188,18 @@ def _against_config(file: Path, config: Mapping[str, Any]) -> list[str]:
     for name in ("r", "lora_alpha"):
         value = config.get(name, 8)
         if not _is_number(value) or (name == "r" and type(value) is not int):
-            reasons.append(f"{file}: {name} is {str(value)[:40]}, and no number above 0")
+            reasons.append(f"{file}: {name} is {_shown(value)}, and no number above 0")
     for name in ("rank_pattern", "alpha_pattern"):
         reasons += _against_pattern(file, name, config.get(name) or {})
     saved = config.get("modules_to_save") or []
     if not isinstance(saved, list) or not all(isinstance(one, str) for one in saved):
         reasons.append(f"{file}: modules_to_save is no list of names")
     return reasons
+
+
+def _shown(value: Any) -> str:
+    """As JSON has it: a number in quotes is none."""
+    return json.dumps(value)[:40]
 
 
 def _is_number(value: Any) -> bool:
@@ -182,7 +209,7 @@ def _is_number(value: Any) -> bool:
 def _against_pattern(file: Path, name: str, pattern: Any) -> list[str]:
     """Patterns are regular expressions of a stranger's: only what ends soon is tried on a name."""
     if not isinstance(pattern, dict) or not all(_is_number(value) for value in pattern.values()):
-        return [f"{file}: {name} is no mapping of names to numbers"]
+        return [f"{file}: {name} is no mapping of names to numbers above 0"]
     reasons = []
     for key in pattern:
         try:

@@ -103,9 +103,9 @@ class Merger:
             for bias in biases:
                 merged.add_(bias[first : first + count])
             if not self._is_finite(merged, entry.dtype):
-                raise NotFinite(
-                    f"{entry.name} has numbers that are not finite once {self._adapter} is merged; nothing was written"
-                )
+                base = torch.frombuffer(held, dtype=dtype)
+                whose = "in the base" if not self._is_finite(base, entry.dtype) else f"once {self._adapter} is merged"
+                raise NotFinite(f"{entry.name} has numbers that are not finite {whose}; nothing was written")
 
         return _ROWS * row, apply
 

@@ -111,7 +111,7 @@ def merged(asked: Asked, machine: Machine) -> Done:
                     smoke=asked.smoke,
                 )
                 size = tensors.bytes_of(base.contents.of_model) or 0
-                told = auto_bridge.run(plan, machine, "the merge", size, "bridge_args.convert.lora_process")
+                told = auto_bridge.run(plan, machine, "the merge", size, "bridge_args.convert.lora_process", unfinished)
                 _with_the_base_s_settings(unfinished, base, asked.to)
                 checked = _checked(unfinished, base, told)
                 provenance.tell(backend="megatron_bridge", checked=checked, lora=dict(adapter.settings), **told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import importlib
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from bridge_args.checkpoint.layout import CheckpointError
-from bridge_args.checkpoint.tensors import files_of_index, mapping_in
+from bridge_args.checkpoint.tensors import bytes_of, files_of_index, mapping_in
 from bridge_args.checkpoint.unpickle import Refused as Unreadable
 from bridge_args.children import ended_by_signals
 from bridge_args.convert import hugging_face, lora, merge, output, weights
@@ -210,7 +211,7 @@ def _plan(asked: Asked) -> _Plan:
     reasons += output.reasons_against(asked.to, [asked.adapter, asked.base], size)
     if reasons or adapter is None or found is None:
         raise output.Refused(reasons)
-    notes = list(found.notes)
+    notes = [*found.notes, *_of_another_tokenizer(asked), *_of_another_sum(asked.base / hugging_face.INDEX, files)]
     if left_out:
         more = "" if len(left_out) < 4 else f" and {len(left_out) - 3} more"
         notes.append(f"not copied, as they may hold weights without the adapter: {', '.join(left_out[:3])}{more}")
@@ -291,6 +292,34 @@ def _others(base: Path, files: Sequence[Weights]) -> tuple[list[Path], list[str]
     return copied[:_MOST_FILES], left_out
 
 
+def _of_another_tokenizer(asked: Asked) -> list[str]:
+    """Who trains with tokens or a template of his own finds them beside the adapter."""
+    names = [*hugging_face.TOKENIZER, "chat_template.jinja"]
+    other = [
+        name
+        for name in names
+        if (asked.adapter / name).is_file() and not _same(asked.adapter / name, asked.base / name)
+    ]
+    return [f"{asked.adapter} has another {listed(other)} than the base, whose files are taken"] if other else []
+
+
+def _of_another_sum(index: Path, files: Sequence[Weights]) -> list[str]:
+    """Many an index was written by hand; nobody needs the sum to load a model."""
+    metadata = mapping_in(index).get("metadata") if index.is_file() else None
+    said = metadata.get("total_size") if isinstance(metadata, dict) else None
+    total = sum(entry.size for held in files for entry in held.entries)
+    if said is None or said == total:
+        return []
+    return [f"{index} says {str(said)[:40]} bytes, and its files have {total}: the index of the result is right"]
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.stat().st_size == other.stat().st_size and filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False
+
+
 def _states(paths: Sequence[Path]) -> dict[Path, tuple[int, int, int]]:
     found = {path: path.stat() for path in paths}
     return {path: (state.st_ino, state.st_size, state.st_mtime_ns) for path, state in found.items()}
@@ -322,31 +351,36 @@ def _written(
             name, target = _target(path, asked.base, folder)
             read[name], written[name] = copier.copy(path, target)
         copier.finished()
-    if head is not None:
-        _say_that_there_are_two(folder, head[0], head[2])
-        for name in ("config.json", hugging_face.INDEX):
-            written.pop(name, None)  # they are others now
+    for name in _corrected(folder, head):
+        written.pop(name, None)  # it is another now
     return read, written
 
 
-def _say_that_there_are_two(folder: Path, head: str, embedding: Entry) -> None:
-    """Where a head of its own has come, the configuration and the index have to say so."""
+def _corrected(folder: Path, head: tuple[str, Entry, Entry] | None) -> list[str]:
+    """Makes configuration and index those of the weights; returns the names of the files that are others now."""
     changes: dict[str, Callable[[dict[str, Any]], object]] = {
-        "config.json": lambda said: said.update(tie_word_embeddings=False),
-        hugging_face.INDEX: lambda said: _indexed(said, head, embedding),
+        "config.json": lambda said: said.update(tie_word_embeddings=False) if head is not None else None,
+        hugging_face.INDEX: lambda said: _indexed(folder, said, head),
     }
+    changed = []
     for name, change in changes.items():
         if (folder / name).is_file():
-            said = dict(mapping_in(folder / name))
-            change(said)
-            (folder / name).write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            before = mapping_in(folder / name)
+            change(said := dict(before))
+            if said != before:
+                (folder / name).write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+                changed.append(name)
+    return changed
 
 
-def _indexed(index: dict[str, Any], head: str, embedding: Entry) -> None:
-    index["weight_map"] = {**index["weight_map"], head: embedding.file.name}
+def _indexed(folder: Path, index: dict[str, Any], head: tuple[str, Entry, Entry] | None) -> None:
+    """A head of its own may have come, and the sum may never have been right."""
+    if head is not None:
+        index["weight_map"] = {**index["weight_map"], head[0]: head[2].file.name}
     metadata = index.get("metadata")
-    if isinstance(metadata, dict) and isinstance(metadata.get("total_size"), int):
-        index["metadata"] = {**metadata, "total_size": metadata["total_size"] + embedding.size}
+    total = bytes_of(hugging_face.tensors_of(folder))
+    if isinstance(metadata, dict) and "total_size" in metadata and total is not None:
+        index["metadata"] = {**metadata, "total_size": total}
 
 
 def _target(path: Path, base: Path, folder: Path) -> tuple[str, Path]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bridge_args import foreign
+from bridge_args.checkpoint.layout import folder_of
 from bridge_args.convert import hugging_face, meaning
 from bridge_args.convert.shards import Shards, empty_of_shape
 from bridge_args.emulation import placeholders
@@ -42,7 +43,7 @@ class Plan(PlanFile):
         checkpoint: folder of one iteration, to be read; for an import: where the checkpoint is to be.
         target: folder that gets the weights of an export.
         scratch: a folder for the moment.
-        tokenizer: what a run config says of it; None: the folder of the model.
+        tokenizer: folder with the one that the result gets; None: it gets none.
         dtype: of an import; None: that of the model.
         emulate: on the CPU, with stand-ins for what is missing; otherwise with what is there.
         transformer_engine, apex_layer_norm: packages to stand in for under the emulation.
@@ -79,6 +80,9 @@ def _run(plan: Plan, receive: Receive) -> None:
         receive({"refused": reasons})
         return
     if plan.only_ask:
+        return
+    if reasons := _against_tokenizer(plan):
+        receive({"refused": reasons})
         return
     with contextlib.ExitStack() as stack:
         if plan.emulate:
@@ -160,9 +164,6 @@ def _all_finite(chunks: Sequence[Any]) -> None:
 
 
 def _import(plan: Plan, auto: Any, receive: Receive) -> None:
-    if reasons := _against_tokenizer(plan):
-        receive({"refused": reasons})
-        return
     bridge = auto.from_hf_pretrained(plan.model, trust_remote_code=plan.trust_remote_code)
     held = hugging_face.tensors_of(Path(plan.model))
     receive({"tensors": len(held)})
@@ -180,16 +181,16 @@ def _import(plan: Plan, auto: Any, receive: Receive) -> None:
     bridge.save_megatron_model(
         chunks, plan.checkpoint, hf_tokenizer_path=plan.model, hf_tokenizer_kwargs=words, low_memory_save=True
     )
+    saved = folder_of(Path(plan.checkpoint), 0) / "tokenizer"
+    if saved.is_dir():
+        told = hugging_face.same_tokenizer(saved, Path(plan.model), plan.trust_remote_code)
+        receive({"told": {"tokenizer": told}})
 
 
 def _against_tokenizer(plan: Plan) -> list[str]:
-    """It is saved last, and would stop everything then."""
-    automatic = importlib.import_module("transformers").AutoTokenizer
-    try:
-        automatic.from_pretrained(plan.model, trust_remote_code=plan.trust_remote_code, local_files_only=True)
-    except Exception as error:  # whatever a tokenizer raises: the user gets its words
-        return [f"transformers does not load the tokenizer of {plan.model}: {' '.join(str(error).split())[:300]}"]
-    return []
+    """It comes last, and would stop everything then."""
+    why = "" if plan.tokenizer is None else hugging_face.why_no_tokenizer(Path(plan.tokenizer), plan.trust_remote_code)
+    return [why] if why else []
 
 
 def _has_words(bridge: Any) -> bool:

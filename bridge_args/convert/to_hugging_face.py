@@ -119,6 +119,7 @@ def _asking(asked: Asked, model: Path, scratch: str, emulate: bool) -> Plan:
         checkpoint="",
         target="",
         scratch=scratch,
+        tokenizer=os.path.realpath(model) if hugging_face.has_tokenizer(model) else None,
         emulate=emulate,
         trust_remote_code=asked.trust_remote_code,
         only_ask=True,
@@ -149,8 +150,10 @@ def _inputs(asked: Asked, scratch: Path) -> tuple[Megatron | None, Path | None, 
             reasons.append("the tokenizer is that of --hf-model; leave --tokenizer out")
         elif not asked.tokenizer.is_dir():
             reasons.append(f"{asked.tokenizer} is no folder")
-        elif not any((asked.tokenizer / name).is_file() for name in hugging_face.TOKENIZER):
+        elif not hugging_face.has_tokenizer(asked.tokenizer):
             reasons.append(f"{asked.tokenizer} has no tokenizer")
+        elif model is not None:
+            _copy_beside(asked.tokenizer, model, asked.trust_remote_code)  # to be tried with this configuration
     if source is not None and model is not None and asked.model is not None and not reasons:
         reasons += _of_vocabulary(source, model)
     inputs = [asked.checkpoint, *([source.contents.place.folder] if source else [])]
@@ -214,12 +217,8 @@ def _beside(asked: Asked, model: Path, target: Path) -> list[str]:
     """What a model has beside its weights, byte for byte; its configuration where something in it is no longer so."""
     notes = []
     source = model if asked.model is not None else asked.tokenizer
-    patterns = [*_BESIDE, *(["*.py"] if asked.trust_remote_code else [])]
-    for file in sorted({file for pattern in patterns for file in source.glob(pattern)}) if source else []:
-        if file.is_file() and file.name not in _NOT and not file.name.endswith(".index.json"):
-            place = target / file.relative_to(source or file.parent)
-            place.parent.mkdir(exist_ok=True)
-            shutil.copyfile(file, place)
+    if source is not None:
+        _copy_beside(source, target, asked.trust_remote_code)
     said = dict(hugging_face.config_of(model))
     changed = _as_it_is(said, target, asked.trust_remote_code)
     if changed:
@@ -228,6 +227,15 @@ def _beside(asked: Asked, model: Path, target: Path) -> list[str]:
     else:
         shutil.copyfile(model / "config.json", target / "config.json")
     return notes
+
+
+def _copy_beside(source: Path, target: Path, trust_remote_code: bool) -> None:
+    patterns = [*_BESIDE, *(["*.py"] if trust_remote_code else [])]
+    for file in sorted({file for pattern in patterns for file in source.glob(pattern)}):
+        if file.is_file() and file.name not in _NOT and not file.name.endswith(".index.json"):
+            place = target / file.relative_to(source)
+            place.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, place)
 
 
 def _as_it_is(said: dict[str, Any], target: Path, trust_remote_code: bool) -> list[str]:

@@ -111,6 +111,24 @@ def test_what_is_not_right(model: Path, made: Path, harm: Callable[[Path], objec
     assert said in str(refusal.value)
 
 
+def test_a_tokenizer_by_itself_is_compared_too(model: Path, made: Path, tmp_path: Path) -> None:
+    """Its folder has no config.json, as that of ``--tokenizer``."""
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for file in made.glob("*token*"):
+        shutil.copy(file, alone)
+    assert "tokenizer and chat template as in the source" not in hugging_face.checked(model, None, smoke=False)
+    (model / "chat_template.jinja").unlink()
+    assert any("the tokenizer is loaded" in one or "tokenizer and chat" in one for one in _done(model, alone))
+    (model / "tokenizer.json").write_text('{"model": {}}')
+    with pytest.raises(hugging_face.NotRight, match="transformers does not load the tokenizer of"):
+        hugging_face.checked(model, alone, smoke=False)
+
+
+def _done(model: Path, source: Path) -> list[str]:
+    return hugging_face.checked(model, source, smoke=False)
+
+
 @pytest.mark.parametrize("kind", ["BPE", "Unigram", "WordPiece", "WordLevel"])
 def test_a_tokenizer_says_how_many_tokens_it_has(kind: str, tmp_path: Path) -> None:
     """transformers counts as many, with those that are added later too."""

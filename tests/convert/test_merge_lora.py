@@ -26,6 +26,7 @@ import tiny_models  # noqa: E402
 from bridge_args.cli.main import main  # noqa: E402
 from bridge_args.convert import hugging_face, merge_lora, output  # noqa: E402
 from bridge_args.convert.output import Refused  # noqa: E402
+from bridge_args.errors import UserError  # noqa: E402
 
 Q, V, DOWN = (f"model.layers.{{}}.{name}_proj" for name in ("self_attn.q", "self_attn.v", "mlp.down"))
 SHAPES = {Q: (64, 64), V: (32, 64), DOWN: (64, 128)}  # of tiny_models' llama: rows, columns
@@ -366,6 +367,60 @@ def of_a_base_elsewhere(adapter: Path, base: Path) -> None:
     edit(base_model_name_or_path=str(other))(adapter, base)
 
 
+def renamed(change: Callable[[str], str]) -> Callable[[Path, Path], None]:
+    def apply(held: dict[str, Any]) -> None:
+        for name in list(held):
+            held[change(name)] = held.pop(name)
+
+    return retensor(apply)
+
+
+def emptied(held: dict[str, Any]) -> None:
+    for name, tensor in held.items():
+        held[name] = tensor.new_empty(0)
+
+
+def a_pointer(adapter: Path, base: Path) -> None:
+    (base / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n")
+
+
+def sharded(base: Path, **more: Any) -> dict[str, Any]:
+    """Two files for one, and their index with other entries; returns what it was before."""
+    held = tensors_of(base)
+    halves = {f"model-{n}.safetensors": sorted(held)[n::2] for n in range(2)}
+    for name, names in halves.items():
+        safetensors.save_file({one: held[one] for one in names}, base / name, metadata={"format": "pt"})
+    (base / "model.safetensors").unlink()
+    placed = {one: name for name, names in halves.items() for one in names}
+    size = sum(tensor.numel() * tensor.element_size() for tensor in held.values())
+    index = {"metadata": {"total_size": size}, "weight_map": placed}
+    (base / hugging_face.INDEX).write_text(json.dumps({**index, **more}))
+    return index
+
+
+def a_tensor_nobody_names(adapter: Path, base: Path) -> None:
+    placed = sharded(base)["weight_map"]
+    placed.pop("model.norm.weight")
+    (base / hugging_face.INDEX).write_text(json.dumps({"weight_map": placed}))
+
+
+def weights_twice(adapter: Path, base: Path) -> None:
+    content = (base / "model.safetensors").read_bytes()
+    sharded(base)
+    (base / "model.safetensors").write_bytes(content)
+
+
+def a_file_elsewhere(adapter: Path, base: Path) -> None:
+    placed = sharded(base)["weight_map"]
+    (base / hugging_face.INDEX).write_text(json.dumps({"weight_map": dict.fromkeys(placed, "../elsewhere")}))
+
+
+def a_pipe(adapter: Path, base: Path) -> None:
+    (base / "config.json").unlink()
+    os.mkfifo(base / "config.json")
+
+
+TWICE, OF_ONE = (lambda name: f"base_model.model.{name}"), (lambda name: name.replace(".weight", ".mine.weight"))
 Q0 = "layers.0.self_attn.q_proj"
 PREFIX = f"base_model.model.model.{Q0}"
 HALF = "one matrix without the other: .*lora_B.weight is missing"
@@ -394,6 +449,11 @@ MAGNITUDE = f"{Q0}.lora_magnitude_vector"
         pytest.param(put("norm.weight", torch.ones(64)), "a tensor that is neither of LoRA", id="a tensor too many"),
         pytest.param(a_layer_too_many, "the base has no weight for: model.layers.7", id="a layer too many"),
         pytest.param(put(f"{Q0}.lora_A.weight", torch.ones(4, 64).to(torch.int8)), "of a kind", id="whole numbers"),
+        pytest.param(renamed(TWICE), "names begin twice with base_model.model.", id="wrapped twice"),
+        pytest.param(renamed(OF_ONE), "the name of an adapter in its names", id="names of a state_dict"),
+        pytest.param(retensor(emptied), r"were not gathered when it was saved \(ZeRO-3", id="empty under ZeRO-3"),
+        pytest.param(edit(r="4"), 'r is "4", and no number', id="a rank in quotes"),
+        pytest.param(edit(rank_pattern={"q_proj": 0}), "no mapping of names to numbers above 0", id="no rank for one"),
         pytest.param(pickled, "adapter_model.bin is pickled and not loaded", id="pickled"),
         pytest.param(torn, "adapter_model.safetensors is not whole", id="torn"),
         pytest.param(of_a_base_elsewhere, "has other weights", id="another base"),
@@ -404,6 +464,11 @@ MAGNITUDE = f"{Q0}.lora_magnitude_vector"
         pytest.param(without("config.json"), "config.json is missing", id="no config"),
         pytest.param(without("model.safetensors"), "has no weights", id="no weights"),
         pytest.param(torn_base, "is not whole", id="torn base"),
+        pytest.param(a_pointer, "is a pointer of Git LFS, not the file itself", id="pointer of Git LFS"),
+        pytest.param(a_tensor_nobody_names, r"model.norm.weight, which .* does not name", id="index with a hole"),
+        pytest.param(weights_twice, "has its weights twice", id="weights twice"),
+        pytest.param(a_file_elsewhere, "which is outside of the folder", id="index to another folder"),
+        pytest.param(a_pipe, "config.json is missing", id="config is a pipe"),
         pytest.param(quantized, r"is quantized \(fp8\)", id="quantized base"),
     ],
 )
@@ -420,6 +485,49 @@ def test_what_is_refused(
     assert re.search(why, said), said
     assert hashes_of(adapter, own) == before
     assert not (tmp_path / "merged").exists() and output.left_beside(tmp_path / "merged") == []
+
+
+@pytest.mark.parametrize("change", [TWICE, OF_ONE], ids=["wrapped twice", "names of a state_dict"])
+def test_peft_loads_nothing_of_names_that_are_refused(
+    change: Callable[[str], str], adapter: Path, base: Path, tmp_path: Path
+) -> None:
+    peft = pytest.importorskip("peft")
+    renamed(change)(adapter, base)
+    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype="auto")
+    with pytest.warns(UserWarning, match="missing adapter keys"):
+        peft.PeftModel.from_pretrained(model, adapter).merge_and_unload().save_pretrained(tmp_path / "peft")
+    assert different(tensors_of(tmp_path / "peft"), tensors_of(base)) == []
+
+
+def test_names_with_the_adapter_in_them_as_with_peft(adapter: Path, base: Path, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    renamed(lambda name: name.replace(".weight", ".default.weight"))(adapter, base)
+    edit(target_modules=["q_proj", "v_proj", "down_proj"])(adapter, base)
+    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype="auto")
+    peft.PeftModel.from_pretrained(model, adapter).merge_and_unload().save_pretrained(tmp_path / "peft")
+    assert merged(adapter, base, tmp_path / "merged").changed == 6
+    assert different(tensors_of(tmp_path / "merged"), tensors_of(tmp_path / "peft")) == []
+
+
+def test_odd_models_that_are_merged(base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Links as in the cache of the hub, odd names, an index with another sum, a tokenizer beside the adapter."""
+    own = shutil.copytree(base, tmp_path / "ba\nse")
+    sharded(own, metadata={"total_size": 1, "more": 2})
+    linked = tmp_path / "a link's folder"
+    linked.mkdir()
+    for file in own.iterdir():
+        (linked / file.name).symlink_to(file)
+    (linked / "gone.txt").symlink_to("nowhere")
+    adapter = made(tmp_path / "ad\napter", linked)
+    (adapter / "chat_template.jinja").write_text("other")
+    merged(adapter, linked, tmp_path / "me rged")
+    said = capsys.readouterr().out
+    assert "says 1 bytes, and its files have 410" in said and "another chat_template.jinja than the base" in said
+    there = list((tmp_path / "me rged").iterdir())
+    assert not any(file.is_symlink() for file in there) and len(there) == len(list(own.iterdir())) + 1
+    index = json.loads((tmp_path / "me rged" / hugging_face.INDEX).read_text())["metadata"]
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors_of(own).values())
+    assert index == {"total_size": size, "more": 2}
 
 
 STRANGE = [None, True, 0, -1, 1e308, "x", "../..", [], [1], ["q_proj"], {}, {"a": "b"}, {"q_proj": [1]}, {"q_proj": 2}]
@@ -512,8 +620,14 @@ def test_no_room(adapter: Path, base: Path, tmp_path: Path, monkeypatch: pytest.
 def test_numbers_that_are_not_finite(base: Path, tmp_path: Path) -> None:
     low = {f"{PREFIX}.lora_A.weight": torch.full((4, 64), 1e30), f"{PREFIX}.lora_B.weight": torch.full((64, 4), 1e30)}
     adapter = made(tmp_path / "adapter", base, low)
-    with pytest.raises(Exception, match="q_proj.weight has numbers that are not finite"):
+    with pytest.raises(UserError, match=r"q_proj.weight has numbers that are not finite once .*adapter is merged"):
         merged(adapter, base, tmp_path / "merged")
+    own = shutil.copytree(base, tmp_path / "base")
+    held = tensors_of(own)
+    held["model.layers.0.self_attn.q_proj.weight"][3, 4] = float("nan")
+    safetensors.save_file(held, own / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match="q_proj.weight has numbers that are not finite in the base"):
+        merged(adapter, own, tmp_path / "merged", base_is=str(base))
     assert not (tmp_path / "merged").exists() and output.left_beside(tmp_path / "merged") == []
 
 
