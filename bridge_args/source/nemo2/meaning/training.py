@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from bridge_args.mapping.convert import shown
@@ -52,48 +53,139 @@ def validation(m: Meaning) -> None:
         )
 
 
-_STYLES: Final = {
-    "CosineAnnealingScheduler": "cosine",
-    "WarmupAnnealingScheduler": "linear",
-    "WarmupPolicyScheduler": "constant",
+_LIKE_NONE: Final = {
+    "SquareAnnealingScheduler": "it falls with the square of the steps that are left",
+    "SquareRootAnnealingScheduler": "it falls with the square root of the steps that are left",
+    "InverseSquareRootAnnealingScheduler": "without warming up it counts from the second step on",
+    "NoamHoldAnnealingScheduler": "NeMo makes it without steps to warm up, and refuses it then",
+    "T5InverseSquareRootAnnealingScheduler": "NeMo makes it without constant_steps, and stops",
 }
 
 
 def learning_rate(m: Meaning) -> None:
-    """See nemo/core/optim/lr_scheduler.py, and megatron/core/optimizer_param_scheduler.py."""
-    name, steps = m.run.lr_scheduler.name.rpartition(".")[2] if m.run.lr_scheduler else "", m["trainer.max_steps"]
-    if m.has("optim"):
-        if not name:
-            m.derive("lr_decay_style", "constant")
-            return
-        if name not in _STYLES:
-            m.derive("lr_decay_style", "constant", "lr_scheduler._target_")
-            m.lost("lr_scheduler._target_", f"Bridge has no schedule like {name}; the rate stays as it is.")
-            return
-        m.derive("lr_decay_style", _STYLES[name], "lr_scheduler._target_")
+    """The same rate at every step, as far as Megatron Core has such a schedule.
+
+    See nemo/core/optim/lr_scheduler.py, and megatron/core/optimizer_param_scheduler.py.
+    """
+    name = m.run.lr_scheduler.name.rpartition(".")[2] if m.run.lr_scheduler else ""
     if not name:
+        if m.has("optim"):
+            m.derive("lr_decay_style", "constant")
         return
+    schedule = _SCHEDULES.get(name)
+    reason = _LIKE_NONE.get(name, "it is not one of NeMo's") if schedule is None else schedule(m)
+    if not m.has("optim"):
+        m.derived.pop("lr_decay_style", None)
+    elif reason:
+        m.derive("lr_decay_style", "constant", "lr_scheduler._target_")
+        m.lost("lr_scheduler._target_", f"Bridge has no schedule like {name}: {reason}; the rate stays as it is.")
     m.derive("min_lr", m["lr_scheduler.min_lr"], "lr_scheduler.min_lr")
-    warmup, ratio, constant = (
-        m["lr_scheduler.warmup_steps"],
-        m["lr_scheduler.warmup_ratio"],
-        m["lr_scheduler.constant_steps"],
-    )
-    if warmup is None and ratio is not None and whole(steps):
-        warmup = int(ratio * steps)
+
+
+def _anneal(m: Meaning, style: str) -> str:
+    """Warming up, and then down to the smallest rate."""
+    steps, constant, warmup = m["trainer.max_steps"], m["lr_scheduler.constant_steps"], _warmup(m)
     held = constant if whole(constant) else 0
     if whole(steps) and steps > 0:
         if held >= steps:
             m.lost("lr_scheduler.constant_steps", f"they are not fewer than the {steps} steps of the run.")
             held = 0
         m.derive("lr_decay_iters", steps - held, "trainer.max_steps", "lr_scheduler.constant_steps")
-    m.derive("lr_warmup_iters", warmup or 0, "lr_scheduler.warmup_steps", "lr_scheduler.warmup_ratio")
-    if warmup and not held:
+    _style(m, style)
+    _warm_up(m, warmup, from_zero=bool(held))
+    return ""
+
+
+def _hold_and_anneal(m: Meaning) -> str:
+    """See WarmupHoldAnnealLinear and WarmupHoldAnnealOneMinusSquareRoot, and the style WSD of Megatron Core."""
+    steps, warmup, ratio = m["trainer.max_steps"], _warmup(m), m["lr_scheduler.hold_ratio"]
+    linear = m["lr_scheduler.decay_schedule"] in (None, "linear")
+    if not whole(steps) or steps < 1:
+        return "the number of steps is not known"
+    if ratio is None and warmup:
+        return "with steps to warm up and none to hold, the rate falls at once"
+    if not linear and m["lr_scheduler.min_lr"]:
+        return "it falls to nothing and stays at min_lr on the way; Bridge's ends at min_lr"
+    begin = warmup + int(ratio * steps) if ratio is not None else 0
+    if begin >= steps:
+        return f"it holds the rate until step {begin}, and the run has {steps}"
+    inputs = ("trainer.max_steps", "lr_scheduler.hold_ratio", "lr_scheduler.warmup_ratio")
+    m.derive("lr_decay_iters", steps, "trainer.max_steps")
+    m.derive("lr_wsd_decay_iters", steps - begin, *inputs)
+    m.derive("lr_wsd_decay_style", "linear" if linear else "minus_sqrt", "lr_scheduler.decay_schedule")
+    _style(m, "WSD")
+    _warm_up(m, warmup)
+    return ""
+
+
+def _polynomial(m: Meaning) -> str:
+    """See _poly_decay: with a power of 1, a line."""
+    if m["lr_scheduler.power"] not in (None, 1) or m["lr_scheduler.cycle"]:
+        return "only a power of 1 without cycles is a line"
+    return _anneal(m, "linear")
+
+
+def _noam(m: Meaning) -> str:
+    """See NoamAnnealing: its highest rate is lr / sqrt(d_model * warmup_steps); without those, lr / sqrt(d_model)."""
+    rate, width, steps, warmup = m["optim.lr"], m["lr_scheduler.d_model"], m["trainer.max_steps"], _warmup(m)
+    if not isinstance(rate, (int, float)) or not whole(width) or width < 1 or not whole(steps):
+        return "it is made of d_model, the rate and the steps, and they are not all numbers"
+    highest = rate * (width * max(warmup, 1)) ** -0.5
+    if highest < (m["lr_scheduler.min_lr"] or 0):
+        return f"its highest rate, {highest:.3g}, is below min_lr"
+    m.replaced["optim.lr"] = "lr_scheduler.d_model"
+    m.derive("highest_lr", highest, "optim.lr", "lr_scheduler.d_model", "lr_scheduler.warmup_steps")
+    m.derive("lr_decay_iters", steps, "trainer.max_steps")
+    m.derive("lr_warmup_iters", max(warmup, 1), "lr_scheduler.warmup_steps", "lr_scheduler.warmup_ratio")
+    if warmup:
         message = (
-            f"warming up is counted otherwise: NeMo has (step + 1) / ({warmup} + 1) of the rate at a step, Bridge "
-            f"step / {warmup}; the rates differ by less than one step's worth"
+            f"the first step has the rate 0 in Bridge, and {highest / warmup:.3g} in NeMo; the others are the same"
         )
         m.tell("done-otherwise", "lr_scheduler.warmup_steps", message)
+    else:
+        m.derive("lr_warmup_init", highest, "optim.lr", "lr_scheduler.d_model")
+    _style(m, "inverse-square-root")
+    return ""
+
+
+def _style(m: Meaning, style: str) -> None:
+    m.derive("lr_decay_style", style, "lr_scheduler._target_")
+
+
+def _warmup(m: Meaning) -> int:
+    warmup, ratio, steps = m["lr_scheduler.warmup_steps"], m["lr_scheduler.warmup_ratio"], m["trainer.max_steps"]
+    if warmup is None and isinstance(ratio, (int, float)) and whole(steps):
+        warmup = int(ratio * steps)
+    return warmup if whole(warmup) else 0
+
+
+def _warm_up(m: Meaning, warmup: int, from_zero: bool = False) -> None:
+    """NeMo has (step + 1) / (warmup + 1) of the rate at a step: a line that begins with one part of it, not with 0."""
+    inputs = ("lr_scheduler.warmup_steps", "lr_scheduler.warmup_ratio")
+    m.derive("lr_warmup_iters", warmup, *inputs)
+    if not warmup or from_zero:
+        return
+    rate = m["optim.lr"]
+    if isinstance(rate, (int, float)):
+        m.derive("lr_warmup_init", rate / (warmup + 1), "optim.lr", *inputs)
+        return
+    message = (
+        f"warming up is counted otherwise: NeMo has (step + 1) / ({warmup} + 1) of the rate at a step, Bridge "
+        f"step / {warmup}; the rates differ by less than one step's worth"
+    )
+    m.tell("done-otherwise", "lr_scheduler.warmup_steps", message)
+
+
+_SCHEDULES: Final[dict[str, Callable[[Meaning], str]]] = {
+    "CosineAnnealingScheduler": lambda m: _anneal(m, "cosine"),
+    "WarmupAnnealingScheduler": lambda m: _anneal(m, "linear"),
+    "WarmupPolicyScheduler": lambda m: _anneal(m, "constant"),
+    "WarmupHoldPolicyScheduler": lambda m: _anneal(m, "constant"),
+    "WarmupHoldAnnealScheduler": _hold_and_anneal,
+    "PolynomialDecayAnnealingScheduler": _polynomial,
+    "PolynomialHoldDecayAnnealingScheduler": _polynomial,
+    "NoamAnnealingScheduler": _noam,
+}
 
 
 def optimizer(m: Meaning) -> None:
