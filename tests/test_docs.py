@@ -36,13 +36,14 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("README.md")])
 TROUBLE = ROOT / "docs" / "troubleshooting.md"
 CHECKOUT = os.environ.get("MEGATRON_LM_CHECKOUT", "")
+OLD_CHECKOUT = os.environ.get("MEGATRON_LM_OLD", "")
 SECONDS = 240  # for one command
 OF_THE_USUAL_PAIR = pytest.mark.skipif(
     chosen_versions() != PROVEN, reason="pages show the pair that is usual without Bridge"
 )
 
 # These train or build the real configuration, which takes seconds: a second page that shows the same is not run.
-SLOW = re.compile(r"bridge-args (rehearse|validate|verify|launch)\b")
+SLOW = re.compile(r"bridge-args (rehearse|validate|verify|launch|modernize .* --prove)\b")
 
 
 def name_of(page: Path) -> str:
@@ -92,6 +93,8 @@ def is_here(need: str) -> bool:
     match need:
         case "checkout":
             return bool(CHECKOUT) and find_spec("torch") is not None
+        case "two checkouts":
+            return is_here("checkout") and bool(OLD_CHECKOUT)
         case "checkout of this Bridge with a container":
             series = (installed.version() or "").rpartition(".")[0]
             return is_here("checkout") and megatron_version(CHECKOUT) == WITH_CONTAINER.get(series)
@@ -197,8 +200,9 @@ class Shell:
             if target.exists():
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            if source == "checkout":
-                target.symlink_to(CHECKOUT or ROOT / "tests" / "fork", target_is_directory=True)
+            if source in ("checkout", "old-checkout"):
+                given = CHECKOUT if source == "checkout" else OLD_CHECKOUT
+                target.symlink_to(given or ROOT / "tests" / "fork", target_is_directory=True)
             elif source == "checkpoint":
                 write_checkpoint(target)
             elif source == "whole-checkpoint":

@@ -21,6 +21,8 @@ Read = Callable[[Mapping[str, str]], Sequence[tuple[Word, ...]] | None]
 
 _LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
 _PLAIN: Final = re.compile(r"[\w@%+=:,./-]+")
+_VARIABLE: Final = re.compile(r"(?:[ \t]|\\\r?\n)+(?:\$(?:\w+|\{\w+\})|\"\$(?:\w+|\{\w+\})\")(?![^\s\"')])")
+_VARIABLES: Final = re.compile(rf"(?:{_VARIABLE.pattern})+")
 _BARE: Final = re.compile(r"[\w@%+=:,./*?\[\]-]+")
 _YAML: Final = re.compile(r"[ \t]*[\"']?--[\w-]+[\"']?:")
 _ANCHORS: Final = 12  # places where words may be added
@@ -160,6 +162,9 @@ def _candidates(
             yield from _added(texts, items, item.words, words, said)
         return
     there = spans_of(texts, here)
+    if not item.words and (whole := _with_variables(texts, here)) is not None:
+        for cut in _cuts(texts, [whole]):
+            yield _with(texts, [(span, "") for span in cut])
     if not there:
         return
     if not item.words:
@@ -178,6 +183,17 @@ def _candidates(
     if len(item.was) > 1 and len(item.words) == 2:  # a flag and one value, which quotes hold together now
         whole = Span(there[0].file, there[1].start, there[-1].end)
         yield _with(texts, [(there[0], item.words[0]), (whole, item.words[1])])
+
+
+def _with_variables(texts: Mapping[str, str], words: Sequence[Word]) -> Span | None:
+    """A flag with its values where those are variables: ``--num-layers "$LAYERS"``; where that is set is left alone."""
+    flag = span_of(texts, words[0]) if len(words) > 1 else None
+    if flag is None:
+        return None
+    values = _VARIABLES.match(texts[flag.file], flag.end)
+    if values is None or len(_VARIABLE.findall(values.group())) != len(words) - 1:
+        return None
+    return Span(flag.file, flag.start, values.end())
 
 
 def spans_of(texts: Mapping[str, str], words: Sequence[Word]) -> list[Span]:

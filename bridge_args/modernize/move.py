@@ -303,7 +303,8 @@ def write(found: Moved) -> list[tuple[Path, Path]]:
         real = Path(os.path.realpath(path))
         backup = _backup(real, file.before.encode())
         write_whole(real, file.after, over_source=True)
-        made.append((path, backup))
+        is_link = real.parent != Path(os.path.realpath(path.parent))
+        made.append((path, backup if is_link else path.with_name(backup.name)))
     return made
 
 

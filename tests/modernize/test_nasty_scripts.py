@@ -152,6 +152,15 @@ def test_bash_passes_the_words_that_are_meant(name: str, to_hybrid: bool, tmp_pa
             assert any(word in line for word in said) or any(bare in one for one in new), line
 
 
+@pytest.mark.parametrize("use", ["$LAYERS", "${LAYERS}", '"$LAYERS"'])
+def test_a_variable_of_a_flag_that_goes_stays(use: str, tmp_path: Path) -> None:
+    """It may be for more than the flag; and a value of nothing would be a trap."""
+    text = f"LAYERS=2\n{RUN} \\\n    {SMALL.replace('--num-layers 2', f'--num-layers {use}')} --train-iters 3\n"
+    found = moved(tmp_path, text.replace("--optimizer muon", f"{OLD}"), {}, True)
+    after = found.files[0].after
+    assert found.is_same_run and after.startswith("LAYERS=2\n") and "LAYERS" not in after.partition("\n")[2]
+
+
 # What is made of parts is named, and the file is not guessed at.
 ELSEWHERE = {
     "flags of a loop": f"A=()\nfor f in moe-extended-tp seed=5; do\n    A+=(--$f)\ndone\n"
