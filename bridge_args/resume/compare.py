@@ -29,7 +29,7 @@ _ELSEWHERE: Final = {
 # Written for one process or one run, or another form of what is compared anyway.
 _NOT_COMPARED: Final = frozenset(
     (
-        *("rank", "local_rank", "world_size", "iteration", "consumed_train_samples", "consumed_valid_samples"),
+        *("rank", "local_rank", "iteration", "consumed_train_samples", "consumed_valid_samples"),
         "group_query_attention",
         *("load", "save", "pretrained_checkpoint", "ckpt_step", "finetune", "use_checkpoint_args"),
         *("override_opt_param_scheduler", "use_checkpoint_opt_param_scheduler", "no_load_optim", "no_load_rng"),
@@ -129,6 +129,8 @@ def resumption(saved: Saved, t: Translation) -> Resumption:
     how_megatron = None if ours is None else _continued("megatron_lm", ours, saved, t)
     how_bridge = _continued("bridge", theirs, saved, t)
     old, new = (_computed(_of_args(args), True) for args in (saved.args or {}, {name: t.args[name] for name in t.args}))
+    if all(finding.kind != "assumed-world-size" for finding in t.findings):
+        new["world_size"] = t.world_size
     old_there, new_there = (_computed(_of_settings(one, t), False) for one in (saved.settings or {}, settings))
     rows = []
     for name in _names(saved, t):
@@ -184,7 +186,14 @@ def _continued(program: Any, core: str, saved: Saved, t: Translation) -> Continu
         before.on("dist_ckpt_optim_fully_reshardable"),
         "position_embedding_type" in args and args["position_embedding_type"] == "learned_absolute",
         on("vocab_file"),
+        experts=(_size(before["expert_model_parallel_size"]), _size(args["expert_model_parallel_size"])),
+        sizes=sizes,
+        reruns=isinstance(mode := before["rerun_mode"], str) and mode != "disabled",
     )
+
+
+def _size(value: Any) -> int:
+    return value if type(value) is int else 1
 
 
 class _Either:
@@ -322,6 +331,9 @@ def _notes(saved: Saved, t: Translation) -> Iterator[str]:
         yield "Bridge does not load a checkpoint with a file for each rank; convert it to torch_dist"
     if saved.args is None:
         yield "what Megatron-LM would do with a checkpoint of Bridge's is not known here"
+        mode = _Either(saved, t)["rerun_mode"]
+        if isinstance(mode, str) and mode != "disabled":
+            yield f"{saved.where} does not say how many processes have saved it; with others Bridge does not load it"
     length = t.args["train_iters"] if "train_iters" in t.args else None
     if isinstance(length, int) and saved.iteration is not None and length <= saved.iteration:
         yield f"nothing is trained: the checkpoint is of iteration {saved.iteration}, and the run ends at {length}"

@@ -52,6 +52,8 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     "positions": ("position_embedding_type",),
     "vocabulary": ("padded_vocab_size",),
     "layout": ("tensor_model_parallel_size", "pipeline_model_parallel_size"),
+    "experts": ("expert_model_parallel_size",),
+    "processes": ("world_size",),
     "seed": ("seed",),
     "counter": ("iteration", "consumed_train_samples", "random_state"),
 }
@@ -65,6 +67,7 @@ _CORE: Final = "megatron/core"
 _SCHEDULER: Final = f"{_CORE}/optimizer_param_scheduler.py OptimizerParamScheduler._check_and_set"
 _GROUPS: Final = f"{_CORE}/optimizer/optimizer.py _filter_and_reorder_param_groups"
 _LOAD: Final = "training/checkpointing.py load_checkpoint"
+_RANDOM: Final = "training/checkpointing.py get_rng_state"
 
 
 class Verdict(Record):
@@ -97,6 +100,9 @@ class Continued(Record):
         reshardable: its states were saved so that tensor and pipeline sizes may change.
         learned_positions: positions have weights.
         vocabulary: Megatron-LM compares tokenizers too (``--vocab-file``).
+        experts: in how many parts the experts were, and are.
+        sizes: tensor and pipeline sizes are the same.
+        reruns: a state of ``--rerun-mode`` was saved for each process.
     """
 
     program: Literal["megatron_lm", "bridge"]
@@ -110,6 +116,14 @@ class Continued(Record):
     reshardable: bool = False
     learned_positions: bool = False
     vocabulary: bool = False
+    experts: tuple[int, int] = (1, 1)
+    sizes: bool = True
+    reruns: bool = False
+
+    @property
+    def random_by_process(self) -> bool:
+        """Are states of random generators kept for every process, once experts are divided?"""
+        return self.program == "bridge" or holds("megatron ==0.16", Versions(self.core, "0"))
 
 
 def verdict(name: str, how: Continued) -> Verdict:
@@ -135,6 +149,10 @@ def verdict(name: str, how: Continued) -> Verdict:
             return Verdict("flag", why, f"{_CORE}/tensor_parallel/layers.py allow_shape_mismatch")
         case "layout":
             return _laid_out(how)
+        case "experts":
+            return _of_experts(how)
+        case "processes":
+            return _processes(how)
         case "seed" if how.loads_random:
             return Verdict("flag", "for the order of the data; random generators go on as they were saved", _LOAD)
         case "counter":
@@ -175,6 +193,38 @@ def _laid_out(how: Continued) -> Verdict:
         why = "the distributed optimizer was saved for these sizes only"
         return Verdict("refused", why, _LOAD, "save with --dist-ckpt-optim-fully-reshardable, or --no-load-optim")
     return Verdict("flag", "the weights are divided anew; random generators start from the seed", _LOAD)
+
+
+def _of_experts(how: Continued) -> Verdict:
+    """A group of parameters is a process's own experts; where every process has all of them there is none."""
+    if how.finetune:
+        return Verdict("flag", "the weights are divided anew", _LOAD)
+    begin_or_end = min(how.experts) == 1 != max(how.experts)
+    by_process = begin_or_end and how.loads_random and how.random_by_process
+    more = " with --no-load-rng" if by_process else ""
+    if how.loads_optimizer and begin_or_end:
+        why = "the optimizer has groups of parameters for experts only where they are divided"
+        return Verdict("refused", why, _GROUPS, f"--no-load-optim{more} starts it anew")
+    if how.loads_optimizer and how.distributed and not how.reshardable:
+        why = "the distributed optimizer was saved for this size only"
+        return Verdict("refused", why, _LOAD, "save with --dist-ckpt-optim-fully-reshardable, or --no-load-optim")
+    if by_process:
+        why = "states of random generators are saved for every process only where experts are divided"
+        return Verdict("refused", why, _RANDOM, "--no-load-rng starts the generators from --seed")
+    return Verdict("flag", "the weights are divided anew", _LOAD)
+
+
+def _processes(how: Continued) -> Verdict:
+    # Megatron-LM compares the number of processes since 0.14, Bridge does not.
+    compared = how.program == "megatron_lm" and holds("megatron >=0.14", Versions(how.core, "0"))
+    if how.reruns and how.sizes and not how.finetune and not compared:
+        why = "the checkpoint has a state of --rerun-mode for each process, and another number of them finds none"
+        remedy = "save with --rerun-mode disabled, with as many processes as before; then change their number"
+        return Verdict("refused", why, _LOAD, remedy)
+    if how.loads_random and min(how.experts) > 1 and how.random_by_process:
+        why = "with divided experts the states of random generators are saved for every process"
+        return Verdict("refused", why, _RANDOM, "--no-load-rng starts the generators from --seed")
+    return Verdict("flag", "batches are divided anew", _LOAD)
 
 
 def _counted(name: str, how: Continued) -> Verdict:

@@ -180,6 +180,59 @@ def _of(row: compare.Row, trained: Trained) -> Any:
     return row.bridge if trained.program == "bridge" else row.megatron_lm
 
 
+MOE = (
+    "--num-experts=4 --moe-router-topk=2 --moe-token-dispatcher-type=alltoall --disable-bias-linear "
+    "--moe-router-load-balancing-type=none --global-batch-size=4"
+)
+EP2 = "--expert-model-parallel-size=2"
+
+
+@pytest.mark.skipif(not ALL, reason="BRIDGE_ARGS_RESUME is not all")
+@pytest.mark.parametrize("program", ["bridge", "megatron_lm"])
+@pytest.mark.parametrize(
+    ("before", "changes"),
+    [
+        ("", [("", 2), (EP2, 2), (f"{EP2} --no-load-rng", 2), (f"{EP2} --no-load-rng --no-load-optim", 2), ("", 1)]),
+        (EP2, [(EP2, 2), ("", 2), (EP2, 4), (f"{EP2} --no-load-rng", 4)]),
+        (f"{EP2} --rerun-mode=disabled", [(f"{EP2} --no-load-rng", 4), (EP2, 4)]),
+    ],
+)
+def test_experts_and_processes(program: str, before: str, changes: list[tuple[str, int]], tmp_path: Path) -> None:
+    """What is told to be refused does not go on, and everything else does."""
+    if importlib.util.find_spec("megatron") is None:
+        pytest.skip("megatron.bridge is absent")
+    if program == "megatron_lm" and not CHECKOUT:
+        pytest.skip("MEGATRON_LM_CHECKOUT names no checkout")
+    version = megatron_version(CHECKOUT) if program == "megatron_lm" else usual_megatron_lm(installed.version())
+    stage = Stage(program, CHECKOUT)
+
+    def run(more: str, processes: int, steps: int, **folders: Path) -> tuple[Translation, Ran]:
+        argv = words(f"{MOE} {more}".strip(), **folders)
+        made = bridge_args.translate(argv, processes, version, env=ENV)
+        assert not made.errors
+        return made, stage.run(bridge_args.to_run_config(made), made.words, processes, steps, ENV)
+
+    try:
+        assert run(before, 2, 2, save=tmp_path)[1].error == ""
+        for change, processes in changes:
+            made, ran = run(change, processes, 1, load=tmp_path)
+            found = compare.resumption(compare.read(tmp_path, made.versions.bridge), made)
+            verdicts = [row.bridge if program == "bridge" else row.megatron_lm for row in found.rows]
+            refused = any(one is not None and one.winner == "refused" for one in verdicts)
+            # Bridge's own checkpoints do not say how many processes have saved them.
+            refused = refused or (program == "bridge" and processes != 2 and _needs_as_many(found, before, change))
+            assert refused == bool(ran.error), (change, processes, ran)
+    finally:
+        stage.close()
+
+
+def _needs_as_many(found: compare.Resumption, before: str, change: str) -> bool:
+    if "disabled" not in before:
+        assert any("how many processes" in note for note in found.notes)
+        return True
+    return "--no-load-rng" not in change
+
+
 def test_what_use_checkpoint_args_takes_is_what_megatron_lm_trains_with(trained: Trained) -> None:
     """Megatron-LM reads its own checkpoint; Bridge gets what we have read of it, and both take the same third step."""
     if trained.program != "megatron_lm":
@@ -251,6 +304,37 @@ def test_layout_and_the_distributed_optimizer() -> None:
     assert laid_out() == "flag"
     assert laid_out(distributed=True) == "refused"
     assert laid_out(distributed=True, reshardable=True) == laid_out(distributed=True, loads_optimizer=False) == "flag"
+
+
+def test_experts_that_are_divided_otherwise() -> None:
+    def ends(program: Any, core: str, *experts: int, **more: Any) -> tuple[str, bool]:
+        how = Continued(program, core, experts=experts, **more)  # type: ignore[arg-type]
+        found = verdict("expert_model_parallel_size", how)
+        return found.winner, "--no-load-rng" in found.remedy
+
+    assert ends("bridge", "0.19.0", 1, 2) == ends("megatron_lm", "0.16.1", 2, 1) == ("refused", True)
+    assert ends("megatron_lm", "0.19.0", 1, 2) == ("refused", False)
+    assert ends("megatron_lm", "0.19.0", 1, 2, loads_optimizer=False) == ("flag", False)
+    assert ends("bridge", "0.19.0", 1, 2, loads_optimizer=False) == ("refused", True)
+    assert ends("bridge", "0.19.0", 1, 2, loads_optimizer=False, loads_random=False) == ("flag", False)
+    assert ends("bridge", "0.19.0", 2, 4, distributed=True) == ("refused", False)
+    assert ends("bridge", "0.19.0", 2, 4, distributed=True, reshardable=True) == ("flag", False)
+    assert ends("bridge", "0.19.0", 1, 2, finetune=True) == ("flag", False)
+
+
+def test_another_number_of_processes(saved: Path) -> None:
+    made = bridge_args.translate(words("--global-batch-size=4", load=saved), 2, "0.16.1", "0.3.1", ENV)
+    document = tell.document(compare.resumption(compare.read(saved, "0.3.1"), made))
+    assert winners(document, "world_size") == ("flag", "refused")
+    (remedy,) = (one["bridge"]["remedy"] for one in document["settings"] if one["name"] == "world_size")
+    assert remedy.startswith("save with --rerun-mode disabled")
+
+    def ends(program: Any, core: str, **more: Any) -> str:
+        return verdict("world_size", Continued(program, core, **more)).winner
+
+    assert ends("bridge", "0.19.0") == ends("megatron_lm", "0.16.1", reruns=True) == "flag"
+    assert ends("megatron_lm", "0.13.0", reruns=True) == ends("bridge", "0.16.1", experts=(2, 2)) == "refused"
+    assert ends("bridge", "0.16.1", experts=(2, 2), loads_random=False) == "flag"
 
 
 def test_every_rule_has_a_place_to_look(saved: Path) -> None:
