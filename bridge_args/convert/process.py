@@ -114,9 +114,11 @@ def _export(plan: Plan, auto: Any, receive: Receive) -> None:
     meant = hugging_face.expected(model, plan.trust_remote_code)
     bridge = auto.from_hf_pretrained(str(_with_weights(model, meant, plan)), trust_remote_code=plan.trust_remote_code)
     saved, _ = foreign.MODEL_OF_CHECKPOINT.get()(plan.checkpoint)
-    if reasons := meaning.differences(saved, bridge.to_megatron_provider(load_weights=False)):
+    provider = bridge.to_megatron_provider(load_weights=False)
+    if reasons := meaning.differences(saved, provider):
         receive({"refused": reasons})
         return
+    foreign.MODEL_OF_CHECKPOINT.hook(lambda load: lambda path: _completed(load(path), provider))
     chunks = bridge.load_megatron_model(plan.checkpoint)
     _all_finite(chunks)
     receive({"tensors": len(meant)})
@@ -132,6 +134,15 @@ def _export(plan: Plan, auto: Any, receive: Receive) -> None:
     if lacking := sorted(meant.keys() - set(written)):
         raise ValueError(f"Bridge has written no {listed(lacking[:4])}")
     receive({"told": {"rows_of_padding_left_out": cut, "bytes": shards.total}})
+
+
+def _completed(loaded: tuple[Any, Any], provider: Any) -> tuple[Any, Any]:
+    """With what Bridge 0.3 sets on a model beside the fields of its class, as for gpt_oss, and does not save."""
+    model, arguments = loaded
+    for name, value in vars(provider).items():
+        if not hasattr(model, name):
+            setattr(model, name, value)
+    return model, arguments
 
 
 def _with_weights(model: Path, meant: Mapping[str, tuple[int, ...]], plan: Plan) -> Path:
