@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +24,7 @@ from bridge_args.errors import UserError
 from bridge_args.mapping.translation import Translation
 from bridge_args.records import Record
 from bridge_args.source.bridge_config import from_bridge_config
+from bridge_args.source.source import Source
 from bridge_args.steps import Asked, translated
 
 SHORTLIST: Final = 16
@@ -66,6 +69,30 @@ def nearest(t: Translation, name: str = "the run") -> Nearest:
     _, _, recipe, compared, other = min(found, key=lambda one: one[:3])
     left = tuple(map(title_of, left_out))
     return Nearest(recipe, title_of(recipe), compared, len(recipes), left, *overrides(compared, other, t))
+
+
+def recipe_named(name: str, bridge: str) -> Source | None:
+    """A recipe of Bridge as a source, by its name with or without its module; None where it is no name of one.
+
+    Args:
+        bridge: version of Bridge.
+
+    Raises:
+        UserError: it looks like one, and no recipe of this version is called so.
+    """
+    if not re.fullmatch(r"(?:[a-z_]\w*\.)*[a-z]\w*_config", name) or not (FOLDER / f"{bridge}.json.gz").is_file():
+        return None
+    recipes, left_out = _held(bridge)
+    short = {whole.rpartition(".")[2]: whole for whole in recipes}
+    whole = name if name in recipes else short.get(name)
+    if whole is not None:
+        return from_bridge_config(recipes[whole], whole)
+    if any(name in (one, one.rpartition(".")[2]) for one in left_out):
+        raise UserError(f"{name} is a recipe of Bridge {bridge} whose settings are not known here")
+    near = get_close_matches(name.rpartition(".")[2], short, cutoff=0.5) or sorted(short)[:1]
+    raise UserError(
+        f"there is no file {name}, and no recipe of Bridge {bridge} is called so; near it: {', '.join(near)}"
+    )
 
 
 def _shortlist(t: Translation, recipes: Mapping[str, str]) -> list[str]:

@@ -254,8 +254,7 @@ def _said_to(stated: tuple[Stated, ...], complete: bool, bridge: str) -> Stateme
                 rows[lines[-1].name] = Row(lines[-1].name, "to", (f"{section}.{_TARGET}",), area=_AREA)
         elif name == _TARGET and section in classes and line.value != classes[section]:
             here = classes[section]
-            told = f"Bridge {bridge} makes no {section} of it here; its settings are read as those of {_short(here)}."
-            rows[line.name] = base._replace(fate="no_equivalent", to=(), reason=told)
+            rows[line.name] = _of_another_class(base, line.value, section, here, bridge)
             lines.append(line)
             line = line._replace(name=f"{section}.class", value=here)
             base = Row(line.name, "to", (f"{section}.{_TARGET}",), area=_AREA)
@@ -272,6 +271,18 @@ def _said_to(stated: tuple[Stated, ...], complete: bool, bridge: str) -> Stateme
         if section.classes and not section.required and section.default_class is None
     }
     return Statement(tuple(lines), Table(rows, {}, optional), complete=complete)
+
+
+def _of_another_class(base: Row, said: Any, section: str, here: str, bridge: str) -> Row:
+    """Of Core's class with the same name, Bridge's own only computes what follows from other settings later.
+
+    Verify: DistributedDataParallelConfig and OptimizerConfig in megatron/bridge/training/config.py.
+    """
+    if str(said).startswith("megatron.core.") and _short(str(said)) == _short(here):
+        told = f"Bridge {bridge} has a class of its own under this name, made of Megatron Core's."
+        return base._replace(fate="not_needed", to=(), reason=told)
+    told = f"Bridge {bridge} makes no {section} of it here; its settings are read as those of {_short(here)}."
+    return base._replace(fate="no_equivalent", to=(), reason=told)
 
 
 def _short(path: str) -> str:

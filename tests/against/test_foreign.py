@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import warnings
 
@@ -76,3 +77,18 @@ def test_a_static_method_stays_one() -> None:
     finally:
         del sys.modules["foreign_module"]
     assert Holder().twice(2) == Holder.twice(2) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("DistributedDataParallelConfig", "megatron.core.distributed.distributed_data_parallel_config"),
+        ("OptimizerConfig", "megatron.core.optimizer.optimizer_config"),
+    ],
+)
+def test_bridges_class_is_made_of_cores_of_the_same_name(name: str, module: str) -> None:
+    """See ``source/bridge_config.py``: a configuration that names Core's loses nothing."""
+    config = importlib.import_module("megatron.bridge.training.config")
+    cores, bridges = getattr(importlib.import_module(module), name), getattr(config, name)
+    assert issubclass(bridges, cores)
+    assert {one for one in vars(bridges) if not one.startswith("_")} - {"finalize"} <= set(bridges.__dataclass_fields__)

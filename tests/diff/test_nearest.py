@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -114,3 +115,29 @@ def test_a_version_without_recipes() -> None:
     run = translated(from_text("train: {train_iters: 5}\nmodel: {num_layers: 2}\n", "run.yaml"), Asked(bridge="0.4.2"))
     with pytest.raises(UserError, match="no recipes of Bridge 0.4.2 are known; there are those of 0.3.1, 0.6.2"):
         nearest(run)
+
+
+@pytest.mark.parametrize("bridge", VERSIONS)
+def test_a_recipe_by_its_name(
+    bridge: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = next(name for name in recipes._held(bridge)[0] if "nemotronh_8b" in name)
+    (tmp_path / "run.yaml").write_text(changed(bridge, whole))
+    monkeypatch.chdir(tmp_path)
+    for name in (whole, whole.rpartition(".")[2]):
+        assert main(["diff", "--bridge", bridge, name, "run.yaml", "--format", "json"]) == 1
+        told = json.loads(capsys.readouterr().out)
+        assert {one["path"]: one["sides"][1]["value"] for one in told["differences"]} == CHANGES
+        assert main(["diff", "--bridge", bridge, name, whole]) == 0
+    capsys.readouterr()
+    assert main(["diff", "--bridge", bridge, f"{name[:-7]}_x_config", "run.yaml"]) == 1
+    assert f"near it: {name}" in capsys.readouterr().err
+    Path(name).write_text("learning rate\n")  # a file of that name is a file
+    assert main(["diff", "--bridge", bridge, name, "run.yaml"]) == 1
+    assert "near it" not in capsys.readouterr().err
+
+
+def test_a_checkout_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pretrain_gpt.py").write_text("")
+    assert main(["diff", str(tmp_path), "pretrain_gpt.py --num-layers 2"]) == 1
+    assert "is a checkout of Megatron-LM, not a run; `bridge-args versions A B`" in capsys.readouterr().err

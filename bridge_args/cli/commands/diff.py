@@ -16,11 +16,12 @@ from bridge_args.errors import UserError
 from bridge_args.megatron_lm.resolvers.of_checkout import is_checkout
 from bridge_args.secrets import masked
 from bridge_args.seen import visible_lines
-from bridge_args.steps import compared
+from bridge_args.steps import Asked, compared
 from bridge_args.wording import counted
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
+    from bridge_args.source.source import Source
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -149,7 +150,7 @@ def translated_alike(sides: Sequence[argparse.Namespace], options: argparse.Name
     from bridge_args.versions import number
 
     asked = asked_of(options)
-    sources = [source_of(side, asked) for side in sides]
+    sources = [_source(side, asked) for side in sides]
     written_for = [source.stated.bridge for source in sources if source.stated and source.stated.bridge]
     asked = asked._replace(bridge=asked.bridge or max(written_for, key=number, default=None))
     bridge = chosen_versions(None, asked.bridge).bridge
@@ -163,6 +164,27 @@ def translated_alike(sides: Sequence[argparse.Namespace], options: argparse.Name
     if any(finding.kind != "bridge-rejects" for one in made for finding in one.errors):
         raise UserError("nothing is compared: Megatron-LM refuses what is marked as an error above")
     return made
+
+
+def _source(side: argparse.Namespace, asked: Asked) -> Source:
+    """A recipe of Bridge by its name, too.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    from bridge_args.diff.nearest import recipe_named
+    from bridge_args.pairs.pairs import chosen_versions
+
+    if side.source is not None and not os.path.lexists(side.source):
+        recipe = recipe_named(side.source, chosen_versions(None, asked.bridge).bridge)
+        if recipe is not None:
+            return recipe
+    if side.source is not None and os.path.isfile(os.path.join(side.source, "pretrain_gpt.py")):
+        raise UserError(
+            f"{side.source} is a checkout of Megatron-LM, not a run; `bridge-args versions A B` says what differs "
+            "between two, and `bridge-args diff SOURCE --megatron-lm CHECKOUT` whether one agrees with what is built in"
+        )
+    return source_of(side, asked)
 
 
 def _containers(options: argparse.Namespace) -> int:
