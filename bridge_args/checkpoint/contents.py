@@ -134,9 +134,26 @@ def _contents(place: Place) -> Contents:
     if place.kind is None:
         raise CheckpointError(
             f"{place.folder} is no checkpoint: it has no tracker and nothing that Megatron-LM, Megatron Bridge, "
-            "nemo.tron, NeMo 2.0, Hugging Face or PEFT save"
+            f"nemo.tron, NeMo 2.0, Hugging Face or PEFT save{_hint(place.folder)}"
         )
     return _Look(place, place.folder / place.kind.weights).contents()
+
+
+# What stands in folders that are taken for a checkpoint, and what to do then. Verify: huggingface_hub, file_download.py
+# repo_folder_name; transformers, trainer_utils.py PREFIX_CHECKPOINT_DIR; deepspeed, engine.py save_checkpoint.
+_HINTS: Final = {
+    "snapshots/*/": "it is a model in the cache of the Hub; name a folder in it, such as {}",
+    "checkpoint-*/": "it is the folder of a trainer's run; name a checkpoint in it, such as {}",
+    "global_step*/": "DeepSpeed has saved it; its zero_to_fp32.py makes weights of it that others read",
+    "*.gguf": "{} is of llama.cpp, and made of another model; name that one",
+}
+
+
+def _hint(folder: Path) -> str:
+    for pattern, hint in _HINTS.items():
+        if (found := next(iter(sorted(folder.glob(pattern))), None)) is not None:
+            return f"; {hint.format(found)}"
+    return ""
 
 
 def _is_of_optimizer(name: str) -> bool:

@@ -275,7 +275,8 @@ def _refusing(path: Path, what: str = "a file of torch.save") -> Iterator[None]:
     except (RecursionError, MemoryError) as error:
         raise Refused(f"{path} is nested deeper than a checkpoint is") from error
     except Exception as error:  # whatever bytes of a stranger make zipfile, its decompressors and pickle raise
-        raise Refused(f"{path} is damaged: {str(error)[:200] or type(error).__name__}") from error
+        said = "" if isinstance(error, LookupError) else str(error)[:200]  # a number, or a byte that is no step
+        raise Refused(f"{path} is not {what}, or is damaged{said and ': '}{said}") from error
 
 
 class _Archive:

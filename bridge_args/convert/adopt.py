@@ -22,6 +22,7 @@ from bridge_args.checkpoint.saved_args import Saved, SavedArgsError
 from bridge_args.checkpoint.train_state import TrainState
 from bridge_args.convert import legacy, output, tokenizer
 from bridge_args.convert.as_saved import as_saved, rows_of
+from bridge_args.convert.megatron import of_newer_core
 from bridge_args.convert.provenance import NAME as PROVENANCE
 from bridge_args.convert.provenance import Provenance, hashes
 from bridge_args.convert.tokenizer import Tokenizer
@@ -31,8 +32,9 @@ from bridge_args.files import write_new
 from bridge_args.findings import without_secrets
 from bridge_args.mapping.translation import Translation
 from bridge_args.records import Record
+from bridge_args.source.yaml import plain
+from bridge_args.source.yaml.nodes import YamlProblem
 from bridge_args.steps import translate_saved
-from bridge_args.versions import Versions, holds
 from bridge_args.wording import counted, listed
 
 TRAIN_STATE: Final = "train_state.pt"
@@ -140,6 +142,8 @@ class _Preflight:
             translation = files.told_in(translation, os.path.join(folder, name, "tokenizer"))
         added = self.files(source, source.saved, translation, name)
         kept = [one for one in (*added, f"{name}/{PROVENANCE}") if self.is_there(source, name, one)]
+        if f"{name}/{layout.RUN_CONFIG}" in kept:
+            self.about_settings(source.place.folder / layout.RUN_CONFIG)
         if files is not None and has_tokenizer:
             kept.append(f"{name}/tokenizer")
             files = None
@@ -215,6 +219,16 @@ class _Preflight:
             f"{place.folder} is called iteration {place.iteration}, and {saved.file} says it is {saved.iteration}"
         )
 
+    def about_settings(self, file: Path) -> None:
+        """A configuration that is there stays, so Bridge must be able to read it."""
+        try:
+            model = plain.mapping_in(file).get("model")
+        except YamlProblem as problem:
+            self.reasons.append(f"{problem}; move it away, and another is written")
+        else:
+            if not isinstance(model, dict):
+                self.reasons.append(f"{file} has no section model; move it away, and another is written")
+
     def about_tensors(self, found: Contents) -> None:
         """That they are those of the arguments; of a file for each rank, that is found out when they are converted."""
         if _is_legacy(found):
@@ -243,11 +257,8 @@ class _Preflight:
             self.reasons += legacy.reasons_against(source.saved.values, made, request.output is None)
             self.notes.append(legacy.NOTE)
             return as_saved(legacy.weights_only(made), None)
-        if not (source.place.folder / layout.COMMON).is_file() and not holds("bridge >=0.6", Versions("0", bridge)):
-            self.reasons.append(
-                f"Megatron Bridge {bridge} looks for {layout.COMMON}, which Megatron-LM since 0.19 does not write; "
-                "choose a newer one, as with --bridge 0.6.2"
-            )
+        if why := of_newer_core(source.place.folder, bridge):
+            self.reasons.append(f"{why}; choose a newer one, as with --bridge 0.6.2")
         return as_saved(made, rows_of(source))
 
     def tokenizer(self, translation: Translation | None) -> Tokenizer | None:

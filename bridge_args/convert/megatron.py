@@ -16,13 +16,14 @@ from typing import Any, Final
 from bridge_args.bridge import installed
 from bridge_args.checkpoint import contents
 from bridge_args.checkpoint.contents import Contents
-from bridge_args.checkpoint.layout import RUN_CONFIG, CheckpointError, folder_of, place_of
+from bridge_args.checkpoint.layout import COMMON, RUN_CONFIG, CheckpointError, folder_of, place_of
 from bridge_args.checkpoint.saved_args import SavedArgsError
 from bridge_args.errors import WrongValue
 from bridge_args.records import Record
 from bridge_args.source.yaml import plain
 from bridge_args.source.yaml.nodes import YamlProblem
 from bridge_args.steps import translate_saved
+from bridge_args.versions import PROVEN, Versions, holds
 
 _KINDS: Final = ("bridge", "megatron-lm-torch_dist")
 # What the configuration of a model is built of; Bridge runs what else a file names.
@@ -80,12 +81,24 @@ def read(path: Path, iteration: int | None, megatron_lm: str | None = None) -> t
     if kind.name not in _KINDS or found.format != "torch_dist":
         return None, [f"{found.place.folder} is a checkpoint of {kind.title}, which Bridge does not convert"]
     reasons = list(found.problems)
+    if why := of_newer_core(found.place.folder, installed.version() or PROVEN.bridge):
+        reasons.append(f"{why}; it needs Megatron Bridge 0.6 or newer")
     reasons += [f"{file} was not looked at, and nobody knows whether it is whole" for file in found.unread]
     run_config, wrong = _run_config(found, megatron_lm)
     reasons += wrong
     if run_config is None or reasons:
         return None, reasons
     return Megatron(found, run_config, found.saved is not None and kind.name != "bridge"), []
+
+
+def of_newer_core(folder: Path, bridge: str) -> str:
+    """Why a Bridge does not find what a newer Megatron Core keeps among the tensors; empty where it does.
+
+    Verify: megatron/core/dist_checkpointing/serialization.py load_common_state_dict, of 0.16 and of 0.19.
+    """
+    if (folder / COMMON).is_file() or holds("bridge >=0.6", Versions("0", bridge)):
+        return ""
+    return f"Megatron Bridge {bridge} looks for {folder / COMMON}, which Megatron Core since 0.19 does not write"
 
 
 def of_iteration(path: Path, iteration: int | None) -> Path:

@@ -458,3 +458,25 @@ def test_torchs_own_reader_finds_the_same_in_what_torch_writes(tmp_path: Path) -
     assert found.ends == ends and all(
         (tmp_path / "iter_0000003" / name).stat().st_size >= end for name, end in ends.items()
     )
+
+
+@pytest.mark.parametrize(
+    ("place", "hint"),
+    [
+        ("snapshots/abc/config.json", "cache of the Hub; name a folder in it, such as .*/snapshots/abc"),
+        ("checkpoint-100/config.json", "name a checkpoint in it, such as .*/checkpoint-100"),
+        ("global_step7/mp_rank_00_model_states.pt", "DeepSpeed has saved it"),
+        ("model.gguf", "model.gguf is of llama.cpp"),
+    ],
+)
+def test_what_is_often_taken_for_one(place: str, hint: str, tmp_path: Path) -> None:
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).touch()
+    with pytest.raises(layout.CheckpointError, match=f"is no checkpoint.*{hint}"):
+        contents.look_into(tmp_path)
+
+
+def test_a_file_that_is_nothing(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("x")
+    with pytest.raises(unpickle.Refused, match="f is not a file of torch.save, or is damaged$"):
+        unpickle.load(tmp_path / "f")

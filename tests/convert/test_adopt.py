@@ -11,6 +11,7 @@ import importlib.util
 import json
 import math
 import os
+import re
 import resource
 import shutil
 import struct
@@ -151,7 +152,8 @@ def test_arguments_among_the_tensors(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert adopt(tmp_path / "run", "-o", tmp_path / "new") == 0
     words = ["checkpoint", "adopt", str(tmp_path / "run"), "-o", str(tmp_path / "old"), "--bridge", "0.3.1"]
     assert main(words) == 1
-    assert "Megatron Bridge 0.3.1 looks for common.pt" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert re.search(r"Megatron Bridge 0.3.1 looks for .*/common.pt, which Megatron Core since 0.19 does not", said)
     assert not (tmp_path / "old").exists()
 
 
@@ -311,6 +313,14 @@ def cut_short(root: Path) -> Path:
     return root
 
 
+def with_configuration(text: str) -> Callable[[Path], Path]:
+    def make(root: Path) -> Path:
+        (saved(root) / "iter_0000005" / "run_config.yaml").write_text(text)
+        return root
+
+    return make
+
+
 def hostile(root: Path) -> Path:
     zipped(b"cposix\nsystem\nX\x06\x00\x00\x00touch x\x85R.", saved(root) / "iter_0000005" / "common.pt")
     return root
@@ -342,6 +352,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no index": (without(".metadata"), ".metadata is missing"),
     "a file is cut short": (cut_short, "__1_0.distcp is not whole: it has 10 of"),
     "Bridge's already": (of_bridge, "is a checkpoint of Megatron Bridge already"),
+    "a torn configuration": (with_configuration("model: {num_lay"), "move it away, and another is written"),
+    "a configuration of nothing": (with_configuration("a: 1"), "run_config.yaml has no section model"),
     "zarr": (of_zarr, "is saved with zarr"),
     "fsdp_dtensor": (of_fsdp, "is saved with fsdp_dtensor or torch_dcp"),
     "hostile": (hostile, "asks for posix.system"),
