@@ -26,6 +26,7 @@ def data(found: Between) -> dict[str, Any]:
         "defaults": [{**one._asdict(), "flags": list(one.flags)} for one in found.defaults],
         "takes": [{**one._asdict(), "flags": list(one.flags)} for one in found.taken],
         "meaning": [_rule(rule) for rule in found.rules],
+        "computed": [{"since": one.since, "what": one.name, "says": one.says} for one in found.computed],
         "variables": [{"since": one.since, "names": list(one.names), "says": one.says} for one in found.variables],
         "spelled": dict(found.spelled),
         "new": list(found.added),
@@ -41,6 +42,7 @@ def text(found: Between) -> Iterator[str]:
     yield f"Megatron-LM {found.before} to {found.after}"
     yield from _lines(f"{counted(len(found.gone), 'flag')} gone", _pairs((one.flag, one.instead) for one in found.gone))
     yield from _lines("Another meaning", [f"since {rule.since}: {rule.says}" for rule in found.rules])
+    yield from _lines("Computed in another way", [f"since {one.since}: {one.says}" for one in found.computed])
     yield from _lines("Environment variables", [f"since {one.since}: {one.says}" for one in found.variables])
     yield from _lines(
         f"{counted(len(found.defaults), 'default')} changed",
@@ -62,6 +64,11 @@ def markdown(found: Between) -> Iterator[str]:
         yield "The same words mean something else:"
         yield ""
         yield from (f"- {_code(rule.says)}" for rule in found.rules)
+        yield ""
+    if found.computed:
+        yield "Computed in another way, while all arguments are the same:"
+        yield ""
+        yield from (f"- {_code(one.says)}" for one in found.computed)
         yield ""
     if found.variables:
         yield "Environment variables:"

@@ -6,6 +6,7 @@ them to people. An argument that is new, gone or has another default is none of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from bridge_args.records import Record
@@ -123,3 +124,48 @@ RULES: Final = (
         "megatron/training/arguments.py validate_args",
     ),
 )
+
+
+class Computed(Record):
+    """Something that is computed in another way while all arguments are the same.
+
+    Attributes:
+        since: the first series that computes it so.
+        name: what is computed.
+        before, after: of what it is.
+        concerns: is it computed in a run with these effective values, which it gets by name?
+        says: the difference, a sentence.
+        see: where in Megatron-LM it can be verified.
+    """
+
+    since: str
+    name: str
+    before: str
+    after: str
+    concerns: Callable[[Callable[[str], object]], bool]
+    says: str
+    see: str
+
+
+def _experts_on_fewer_ranks(value: Callable[[str], object]) -> bool:
+    sizes = value("tensor_model_parallel_size"), value("expert_tensor_parallel_size")
+    return bool(value("num_experts")) and all(isinstance(size, int) for size in sizes) and sizes[0] != sizes[1]
+
+
+COMPUTED: Final = (
+    Computed(
+        "0.19",
+        "grad_norm",
+        "the experts of the first tensor-parallel rank only",
+        "all experts",
+        _experts_on_fewer_ranks,
+        "Where --expert-tensor-parallel-size is not --tensor-model-parallel-size, the gradient norm, by which "
+        "gradients are clipped, counts all experts.",
+        "megatron/core/tensor_parallel/layers.py param_is_not_tensor_parallel_duplicate",
+    ),
+)
+
+
+def computed_otherwise(before: str, after: str) -> tuple[Computed, ...]:
+    """What the later version computes in another way."""
+    return tuple(one for one in COMPUTED if number(before) < number(one.since) <= number(after))

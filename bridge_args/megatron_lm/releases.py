@@ -8,7 +8,7 @@ from typing import Any, Final
 from bridge_args.megatron_lm import changed_environment
 from bridge_args.megatron_lm.catalog import Catalog
 from bridge_args.megatron_lm.changed_environment import Variable
-from bridge_args.megatron_lm.changed_rules import RULES, Rule
+from bridge_args.megatron_lm.changed_rules import RULES, Computed, Rule, computed_otherwise
 from bridge_args.megatron_lm.parse import PRESENT
 from bridge_args.megatron_lm.unknown import instead_of
 from bridge_args.records import Record
@@ -74,6 +74,7 @@ class Between(Record):
         taken: see ``Taken``.
         rules: the same words mean something else.
         variables: environment variables that do, to the later version.
+        computed: what the later version computes in another way while all arguments are the same.
     """
 
     before: str
@@ -85,6 +86,7 @@ class Between(Record):
     taken: tuple[Taken, ...]
     rules: tuple[Rule, ...]
     variables: tuple[Variable, ...]
+    computed: tuple[Computed, ...]
 
 
 def between(before: Catalog, after: Catalog) -> Between:
@@ -102,6 +104,7 @@ def between(before: Catalog, after: Catalog) -> Between:
         tuple(_taken(found, after)),
         rules_between(before.version, after.version),
         changed_environment.between(before.version, after.version),
+        computed_otherwise(before.version, after.version),
     )
 
 

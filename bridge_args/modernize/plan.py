@@ -19,6 +19,7 @@ from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm import changed_environment, programs
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.changed_environment import Variable
+from bridge_args.megatron_lm.changed_rules import computed_otherwise
 from bridge_args.megatron_lm.parse import parse
 from bridge_args.megatron_lm.releases import rules_between
 from bridge_args.megatron_lm.said import words_for
@@ -243,7 +244,7 @@ class _Search:
             tuple(items),
             there,
             variables,
-            tuple(self._left(value) for value in self.concerned.values),
+            (*(self._left(value) for value in self.concerned.values), *self._computed()),
             tuple(self.concerned.refused),
             self.said_otherwise,
             sum(name in self.now.args for name in self.was.args),
@@ -312,6 +313,11 @@ class _Search:
                 return True
         self.now, self.concerned, self.said_otherwise = before
         return False
+
+    def _computed(self) -> Iterator[Left]:
+        for one in computed_otherwise(*self._versions()):
+            if one.concerns(self._value):
+                yield Left(one.name, one.before, one.after, one.says)
 
     def _left(self, value: Value) -> Left:
         why = value.rule.says if value.rule else "no argument of the later version sets it back"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from functional import functional_tests
 
+from bridge_args.errors import UserError
 from bridge_args.pairs.pairs import megatron_version
 from bridge_args.source.source import Source
 from bridge_args.steps import Asked, translated
@@ -28,6 +29,15 @@ pytestmark = pytest.mark.skipif(
 )
 STEPS = 3
 MOST_PROCESSES = 4
+# Why a line cannot be compared, or not on a CPU, by what is said of it.
+CAUSES = {
+    "is another": "scaled down it is not the same run, and that is told",
+    "CUDA_DEVICE_MAX_CONNECTIONS": "FSDP is not emulated, and what is left of the line wants one connection",
+    "NVTE_FUSED_ATTN": "the line's own variables stop both versions",
+    "error injection": "the line stops itself",
+    "FLA is not installed": "a package that only GPUs have",
+    "--hierarchical-context-parallel-sizes": "not scaled down together with --context-parallel-size",
+}
 
 
 def chosen() -> dict[str, tuple[Source, int]]:
@@ -59,7 +69,15 @@ def test_a_moved_line_trains_the_same(name: str, tmp_path: Path, monkeypatch: py
     nproc = processes(source, ranks)
     asked = Asked(OLD, world_size=ranks, env=source.environment or {})
     request = versions.Request(OLD, NEW, tmp_path, STEPS, shrink=True, nproc=nproc, device="cpu")
-    made = proof_of(source, asked, request, False, print)
+    try:
+        made = proof_of(source, asked, request, False, print)
+    except UserError as problem:
+        for said, cause in CAUSES.items():
+            if said in str(problem):
+                pytest.skip(cause)
+        raise
+    if any(word.text == "--error-injection-rate" for word in source.command.argv):
+        pytest.skip(CAUSES["error injection"])
     print("\n".join(lines(made)))
     found = made.comparison
     assert (found.verdict, found.weights, found.batches) == ("identical", (), ())

@@ -35,3 +35,13 @@ def test_the_words_that_mean_the_same(words: str, before: str, added: str) -> No
     assert plan.is_same_run, (plan.left, plan.refused)
     new = [" ".join(item.words) for item in plan.items if not item.was and item.dest != "enable_msc"]
     assert [one for one in new if "sms" in one or "worker" in one] == ([added] if added else [])
+
+
+def test_what_is_computed_in_another_way_is_told() -> None:
+    """All arguments are the same, and the gradient norm is not: seen when both were trained."""
+    words = "--num-experts 4 --disable-bias-linear --tensor-model-parallel-size 2 --sequence-parallel"
+    (left,) = moved(f"{words} --expert-tensor-parallel-size 1", "0.18.2").left
+    assert left.argument == "grad_norm" and "counts all experts" in left.why
+    assert moved(words, "0.18.2").is_same_run
+    source = from_argv([*SMALL.split(), *words.split(), "--expert-tensor-parallel-size", "1"])
+    assert move.of_source(source, Asked(megatron_lm="0.17.1"), "0.18.2").is_same_run
