@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from bridge_args.emit.layout import INSTANTIATED, class_of, escaped
 from bridge_args.mapping.translation import Translation
 from bridge_args.values import filled, to_plain
+
+# CanonicalLoRA.canonical_mapping: it makes one of its target_modules, and cannot add to an empty one from a file. See
+# megatron/bridge/peft/canonical_lora.py __post_init__.
+_FILLED_LATER: Final = "dict[str, set]"
 
 
 def to_run_config(t: Translation, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -60,6 +64,8 @@ def plain_settings(t: Translation, variables: Mapping[str, str] | None = None) -
 def _section(t: Translation, class_name: str) -> dict[str, Any]:
     settings: dict[str, Any] = {"_target_": class_name}
     for field in t.schema.classes[class_name].values():
+        if field.type == _FILLED_LATER:
+            continue
         if field.init and field.declared and not field.required and not field.environment and field.name[0] != "_":
             settings[field.name] = field.default
     return settings

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache, partial
 from typing import Any, Final
 
+from bridge_args.bridge import providers
 from bridge_args.bridge import schema as schemas
 from bridge_args.bridge.schema import Schema
 from bridge_args.bridge.targets import is_trusted
@@ -187,10 +188,26 @@ def member_of(enum: str, value: object) -> str | None:
 
 def _version_of(stated: tuple[Stated, ...]) -> str | None:
     """The version that knows most of the names, and of several the newest; None where all do."""
-    unknown = {version: len(_unknown(stated, schemas.load(version))) for version in schemas.versions()}
+    unknown = {version: len(_unknown(stated, _schema(stated, version))) for version in schemas.versions()}
     fewest = min(unknown.values())
     best = [version for version, count in unknown.items() if count == fewest]
     return None if len(best) == len(unknown) else best[-1]
+
+
+def _schema(stated: tuple[Stated, ...], bridge: str) -> Schema:
+    """What a version has, with the classes of models by name (``Gemma2ModelProvider9B``) that the file names."""
+    schema = schemas.load(bridge)
+    for line in stated:
+        section, _, name = line.name.partition(".")
+        of = schema.sections.get(section)
+        if name != _TARGET or of is None or not of.classes or line.value in of.classes:
+            continue
+        fields = providers.fields_of(str(line.value), schema)
+        if fields is not None:
+            classes = {**schema.classes, str(line.value): fields}
+            sections = {**schema.sections, section: of._replace(classes=(*of.classes, str(line.value)))}
+            schema = schema._replace(classes=classes, sections=sections)
+    return schema
 
 
 def _unknown(stated: tuple[Stated, ...], schema: Schema) -> list[str]:
@@ -238,7 +255,7 @@ def _most_like(section: str, stated: tuple[Stated, ...], schema: Schema) -> str:
 
 
 def _said_to(stated: tuple[Stated, ...], complete: bool, bridge: str) -> Statement:
-    schema = schemas.load(bridge)
+    schema = _schema(stated, bridge)
     classes = _classes(stated, schema)
     changes = {path: row for row in tables.load(Versions(usual_for(bridge), bridge)).rows.values() for path in row.to}
     rows: dict[str, Row] = {}
@@ -252,6 +269,9 @@ def _said_to(stated: tuple[Stated, ...], complete: bool, bridge: str) -> Stateme
             if classes[section] != schema.sections[section].classes[0]:
                 lines.append(Stated(f"{section}.class", classes[section], line.text, line.place))
                 rows[lines[-1].name] = Row(lines[-1].name, "to", (f"{section}.{_TARGET}",), area=_AREA)
+        elif name == _TARGET and section in classes and _short(str(line.value)) == _short(classes[section]):
+            # Megatron Core's class, which Bridge's of the same name is made of
+            line = line._replace(value=classes[section])
         elif name == _TARGET and section in classes and line.value != classes[section]:
             here = classes[section]
             rows[line.name] = _of_another_class(base, line.value, section, here, bridge)
@@ -270,7 +290,7 @@ def _said_to(stated: tuple[Stated, ...], complete: bool, bridge: str) -> Stateme
         for name, section in schema.sections.items()
         if section.classes and not section.required and section.default_class is None
     }
-    return Statement(tuple(lines), Table(rows, {}, optional), complete=complete)
+    return Statement(tuple(lines), Table(rows, {}, optional), complete=complete, schema=schema)
 
 
 def _of_another_class(base: Row, said: Any, section: str, here: str, bridge: str) -> Row:

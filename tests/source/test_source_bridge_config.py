@@ -142,3 +142,18 @@ def test_what_needs_a_command_line_says_so(
     file.write_text(bridge_args.to_yaml(own(), full=True), encoding="utf-8")
     assert main([str(file) if word == "FILE" else word for word in words]) in (1, 2)
     assert told in capsys.readouterr().err
+
+
+def test_a_class_of_a_model_by_name_is_kept_with_its_own_settings() -> None:
+    text = """model:
+  _target_: megatron.bridge.models.gemma.gemma2_provider.Gemma2ModelProvider9B
+  attn_logit_softcapping: 40.0
+ddp: {_target_: megatron.core.distributed.distributed_data_parallel_config.DistributedDataParallelConfig}
+train: {train_iters: 5}
+"""
+    t = translated(from_text(text, "run.yaml"), Asked(bridge="0.3.1"))
+    assert t.losses == ()
+    made = bridge_args.to_run_config(t)
+    assert made["model"]["_target_"].endswith(".Gemma2ModelProvider9B")
+    assert (made["model"]["attn_logit_softcapping"], made["model"]["final_logit_softcapping"]) == (40.0, 30.0)
+    assert made["ddp"]["_target_"] == "megatron.bridge.training.config.DistributedDataParallelConfig"

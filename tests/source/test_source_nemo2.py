@@ -24,6 +24,7 @@ from nemo2_recipes import (
     written,
 )
 
+import bridge_args
 from bridge_args.bridge import schema as schemas
 from bridge_args.source.nemo2 import defaults
 from bridge_args.source.read import from_path
@@ -442,3 +443,22 @@ def test_nothing_is_written_where_the_source_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.sh").write_text("torchrun pretrain_gpt.py --num-layers 2\n")
     other = command("train.sh", cwd=tmp_path)
     assert other.returncode == 1 and "no configuration of NeMo 2.0" in other.stderr
+
+
+def test_adapters_of_parts_of_a_layer_keep_their_own_table(tmp_path: Path) -> None:
+    """Bridge makes ``canonical_mapping`` of the targets, and stops at an empty one that a file states."""
+    made = finetuning()
+    made["peft"] = {
+        "_target_": "nemo.collections.llm.peft.canonical_lora.CanonicalLoRA", "target_modules": ["linear_q"],
+    }  # fmt: skip
+    written_as = bridge_args.to_run_config(translated_from(made, tmp_path, "0.6.2"))["peft"]
+    assert written_as["target_modules"] == ["linear_q"] and "canonical_mapping" not in written_as
+
+
+def test_a_run_without_data_has_all_that_the_dataset_needs(tmp_path: Path) -> None:
+    made = recipe()
+    del made["data"]
+    t = translated_from(made, tmp_path, "0.6.2")
+    assert "it says nothing of the data that the run has" in [finding.message for finding in t.findings]
+    needed = [name for name, field in t.schema.classes[t.classes["dataset"]].items() if field.required]
+    assert needed and set(needed) <= bridge_args.to_run_config(t)["dataset"].keys()

@@ -31,7 +31,7 @@ def data(m: Meaning) -> None:
             m.tell(
                 "stops-later", "data", message, "set train.micro_batch_size, train.global_batch_size and the dataset"
             )
-        m.derive("dataset_class", m.schema.sections["dataset"].classes[0])
+        _of_gpt(m)
     elif data.is_a("PreTrainingDataModule"):
         _pretraining(m)
     elif data.is_a("FineTuningDataModule"):
