@@ -91,6 +91,8 @@ def results(found: Iterable[One]) -> Iterator[Result]:
                 place = finding.place
                 said = f"refused by {plan.after}: {finding.message}"
                 yield Result("refused", "error", said, _file(one, place), place.line if place else None)
+            for told in plan.told:
+                yield Result("variables", "warning", f"{told} (Megatron-LM {plan.after})", one.name)
             for left in plan.left:
                 said = f"{left.argument} was {left.before!r} and is {left.after!r} with {plan.after}; {left.why}"
                 yield Result("not-the-same", "error", said, one.name)

@@ -66,6 +66,8 @@ def test_check_tells_that_something_has_to_change(scripts: Path) -> None:
 
 
 def test_sarif_of_modernize(scripts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    variables = "export NCCL_ALGO=Tree NVTE_ALLOW_NONDETERMINISTIC_ALGO=0"
+    (scripts / "told.sh").write_text(f"{variables}\ntorchrun pretrain_gpt.py {SMALL} --deterministic-mode\n")
     main(["modernize", "scripts", *MOVE, "--format", "sarif"])
     (run,) = json.loads(capsys.readouterr().out)["runs"]
     found = {
@@ -73,6 +75,7 @@ def test_sarif_of_modernize(scripts: Path, capsys: pytest.CaptureFixture[str]) -
         for one in run["results"]
         for place in (one["locations"][0]["physicalLocation"],)
     }
+    assert ("variables", "scripts/told.sh", None) in found
     assert ("changes", "scripts/moved.sh", 2) in found and ("refused", "scripts/refused.sh", None) in found
     assert all(run["tool"]["driver"]["rules"][one["ruleIndex"]]["id"] == one["ruleId"] for one in run["results"])
 
