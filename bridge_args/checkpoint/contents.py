@@ -134,7 +134,7 @@ def _contents(place: Place) -> Contents:
     if place.kind is None:
         raise CheckpointError(
             f"{place.folder} is no checkpoint: it has no tracker and nothing that Megatron-LM, Megatron Bridge, "
-            f"nemo.tron, NeMo 2.0, Hugging Face or PEFT save{_hint(place.folder)}"
+            f"nemo.tron, NeMo 2.0, Hugging Face or PEFT save{hint(place.folder)}"
         )
     return _Look(place, place.folder / place.kind.weights).contents()
 
@@ -149,10 +149,11 @@ _HINTS: Final = {
 }
 
 
-def _hint(folder: Path) -> str:
-    for pattern, hint in _HINTS.items():
+def hint(folder: Path) -> str:
+    """The end of a sentence that says what a folder is not; empty where nobody takes it for that."""
+    for pattern, said in _HINTS.items():
         if (found := next(iter(sorted(folder.glob(pattern))), None)) is not None:
-            return f"; {hint.format(found)}"
+            return f"; {said.format(found)}"
     return ""
 
 

@@ -129,8 +129,8 @@ def of_safetensors(file: Path) -> list[Tensor]:
     with open_regular(file) as opened:
         start = opened.read(8)
         length = int.from_bytes(start, "little")
-        if start == _POINTER[:8] and opened.read(len(_POINTER) - 8) == _POINTER[8:]:
-            raise Refused(f"{file} is a pointer of Git LFS, not the file itself: git lfs pull fetches it")
+        if start == _POINTER[:8] and is_pointer(file):
+            raise Refused(said_of_pointer(file))
         if len(start) < 8 or length > LARGEST_HEADER:
             what = f"its header would have {length} bytes" if len(start) == 8 else f"it has {len(start)} bytes"
             raise Refused(f"{file} is no file of safetensors: {what}")
@@ -143,6 +143,16 @@ def of_safetensors(file: Path) -> list[Tensor]:
     if held != end:
         raise Refused(f"{file} is not whole: its tensors have {max(held, 0)} of {end} bytes")
     return tensors
+
+
+def is_pointer(file: Path) -> bool:
+    """Is it what Git LFS leaves in place of a file that was not fetched?"""
+    with open_regular(file) as opened:
+        return opened.read(len(_POINTER)) == _POINTER
+
+
+def said_of_pointer(file: Path) -> str:
+    return f"{file} is a pointer of Git LFS, not the file itself: git lfs pull fetches it"
 
 
 def _of_header(header: Any) -> tuple[list[Tensor], int]:

@@ -57,9 +57,14 @@ def reasons_against_model(folder: Path, weights: Weights = "needed", tokenizer: 
     kind = kind_of(folder)
     if kind is not None and kind.name != "hugging-face":
         return [f"{folder} is a checkpoint of {kind.title}, and no model of Hugging Face's"]
+    if not (folder / "config.json").exists() and (hint := contents.hint(folder)):
+        return [f"{folder} is no model of Hugging Face's{hint}"]
     reasons = _against_config(folder / "config.json")
     if tokenizer and not has_tokenizer(folder):
         reasons.append(f"{folder} has no tokenizer: neither {' nor '.join(TOKENIZER[:2])}, nor another vocabulary")
+    elif tokenizer:
+        found = [folder / name for name in TOKENIZER if (folder / name).is_file()]
+        reasons += [tensors.said_of_pointer(file) for file in found if tensors.is_pointer(file)]
     has = any(folder.glob("*.safetensors")) or (folder / INDEX).exists()
     if weights == "needed" or (weights == "if any" and has):
         reasons += _against_weights(folder, has)
@@ -271,7 +276,8 @@ def _class_of(transformers: Any, config: Any) -> Any:
 def why_no_tokenizer(folder: Path, trust_remote_code: bool = False) -> str:
     """What transformers says of a tokenizer that it does not load; empty: it does."""
     try:
-        _loaded_tokenizer(folder, trust_remote_code)
+        with _quiet():
+            _loaded_tokenizer(folder, trust_remote_code)
     except NotRight as error:
         return str(error)
     return ""

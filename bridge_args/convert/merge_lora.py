@@ -209,6 +209,8 @@ def _plan(asked: Asked) -> _Plan:
                 f"{asked.adapter} makes two of a tied tensor, which is not done for a model of several parts"
             )
     reasons += output.reasons_against(asked.to, [asked.adapter, asked.base], size)
+    if not reasons and (why := hugging_face.why_no_tokenizer(asked.base, asked.trust_remote_code)):
+        reasons.append(why)  # before, and not once all is merged
     if reasons or adapter is None or found is None:
         raise output.Refused(reasons)
     notes = [*found.notes, *_of_another_tokenizer(asked), *_of_another_sum(asked.base / hugging_face.INDEX, files)]

@@ -14,11 +14,21 @@ from bridge_args.mapping.goes_to import settings_of
 from bridge_args.mapping.translation import Translation
 from bridge_args.megatron_lm.resolvers.overlay import Unread, alike
 from bridge_args.records import Record
-from bridge_args.resume.rules import COMPARED, COMPARED_WITH_VOCABULARY, KIND_OF, KINDS, Continued, Verdict, verdict
+from bridge_args.resume.rules import (
+    COMPARED,
+    COMPARED_WITH_VOCABULARY,
+    KIND_OF,
+    KINDS,
+    SAVES_RERUNS,
+    Continued,
+    Verdict,
+    verdict,
+)
 from bridge_args.source.yaml import plain
 from bridge_args.source.yaml.nodes import YamlProblem
 from bridge_args.steps import translate_saved
 from bridge_args.values import to_plain
+from bridge_args.versions import Versions, holds
 
 # Where Bridge has what its rows put into several settings, or work out.
 _ELSEWHERE: Final = {
@@ -188,8 +198,15 @@ def _continued(program: Any, core: str, saved: Saved, t: Translation) -> Continu
         on("vocab_file"),
         experts=(_size(before["expert_model_parallel_size"]), _size(args["expert_model_parallel_size"])),
         sizes=sizes,
-        reruns=isinstance(mode := before["rerun_mode"], str) and mode != "disabled",
+        reruns=_reruns(saved, t),
     )
+
+
+def _reruns(saved: Saved, t: Translation) -> bool:
+    """Does the checkpoint have a state of the rerun machine for every process?"""
+    mode = _Either(saved, t)["rerun_mode"]
+    saver = t.versions.megatron if saved.args is not None else schemas.load(t.versions.bridge).core
+    return isinstance(mode, str) and mode != "disabled" and holds(SAVES_RERUNS, Versions(saver, "0"))
 
 
 def _size(value: Any) -> int:
@@ -331,8 +348,7 @@ def _notes(saved: Saved, t: Translation) -> Iterator[str]:
         yield "Bridge does not load a checkpoint with a file for each rank; convert it to torch_dist"
     if saved.args is None:
         yield "what Megatron-LM would do with a checkpoint of Bridge's is not known here"
-        mode = _Either(saved, t)["rerun_mode"]
-        if isinstance(mode, str) and mode != "disabled":
+        if _reruns(saved, t):
             yield f"{saved.where} does not say how many processes have saved it; with others Bridge does not load it"
     length = t.args["train_iters"] if "train_iters" in t.args else None
     if isinstance(length, int) and saved.iteration is not None and length <= saved.iteration:

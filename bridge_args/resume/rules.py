@@ -63,6 +63,9 @@ KIND_OF: Final = {name: kind for kind, names in KINDS.items() for name in names}
 COMPARED: Final = ("num_layers", "hidden_size", "num_attention_heads", "add_position_embedding")
 COMPARED_WITH_VOCABULARY: Final = ("max_position_embeddings", "make_vocab_size_divisible_by", "tokenizer_type")
 
+# Megatron Core that saves a state of --rerun-mode for every process always, and not only when one has to run again.
+SAVES_RERUNS: Final = "megatron >=0.18"  # core/rerun_state_machine.py RerunStateMachine.state_dict
+
 _CORE: Final = "megatron/core"
 _SCHEDULER: Final = f"{_CORE}/optimizer_param_scheduler.py OptimizerParamScheduler._check_and_set"
 _GROUPS: Final = f"{_CORE}/optimizer/optimizer.py _filter_and_reorder_param_groups"
@@ -102,7 +105,7 @@ class Continued(Record):
         vocabulary: Megatron-LM compares tokenizers too (``--vocab-file``).
         experts: in how many parts the experts were, and are.
         sizes: tensor and pipeline sizes are the same.
-        reruns: a state of ``--rerun-mode`` was saved for each process.
+        reruns: a state of ``--rerun-mode`` was saved for each process (``SAVES_RERUNS``).
     """
 
     program: Literal["megatron_lm", "bridge"]
@@ -215,9 +218,7 @@ def _of_experts(how: Continued) -> Verdict:
 
 
 def _processes(how: Continued) -> Verdict:
-    # Megatron-LM compares the number of processes since 0.14, Bridge does not.
-    compared = how.program == "megatron_lm" and holds("megatron >=0.14", Versions(how.core, "0"))
-    if how.reruns and how.sizes and not how.finetune and not compared:
+    if how.program == "bridge" and how.reruns and how.sizes and not how.finetune:  # Megatron-LM compares their number
         why = "the checkpoint has a state of --rerun-mode for each process, and another number of them finds none"
         remedy = "save with --rerun-mode disabled, with as many processes as before; then change their number"
         return Verdict("refused", why, _LOAD, remedy)

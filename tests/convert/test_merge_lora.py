@@ -398,6 +398,19 @@ def sharded(base: Path, **more: Any) -> dict[str, Any]:
     return index
 
 
+def a_tokenizer_of_nothing(adapter: Path, base: Path) -> None:
+    (base / "tokenizer.json").write_text('{"model": {}}')
+
+
+def a_pointer_to_words(adapter: Path, base: Path) -> None:
+    (base / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n")
+
+
+def a_repository(adapter: Path, base: Path) -> None:
+    shutil.copytree(base, base / "snapshots" / "1")
+    (base / "config.json").unlink()
+
+
 def a_tensor_nobody_names(adapter: Path, base: Path) -> None:
     placed = sharded(base)["weight_map"]
     placed.pop("model.norm.weight")
@@ -465,6 +478,9 @@ MAGNITUDE = f"{Q0}.lora_magnitude_vector"
         pytest.param(without("model.safetensors"), "has no weights", id="no weights"),
         pytest.param(torn_base, "is not whole", id="torn base"),
         pytest.param(a_pointer, "is a pointer of Git LFS, not the file itself", id="pointer of Git LFS"),
+        pytest.param(a_tokenizer_of_nothing, "transformers does not load the tokenizer", id="tokenizer of nothing"),
+        pytest.param(a_pointer_to_words, "tokenizer.json is a pointer of Git LFS", id="pointer to a tokenizer"),
+        pytest.param(a_repository, "in the cache of the Hub; name a folder in it", id="repository of the cache"),
         pytest.param(a_tensor_nobody_names, r"model.norm.weight, which .* does not name", id="index with a hole"),
         pytest.param(weights_twice, "has its weights twice", id="weights twice"),
         pytest.param(a_file_elsewhere, "which is outside of the folder", id="index to another folder"),
