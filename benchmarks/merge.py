@@ -8,6 +8,8 @@ of copying, both without the start of Python and torch; the whole command with i
 the peak of the process less that of one that has only imported torch, in sizes of the largest tensor. A copy hardly
 needs a processor: on a machine that is busy with other things look at the seconds of processors.
 
+``hashed`` is a copy with the SHA-256 of what it copies, as a merge has that of what it reads and of what it writes.
+
 Without --cold the base is in memory when it is read, as only a small model is; with it the system is asked to forget
 it before every run (posix_fadvise(2)), so that it comes from the disk, as a model does that is larger than the memory.
 """
@@ -50,6 +52,18 @@ with new_folder(Path(sys.argv[2])) as folder:
         shutil.copyfile(file, folder / file.name)
 print(time.perf_counter() - start, time.process_time() - worked)
 """
+HASHED = COPY.replace("shutil.copyfile(file, folder / file.name)", "hashed(file, folder / file.name)").replace(
+    "source =",
+    """
+import hashlib
+def hashed(source, target):
+    held, sha = memoryview(bytearray(1 << 19)), hashlib.sha256()
+    with open(source, "rb", buffering=0) as read, open(target, "xb", buffering=0) as written:
+        while count := read.readinto(held):
+            sha.update(held[:count])
+            written.write(held[:count])
+source =""",
+)
 PEFT = """
 import sys, time, torch, transformers, peft
 from bridge_args.convert.provenance import peak_memory
@@ -80,15 +94,16 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     size = sum(file.stat().st_size for file in base.iterdir())
     idle = int(process([sys.executable, "-c", IDLE]))
     print(f"base {size / 2**30:.2f} GiB, largest tensor {largest / 2**20:.0f} MiB, torch alone {idle / 2**20:.0f} MiB")
-    found: dict[str, list[float]] = {"copy": [], "merge": [], "command": [], "peak": []}
-    processor: dict[str, list[float]] = {"copy": [], "merge": []}
+    found: dict[str, list[float]] = {"copy": [], "hashed": [], "merge": [], "command": [], "peak": []}
+    processor: dict[str, list[float]] = {"copy": [], "hashed": [], "merge": []}
     forget = forgotten if options.cold else lambda folder: None
     for _ in range(options.runs):
-        forget(base)
-        clock, worked = map(float, process([sys.executable, "-c", COPY, str(base), str(result)]).split())
-        found["copy"].append(clock)
-        processor["copy"].append(worked)
-        shutil.rmtree(result)
+        for name, program in (("copy", COPY), ("hashed", HASHED)):
+            forget(base)
+            clock, worked = map(float, process([sys.executable, "-c", program, str(base), str(result)]).split())
+            found[name].append(clock)
+            processor[name].append(worked)
+            shutil.rmtree(result)
         forget(base)
         begun = time.perf_counter()
         words = ["checkpoint", "merge-lora", str(adapter), "--base", str(base), "-o", str(result), "--no-smoke"]
@@ -99,13 +114,13 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         found["peak"].append(told["peak"])
         processor["merge"].append(told["processor"])
         shutil.rmtree(result)
-    copy, merge, command, peak = (statistics.median(found[name]) for name in ("copy", "merge", "command", "peak"))
+    copy, hashed, merge, command, peak = (statistics.median(numbers) for numbers in found.values())
     speed = size / 2**30
-    for name, seconds in (("copy", copy), ("merge", merge)):
+    for name, seconds in (("copy", copy), ("hashed", hashed), ("merge", merge)):
         each = ", ".join(f"{one:.2f}" for one in found[name])
         worked = statistics.median(processor[name])
         print(f"{name:<7} {seconds:6.2f} s  {speed / seconds:5.2f} GiB/s  {worked:5.2f} s of processors   ({each})")
-    print(f"ratio   {copy / merge:6.2f}")
+    print(f"ratio   {copy / merge:6.2f}, {hashed / merge:.2f} of a copy that is hashed")
     print(f"memory  {(peak - idle) / 2**20:6.0f} MiB above torch: {(peak - idle) / largest:.2f} of the largest tensor")
     print(f"command {command:6.2f} s, with its start and its checks but the run of the model")
     if options.with_peft:
