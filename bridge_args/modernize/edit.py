@@ -7,6 +7,7 @@ the file is read again: the way is right if exactly the words that are meant com
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
@@ -25,6 +26,8 @@ _VARIABLE: Final = re.compile(r"(?:[ \t]|\\\r?\n)+(?:\$(?:\w+|\{\w+\})|\"\$(?:\w
 _VARIABLES: Final = re.compile(rf"(?:{_VARIABLE.pattern})+")
 _BARE: Final = re.compile(r"[\w@%+=:,./*?\[\]-]+")
 _YAML: Final = re.compile(r"[ \t]*[\"']?--[\w-]+[\"']?:")
+_WORD_OF_YAML: Final = re.compile(r"(?:--?|/)?[A-Za-z_][\w./=-]*")
+_NO_TEXT: Final = ("true", "false", "yes", "no", "on", "off", "y", "n", "null")
 _ANCHORS: Final = 12  # places where words may be added
 
 
@@ -215,8 +218,19 @@ def span_of(texts: Mapping[str, str], word: Word) -> Span | None:
     start = begin + place.column - 1
     if not text.startswith(word.text, start):  # in a text of YAML a column does not count what the text is indented by
         line = _LINE.match(text, begin)
-        start = begin + line.group().find(word.text) if line and line.group().count(word.text) == 1 else -1
+        found = line.group() if line else ""
+        indent = len(found) - len(found.lstrip(" "))
+        moved = next((at for at in range(start + indent, start, -1) if _stands_at(text, word.text, at)), -1)
+        if found.count(word.text) == 1:
+            moved = begin + found.find(word.text)
+        start = moved
     return Span(place.source, start, start + len(word.text)) if start >= begin else None
+
+
+def _stands_at(text: str, word: str, at: int) -> bool:
+    """As a word of its own?"""
+    around = text[at - 1 : at] + text[at + len(word) : at + len(word) + 1]
+    return text.startswith(word, at) and not re.search(r"[\w./-]", around)
 
 
 def _cuts(texts: Mapping[str, str], spans: Sequence[Span]) -> Iterator[list[Span]]:
@@ -392,9 +406,14 @@ def _added_to_yaml(texts: Mapping[str, str], anchor: _Anchor, new: Sequence[str]
     file, end = anchor.last.file, _line_of(texts, anchor.last).end
     closed = "" if texts[file][:end].endswith(("\n", "\r")) else anchor.newline
     value = "true" if len(new) == 1 else " ".join(new[1:])
-    items = anchor.newline.join(f"{anchor.indent}- {word}" for word in new)
-    for said in (f"{anchor.indent}{new[0]}: {value}", items):
+    items = anchor.newline.join(f"{anchor.indent}- {_text_of_yaml(word)}" for word in new)
+    for said in (f"{anchor.indent}{new[0]}: {value}", f"{anchor.indent}{new[0]}: {json.dumps(value)}", items):
         yield _with(texts, [(Span(file, end, end), f"{closed}{said}{anchor.newline}")])
+
+
+def _text_of_yaml(word: str) -> str:
+    """A word that YAML reads as a text: in quotes where it might be a number, a switch or a sign of YAML's own."""
+    return word if _WORD_OF_YAML.fullmatch(word) and word.lower() not in _NO_TEXT else json.dumps(word)
 
 
 def _with(texts: Mapping[str, str], changes: Sequence[tuple[Span, str]]) -> Mapping[str, str]:

@@ -92,7 +92,8 @@ def of_source(source: Source, asked: Asked, after: str, to_hybrid: bool = False)
         other = source._replace(command=source.command._replace(argv=argv, environment=environment))
         return translated(other, asked._replace(megatron_lm=version, program=program or asked.program))
 
-    front = [word.text for word in source.words[: len(source.words) - len(texts)]]
+    every = _all_words(source)
+    front = [word.text for word in every[: len(every) - len(texts)]]
 
     def planned(before: str, after: str) -> Plan:
         return plan(texts, translate, before, after, front, to_hybrid, _environment(source))
@@ -210,8 +211,11 @@ def moved(text: Text, asked: Asked, after: str, to_hybrid: bool = False) -> Move
 
 
 def _all_words(source: Source) -> tuple[Word, ...]:
-    """The launcher's too; of a YAML file those after the program."""
-    return source.words or source.command.argv
+    """The launcher's too; of a manifest the program and its arguments, of other YAML those after the program."""
+    command = source.command
+    if source.words or command.program is None or command.place is None:
+        return source.words or command.argv
+    return (Word(command.program, command.place), *command.argv)
 
 
 def _texts(source: Source) -> list[str]:

@@ -197,6 +197,36 @@ def test_yaml(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_kubernetes(tmp_path: Path) -> None:
+    """An argument of a container is a text: a number gets quotes, and so does a pattern, which YAML would misread."""
+    words = f"{SMALL.replace(' --optimizer muon', '')} --vocab-size 128 --train-iters 3".split()
+    args = "".join(f"        - {word}\n" if word.startswith("--") else f'        - "{word}"\n' for word in words)
+    text = (
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec:\n  containers:\n    - name: train\n      image: y\n"
+        f'      command: ["torchrun", "--nproc-per-node=1", "pretrain_gpt.py"]\n      args:\n{args}'
+    )
+    (tmp_path / "job.yaml").write_text(text)
+    found = move.moved(move.text_of(str(tmp_path / "job.yaml")), Asked(megatron_lm="0.11.0"), "0.19.0")
+    assert not found.not_done and '        - --eval-interval\n        - "1000"\n' in found.files[0].after
+    pattern = move.moved(move.text_of(str(tmp_path / "job.yaml")), Asked(megatron_lm="0.16.1"), "0.19.0", True)
+    assert "pretrain_hybrid.py" in pattern.files[0].after and not pattern.plans[0].to_start
+    assert not pattern.not_done and '        - --hybrid-layer-pattern\n        - "*-*-"\n' in pattern.files[0].after
+
+
+def test_a_shell_in_a_container(tmp_path: Path) -> None:
+    words = f"{SMALL.replace(' --optimizer muon', '')} --vocab-size 128 --train-iters 3"
+    text = (
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec:\n  containers:\n    - name: train\n      image: y\n"
+        f"      command: [bash, -c]\n      args:\n        - |\n          export A=1\n          {RUN} {words}\n"
+    )
+    (tmp_path / "job.yaml").write_text(text)
+    found = move.moved(move.text_of(str(tmp_path / "job.yaml")), Asked(megatron_lm="0.16.1"), "0.19.0", True)
+    assert found.is_same_run, found.not_done
+    line = found.files[0].after.splitlines()[-1]
+    assert line.startswith("          torchrun --nproc_per_node 1 pretrain_hybrid.py --hidden-size 64 ")
+    assert "--vocab-size 129" in line and "--num-layers" not in line and "'*-*-'" in line
+
+
 def test_a_backup_is_never_written_over(tmp_path: Path) -> None:
     text = SCRIPTS["one line"]
     (tmp_path / "train.sh.bak").write_text("older")
