@@ -20,6 +20,7 @@ from bridge_args.bridge.types import accepts
 from bridge_args.bridge.unread import is_unread
 from bridge_args.files import read_file
 from bridge_args.records import Record
+from bridge_args.source.nemo2.read import command_for
 from bridge_args.source.yaml import nodes
 from bridge_args.source.yaml.nodes import Node, Scalar, YamlProblem
 from bridge_args.values import Built, Member, Partial, Symbol, is_dotted, to_plain
@@ -94,6 +95,9 @@ def lint_text(text: str, name: str, bridge: str) -> list[Problem]:
     if not isinstance(root, nodes.Mapping):
         place = root.place if root is not None else Place(name, 1)
         return [Problem("not-a-configuration", "", "a configuration of Bridge's is a mapping of sections", place)]
+    if command := command_for(text, name):
+        message = "this is a configuration of NeMo's, and lint reads those of Bridge"
+        return [Problem("not-a-configuration", "", message, root.place, f"make one of it first: {command} -o FILE")]
     linter = _Linter(schemas.load(bridge))
     linter.container(root)
     return sorted(linter.problems, key=lambda problem: (problem.place.line, problem.place.column or 0))

@@ -189,3 +189,15 @@ def test_every_kind_is_on_the_page() -> None:
     for kind, level in lint.LEVELS.items():
         line = next(line for line in page.splitlines() if line.startswith("|") and f"`{kind}`" in line)
         assert f"| {level} |" in line, kind
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("_target_: nemo.tron.config.ConfigContainer\ntrain_config: {train_iters: 5}\n", "migrate run-config x.yaml"),
+        ("model:\n  _target_: nemo.collections.llm.gpt.model.llama.LlamaModel\n", "migrate nemo2 x.yaml"),
+    ],
+)
+def test_a_configuration_of_nemo_is_sent_to_its_command(text: str, command: str) -> None:
+    (one,) = lint.lint_text(text, "x.yaml", "0.6.2")
+    assert one.kind == "not-a-configuration" and f"bridge-args {command} -o FILE" in one.remedy

@@ -235,8 +235,11 @@ def _stated(text: str, name: str) -> Source | None:
         SourceError, YamlProblem: it is one, and cannot be read.
     """
     from bridge_args.source.bridge_config import from_bridge_config, is_bridge_config
-    from bridge_args.source.nemo2.read import from_recipe, is_recipe
+    from bridge_args.source.nemo2.read import command_for, from_recipe, is_recipe
 
+    command = command_for(text, name)
+    if command.startswith("bridge-args migrate run-config"):
+        raise SourceError(f"{name} is a configuration of nemo.tron; make one of Bridge of it: {command}")
     if is_recipe(text):
         return from_recipe(text, name)
     if is_bridge_config(text, name):

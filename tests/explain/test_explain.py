@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -187,3 +188,10 @@ def test_without_a_row_settings_of_its_name_are_told() -> None:
     assert "a setting of its name: model.mtp_use_repeated_layer (Bridge 0.4.2, 0.5.1, 0.6.2)\n" in pages([facts])
     assert facts.data()["settings_of_its_name"] == {"model.mtp_use_repeated_layer": ["0.4.2", "0.5.1", "0.6.2"]}
     assert about("lr", VERSIONS).namesakes == {}
+
+
+def test_a_file_is_no_argument(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "run_config.yaml"
+    file.write_text("train: {train_iters: 5}\n", encoding="utf-8")
+    assert main(["explain", str(file)]) != 0
+    assert f"{file} is a file, and explain tells of one argument" in capsys.readouterr().err

@@ -235,3 +235,18 @@ def test_strict_makes_an_error_of_a_loss(strict: tuple[str, ...], code: int, tmp
     words = ["migrate", "run-config", str(file), "--from-bridge", "0.3.1", "--to-bridge", "0.2.2", "-o", str(out)]
     assert main([*words, *strict]) == code
     assert out.exists() is (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("optimizer: {lr: fast}", "optimizer.lr takes float | None, not 'fast'"),
+        ("scheduler: 5", "scheduler takes megatron.bridge.training.config.SchedulerConfig, not 5"),
+    ],
+)
+def test_a_value_that_is_none_is_told(line: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "run_config.yaml"
+    file.write_text(f"train: {{train_iters: 5}}\ndist: {{lazy_init: false}}\n{line}\n", encoding="utf-8")
+    words = ["migrate", "run-config", str(file), "-o", str(tmp_path / "new.yaml"), "--to-bridge", "0.6.2"]
+    assert main(words) == 0
+    assert f"warning: {file}: {told}" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from functools import partial
 from typing import Final
 
@@ -26,6 +27,11 @@ def run(options: argparse.Namespace) -> int:
     names = [*options.names, *(options.rest or ())]
     if not names:
         raise UserError("nothing to explain: name an argument, or describe it in a few words")
+    if file := next((name for name in names if os.path.exists(name) and ("/" in name or "." in name)), None):
+        raise UserError(
+            f"{file} is a file, and explain tells of one argument; `bridge-args report {file}` tells what becomes of "
+            f"each setting of a run, `bridge-args lint {file}` what is wrong with a configuration of Bridge's"
+        )
     versions = chosen_versions(options.megatron_lm, options.bridge)
     catalog = catalogs.load(versions.megatron)
     dests = [explain.dest_of(name, catalog) for name in names]

@@ -79,6 +79,7 @@ def _is_stopped(file: File, strict: bool) -> bool:
 
 def _tell(found: list[File], known: tuple[Secret, ...]) -> None:
     """What each file loses, and one line about it; the same is not said of every iteration of a run."""
+    from bridge_args import lint
     from bridge_args.migrate.run_config import report, text
 
     said = set()
@@ -87,6 +88,12 @@ def _tell(found: list[File], known: tuple[Secret, ...]) -> None:
             if str(finding) not in said:
                 say_finding(finding, known)
                 said.add(str(finding))
+        for wrong in lint.lint_text(file.after, str(file.path), file.moved.bridge):
+            # A text for a number, a number for a section; Bridge itself writes 1.0 where its type says int.
+            plain = "." not in wrong.path or ", not '" in wrong.message
+            if wrong.kind == "wrong-value" and plain and wrong.message not in said:
+                say(f"warning: {file.path}: {wrong.message}; Bridge stops at it, or takes it for something else", known)
+                said.add(wrong.message)
         if not file.is_same and text.has_comments(file.before):
             say(f"{file.path}: comments are not kept", known)
         say(f"{file.path}: {report.summary(file.moved)}", known)

@@ -40,6 +40,15 @@ def is_recipe(text: str) -> bool:
     return re.search(r"^ {0,4}(- )?_target_: *['\"]?nemo\.(collections|lightning)\.", text, re.MULTILINE) is not None
 
 
+def command_for(text: str, name: str) -> str:
+    """The command that makes a configuration of Bridge of a text, where it is one of NeMo's; else nothing."""
+    if re.search(r"^_target_: *['\"]?nemo\.tron\.", text, re.MULTILINE):
+        return f"bridge-args migrate run-config {name}"
+    if os.path.basename(name) == _IO and '"refcounts"' in text or is_recipe(text):
+        return f"bridge-args migrate nemo2 {name}"
+    return ""
+
+
 def folder_with_context(path: str) -> str | None:
     """Where ``io.json`` lies: the folder, its ``context``; None where there is none."""
     for folder in (os.path.join(path, "context"), path):
