@@ -14,6 +14,8 @@ from bridge_args.emit.run_config import to_run_config
 from bridge_args.emulation.adapt import Change
 from bridge_args.findings import Finding
 from bridge_args.mapping.translation import Translation
+from bridge_args.megatron_lm.programs import GPT, HYBRID
+from bridge_args.modernize import hybrid
 from bridge_args.rehearse.rehearse import SHRUNK_STEPS, processes_for
 from bridge_args.training.processes import Device, RehearsalError, on_cpu
 from bridge_args.verify.compare import Comparison, compare
@@ -105,6 +107,7 @@ def against(
     for reduced, name in zip(both, ("the first", "the other"), strict=True):
         for change in reduced.changes:
             tell(f"changed in {name}: {change}")
+    request = request._replace(weight_of=weights_of(t, other))
     return _trained((both[0].translation, both[1].translation), both[0].changes, run, request, tell)
 
 
@@ -157,7 +160,7 @@ def _trained(
     if not sides[0].steps and not sides[0].evaluations:
         said = sides[0].error or "it ended without a training step"
         raise RehearsalError(f"the first did not complete a training step, so there is nothing to compare with: {said}")
-    before = sides[0]._replace(ranks=tuple(_renamed(rank, request.weight_of) for rank in sides[0].ranks))
+    before = renamed(sides[0], request.weight_of)
     comparison = compare(before, sides[1], rounding=not run.emulate)
     return Proof(before, sides[1], changes, comparison, (both[0].words, both[1].words))
 
@@ -173,6 +176,16 @@ def _program(checkout: str, name: str) -> Path:
     return program
 
 
+def renamed(seen: Seen, weight_of: Callable[[str], str]) -> Seen:
+    """With its weights under other names."""
+    return seen._replace(ranks=tuple(_renamed(rank, weight_of) for rank in seen.ranks))
+
+
 def _renamed(rank: Rank, weight_of: Callable[[str], str]) -> Rank:
     weights: Mapping[str, list[object]] = {weight_of(name): made for name, made in rank.weights.items()}
     return rank._replace(weights=weights)
+
+
+def weights_of(t: Translation, other: Translation) -> Callable[[str], str]:
+    """What a weight of the one is called in the other: a GPT model and a hybrid one have other names."""
+    return hybrid.weight_of if (t.program, other.program) == (GPT, HYBRID) else str

@@ -31,7 +31,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
     shared.training(command, "scale the model down, on both sides")
     command.add_argument("--run-config", metavar="FILE", help="verify this run config of Bridge, not the translation")
     command.add_argument(
-        "--against", metavar="SOURCE", help="Megatron-LM with this source instead of Bridge; with --against-megatron-lm"
+        "--against",
+        metavar="SOURCE",
+        help="train this one too, instead of SOURCE with the other program: with Megatron-LM, or without a checkout "
+        "with Bridge",
     )
     command.add_argument(
         "--against-megatron-lm", metavar="CHECKOUT", help="the checkout that runs it; default: the same one"
@@ -52,6 +55,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exit 1 where the two runs differ."""
     checkout = options.megatron_lm
+    if options.against and not (checkout and is_checkout(checkout)):
+        return _by_bridge(options)
     if not checkout or not is_checkout(checkout):
         raise UserError("verify runs Megatron-LM's own program; name a checkout of it with --megatron-lm CHECKOUT")
     asked = asked_for_processes(options)
@@ -99,8 +104,7 @@ def _against(options: argparse.Namespace, asked: Asked, translation: Translation
     from bridge_args.steps import translated
     from bridge_args.verify import moved, versions
 
-    if options.run_config or options.override or options.plot or options.format != "text" or options.workdir:
-        raise UserError("--against compares two command lines: it takes no settings of Bridge's, and prints text")
+    _only_two(options)
     checkout = options.against_megatron_lm or options.megatron_lm
     if not is_checkout(checkout):
         raise UserError(f"{checkout} is no checkout of Megatron-LM")
@@ -130,6 +134,37 @@ def _against(options: argparse.Namespace, asked: Asked, translation: Translation
     secrets = (*translation.secrets, *other.secrets)
     write(masked("".join(f"{line}\n" for line in moved.lines(made)), secrets), options.output)
     return 0 if made.comparison.same else 1
+
+
+def _by_bridge(options: argparse.Namespace) -> int:
+    """Two sources, each by Bridge."""
+    from bridge_args.verify import bridges, moved
+
+    _only_two(options)
+    if options.against_megatron_lm or options.hand_over_at:
+        flag = "--against-megatron-lm" if options.against_megatron_lm else "--hand-over-at"
+        raise UserError(f"{flag} is for Megatron-LM's program; name a checkout of it with --megatron-lm CHECKOUT")
+    asked = asked_for_processes(options)
+    other = argparse.Namespace(
+        **{**vars(options), "source": options.against, "words": [], "rest": None, "number": None}
+    )
+    made = []
+    for side in (options, other):
+        translation = runnable(side, asked)
+        if translation is None:
+            return 1
+        made.append(translation)
+    with tempfile.TemporaryDirectory(prefix="bridge-args-verify-") as folder:
+        request = bridges.Request(Path(folder), options.steps, options.shrink, options.nproc, options.device)
+        proof = bridges.against(made[0], made[1], request, say)
+    secrets = (*made[0].secrets, *made[1].secrets)
+    write(masked("".join(f"{line}\n" for line in moved.lines(proof)), secrets), options.output)
+    return 0 if proof.comparison.same else 1
+
+
+def _only_two(options: argparse.Namespace) -> None:
+    if options.run_config or options.override or options.plot or options.format != "text" or options.workdir:
+        raise UserError("--against compares two sources: it takes no settings of Bridge's beside, and prints text")
 
 
 COMMAND: Final = Command("run Megatron-LM and Bridge, and compare the two runs", run, add_options, from_source=True)
