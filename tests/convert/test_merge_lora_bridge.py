@@ -26,7 +26,9 @@ from megatron_logits import TOKENS
 from bridge_args.bridge import installed
 from bridge_args.checkpoint import contents
 from bridge_args.cli.main import main
-from bridge_args.convert import output
+from bridge_args.convert import auto_bridge, merge_bridge, output
+from bridge_args.convert.auto_bridge import Machine
+from bridge_args.errors import UserError
 from bridge_args.versions import PROVEN
 
 if missing := installed.missing(PROVEN.bridge):
@@ -273,6 +275,49 @@ def test_a_head_that_shares_its_weight_is_not_merged() -> None:
 def test_options_that_do_not_go_together(words: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["checkpoint", "merge-lora", "adapter", "-o", "merged", *words]) == 1
     assert why in capsys.readouterr().err
+
+
+def to_a_full_disk(folder: Path, to: Path) -> str:
+    """What is said of it; the base and the adapter stay as they are, and nothing is there."""
+    before = converting.sums(folder / "base") | converting.sums(folder / "adapter")
+    asked = merge_bridge.Asked(folder / "adapter", folder / "base", to / "merged", base_is="base", smoke=False)
+    with pytest.raises(UserError) as stopped:
+        merge_bridge.merged(asked, Machine("cpu", lambda line: None))
+    assert before == converting.sums(folder / "base") | converting.sums(folder / "adapter")
+    assert list(to.iterdir()) == []
+    return str(stopped.value)
+
+
+@pytest.mark.parametrize("place", ["_with_the_base_s_settings", "_checked", "Provenance.write", "os.rename"])
+def test_a_full_disk_leaves_nothing(place: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*words: object, **named: object) -> None:
+        raise OSError(28, "No space left on device", "merged")
+
+    monkeypatch.setattr(auto_bridge, "run", lambda *words: {"merged": 1})
+    for name in ("_with_the_base_s_settings", "_checked"):
+        monkeypatch.setattr(merge_bridge, name, lambda *words: [])
+    holder, _, name = place.rpartition(".")
+    holders = {"": merge_bridge, "Provenance": merge_bridge.Provenance, "os": output.os}
+    monkeypatch.setattr(holders[holder], name, full)
+    assert to_a_full_disk(folder, tmp_path) == "merged: No space left on device; nothing was made"
+
+
+@THOROUGH
+@pytest.mark.parametrize("size", ["100k", "700k"])
+def test_a_disk_that_is_full_while_bridge_saves(
+    size: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    monkeypatch.setattr(output, "reasons_against", lambda *words: [])  # there was room when it began
+    try:
+        said = to_a_full_disk(folder, disk)
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    assert said == f"the merge stopped: the disk of {disk} is full; nothing was made"
 
 
 @THOROUGH
