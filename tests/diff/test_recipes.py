@@ -5,7 +5,6 @@ Bridge 0.3.1 has both a class of the model (``Llama3ModelProvider8B``) and a rec
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge_args.bridge import providers
+from bridge_args.bridge import installed, providers
 from bridge_args.dev import recipes as maker
 from bridge_args.diff import nearest
 
@@ -80,6 +79,7 @@ def test_a_model_says_where_its_numbers_are_from(model: str) -> None:
 
 @pytest.mark.skipif(not os.environ.get("BRIDGE_ARGS_RECIPES"), reason="builds every recipe; BRIDGE_ARGS_RECIPES=all")
 def test_the_installed_bridge_makes_what_is_shipped() -> None:
-    pytest.importorskip("megatron.core")
-    file = nearest.FOLDER / f"{importlib.metadata.version('megatron-bridge')}.json.gz"
+    file = nearest.FOLDER / f"{installed.version()}.json.gz"
+    if not file.is_file():
+        pytest.skip("no Bridge is installed whose recipes are shipped")
     assert maker.content(maker.from_installed()) == file.read_bytes()
