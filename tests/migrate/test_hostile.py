@@ -60,6 +60,16 @@ def test_it_is_refused_before_anything_is_written(
     assert file.read_bytes() == before and list(tmp_path.iterdir()) == [file]
 
 
+def test_each_is_told_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "run_config.yaml"
+    list_of_them = "  hooks:\n    - 1\n    - _args_: [x]\n      _target_: os.system\n"
+    file.write_text(f"{BRIDGE}{MODEL}{list_of_them}train:\n  a: {{b: {{_target_: subprocess.Popen}}}}\n")
+    assert main(["migrate", "run-config", str(file), "--to-bridge", "0.6.2"]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"{file}:7: model.hooks[1] calls 'os.system'")
+    assert second.startswith(f"{file}:9: train.a.b calls 'subprocess.Popen'")
+
+
 def tron_file(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "run_config.yaml"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from bridge_args.errors import UserError
 from bridge_args.files import read_bytes, write_new, write_whole
-from bridge_args.migrate.run_config.moving import Moved, Refused
+from bridge_args.migrate.run_config.moving import Moved, Refused, said
 from bridge_args.migrate.run_config.text import in_order, text_of
 from bridge_args.records import Record
+from bridge_args.source.yaml import nodes
 from bridge_args.source.yaml.nodes import MAX_TEXT, YamlProblem
 from bridge_args.source.yaml.plain import mapping_in
 
@@ -97,12 +99,32 @@ def read(path: Path, move: Callable[[dict[str, Any]], Moved]) -> list[File]:
             raise YamlProblem(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
         try:
             done = move(config)
-        except (Refused, UserError) as problem:
+        except Refused as problem:
+            told = [f"{_place_of(one.path, before, file)}: {said(one)}" for one in problem.wrong]
+            raise UserError("\n".join(dict.fromkeys(told))) from problem
+        except UserError as problem:
             raise UserError(f"{file}: {problem}") from problem
         after = before if done.config == config else text_of(in_order(done.config, config))
         below = str(file.relative_to(path)) if path.is_dir() else file.name
         made.append(File(file, below, before, after, done))
     return made
+
+
+def _place_of(path: str, text: str, file: Path) -> str:
+    """``FILE:LINE`` of a setting, ``model.layers[2].spec``; the file alone where it does not stand there."""
+    node = nodes.read(text, str(file))
+    line = 0
+    for key, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+        if index and isinstance(node, nodes.Sequence) and int(index) < len(node.items):
+            node = node.items[int(index)]
+        elif key and isinstance(node, nodes.Mapping):
+            node = nodes.item(node, key)
+        else:
+            break
+        line = node.place.line if node is not None else line
+    if isinstance(node, nodes.Mapping) and (target := nodes.item(node, "_target_")) is not None:
+        line = target.place.line
+    return f"{file}:{line}" if line else str(file)
 
 
 def write_in_place(files: list[File]) -> list[str]:
@@ -111,21 +133,21 @@ def write_in_place(files: list[File]) -> list[str]:
     Raises:
         UserError: one of them cannot be written: it is as it was, and so are those after it.
     """
-    said: list[str] = []
+    done: list[str] = []
     for file in files:
         if file.is_same:
-            said.append(f"{file.path} is as Bridge {file.moved.bridge} reads it; it was not written")
+            done.append(f"{file.path} is as Bridge {file.moved.bridge} reads it; it was not written")
             continue
         try:
             backup = _backup(file)
             write_whole(file.path, file.after, over_source=True)
         except OSError as error:
-            so_far = f"; {len(said)} files before it are done" if said else ""
+            so_far = f"; {len(done)} files before it are done" if done else ""
             raise UserError(
                 f"{file.path} cannot be written: {error.strerror or error}; it is as it was{so_far}"
             ) from error
-        said.append(f"{file.path} is for Bridge {file.moved.bridge} now; {backup} is what it was")
-    return said
+        done.append(f"{file.path} is for Bridge {file.moved.bridge} now; {backup} is what it was")
+    return done
 
 
 def _backup(file: File) -> Path:
@@ -158,7 +180,7 @@ def write_elsewhere(files: list[File], output: Path) -> list[str]:
         UserError: one of them cannot be written.
     """
     several = len(files) > 1 or output.is_dir()
-    said = []
+    done = []
     for file in files:
         to = output / file.below if several else output
         try:
@@ -167,5 +189,5 @@ def write_elsewhere(files: list[File], output: Path) -> list[str]:
             write_whole(to, file.after)
         except OSError as error:
             raise UserError(f"{to} cannot be written: {error.strerror or error}") from error
-        said.append(f"{to} is {file.path} for Bridge {file.moved.bridge}")
-    return said
+        done.append(f"{to} is {file.path} for Bridge {file.moved.bridge}")
+    return done

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from bridge_args.bridge import schema as schemas
 from bridge_args.errors import UserError, WrongValue
@@ -18,7 +18,18 @@ from bridge_args.wording import listed
 
 
 class Refused(UserError, ValueError):
-    """A file that names what no configuration may name; nothing is written."""
+    """A file that names what no configuration may name; nothing is written.
+
+    Attributes:
+        wrong: what it names.
+    """
+
+    def __init__(self, wrong: Sequence[Named]) -> None:
+        super().__init__("; ".join(dict.fromkeys(map(said, wrong[:_TOLD]))))
+        self.wrong = tuple(wrong[:_TOLD])
+
+
+_TOLD: Final = 5  # of what is refused in one file
 
 
 class Moved(Record):
@@ -110,10 +121,11 @@ def _check(config: Mapping[str, Any], more: tuple[str, ...] = (), dropped: Itera
         if not is_allowed(named, more) and not (named.path in left_out and not named.called)
     ]
     if wrong:
-        raise Refused("; ".join(dict.fromkeys(map(_wrong, wrong[:5]))))
+        raise Refused(wrong)
 
 
-def _wrong(named: Named) -> str:
+def said(named: Named) -> str:
+    """Why a file that names this is refused."""
     verb = "calls" if named.called else "names"
     return (
         f"{named.path or 'the file'} {verb} {str(named.target)[:100]!r}, which is no class or function that configures "
