@@ -147,9 +147,9 @@ class Computed(Record):
     see: str
 
 
-def _experts_on_fewer_ranks(value: Callable[[str], object]) -> bool:
+def _experts_on_ranks(value: Callable[[str], object]) -> bool:
     sizes = value("tensor_model_parallel_size"), value("expert_tensor_parallel_size")
-    return bool(value("num_experts")) and all(isinstance(size, int) for size in sizes) and sizes[0] != sizes[1]
+    return bool(value("num_experts")) and any(size not in (None, 1) for size in sizes)
 
 
 COMPUTED: Final = (
@@ -158,10 +158,10 @@ COMPUTED: Final = (
         "grad_norm",
         "the experts of the first tensor-parallel rank only",
         "all experts",
-        _experts_on_fewer_ranks,
-        "Where --expert-tensor-parallel-size is not --tensor-model-parallel-size, the gradient norm, by which "
-        "gradients are clipped, counts all experts.",
-        "megatron/core/tensor_parallel/layers.py param_is_not_tensor_parallel_duplicate",
+        _experts_on_ranks,
+        "With experts and tensor parallelism the gradient norm, by which gradients are clipped, counts all experts.",
+        "megatron/core/tensor_parallel/layers.py param_is_not_tensor_parallel_duplicate; "
+        "megatron/core/extensions/transformer_engine.py",
     ),
 )
 

@@ -29,4 +29,4 @@ TRAINING_ARGS=(
 python -m torch.distributed.launch --nproc_per_node 8 --use_env pretrain_gpt.py \
     $MODEL_ARGS "${MOE_ARGS[@]}" "${TRAINING_ARGS[@]}" \
     --mock-data --tokenizer-type NullTokenizer --vocab-size 32000 \
-    --tensor-model-parallel-size 2 --sequence-parallel
+    --expert-model-parallel-size 2 --use-distributed-optimizer
