@@ -16,7 +16,7 @@ from bridge_args.files import json_of, open_regular
 from bridge_args.records import Record
 
 PIECE: Final = 1 << 19  # bytes that are read, hashed and written at once: what a processor keeps in its own cache
-_BUFFERS: Final = 4  # pieces that hashing may be behind
+_BUFFERS: Final = 8  # pieces that hashing may be behind
 
 
 class Entry(Record):
