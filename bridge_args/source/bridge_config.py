@@ -269,12 +269,12 @@ def _said_to(stated: tuple[Stated, ...], complete: bool, bridge: str) -> Stateme
             if classes[section] != schema.sections[section].classes[0]:
                 lines.append(Stated(f"{section}.class", classes[section], line.text, line.place))
                 rows[lines[-1].name] = Row(lines[-1].name, "to", (f"{section}.{_TARGET}",), area=_AREA)
-        elif name == _TARGET and section in classes and _short(str(line.value)) == _short(classes[section]):
-            # Megatron Core's class, which Bridge's of the same name is made of
+        elif name == _TARGET and section in classes and _is_made_of(classes[section], line.value):
             line = line._replace(value=classes[section])
         elif name == _TARGET and section in classes and line.value != classes[section]:
             here = classes[section]
-            rows[line.name] = _of_another_class(base, line.value, section, here, bridge)
+            told = f"Bridge {bridge} makes no {section} of it here; its settings are read as those of {_short(here)}."
+            rows[line.name] = base._replace(fate="no_equivalent", to=(), reason=told)
             lines.append(line)
             line = line._replace(name=f"{section}.class", value=here)
             base = Row(line.name, "to", (f"{section}.{_TARGET}",), area=_AREA)
@@ -293,16 +293,13 @@ def _said_to(stated: tuple[Stated, ...], complete: bool, bridge: str) -> Stateme
     return Statement(tuple(lines), Table(rows, {}, optional), complete=complete, schema=schema)
 
 
-def _of_another_class(base: Row, said: Any, section: str, here: str, bridge: str) -> Row:
-    """Of Core's class with the same name, Bridge's own only computes what follows from other settings later.
+def _is_made_of(here: str, said: Any) -> bool:
+    """Is it Megatron Core's class, which Bridge's of the same name is made of?
 
+    Bridge's only computes later what follows from other settings.
     Verify: DistributedDataParallelConfig and OptimizerConfig in megatron/bridge/training/config.py.
     """
-    if str(said).startswith("megatron.core.") and _short(str(said)) == _short(here):
-        told = f"Bridge {bridge} has a class of its own under this name, made of Megatron Core's."
-        return base._replace(fate="not_needed", to=(), reason=told)
-    told = f"Bridge {bridge} makes no {section} of it here; its settings are read as those of {_short(here)}."
-    return base._replace(fate="no_equivalent", to=(), reason=told)
+    return str(said).startswith("megatron.") and _short(str(said)) == _short(here)
 
 
 def _short(path: str) -> str:
