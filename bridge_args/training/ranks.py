@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import re
 import signal
 import socket
@@ -11,6 +13,9 @@ from typing import Final
 
 _HOST: Final = re.compile(r"(?:[^,\[]|\[[^\]]*\])+")  # up to a comma that is not in brackets
 _FREE_PORTS: Final = 15000  # Bridge starts there too (megatron/bridge/utils/slurm_utils.py)
+
+_OF_PROGRAMS: Final = range(25000, 32000)  # behind those of steps
+_TRIES: Final = 20
 
 
 def rank_variables(env: Mapping[str, str]) -> dict[str, str]:
@@ -33,7 +38,7 @@ def rank_variables(env: Mapping[str, str]) -> dict[str, str]:
         alone = env.get("WORLD_SIZE", "1") == "1"
         found = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
         if alone and "MASTER_PORT" not in env:
-            found["MASTER_PORT"] = _free_port()
+            found["MASTER_PORT"] = free_port()
     return {name: value for name, value in found.items() if name not in env}
 
 
@@ -51,10 +56,18 @@ def _port_of_step(env: Mapping[str, str]) -> str:
     return str(_FREE_PORTS + (job + step) % 10000)
 
 
-def _free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return str(probe.getsockname()[1])
+def free_port() -> str:
+    """One that is free, and not of those that the system hands out by itself (ip(7)): it is used some seconds later.
+
+    Raises:
+        OSError: there is none.
+    """
+    ports = random.SystemRandom().sample(_OF_PROGRAMS, _TRIES)
+    for port in (*ports, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("localhost", port))
+            return str(probe.getsockname()[1])
+    raise OSError("no port is free")
 
 
 def end_with_launcher(env: Mapping[str, str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from recorded import curve
 from small import TRAINED
 
 from bridge_args.pairs.pairs import usual_megatron_lm
+from bridge_args.training.ranks import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,12 +51,6 @@ def together(commands: list[tuple[list[str], dict[str, str]]], folder: Path) -> 
             process.kill()
     assert [process.returncode for process in started] == [0] * len(started), "\n".join(said)[-3000:]
     return said
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return str(probe.getsockname()[1])
 
 
 def test_two_nodes_train(tmp_path: Path) -> None:

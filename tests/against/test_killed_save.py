@@ -10,7 +10,6 @@ import importlib.util
 import os
 import re
 import shutil
-import socket
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from disturbed import KILLER, contents, run
 
 from bridge_args.checkpoint import layout
 from bridge_args.checkpoint import mend as checkpoints
+from bridge_args.training.ranks import free_port
 
 TP2 = ["--tensor-model-parallel-size", "2"]
 
@@ -133,12 +133,6 @@ def test_in_process_restart_goes_on_after_a_fault_in_a_save(tmp_path: Path) -> N
     assert len(losses) == 8, "six iterations, two of them twice"
     assert losses[2:4] == losses[4:6]
     assert layout.last_whole(tmp_path / "ckpt") == 6
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return str(probe.getsockname()[1])
 
 
 def test_the_last_checkpoint_is_saved_once(undisturbed: Path) -> None:

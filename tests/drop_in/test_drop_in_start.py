@@ -235,3 +235,8 @@ def test_a_batch_script_without_srun_is_one_process() -> None:
     batch = {name: value for name, value in STEP.items() if name != "SLURM_STEP_ID"}
     found = rank_variables(batch)
     assert (found["RANK"], found["WORLD_SIZE"], found["MASTER_ADDR"]) == ("0", "1", "localhost")
+
+
+def test_a_port_for_one_process_is_none_that_the_system_hands_out() -> None:
+    ports = {int(rank_variables({})["MASTER_PORT"]) for _ in range(50)}
+    assert len(ports) > 25 and all(25000 <= port < 32000 for port in ports)
