@@ -11,6 +11,7 @@ import pickle
 import pickletools
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from bridge_args.checkpoint.unpickle import Refused, Thing, plain, structure_of
@@ -20,25 +21,26 @@ _NAMESPACE: Final = "argparse.Namespace"
 _FRAME: Final = pickle.FRAME[0]
 
 
-def amended(content: bytes, values: Mapping[str, Any]) -> bytes:
+def amended(content: bytes, values: Mapping[str, Any], path: Path) -> bytes:
     """The file with other values of ``args``.
 
     Args:
         content: what ``torch.save`` has written of a mapping with the arguments under ``args``, or of a list that
             begins with one.
         values: plain ones, and lists of them, by the argument's name.
+        path: where the content is from.
 
     Raises:
         Refused: it is no such file.
     """
-    structure, held, ends = structure_of(content)
+    structure, held, ends = structure_of(content, path)
     args = _arguments(held)
     end = ends.get(id(args))
     if end is None or structure[end - 1 : end] != pickle.BUILD or structure[2] == _FRAME:
         raise Refused("its arguments are not kept as torch.save keeps them")
     new = structure[:end] + _state(values) + structure[end:]
     made = _replaced(content, new)
-    _, again, _ = structure_of(made)
+    _, again, _ = structure_of(made, path)
     if plain(_arguments(again)) != {**plain(args), **values}:
         raise Refused("its arguments do not take other values")
     return made

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bridge_args.checkpoint import tensors
 from bridge_args.checkpoint.tensors import Part
-from bridge_args.checkpoint.unpickle import Refused, Thing, load_index
+from bridge_args.checkpoint.unpickle import Refused, load_index
 from bridge_args.records import Record
 
 _MOST: Final = 1_000_000  # pieces; of a model with 1,000 tensors on 1,000 ranks
@@ -84,14 +84,16 @@ def _of(metadata: Any) -> Pieces:
         if tensors.field(place, "transform_descriptors"):
             raise Refused("its pieces are compressed")
         offset = tensors.field(key, "offset")
-        lying[_name(tensors.field(key, "fqn")), None if offset is None else _size(offset)] = tensors.part_of(place)
+        lying[_name(tensors.field(key, "fqn")), None if offset is None else tensors.shape_of(offset)] = tensors.part_of(
+            place
+        )
     found, objects = {}, {}
     for name, entry in entries.items():
         size = tensors.field(entry, "size")
         if size is None:
             objects[_name(name)] = _at(lying, name, None)
             continue
-        shape = _size(size)
+        shape = tensors.shape_of(size)
         pieces = tuple(_piece(lying, name, chunk) for chunk in tensors.field(entry, "chunks") or ())
         if sum(math.prod(piece.sizes) for piece in pieces) != math.prod(shape) or any(
             at + length > whole
@@ -104,7 +106,7 @@ def _of(metadata: Any) -> Pieces:
 
 
 def _piece(lying: dict[tuple[str, tuple[int, ...] | None], Part], name: str, chunk: Any) -> Piece:
-    offsets, sizes = (_size(tensors.field(chunk, which)) for which in ("offsets", "sizes"))
+    offsets, sizes = (tensors.shape_of(tensors.field(chunk, which)) for which in ("offsets", "sizes"))
     return Piece(offsets, sizes, _at(lying, name, offsets))
 
 
@@ -119,8 +121,3 @@ def _name(value: Any) -> str:
     if not isinstance(value, str):
         raise Refused("a name in it is no text")
     return value
-
-
-def _size(value: Any) -> tuple[int, ...]:
-    is_size = isinstance(value, Thing) and value.path == "torch.Size" and len(value.arguments) == 1
-    return tensors.shape_of(value.arguments[0] if is_size else value)

@@ -103,9 +103,7 @@ def of_index(file: Path) -> Index:
             if size is None:
                 others.append(name)
             else:
-                tensors.append(
-                    Tensor(name, dtype_of(entry), shape_of(size.arguments[0] if _is(size, "torch.Size") else size))
-                )
+                tensors.append(Tensor(name, dtype_of(entry), shape_of(size)))
         ends: dict[str, int] = {}
         parts: dict[str, Part] = {}
         for key, place in places.items():
@@ -283,10 +281,6 @@ def field(thing: Any, name: str) -> Any:
     return thing.state.get(name) if isinstance(thing, Thing) and isinstance(thing.state, dict) else None
 
 
-def _is(thing: Any, path: str) -> bool:
-    return isinstance(thing, Thing) and thing.path == path and len(thing.arguments) == 1
-
-
 def dtype_of(entry: Any) -> str:
     """Of a tensor's entry in an index, as torch calls it."""
     properties = field(entry, "properties")
@@ -298,7 +292,9 @@ def dtype_of(entry: Any) -> str:
 
 
 def shape_of(sizes: Any) -> tuple[int, ...]:
-    """A list of dimensions, or of where something begins in each."""
+    """A list of dimensions, or of where something begins in each; of ``torch.Size`` what it was made of."""
+    if isinstance(sizes, Thing) and sizes.path == "torch.Size" and len(sizes.arguments) == 1:
+        sizes = sizes.arguments[0]
     if not isinstance(sizes, (list, tuple)) or len(sizes) > _MOST_DIMENSIONS:
         raise Refused("a tensor in it has no shape")
     shape = tuple(map(_number, sizes))

@@ -222,8 +222,11 @@ def load_part(path: Path, offset: int, length: int) -> Any:
         return _Unpickler(io.BytesIO(_structure(io.BytesIO(part_of(path, offset, length))))).load()
 
 
-def structure_of(content: bytes) -> tuple[bytes, Any, dict[int, int]]:
+def structure_of(content: bytes, path: Path) -> tuple[bytes, Any, dict[int, int]]:
     """Of a whole file of ``torch.save``: its pickle, what that holds, and where each thing in it is complete.
+
+    Args:
+        path: where the content is from.
 
     Returns:
         The pickle; as ``load``; the ``id`` of a thing to the byte of the pickle behind which it has its state.
@@ -231,7 +234,7 @@ def structure_of(content: bytes) -> tuple[bytes, Any, dict[int, int]]:
     Raises:
         Refused: as ``load``.
     """
-    with _refusing(Path("it")):
+    with _refusing(path):
         structure = _structure(io.BytesIO(content))
         file = io.BytesIO(structure)
         unpickler = _Unpickler(file)

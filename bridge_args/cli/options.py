@@ -88,6 +88,16 @@ def converting(command: argparse.ArgumentParser) -> None:
     )
 
 
+def iteration(command: argparse.ArgumentParser) -> None:
+    """Which one of the checkpoints that a run of Megatron-LM has saved."""
+    command.add_argument(
+        "--iteration",
+        type=positive,
+        metavar="N",
+        help="which checkpoint; default: the one that the tracker names",
+    )
+
+
 def versions(command: argparse.ArgumentParser, again: bool = False) -> None:
     """What every command takes: between which two programs it stands.
 

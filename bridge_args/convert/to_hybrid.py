@@ -118,7 +118,7 @@ def plan(path: Path, iteration: int | None, to: Path, megatron_lm: str | None = 
         renaming = _renaming(folder, held, values)
         common = None
         if layout.COMMON_STATE not in held.objects:
-            common = amend.amended(read_bytes(folder / layout.COMMON, _LARGEST), values)
+            common = amend.amended(read_bytes(folder / layout.COMMON, _LARGEST), values, folder / layout.COMMON)
     except Refused as refusal:
         raise output.Refused([f"{folder}: {refusal}"]) from None
     except OSError as error:
@@ -204,7 +204,7 @@ def _renaming(folder: Path, held: Pieces, values: Mapping[str, Any]) -> Renaming
         if common.length > _LARGEST:
             raise Refused(f"its arguments have {common.length} bytes")
         content = unpickle.part_of(folder / common.file, common.offset, common.length)
-        new[layout.COMMON_STATE] = amend.amended(content, values)
+        new[layout.COMMON_STATE] = amend.amended(content, values, folder / common.file)
     if _EMPTY not in objects:
         new[_EMPTY] = _nothing()
     names = [(move.name, move.offsets) for move in moves]

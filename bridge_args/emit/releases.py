@@ -8,7 +8,8 @@ from typing import Any, Final
 from bridge_args.findings import Finding
 from bridge_args.mapping.translation import Translation
 from bridge_args.mapping.unread import unmet
-from bridge_args.megatron_lm.changed_rules import Rule
+from bridge_args.megatron_lm.changed_environment import Variable
+from bridge_args.megatron_lm.changed_rules import Computed, Rule
 from bridge_args.megatron_lm.releases import Between, is_nothing, rules_between
 from bridge_args.records import Record
 from bridge_args.values import to_plain
@@ -60,21 +61,9 @@ def markdown(found: Between) -> Iterator[str]:
     """The same as a part of a page."""
     yield f"## {found.before} to {found.after}"
     yield ""
-    if found.rules:
-        yield "The same words mean something else:"
-        yield ""
-        yield from (f"- {_code(rule.says)}" for rule in found.rules)
-        yield ""
-    if found.computed:
-        yield "Computed in another way, while all arguments are the same:"
-        yield ""
-        yield from (f"- {_code(one.says)}" for one in found.computed)
-        yield ""
-    if found.variables:
-        yield "Environment variables:"
-        yield ""
-        yield from (f"- {_code(one.says)}" for one in found.variables)
-        yield ""
+    yield from _listed("The same words mean something else", found.rules)
+    yield from _listed("Computed in another way, while all arguments are the same", found.computed)
+    yield from _listed("Environment variables", found.variables)
     yield from _table(("gone", "what to write"), [(f"`{one.flag}`", _code(one.instead)) for one in found.gone])
     yield from _table(
         ("argument", "its default was", "its default is"),
@@ -88,6 +77,15 @@ def markdown(found: Between) -> Iterator[str]:
     yield ""
     yield f"    {', '.join(f'`{flag}`' for flag in found.added)}"
     yield ""
+
+
+def _listed(title: str, found: Sequence[Rule | Computed | Variable]) -> Iterator[str]:
+    """What each says, as a part of a page; nothing of none."""
+    if found:
+        yield f"{title}:"
+        yield ""
+        yield from (f"- {_code(one.says)}" for one in found)
+        yield ""
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

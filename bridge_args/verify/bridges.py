@@ -10,9 +10,8 @@ from bridge_args.mapping.translation import Translation
 from bridge_args.rehearse.rehearse import Rehearsal, plan
 from bridge_args.training.added import Added
 from bridge_args.training.processes import Device, RehearsalError
-from bridge_args.verify.compare import compare
 from bridge_args.verify.sides import Seen, Setup, run_bridge
-from bridge_args.verify.versions import Proof, renamed, weights_of
+from bridge_args.verify.versions import Proof, found_out, weights_of
 from bridge_args.wording import counted
 
 
@@ -56,12 +55,8 @@ def against(t: Translation, other: Translation, request: Request, tell: Callable
         tell(f"training {name} with Bridge, {counted(rehearsal.nproc, 'process')}")
         sides.append(_run(one, rehearsal, request.folder / name.replace(" ", "_")))
         tell(f"{counted(len(sides[-1].steps), 'step')} in {sides[-1].seconds:.1f} s; {sides[-1].error}".rstrip("; "))
-    if not sides[0].steps and not sides[0].evaluations:
-        said = sides[0].error or "it ended without a training step"
-        raise RehearsalError(f"the first did not complete a training step, so there is nothing to compare with: {said}")
-    first = renamed(sides[0], weights_of(t, other))
-    comparison = compare(first, sides[1], rounding=not plans[0].plan.emulate)
-    return Proof(first, sides[1], plans[0].shrunk + plans[0].adapted, comparison, (t.words, other.words))
+    changes = plans[0].shrunk + plans[0].adapted
+    return found_out((t, other), (sides[0], sides[1]), changes, weights_of(t, other), plans[0].plan.emulate)
 
 
 def _run(t: Translation, rehearsal: Rehearsal, folder: Path) -> Seen:

@@ -157,11 +157,31 @@ def _trained(
         tell(f"running {Path(setup.program).name} of {Path(setup.program).parent}, {counted(run.nproc, 'process')}")
         sides.append(_run(setup))
         tell(f"{counted(len(sides[-1].steps), 'step')} in {sides[-1].seconds:.1f} s; {sides[-1].error}".rstrip("; "))
+    return found_out(both, (sides[0], sides[1]), changes, request.weight_of, run.emulate)
+
+
+def found_out(
+    both: tuple[Translation, Translation],
+    sides: tuple[Seen, Seen],
+    changes: tuple[Change, ...],
+    weight_of: Callable[[str], str],
+    emulate: bool,
+) -> Proof:
+    """What the two sides have done, compared.
+
+    Args:
+        changes: settings that differ from the user's run.
+        weight_of: what a weight of the first is called in the other.
+        emulate: they ran on the CPU, where every bit has to be the same.
+
+    Raises:
+        RehearsalError: the first one stopped before its first step.
+    """
     if not sides[0].steps and not sides[0].evaluations:
         said = sides[0].error or "it ended without a training step"
         raise RehearsalError(f"the first did not complete a training step, so there is nothing to compare with: {said}")
-    before = renamed(sides[0], request.weight_of)
-    comparison = compare(before, sides[1], rounding=not run.emulate)
+    before = sides[0]._replace(ranks=tuple(_renamed(rank, weight_of) for rank in sides[0].ranks))
+    comparison = compare(before, sides[1], rounding=not emulate)
     return Proof(before, sides[1], changes, comparison, (both[0].words, both[1].words))
 
 
@@ -174,11 +194,6 @@ def _program(checkout: str, name: str) -> Path:
     if not program.is_file():
         raise RehearsalError(f"{checkout} has no {name}; name the folder of a Megatron-LM checkout")
     return program
-
-
-def renamed(seen: Seen, weight_of: Callable[[str], str]) -> Seen:
-    """With its weights under other names."""
-    return seen._replace(ranks=tuple(_renamed(rank, weight_of) for rank in seen.ranks))
 
 
 def _renamed(rank: Rank, weight_of: Callable[[str], str]) -> Rank:

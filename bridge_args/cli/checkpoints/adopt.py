@@ -17,12 +17,7 @@ from bridge_args.errors import UserError
 
 def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", metavar="DIR", help="the folder that a run of Megatron-LM saves to, or one checkpoint")
-    command.add_argument(
-        "--iteration",
-        type=shared.positive,
-        metavar="N",
-        help="which checkpoint; default: the one that the tracker names",
-    )
+    shared.iteration(command)
     command.add_argument("--tokenizer", metavar="DIR", help="a folder with the files of the tokenizer, to go with it")
     where = command.add_mutually_exclusive_group(required=True)
     where.add_argument("--in-place", action="store_true", help="only add files; none that is there is changed")

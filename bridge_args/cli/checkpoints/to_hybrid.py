@@ -18,12 +18,7 @@ from bridge_args.wording import counted
 
 def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", metavar="DIR", help="the folder that a GPT run saves to, or one checkpoint of it")
-    command.add_argument(
-        "--iteration",
-        type=shared.positive,
-        metavar="N",
-        help="which checkpoint; default: the one that the tracker names",
-    )
+    shared.iteration(command)
     command.add_argument("-o", "--output", metavar="NEW", required=True, help="a new folder")
     command.add_argument("--dry-run", action="store_true", help="say what would become of it, and write nothing")
 
