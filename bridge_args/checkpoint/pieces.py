@@ -14,6 +14,7 @@ from bridge_args.checkpoint.tensors import Part
 from bridge_args.checkpoint.unpickle import Refused, load_index
 from bridge_args.records import Record
 
+_Places = dict[tuple[str, tuple[int, ...] | None], Part]  # name and offsets; None of what is no tensor
 _MOST: Final = 1_000_000  # pieces; of a model with 1,000 tensors on 1,000 ranks
 
 
@@ -79,14 +80,13 @@ def _of(metadata: Any) -> Pieces:
         raise Refused("its tensors are saved in other shapes than they have, as Megatron Core before 0.16 may do")
     if len(places) > _MOST:
         raise Refused(f"it has more than {_MOST} pieces")
-    lying: dict[tuple[str, tuple[int, ...] | None], Part] = {}
+    lying: _Places = {}
     for key, place in places.items():
         if tensors.field(place, "transform_descriptors"):
             raise Refused("its pieces are compressed")
         offset = tensors.field(key, "offset")
-        lying[_name(tensors.field(key, "fqn")), None if offset is None else tensors.shape_of(offset)] = tensors.part_of(
-            place
-        )
+        offsets = None if offset is None else tensors.shape_of(offset)
+        lying[_name(tensors.field(key, "fqn")), offsets] = tensors.part_of(place)
     found, objects = {}, {}
     for name, entry in entries.items():
         size = tensors.field(entry, "size")
@@ -94,7 +94,10 @@ def _of(metadata: Any) -> Pieces:
             objects[_name(name)] = _at(lying, name, None)
             continue
         shape = tensors.shape_of(size)
-        pieces = tuple(_piece(lying, name, chunk) for chunk in tensors.field(entry, "chunks") or ())
+        chunks = tensors.field(entry, "chunks")
+        pieces = tuple(_piece(lying, name, chunk) for chunk in (chunks if isinstance(chunks, list) else ()))
+        if any({len(piece.offsets), len(piece.sizes)} != {len(shape)} for piece in pieces):
+            raise Refused(f'a piece of "{name[:80]}" has other dimensions than the whole')
         if sum(math.prod(piece.sizes) for piece in pieces) != math.prod(shape) or any(
             at + length > whole
             for piece in pieces
@@ -105,12 +108,12 @@ def _of(metadata: Any) -> Pieces:
     return Pieces(found, objects)
 
 
-def _piece(lying: dict[tuple[str, tuple[int, ...] | None], Part], name: str, chunk: Any) -> Piece:
+def _piece(lying: _Places, name: str, chunk: Any) -> Piece:
     offsets, sizes = (tensors.shape_of(tensors.field(chunk, which)) for which in ("offsets", "sizes"))
     return Piece(offsets, sizes, _at(lying, name, offsets))
 
 
-def _at(lying: dict[tuple[str, tuple[int, ...] | None], Part], name: str, offsets: tuple[int, ...] | None) -> Part:
+def _at(lying: _Places, name: str, offsets: tuple[int, ...] | None) -> Part:
     part = lying.get((name, offsets))
     if part is None:
         raise Refused(f'it does not say where a piece of "{name[:80]}" lies')

@@ -110,12 +110,12 @@ def plan(path: Path, iteration: int | None, to: Path, megatron_lm: str | None = 
     reasons += output.reasons_against(to, [path, folder], source.bytes + (1 << 20))
     if find_spec("torch") is None:
         reasons.append("renaming needs torch, which this Python does not have: pip install torch")
-    if reasons or meant is None:
+    if reasons or meant is None or saved is None:
         raise output.Refused(reasons)
     pattern, values = meant
     try:
         held = pieces.of_index(folder / layout.INDEX)
-        renaming = _renaming(folder, held, values)
+        renaming = _renaming(folder, held, values, saved.values["num_layers"])
         common = None
         if layout.COMMON_STATE not in held.objects:
             common = amend.amended(read_bytes(folder / layout.COMMON, _LARGEST), values, folder / layout.COMMON)
@@ -192,10 +192,12 @@ def _value(t: Translation, name: str) -> Any:
 # Names ----------------------------------------------------------------------------------------------------------------
 
 
-def _renaming(folder: Path, held: Pieces, values: Mapping[str, Any]) -> Renaming:
+def _renaming(folder: Path, held: Pieces, values: Mapping[str, Any], layers: Any) -> Renaming:
     moves: list[Move] = []
     for name, stored in held.tensors.items():
         stacked = _STACKED.fullmatch(name)
+        if stacked and stored.shape[:1] != (layers,):
+            raise Refused(f'"{name[:80]}" is not of {layers} layers, as the arguments say')
         each = [_of_layer(stacked, layer) for layer in range(stored.shape[0])] if stacked else None
         moves += renamed.moves_of(name, stored, each, hybrid.weight_of(name) if stacked is None else "")
     objects = {_object(name): part for name, part in held.objects.items()}

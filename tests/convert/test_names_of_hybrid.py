@@ -253,6 +253,39 @@ def test_an_index_that_lies_about_a_piece(tmp_path: Path, capsys: pytest.Capture
     _refused(source, tmp_path / "hybrid", capsys, "is not the piece of")
 
 
+def _another_depth(held: Any) -> None:
+    held.state_dict_metadata[f"decoder.layers.{QKV}"].chunks[0].offsets = torch.Size([0, 0])
+    key = next(key for key in held.storage_data if key.fqn == f"decoder.layers.{QKV}")
+    held.storage_data[type(key)(key.fqn, torch.Size([0, 0]))] = held.storage_data.pop(key)
+
+
+def _no_list(held: Any) -> None:
+    held.state_dict_metadata[f"decoder.layers.{QKV}"].chunks = 7
+
+
+def _many_layers(held: Any) -> None:
+    one = held.state_dict_metadata[f"decoder.layers.{QKV}"]
+    one.size, one.chunks = torch.Size([1 << 40, 0]), []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (_another_depth, "has other dimensions than the whole"),
+        (_no_list, "are not the whole of it"),
+        (_many_layers, "is not of 3 layers, as the arguments say"),
+    ],
+)
+def test_an_index_that_no_program_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Any, why: str
+) -> None:
+    source, _ = dense(tmp_path / "gpt")
+    held = dcp.FileSystemReader(source / "iter_0000005").read_metadata()
+    spoil(held)
+    (source / "iter_0000005/.metadata").write_bytes(pickle.dumps(held))
+    _refused(source, tmp_path / "hybrid", capsys, why)
+
+
 def test_a_result_that_is_not_right_is_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
