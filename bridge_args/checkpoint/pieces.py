@@ -15,6 +15,7 @@ from bridge_args.checkpoint.unpickle import Refused, load_index
 from bridge_args.records import Record
 
 _Places = dict[tuple[str, tuple[int, ...] | None], Part]  # name and offsets; None of what is no tensor
+_LONGEST: Final = 1000  # characters of a name
 _MOST: Final = 1_000_000  # pieces; of a model with 1,000 tensors on 1,000 ranks
 
 
@@ -123,4 +124,6 @@ def _at(lying: _Places, name: str, offsets: tuple[int, ...] | None) -> Part:
 def _name(value: Any) -> str:
     if not isinstance(value, str):
         raise Refused("a name in it is no text")
+    if len(value) > _LONGEST:
+        raise Refused("a name in it is longer than any")
     return value

@@ -226,6 +226,8 @@ def _object(name: str) -> str:
     """
     shard = _SHARD.fullmatch(name)
     if shard is None:
+        if _STACKED.fullmatch(name):
+            raise Refused(f'"{name[:80]}" does not say of which layer it is')
         return hybrid.weight_of(name)
     stacked = _STACKED.fullmatch(shard["key"])
     if stacked is None:

@@ -12,6 +12,7 @@ import json
 import os
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -268,9 +269,20 @@ def _many_layers(held: Any) -> None:
     one.size, one.chunks = torch.Size([1 << 40, 0]), []
 
 
+def _called(name: str) -> Callable[[Any], None]:
+    def spoil(held: Any) -> None:
+        key = next(key for key in held.storage_data if key.fqn == "rng_state/shard_0_1")
+        held.state_dict_metadata[name] = held.state_dict_metadata.pop(key.fqn)
+        held.storage_data[type(key)(name)] = held.storage_data.pop(key)
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
+        (_called("decoder.layers.self_attention.state"), "does not say of which layer it is"),
+        (_called(f"decoder.layers.{'9' * 5000}.x/shard_0_1"), "a name in it is longer than any"),
         (_another_depth, "has other dimensions than the whole"),
         (_no_list, "are not the whole of it"),
         (_many_layers, "is not of 3 layers, as the arguments say"),
