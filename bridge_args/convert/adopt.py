@@ -412,7 +412,7 @@ def carry_out(plan: Plan, provenance: Provenance, tell: Callable[[str], None]) -
             provenance.tell(linked=plan.source.files - copied, copied=copied)
             if copied:
                 tell(f"{counted(copied, 'file')} could not be linked, and {'was' if copied == 1 else 'were'} copied")
-        _write(plan, unfinished, provenance, _into)
+        _write(plan, unfinished, provenance, into)
 
 
 def _write(plan: Plan, root: Path, provenance: Provenance, write: Callable[[Path, bytes], None]) -> None:
@@ -434,7 +434,7 @@ def _write(plan: Plan, root: Path, provenance: Provenance, write: Callable[[Path
             write(root / name, content)
 
 
-def _into(path: Path, content: bytes) -> None:
+def into(path: Path, content: bytes) -> None:
     """In a folder that nobody else sees yet; never into a file that was linked there."""
     with path.open("xb") as file:
         file.write(content)

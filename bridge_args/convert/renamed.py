@@ -21,7 +21,7 @@ from bridge_args.checkpoint.layout import INDEX
 from bridge_args.checkpoint.pieces import Piece, Pieces, Stored
 from bridge_args.checkpoint.tensors import Part
 from bridge_args.checkpoint.unpickle import Refused, part_of
-from bridge_args.convert.adopt import linked_file
+from bridge_args.convert.adopt import into, linked_file
 from bridge_args.errors import UserError
 from bridge_args.files import open_regular
 from bridge_args.records import Record
@@ -118,7 +118,7 @@ def carry_out(source: Path, target: Path, renaming: Renaming, did: Callable[[int
         found = written[old.file] if old.file in rewritten else {}
         places[name, None] = found.get((old.offset, None), old)
     _new_objects(target, renaming, files, places)
-    (target / INDEX).write_bytes(_index(renaming, places))
+    into(target / INDEX, _index(renaming, places))
     return linked, copied
 
 

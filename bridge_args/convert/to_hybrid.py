@@ -22,6 +22,7 @@ from bridge_args.checkpoint.pieces import Pieces
 from bridge_args.checkpoint.saved_args import Saved, SavedArgsError
 from bridge_args.checkpoint.unpickle import Refused
 from bridge_args.convert import output, renamed
+from bridge_args.convert.adopt import into
 from bridge_args.convert.megatron import of_iteration
 from bridge_args.convert.progress import Progress
 from bridge_args.convert.provenance import Provenance, hashes
@@ -194,6 +195,9 @@ def _value(t: Translation, name: str) -> Any:
 
 def _renaming(folder: Path, held: Pieces, values: Mapping[str, Any], layers: Any) -> Renaming:
     moves: list[Move] = []
+    parts = [*held.objects.values(), *(piece.part for one in held.tensors.values() for piece in one.pieces)]
+    if other := next((part.file for part in parts if not part.file.endswith(".distcp")), None):
+        raise Refused(f"its index has tensors in {other[:80]}, which is no file of tensors")
     for name, stored in held.tensors.items():
         stacked = _STACKED.fullmatch(name)
         if stacked and stored.shape[:1] != (layers,):
@@ -264,8 +268,8 @@ def carry_out(made: Plan, to: Path, provenance: Provenance, stream: TextIO | Non
         except Refused as refusal:
             raise UserError(str(refusal)) from None
         if made.common is not None:
-            (target / layout.COMMON).write_bytes(made.common)
-        (target / "metadata.json").write_bytes(read_bytes(folder / "metadata.json", 1 << 20))
+            into(target / layout.COMMON, made.common)
+        into(target / "metadata.json", read_bytes(folder / "metadata.json", 1 << 20))
         tracked = made.name if made.name == "release" else str(_step(made.source))
         (unfinished / layout.MEGATRON_TRACKER).write_text(f"{tracked}\n")
         _looked_at(target, made)

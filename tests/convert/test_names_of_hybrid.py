@@ -278,9 +278,16 @@ def _called(name: str) -> Callable[[Any], None]:
     return spoil
 
 
+def _in_itself(held: Any) -> None:
+    """What is written under this name would go through the link into the source."""
+    key = next(key for key in held.storage_data if key.fqn == "rng_state/shard_0_1")
+    held.storage_data[key].relative_path, held.storage_data[key].length = ".metadata", 10
+
+
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
+        (_in_itself, "its index has tensors in .metadata, which is no file of tensors"),
         (_called("decoder.layers.self_attention.state"), "does not say of which layer it is"),
         (_called(f"decoder.layers.{'9' * 5000}.x/shard_0_1"), "a name in it is longer than any"),
         (_another_depth, "has other dimensions than the whole"),
