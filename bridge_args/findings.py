@@ -106,6 +106,8 @@ class Finding(Record):
         place: the user's file and line, where there is one.
         excerpt: the user's own words.
         changes: of a loss, what it changes in the run: a key of ``CHANGES``; None of everything else.
+        about: of what is not known, how the source writes it: ``$DATA_DIR``, ``$(hostname)``.
+        export: a variable of the environment that is missing, with its value: ``NCCL_ALGO=Ring``.
     """
 
     kind: str
@@ -115,6 +117,8 @@ class Finding(Record):
     place: Place | None = None
     excerpt: Excerpt | None = None
     changes: Changes | None = None
+    about: str = ""
+    export: str = ""
 
     @property
     def level(self) -> Level:

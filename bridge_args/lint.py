@@ -60,6 +60,7 @@ class Problem(Record):
         path: ``section.setting``.
         message: a sentence without a full stop.
         remedy: what to do; empty where the message says it.
+        value: of a wrong value, what the file says.
     """
 
     kind: str
@@ -67,6 +68,7 @@ class Problem(Record):
     message: str
     place: Place
     remedy: str = ""
+    value: Any = None
 
     @property
     def level(self) -> Level:
@@ -248,7 +250,7 @@ class _Linter:
                 more = (
                     f"; a member of {field.enum} is written as {{_target_: {field.enum}, _args_: [...], _call_: true}}"
                 )
-            self._add("wrong-value", path, f"{path} takes {offered}, not {_shown(value)}{more}", node.place)
+            self._wrong_value(path, f"{offered}, not {_shown(value)}{more}", value, node.place)
         return False
 
     def _object(self, path: str, field: Field, node: nodes.Mapping, given: Mapping[str, tuple[Scalar, Node]]) -> None:
@@ -260,7 +262,7 @@ class _Linter:
             self._target(f"{path}._target_", target, given["_target_"][1].place)
         value = self._plain(node)
         if not accepts(field, value) and to_plain(value) != field.default:
-            self._add("wrong-value", path, f"{path} takes {field.type}, not {_shown(value)}", node.place)
+            self._wrong_value(path, f"{field.type}, not {_shown(value)}", value, node.place)
 
     def _plain(self, node: Node) -> Any:
         """The value that a node stands for, by the names of what would be built."""
@@ -318,6 +320,9 @@ class _Linter:
         if others:
             message += f"; Bridge {', '.join(others)} {'has' if len(others) == 1 else 'have'} it"
         self._add("unknown-setting", at, message, key.place, remedy)
+
+    def _wrong_value(self, path: str, takes: str, value: Any, place: Place) -> None:
+        self.problems.append(Problem("wrong-value", path, f"{path} takes {takes}", place, value=value))
 
     def _add(self, kind: str, path: str, message: str, place: Place, remedy: str = "") -> None:
         self.problems.append(Problem(kind, path, message, place, remedy))

@@ -29,8 +29,8 @@ def _lines(t: Translation, words: Sequence[str], variables: Sequence[str], sourc
     made_from = f", from {source}" if source else ""
     yield f"# For Megatron-LM {t.versions.megatron}, {counted(t.world_size, 'GPU')}{made_from}."
     for finding in t.findings:
-        if finding.kind == "environment" and finding.remedy.startswith("export "):
-            yield finding.remedy
+        if finding.kind == "environment" and finding.export:
+            yield f"export {finding.export}"
     nodes, rest = divmod(t.world_size, _OF_A_NODE)
     if t.world_size <= _OF_A_NODE or rest:
         yield f"torchrun --nproc-per-node {t.world_size} {t.program} \\"

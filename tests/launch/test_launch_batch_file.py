@@ -9,6 +9,8 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from simulated_jobs import Jobs, told_by_slurm
@@ -16,6 +18,8 @@ from small import SMALL_TEXT
 from test_launch_tasks import HEAD, jobs, made_of
 
 from bridge_args.cli.main import main
+from bridge_args.findings import Finding
+from bridge_args.launch.executors import slurm
 
 __all__ = ["jobs"]
 NEMO_RUN = pytest.mark.skipif(importlib.util.find_spec("nemo_run") is None, reason="nemo_run is not installed")
@@ -146,6 +150,13 @@ def test_a_dry_run_needs_no_program_and_another_environment_has_its_own_python(
     assert f"{program.split()[0]} is not on this machine" in captured.err
     code = main(["launch", "train.sh"])
     assert code == 1 and "is not on this machine" in capsys.readouterr().err
+
+
+def test_what_the_job_answers_is_known_by_what_it_is_not_by_a_piece_of_a_sentence() -> None:
+    answered = SimpleNamespace(said="$NODE")
+    about_both = [Finding("unresolved-variable", f"{name} is used", about=name) for name in ("$NODE", "$NODE_LIST")]
+    raw: Any = SimpleNamespace(started=SimpleNamespace(raw=SimpleNamespace(holes=[answered])), findings=about_both)
+    assert [finding.about for finding in slurm.unanswered(raw)] == ["$NODE_LIST"]
 
 
 def test_modules_of_the_current_folder_stand_in_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

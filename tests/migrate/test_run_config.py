@@ -241,6 +241,7 @@ def test_strict_makes_an_error_of_a_loss(strict: tuple[str, ...], code: int, tmp
     ("line", "told"),
     [
         ("optimizer: {lr: fast}", "optimizer.lr takes float | None, not 'fast'"),
+        ("optimizer: {lr: it's fast}", 'optimizer.lr takes float | None, not "it\'s fast"'),
         ("scheduler: 5", "scheduler takes megatron.bridge.training.config.SchedulerConfig, not 5"),
     ],
 )

@@ -90,7 +90,7 @@ def _tell(found: list[File], known: tuple[Secret, ...]) -> None:
                 said.add(str(finding))
         for wrong in lint.lint_text(file.after, str(file.path), file.moved.bridge):
             # A text for a number, a number for a section; Bridge itself writes 1.0 where its type says int.
-            plain = "." not in wrong.path or ", not '" in wrong.message
+            plain = "." not in wrong.path or isinstance(wrong.value, str)
             if wrong.kind == "wrong-value" and plain and wrong.message not in said:
                 say(f"warning: {file.path}: {wrong.message}; Bridge stops at it, or takes it for something else", known)
                 said.add(wrong.message)

@@ -120,12 +120,8 @@ def examples(words: Sequence[str]) -> dict[str, str]:
 def unanswered(source: Source) -> tuple[Finding, ...]:
     """The findings of a source without those about what a batch file answers, or asks for in its own words."""
     raw = source.started.raw if source.started else None
-    pieces = [text for hole in (raw.holes if raw else ()) for text in (hole.written, hole.first_written) if text]
-    return tuple(
-        finding
-        for finding in source.findings
-        if finding.kind != "unresolved-variable" or not any(piece in finding.message for piece in pieces)
-    )
+    open_there = {hole.said for hole in (raw.holes if raw else ())} - {""}
+    return tuple(finding for finding in source.findings if finding.about not in open_there)
 
 
 def batch(

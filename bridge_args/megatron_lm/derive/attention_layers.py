@@ -124,10 +124,11 @@ def variables_of_attention(
         yield later(
             f"{'with' if apply_query_key_layer_scaling else 'without'} --apply-query-key-layer-scaling Transformer "
             f"Engine wants NVTE_APPLY_QK_LAYER_SCALING={int(apply_query_key_layer_scaling)} in the environment",
-            f"export NVTE_APPLY_QK_LAYER_SCALING={int(apply_query_key_layer_scaling)}",
+            "",
             ("apply_query_key_layer_scaling",),
             ENGINE,
             variable="" if "NVTE_APPLY_QK_LAYER_SCALING" in env else "NVTE_APPLY_QK_LAYER_SCALING",
+            export=f"NVTE_APPLY_QK_LAYER_SCALING={int(apply_query_key_layer_scaling)}",
         )
 
 
@@ -141,10 +142,11 @@ def variable_of_determinism(
     if deterministic_mode and env.get("NVTE_ALLOW_NONDETERMINISTIC_ALGO", "1") != "0":
         yield later(
             "--deterministic-mode with Transformer Engine needs NVTE_ALLOW_NONDETERMINISTIC_ALGO=0 in the environment",
-            "export NVTE_ALLOW_NONDETERMINISTIC_ALGO=0",
+            "",
             ("deterministic_mode",),
             ENGINE,
             variable="" if "NVTE_ALLOW_NONDETERMINISTIC_ALGO" in env else "NVTE_ALLOW_NONDETERMINISTIC_ALGO",
+            export="NVTE_ALLOW_NONDETERMINISTIC_ALGO=0",
         )
 
 

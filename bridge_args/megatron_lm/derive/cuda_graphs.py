@@ -492,9 +492,10 @@ def graph_memory(cuda_graph_impl: str, env: Mapping[str, str]) -> Problems:
         yield Invalid(
             "--cuda-graph-impl transformer_engine with PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True requires "
             "NCCL_GRAPH_REGISTER=0 in the environment",
-            "export NCCL_GRAPH_REGISTER=0",
+            "",
             ("cuda_graph_impl",),
             variable="NCCL_GRAPH_REGISTER",
+            export="NCCL_GRAPH_REGISTER=0",
         )
 
 

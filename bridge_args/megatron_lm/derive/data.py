@@ -220,8 +220,9 @@ def determinism_of_kernels(
         if not set(words) <= set(accepted):
             yield Invalid(
                 f"--deterministic-mode does not work with {variable}={env[variable]}",
-                f"export {variable}={accepted[0]}",
+                "",
                 ("deterministic_mode",),
+                export=f"{variable}={accepted[0]}",
             )
 
 
@@ -253,9 +254,10 @@ def determinism(
         yield Invalid(
             "--deterministic-mode requires NCCL_ALGO in the environment to be one of "
             f"{', '.join(_DETERMINISTIC)}" + (f", not {algorithm}" if algorithm else ""),
-            "export NCCL_ALGO=Ring",
+            "",
             ("deterministic_mode",),
             variable="" if algorithm else "NCCL_ALGO",
+            export="NCCL_ALGO=Ring",
         )
 
 

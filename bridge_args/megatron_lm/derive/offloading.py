@@ -68,9 +68,10 @@ def fine_grained_offloading(
     if env.get("NVTE_CPU_OFFLOAD_V1", "0") != "1":
         yield Invalid(
             "--fine-grained-activation-offloading requires NVTE_CPU_OFFLOAD_V1=1 in the environment",
-            "export NVTE_CPU_OFFLOAD_V1=1",
+            "",
             ("fine_grained_activation_offloading",),
             variable="NVTE_CPU_OFFLOAD_V1",
+            export="NVTE_CPU_OFFLOAD_V1=1",
         )
     if not modules:
         yield Invalid(

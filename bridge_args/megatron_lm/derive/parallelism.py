@@ -350,9 +350,10 @@ def connections_of_reductions(
         yield Invalid(
             "Megatron-LM requires CUDA_DEVICE_MAX_CONNECTIONS=1 in the environment"
             + ("" if sequence_parallel else ", unless --no-async-tensor-model-parallel-allreduce is given"),
-            "export CUDA_DEVICE_MAX_CONNECTIONS=1",
+            "",
             (name,),
             variable="" if "CUDA_DEVICE_MAX_CONNECTIONS" in env else "CUDA_DEVICE_MAX_CONNECTIONS",
+            export="CUDA_DEVICE_MAX_CONNECTIONS=1",
         )
 
 
@@ -382,9 +383,10 @@ def device_connections(
     if value is None:
         yield Invalid(
             "with tensor or context parallelism Megatron-LM requires CUDA_DEVICE_MAX_CONNECTIONS=1 in the environment",
-            "export CUDA_DEVICE_MAX_CONNECTIONS=1",
+            "",
             concerned,
             variable="CUDA_DEVICE_MAX_CONNECTIONS",
+            export="CUDA_DEVICE_MAX_CONNECTIONS=1",
         )
     elif value != "1":
         yield Invalid(

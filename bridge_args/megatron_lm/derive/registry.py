@@ -149,12 +149,13 @@ class Invalid(Exception):
 
     Args:
         message: what is wrong, with the numbers.
-        remedy: what to write instead.
+        remedy: what to write instead; with ``export`` that is what it says.
         arguments: the arguments concerned; all that the function reads, where empty.
         variable: the environment variable that is missing. Where the run's environment is not known in full, the
             user is told so, and it is no error.
         stops: False where it depends on the machine whether Megatron-LM stops; the user is told, and it is no error.
         late: Megatron-LM accepts the arguments and stops when it sets up, or at the first step; a warning.
+        export: the variable with a value with which it does not stop: ``NCCL_ALGO=Ring``.
     """
 
     def __init__(
@@ -166,9 +167,11 @@ class Invalid(Exception):
         variable: str = "",
         stops: bool = True,
         late: bool = False,
+        export: str = "",
     ) -> None:
         super().__init__(message)
-        self.remedy = remedy
+        self.remedy = remedy or (f"export {export}" if export else "")
+        self.export = export
         self.arguments = arguments
         self.variable = variable
         self.stops = stops
@@ -178,13 +181,15 @@ class Invalid(Exception):
 Problems = Iterator[Invalid]
 
 
-def later(message: str, remedy: str, arguments: tuple[str, ...], see: str, *, variable: str = "") -> Invalid:
+def later(
+    message: str, remedy: str, arguments: tuple[str, ...], see: str, *, variable: str = "", export: str = ""
+) -> Invalid:
     """What Megatron-LM's ``validate_args`` lets pass, and Megatron Core stops at when it builds or first runs.
 
     Args:
         see: file below ``megatron/core`` and function that stops, with which the message ends.
     """
-    return Invalid(f"{message} (megatron/core/{see})", remedy, arguments, variable=variable, late=True)
+    return Invalid(f"{message} (megatron/core/{see})", remedy, arguments, variable=variable, late=True, export=export)
 
 
 class Authority(Record):

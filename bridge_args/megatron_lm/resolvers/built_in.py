@@ -208,6 +208,7 @@ def finding_of(problem: Invalid, step: Derivation | Check, given: Given, environ
         arguments=concerned,
         place=given.place(shown),
         excerpt=given.excerpt(shown),
+        export=problem.export,
     )
 
 

@@ -244,7 +244,8 @@ def _unknown(found: Found, shared: Shared) -> Iterator[Finding]:
         yield Finding("environment", message, f"give it with --set {name}=VALUE", place=shared.sources.place(at))
     for name, (at, said) in shared.required.items():
         if not any(hole.variable == name for hole in holes):
-            yield Finding("unresolved-variable", _must(name, said), _given(name), place=shared.sources.place(at))
+            place = shared.sources.place(at)
+            yield Finding("unresolved-variable", _must(name, said), _given(name), place=place, about=f"${name}")
     for name, at in shared.overruled.items():
         message = f"the script sets {name} itself; --set {name}={shared.given[name]} has no effect there"
         yield Finding("unresolved-variable", message, place=shared.sources.place(at))
@@ -256,19 +257,24 @@ def _unknown(found: Found, shared: Shared) -> Iterator[Finding]:
 
 
 def _about(hole: Hole, shared: Shared) -> Finding:
+    message, remedy = _unknown_hole(hole)
     place = shared.sources.place(hole.at)
+    return Finding("unresolved-variable", message, remedy, place=place, about=hole.said)
+
+
+def _unknown_hole(hole: Hole) -> tuple[str, str]:
+    """What is not known, and how it is given."""
+    what = hole.said
     if hole.variable.isdigit():
-        message = f"{hole.written} is a word given to the script; it is kept as written"
-        return Finding("unresolved-variable", message, "give it after the script's name", place=place)
+        return f"{what} is a word given to the script; it is kept as written", "give it after the script's name"
     if hole.variable:
-        message = f"${hole.variable} is used but the script does not set it; it is kept as written"
+        message = f"{what} is used but the script does not set it; it is kept as written"
         if hole.required:
-            message = f"${hole.variable} must be given: {hole.required}"
-        return Finding("unresolved-variable", message, f"give it with --set {hole.variable}=VALUE", place=place)
+            message = f"{what} must be given: {hole.required}"
+        return message, _given(hole.variable)
     remedy = " ".join(f"--set {name}=VALUE" for name in hole.names if name not in OF_A_TASK)
-    what = hole.first_written or hole.written
     if hole.kind == "expression":
         message = f"{what} is not known{' without ' + ' and '.join(hole.names) if hole.names else ''}"
     else:
         message = f"{what} is not run" + (f"; kept as {hole.written}" if hole.written != what else "")
-    return Finding("unresolved-variable", message, f"give it with {remedy}" if remedy else "", place=place)
+    return message, f"give it with {remedy}" if remedy else ""

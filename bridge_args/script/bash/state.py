@@ -83,6 +83,11 @@ class Hole:
     first_written: str = ""
     shell: int = 0
 
+    @property
+    def said(self) -> str:
+        """What people are told of: as the script writes it."""
+        return f"${self.variable}" if self.variable else self.first_written or self.written
+
 
 @dataclass(frozen=True, slots=True)
 class Variable:
