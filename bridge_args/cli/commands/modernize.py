@@ -6,14 +6,13 @@ import argparse
 import json
 import os
 import shlex
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bridge_args.cli import options as shared
 from bridge_args.cli.command import Command
 from bridge_args.cli.given import STDIN, asked_of, is_checkpoint, source_of, typed, words_of_script
+from bridge_args.cli.proving import request_of
 from bridge_args.cli.streams import say, write
 from bridge_args.errors import UserError
 from bridge_args.secrets import Secret, masked
@@ -153,18 +152,14 @@ def _prove(options: argparse.Namespace, source: Source, known: Sequence[Secret])
     from bridge_args.verify import moved as proof
     from bridge_args.verify import versions
 
-    with tempfile.TemporaryDirectory(prefix="bridge-args-modernize-") as folder:
-        request = versions.Request(
-            os.path.abspath(options.megatron_lm),
-            os.path.abspath(options.to_megatron_lm),
-            Path(folder),
-            options.steps,
-            options.shrink,
-            options.nproc,
-            options.device,
-            options.hand_over_at,
-            hybrid.weight_of if options.to_hybrid else str,
-        )
+    with request_of(
+        versions.Request,
+        options,
+        before=os.path.abspath(options.megatron_lm),
+        after=os.path.abspath(options.to_megatron_lm),
+        hand_over_at=options.hand_over_at,
+        weight_of=hybrid.weight_of if options.to_hybrid else str,
+    ) as request:
         made = proof.proof_of(source, asked_of(options), request, options.to_hybrid, lambda line: say(line, known))
     for line in proof.lines(made):
         say(line, known)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bridge_args.cli import options as shared
 from bridge_args.cli.command import Command
 from bridge_args.cli.given import asked_for_processes, runnable
+from bridge_args.cli.proving import request_of, told
 from bridge_args.cli.streams import say, write
 from bridge_args.errors import UserError
 from bridge_args.files import read_file
@@ -70,19 +69,14 @@ def run(options: argparse.Namespace) -> int:
     try:
         text = read_file(options.run_config) if options.run_config else None
         changed = change(text, options.run_config or "", options.override)
-        with contextlib.ExitStack() as stack:
-            folder = options.workdir or stack.enter_context(tempfile.TemporaryDirectory(prefix="bridge-args-verify-"))
-            request = Request(
-                os.path.abspath(checkout),
-                Path(folder),
-                options.steps,
-                options.shrink,
-                options.nproc,
-                options.device,
-                changed,
-                options.hand_over_at,
-                own=text is not None,
-            )
+        with request_of(
+            Request,
+            options,
+            checkout=os.path.abspath(checkout),
+            changed=changed,
+            hand_over_at=options.hand_over_at,
+            own=text is not None,
+        ) as request:
             result = verify(translation, translations(translation, checkout, options.mappings), request, say)
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read or written: {error.strerror}") from error
@@ -102,7 +96,7 @@ def _against(options: argparse.Namespace, asked: Asked, translation: Translation
     """Two sources, each by Megatron-LM's own program."""
     from bridge_args.source.read import from_path
     from bridge_args.steps import translated
-    from bridge_args.verify import moved, versions
+    from bridge_args.verify import versions
 
     _only_two(options)
     checkout = options.against_megatron_lm or options.megatron_lm
@@ -112,17 +106,13 @@ def _against(options: argparse.Namespace, asked: Asked, translation: Translation
     other = translated(from_path(options.against, asked.variables, None, checkout), asked)
     if errors := versions.refusals(other):
         raise UserError(f"{options.against} is refused: {errors[0]}")
-    with tempfile.TemporaryDirectory(prefix="bridge-args-verify-") as folder:
-        request = versions.Request(
-            os.path.abspath(options.megatron_lm),
-            os.path.abspath(checkout),
-            Path(folder),
-            options.steps,
-            options.shrink,
-            options.nproc,
-            options.device,
-            options.hand_over_at,
-        )
+    with request_of(
+        versions.Request,
+        options,
+        before=os.path.abspath(options.megatron_lm),
+        after=os.path.abspath(checkout),
+        hand_over_at=options.hand_over_at,
+    ) as request:
         made = versions.against(
             translation,
             other,
@@ -131,14 +121,12 @@ def _against(options: argparse.Namespace, asked: Asked, translation: Translation
             request,
             say,
         )
-    secrets = (*translation.secrets, *other.secrets)
-    write(masked("".join(f"{line}\n" for line in moved.lines(made)), secrets), options.output)
-    return 0 if made.comparison.same else 1
+    return told(made, options, (*translation.secrets, *other.secrets))
 
 
 def _by_bridge(options: argparse.Namespace) -> int:
     """Two sources, each by Bridge."""
-    from bridge_args.verify import bridges, moved
+    from bridge_args.verify import bridges
 
     _only_two(options)
     if options.against_megatron_lm or options.hand_over_at:
@@ -154,12 +142,9 @@ def _by_bridge(options: argparse.Namespace) -> int:
         if translation is None:
             return 1
         made.append(translation)
-    with tempfile.TemporaryDirectory(prefix="bridge-args-verify-") as folder:
-        request = bridges.Request(Path(folder), options.steps, options.shrink, options.nproc, options.device)
+    with request_of(bridges.Request, options) as request:
         proof = bridges.against(made[0], made[1], request, say)
-    secrets = (*made[0].secrets, *made[1].secrets)
-    write(masked("".join(f"{line}\n" for line in moved.lines(proof)), secrets), options.output)
-    return 0 if proof.comparison.same else 1
+    return told(proof, options, (*made[0].secrets, *made[1].secrets))
 
 
 def _only_two(options: argparse.Namespace) -> None:
