@@ -45,6 +45,36 @@ NEMO_RUN = pytest.mark.skipif(importlib.util.find_spec("nemo_run") is None, reas
             "merge-lora /adapter --base-megatron /base --hf-model org/name --output /o --export-hf /hf --device cpu",
         ),
         ("inspect a=b", "inspect a=b"),
+        # Hydra's quotes and signs, null for what is not set, and words in capitals
+        (
+            "import +hf_model_id='/a' megatron_path=\"/o=1\" trust_remote_code=TRUE device_map=None",
+            "import /a --output /o=1 --trust-remote-code",
+        ),
+        # the value of an option has no name, and neither has a folder that is written as one
+        ("export ./lr=3 --tokenizer tp=4 -o lr=1/out", "export ./lr=3 --tokenizer tp=4 -o lr=1/out"),
+        # the whole table of a step, as its file has it
+        (
+            "merge-lora backend=auto lora_checkpoint=/a base_hf_path=/b output_hf_path=/o hf_model_id=null export_hf=true "
+            "upstream_script=/x hf_model_path=null base_megatron_path=null output_megatron_path=/m cpu=true debug=false",
+            "merge-lora /a --backend auto --base /b --output /o --device cpu",
+        ),
+        # flags beside words
+        (
+            "merge-lora lora_checkpoint=/a --base-megatron /b hf_model_id=/h output_megatron_path=/o output_hf_path=/x",
+            "merge-lora /a --base-megatron /b --hf-model /h --output /o --export-hf /x",
+        ),
+        (
+            "merge-lora lora_checkpoint=/a pretrained=/b hf_model_id=/h output_megatron_path=/o export_hf=False",
+            "merge-lora /a --base-megatron /b --output /o",
+        ),
+        (
+            "import hf_model_id=/a megatron_path=/o torch_dtype=bfloat16 dtype=bf16",
+            "import /a --output /o --dtype bf16",
+        ),
+        (
+            "export /r hf_path=/o run.env.nodes=1 --executor slurm",
+            "export /r --output /o --with nodes=1 --executor slurm",
+        ),
     ],
 )
 def test_parameters_are_flags(words: str, same: str) -> None:
@@ -56,7 +86,13 @@ def test_parameters_are_flags(words: str, same: str) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("export hf_pth=/out", "export has no parameter hf_pth; it has distributed, "),
+        ("export hf_pth=/out", "export has no parameter hf_pth; did you mean hf_path? It has distributed, "),
+        ("export megatron-path=/out", "did you mean megatron_path?"),
+        ("export lr=0.1", "a folder that is called so is ./lr=0.1"),
+        ("export megatron_path=/a megatron_path=/b", "megatron_path=/a and megatron_path=/b say two things"),
+        ("import dtype=float32 --dtype bf16", "dtype=float32 and --dtype bf16 say two things"),
+        ("import --trust-remote-code trust_remote_code=false", "trust_remote_code=false say two things"),
+        ("merge-lora pretrained=/b export_hf=true", "export_hf=true needs the folder"),
         ("export strict=false", "strict=false cannot be had here"),
         ("import device_map=auto", "device_map=auto cannot be had here"),
         ("import trust_remote_code=maybe", "trust_remote_code is true or false, not 'maybe'"),
