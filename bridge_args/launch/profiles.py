@@ -6,6 +6,7 @@ as OmegaConf has it. Verify: src/nemotron/steps/env/env_toml of NVIDIA-NeMo/Nemo
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from collections.abc import Mapping
@@ -62,6 +63,8 @@ def asked(name: str | None, executor: str | None, file: str | None, env: Mapping
         return Profile(None, executor, {})
     settings = dict(_with_what_it_extends(name, tables, path))
     of = settings.pop("executor", None)
+    if not isinstance(of or executor, str):
+        raise WrongValue(f'{path}: the profile {name} names no executor; add executor = "slurm", or --executor slurm')
     if executor and of and executor != of:
         raise WrongValue(f"{path}: the profile {name} is for {of}, not for {executor}")
     return Profile(name, executor or of, _interpolated(settings, env, f"{path}: {name}"))
@@ -75,8 +78,15 @@ def _tables(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # of TOML, of UTF-8
-        raise UserError(f"{path} is no TOML: {error}") from error
+        raise UserError(f"{path}: profiles are tables of TOML, and this is no TOML: {error}") from error
     return {name: table for name, table in tables.items() if isinstance(table, dict)}
+
+
+def _named_in(tables: Mapping[str, Any], name: str) -> str:
+    """What a file has instead of a profile, the most alike first."""
+    have = sorted(one for one, table in tables.items() if {"executor", "extends"} & table.keys())
+    near = difflib.get_close_matches(name, have, 1)
+    return f"; did you mean {near[0]}? It has {', '.join(have)}" if near else f"; it has {', '.join(have) or 'none'}"
 
 
 def _with_what_it_extends(name: str, tables: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
@@ -85,11 +95,13 @@ def _with_what_it_extends(name: str, tables: Mapping[str, Any], path: Path) -> M
     while at is not None:
         if at not in tables:
             extended = f", which {chain[-1]} extends" if chain else ""
-            raise WrongValue(f"{path} has no profile {at}{extended}; it has {', '.join(sorted(tables)) or 'none'}")
+            raise WrongValue(f"{path} has no profile {at}{extended}{_named_in(tables, at)}")
         if at in chain or len(chain) == _DEEPEST:
             raise WrongValue(f"{path}: the profiles {', '.join([*chain, at])} extend one another without end")
         chain.append(at)
         at = tables[at].get("extends")
+        if at is not None and not isinstance(at, str):
+            raise WrongValue(f"{path}: extends of the profile {chain[-1]} is the name of one profile, not {at}")
     settings: dict[str, Any] = {}
     for one in reversed(chain):
         settings = _merged(settings, {key: value for key, value in tables[one].items() if key != "extends"})

@@ -32,6 +32,7 @@ def start(
     words: Sequence[str],
     profile: profiles.Profile,
     more: Mapping[str, Any],
+    paths: Sequence[str],
     dry_run: bool,
     env: Mapping[str, str],
     write: Callable[[str], None],
@@ -44,6 +45,7 @@ def start(
         words: the command, as it is to run there.
         profile: with an executor.
         more: settings that count more than those of the profile.
+        paths: those of the words that are paths for certain.
         dry_run: write what would be started.
 
     Returns:
@@ -52,7 +54,9 @@ def start(
     Raises:
         WrongValue: no such executor, or a setting that is not right.
     """
+    if profile.executor is None:
+        raise WrongValue("nothing says where it is to run: add --executor NAME, or --profile NAME")
     if profile.executor not in executors.NAMES:
         raise WrongValue(f"there is no executor {profile.executor}; there are {', '.join(executors.NAMES)}")
     executor: Executor = executors.load(profile.executor)
-    return executor.step(Step(name, tuple(words), {**profile.settings, **more}, dry_run, env, write, say))
+    return executor.step(Step(name, tuple(words), {**profile.settings, **more}, tuple(paths), dry_run, env, write, say))

@@ -70,6 +70,7 @@ class Step(Record):
         name: of the job.
         words: the command, as it is to run there.
         settings: of the executor, by the names that profiles have (``profiles.py``).
+        paths: those of the words that are paths for certain.
         dry_run: write what would be started.
         env: the environment of this process.
         write: takes results.
@@ -79,6 +80,7 @@ class Step(Record):
     name: str
     words: tuple[str, ...]
     settings: Mapping[str, Any]
+    paths: tuple[str, ...]
     dry_run: bool
     env: Mapping[str, str]
     write: Callable[[str], None]

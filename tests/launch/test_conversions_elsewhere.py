@@ -54,8 +54,9 @@ NEMO_RUN = pytest.mark.skipif(importlib.util.find_spec("nemo_run") is None, reas
         ("export ./lr=3 --tokenizer tp=4 -o lr=1/out", "export ./lr=3 --tokenizer tp=4 -o lr=1/out"),
         # the whole table of a step, as its file has it
         (
-            "merge-lora backend=auto lora_checkpoint=/a base_hf_path=/b output_hf_path=/o hf_model_id=null export_hf=true "
-            "upstream_script=/x hf_model_path=null base_megatron_path=null output_megatron_path=/m cpu=true debug=false",
+            "merge-lora backend=auto lora_checkpoint=/a base_hf_path=/b output_hf_path=/o hf_model_id=null "
+            "export_hf=true upstream_script=/x hf_model_path=null base_megatron_path=null output_megatron_path=/m "
+            "cpu=true debug=false",
             "merge-lora /a --backend auto --base /b --output /o --device cpu",
         ),
         # flags beside words
@@ -157,3 +158,14 @@ def test_a_job_runs_the_words_without_those_that_made_it(
 def test_a_dry_run_needs_an_executor(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["checkpoint", "export", "/run", "-o", "/out", "--dry-run"]) == 1
     assert "name one by --executor or --profile" in capsys.readouterr().err
+
+
+def test_a_profile_of_this_machine_runs_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "env.toml").write_text('[mine]\nexecutor = "local"\n')
+    monkeypatch.chdir(tmp_path)
+    assert main(["checkpoint", "export", "nowhere", "-o", "out", "--profile", "mine"]) == 1
+    assert "nowhere does not exist" in capsys.readouterr().err
+    assert main(["checkpoint", "export", "nowhere", "-o", "out", "--env-file", "env.toml"]) == 1
+    assert "nothing says where it is to run" in capsys.readouterr().err

@@ -49,6 +49,7 @@ def started(
         words,
         found,
         steps.settings_of(more),
+        (),
         True,
         ENV,
         written.append,
@@ -115,9 +116,72 @@ def test_a_setting_of_the_command_counts_more(tmp_path: Path) -> None:
 @NEMO_RUN
 def test_what_a_cloud_lacks_is_told() -> None:
     with pytest.raises(WrongValue, match="the profile lacks base_url"):
-        steps.start("x", WORDS, profiles.Profile(None, "dgxcloud", {}), {}, True, ENV, print, print)
+        steps.start("x", WORDS, profiles.Profile(None, "dgxcloud", {}), {}, (), True, ENV, print, print)
     with pytest.raises(WrongValue, match="its whole path"):
         started("lepton", words=(*WORDS[:3], "../run"))
+
+
+LEPTON = {"container_image": "i", "nemo_run_dir": "/n", "mounts": [{"path": "/a"}]}
+
+
+@NEMO_RUN
+@pytest.mark.parametrize(
+    ("executor", "settings", "said"),
+    [
+        ("lepton", {**LEPTON, "gpus_per_node": "many"}, "gpus_per_node of the profile is no whole number"),
+        ("lepton", {**LEPTON, "mounts": "/a:/b"}, "mounts of the profile is no list"),
+        ("lepton", {**LEPTON, "env_vars": {"A": {"b": 1}}}, "env_vars.A of the profile is no text"),
+        ("kubernetes", {"namespace": "a"}, "the profile lacks image"),
+        ("slurm", {"account": "a\n#SBATCH --uid=0"}, "account of the profile has more than one line"),
+        (
+            "slurm",
+            {"startup_commands": [f"export HF_TOKEN={ENV['HF_TOKEN']}"]},
+            "startup_commands of the profile states",
+        ),
+        ("slurm", {"comment": ENV["HF_TOKEN"]}, "comment of the profile states a secret"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_told(executor: str, settings: dict[str, Any], said: str) -> None:
+    found = profiles.Profile(None, executor, settings)
+    with pytest.raises(WrongValue, match=said) as refused:
+        steps.start("x", WORDS, found, {}, (), True, ENV, print, print)
+    assert ENV["HF_TOKEN"] not in str(refused.value)
+
+
+@NEMO_RUN
+def test_nodes_that_do_not_count_are_told_on_a_cloud_too() -> None:
+    said: list[object] = []
+    steps.start(
+        "x", WORDS, profiles.Profile(None, "lepton", {**LEPTON, "nodes": 4}), {}, (), True, ENV, print, said.append
+    )
+    assert "nodes 4 of the profile counts as 1" in str(said)
+
+
+@NEMO_RUN
+def test_a_path_is_whole_where_the_job_sees_another_folder() -> None:
+    with pytest.raises(WrongValue, match="^out is a path of this folder"):
+        steps.start("x", WORDS, profiles.Profile(None, "lepton", LEPTON), {}, ("/run", "out"), True, ENV, print, print)
+
+
+@NEMO_RUN
+def test_sbatch_gets_the_secrets_of_the_profile_and_the_file_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that stand in a variable by another name, or inside of another text."""
+    address = "postgres://me:pw12345678@host/db"
+    (tmp_path / "sbatch").write_text('#!/bin/bash\nprintf "%s\\n" "$HF_TOKEN" "$DB_URL" > told; echo 7\n')
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    settings = {"env_vars": {"HF_TOKEN": "hf_of_the_profile_0123456789", "DB_URL": address}}
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    written: list[str] = []
+    assert (
+        steps.start("x", WORDS, profiles.Profile(None, "slurm", settings), {}, (), False, env, written.append, print)
+        == 0
+    )
+    assert (tmp_path / "told").read_text().split() == ["hf_of_the_profile_0123456789", address]
+    text = (tmp_path / "x.bridge.sbatch").read_text()
+    assert "of_the_profile" not in text and "pw12345678" not in text
 
 
 @NEMO_RUN
@@ -125,7 +189,7 @@ def test_what_a_cloud_lacks_is_told() -> None:
 def test_a_client_that_is_missing_is_told() -> None:
     found = profiles.asked(None, "lepton", str(FILE), ENV)
     with pytest.raises(NemoRunMissing, match="leptonai"):
-        steps.start("x", WORDS, found, {}, False, ENV, print, print)
+        steps.start("x", WORDS, found, {}, (), False, ENV, print, print)
 
 
 @NEMO_RUN
@@ -137,7 +201,9 @@ def test_an_experiment_of_nemo_run_runs_the_script(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("NEMORUN_HOME", str(tmp_path / "home"))
     local = _cloud.Cloud("LocalExecutor", "local", {}, ("requests", ""))
     said: list[str] = []
-    step = Step("tiny", ("touch", str(tmp_path / "a file")), {}, False, ENV, print, lambda one: said.append(str(one)))
+    step = Step(
+        "tiny", ("touch", str(tmp_path / "a file")), {}, (), False, ENV, print, lambda one: said.append(str(one))
+    )
     monkeypatch.setattr(_cloud, "DETACHED", False)
     assert _cloud.start(local, step) == 0
     assert (tmp_path / "a file").exists() and said[-1] == "submitted tiny"
@@ -178,6 +244,9 @@ def test_a_profile_has_what_it_extends() -> None:
     ("name", "executor", "said"),
     [
         ("nowhere", None, "has no profile nowhere; it has dgxcloud_convert_model, "),
+        ("slurm_convert_mode", None, "did you mean slurm_convert_model? It has dgxcloud_convert_model, "),
+        ("two", None, "extends of the profile two is the name of one profile"),
+        ("nobody_s", None, "the profile nobody_s names no executor"),
         ("orphan", None, "has no profile nobody, which orphan extends"),
         ("loop_a", None, "loop_a, loop_b, loop_a extend one another"),
         ("unknown_resolver", None, "only ${oc.env:NAME,default} is known"),

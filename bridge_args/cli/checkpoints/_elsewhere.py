@@ -14,6 +14,8 @@ from bridge_args.launch import executors, profiles, steps
 
 _TAKING: Final = ("--executor", "--profile", "--batch", "--env-file", "--with")
 _ALONE: Final = ("--dry-run",)
+# Options and arguments of conversions that are paths; a model of Hugging Face's may be a name of the hub, too.
+_PATHS: Final = ("output", "export_hf", "adapter", "base", "base_megatron", "tokenizer")
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -50,7 +52,12 @@ def started(options: argparse.Namespace) -> int | None:
     words = ["bridge-args", *_without(options.words_given)]
     name = f"checkpoint-{options.action}"
     more = steps.settings_of(options.settings)
-    return steps.start(name, words, profile, more, options.dry_run, os.environ, partial(write, path=None), tell)
+    if profile.executor == "local" and not (options.dry_run or profile.settings or more):
+        return None
+    paths = [getattr(options, name, None) for name in _PATHS] + ([options.path] if options.action == "export" else [])
+    return steps.start(
+        name, words, profile, more, [*filter(None, paths)], options.dry_run, os.environ, partial(write, path=None), tell
+    )
 
 
 def _without(words: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ import dataclasses
 import importlib
 import shlex
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, get_origin
 
 from bridge_args.errors import WrongValue
 from bridge_args.launch.executors import _step
@@ -36,6 +36,7 @@ class Cloud(Record):
         renamed: what profiles call otherwise: their name to that of the class.
         fields: settings that always are so; ``None`` for those that the profile must have.
         needs: the package whose client submits, and how it is installed.
+        asks: fields that the profile must have, although the class does without.
         text: makes the text of a dry run of the object and the script; None: its fields and the script.
     """
 
@@ -43,6 +44,7 @@ class Cloud(Record):
     module: str
     renamed: Mapping[str, str]
     needs: tuple[str, str]
+    asks: tuple[str, ...] = ()
     text: Callable[[Cloud, Any, Step], str] | None = None
 
 
@@ -73,12 +75,29 @@ def _fields(cloud: Cloud, step: Step, made: Any) -> dict[str, Any]:
     known = {field.name: field for field in dataclasses.fields(made) if field.init}
     said = {cloud.renamed.get(name, name): value for name, value in step.settings.items()}
     fields = {name: value for name, value in said.items() if name in known and name not in ("launcher", "packager")}
+    _of_their_types(fields, known)
+    for name in ("nodes", "num_nodes"):
+        if str(fields.get(name, 1)) != "1":
+            step.say(f"the step runs on one node: nodes {fields[name]} of the profile counts as 1")
     fields |= {name: 1 for name in ("nodes", "num_nodes", "nprocs_per_node") if name in known}
     fields["env_vars"] = _step.variables(step)
-    missing = [name for name, field in known.items() if _is_needed(field) and not fields.get(name)]
-    if missing:
+    needed = [name for name, field in known.items() if _is_needed(field) or name in cloud.asks]
+    if missing := [name for name in needed if not fields.get(name)]:
         raise WrongValue(f"the profile lacks {', '.join(missing)}; add them to it, or say --with {missing[0]}=…")
     return fields
+
+
+def _of_their_types(fields: Mapping[str, Any], known: Mapping[str, dataclasses.Field[Any]]) -> None:
+    """
+    Raises:
+        WrongValue: a list, a table or a number is none.
+    """
+    for name, value in fields.items():
+        kind = get_origin(known[name].type) or known[name].type
+        if kind in (list, dict) and not isinstance(value, kind):
+            raise WrongValue(f"{name} of the profile is no {'list' if kind is list else 'table'}")
+        if kind is int and not str(value).isdigit():
+            raise WrongValue(f"{name} of the profile is no whole number")
 
 
 def _is_needed(field: dataclasses.Field[Any]) -> bool:
@@ -95,7 +114,7 @@ def _text(cloud: Cloud, fields: Mapping[str, Any], step: Step) -> str:
     """The object's fields and the script, as YAML."""
     return yaml_of(
         f"# nemo-run {VERSION}: {cloud.title}",
-        {"executor": _step.shown(fields, _step.secrets_of(step)), "script": script_of(cloud, step)},
+        _step.shown({"executor": fields, "script": script_of(cloud, step)}, _step.secrets_of(step)),
     )
 
 

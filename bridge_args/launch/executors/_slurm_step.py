@@ -11,6 +11,7 @@ from bridge_args.launch.executors import _step
 from bridge_args.launch.executors._nemo_run import FIELDS, QUIET, SlurmJob, batch_file
 from bridge_args.launch.work import Step
 from bridge_args.secret_names import is_secret
+from bridge_args.secrets import found_in_variables
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ONE_TASK: Final = ("nodes", "ntasks_per_node")
@@ -36,6 +37,7 @@ def text_of(step: Step) -> str:
         NemoRunMissing: nemo-run is not there.
     """
     settings = step.settings
+    _step.refuse_secrets(step, settings.keys() - {"env_vars"})
     options = {name.replace("_", "-"): _option(name, value) for name, value in settings.items() if _is_option(name)}
     options |= {"nodes": "1", "ntasks-per-node": "1"}
     for name, value in _table(settings.get("additional_parameters"), "additional_parameters").items():
@@ -72,16 +74,24 @@ def _is_option(name: str) -> bool:
 def _option(name: str, value: Any) -> str | bool:
     if isinstance(value, (list, dict)):
         raise WrongValue(f"{name} of the profile is no text and no number")
+    if any(char < " " for char in str(value)):
+        raise WrongValue(f"{name} of the profile has more than one line")
     return value if isinstance(value, bool) else str(value)
+
+
+def secret_variables(step: Step) -> dict[str, str]:
+    """Variables of the profile that stand in no file."""
+    said = _step.variables(step)
+    return {name: one for name, one in said.items() if is_secret(name) or found_in_variables({name: one})}
 
 
 def _exports(step: Step) -> list[str]:
     """The profile's variables; one that is a secret is taken from the environment that the job is submitted from."""
-    lines = [QUIET]
+    lines, secret = [QUIET], secret_variables(step)
     for name, value in _step.variables(step).items():
         if not _NAME.fullmatch(name):
             raise WrongValue(f"env_vars of the profile has {name!r}, which is no name of a variable")
-        if is_secret(name):
+        if name in secret:
             lines.append(f'export {name}="${{{name}-}}"')
         else:
             lines.append(f"export {name}={shlex.quote(value)}")

@@ -9,7 +9,7 @@ from bridge_args.errors import WrongValue
 from bridge_args.findings import Finding
 from bridge_args.launch.work import Step
 from bridge_args.secret_names import is_secret
-from bridge_args.secrets import MASK, Secret, found_in_variables, masked
+from bridge_args.secrets import MASK, Secret, found_in_variables, holds_secret, masked
 from bridge_args.wording import listed
 
 # A step is one program, which starts processes of its own where it needs some.
@@ -24,13 +24,32 @@ def startup(step: Step) -> list[str]:
 
 def variables(step: Step) -> dict[str, str]:
     """The environment that a profile gives its jobs."""
-    return {str(name): str(value) for name, value in _table(step, "env_vars").items()}
+    said = _table(step, "env_vars")
+    if odd := [name for name, value in said.items() if isinstance(value, (list, Mapping))]:
+        raise WrongValue(f"env_vars.{odd[0]} of the profile is no text and no number")
+    return {str(name): str(value) for name, value in said.items()}
 
 
 def secrets_of(step: Step) -> tuple[Secret, ...]:
     """Values that are not to be shown."""
     texts = {name: value for name, value in step.settings.items() if isinstance(value, str)}
     return (*found_in_variables(variables(step)), *found_in_variables({n.upper(): v for n, v in texts.items()}))
+
+
+def refuse_secrets(step: Step, names: Iterable[str]) -> None:
+    """What stands in a file that others read states none.
+
+    Raises:
+        WrongValue: a setting does.
+    """
+    for name in names:
+        value = step.settings.get(name)
+        texts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
+        if any(holds_secret(f"{name}={text}") for text in texts if isinstance(text, str)):
+            raise WrongValue(
+                f"{name} of the profile states a secret, which would stand in the batch file; give it to the job by "
+                "env_vars, as ${oc.env:NAME}, and write $NAME"
+            )
 
 
 def shown(value: Any, known: Iterable[Secret], name: str = "") -> Any:
@@ -63,8 +82,8 @@ def whole_paths(step: Step) -> None:
     Raises:
         WrongValue: a word is a path of this folder.
     """
-    for word in step.words:
-        if word.startswith(("./", "../")):
+    for word in (*step.paths, *step.words):
+        if word.startswith(("./", "../")) or word in step.paths and not word.startswith("/"):
             raise WrongValue(f"{word} is a path of this folder; name it as the job sees it, by its whole path")
 
 

@@ -22,6 +22,7 @@ _KUBERNETES: Final = Cloud(
     "kubeflow",
     {"container_image": "image", "nodes": "num_nodes"},
     ("kubernetes", 'pip install "nemo_run[kubernetes]"'),
+    ("image",),
     _manifest,
 )
 

@@ -562,10 +562,13 @@ def _start(work: Work) -> int:
 
 def _run_step(step: Step) -> int:
     text = _slurm_step.text_of(step)
+    secrets = {name: value for name, value in _slurm_step.secret_variables(step).items() if value}
+    for finding in _about_secrets(secrets, text):
+        step.say(finding)
     if step.dry_run:
         step.write(text)
         return 0
-    return submit(Batch(step.name, text, (), private=holds_secret(text)), step.env, step.write, step.say)
+    return submit(Batch(step.name, text, (), secrets, holds_secret(text)), step.env, step.write, step.say)
 
 
 EXECUTOR: Final = Executor(_run_step, _read, _changing, _start)
