@@ -40,7 +40,7 @@ _ELSEWHERE: Final = {
 _NOT_COMPARED: Final = frozenset(
     (
         *("rank", "local_rank", "iteration", "consumed_train_samples", "consumed_valid_samples"),
-        "group_query_attention",
+        *("group_query_attention", "weight_decay"),
         *("load", "save", "pretrained_checkpoint", "ckpt_step", "finetune", "use_checkpoint_args"),
         *("override_opt_param_scheduler", "use_checkpoint_opt_param_scheduler", "no_load_optim", "no_load_rng"),
         *("encoder_num_layers", "encoder_seq_length", "params_dtype", "do_train", "do_valid", "do_test", "num_workers"),
@@ -198,6 +198,7 @@ def _continued(program: Any, core: str, saved: Saved, t: Translation) -> Continu
         on("vocab_file"),
         experts=(_size(before["expert_model_parallel_size"]), _size(args["expert_model_parallel_size"])),
         sizes=sizes,
+        own_rate=(before["decoupled_lr"] in (..., None)) is not on("decoupled_lr"),
         reruns=_reruns(saved, t),
     )
 
@@ -246,7 +247,8 @@ class _Paths:
             section, _, leaf = path.partition(".")
             body = self._settings.get(section)
             if isinstance(body, Mapping) and leaf in body:
-                return body[leaf]
+                value = body[leaf]
+                return {key: one for key, one in value.items() if key != "_name_"} if _is_member(value) else value
         return default
 
     def _precision(self, name: str) -> Any:
@@ -258,6 +260,11 @@ class _Paths:
             return name in section
         model = self._settings.get("model")
         return bool(model.get(name)) if isinstance(model, Mapping) else ...
+
+
+def _is_member(value: Any) -> bool:
+    """A member of an enum, beside whose value Bridge writes its name."""
+    return isinstance(value, Mapping) and "_name_" in value and "_args_" in value
 
 
 def _names(saved: Saved, t: Translation) -> list[str]:

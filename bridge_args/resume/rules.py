@@ -19,6 +19,10 @@ Winner = Literal["flag", "checkpoint", "refused"]
 KINDS: Final[dict[str, tuple[str, ...]]] = {
     # Saved with the optimizer's schedule, and beside every group of parameters.
     "rate": ("lr", "min_lr"),
+    # A rate of their own for the embedding and the head, which makes a group of parameters of them.
+    "own rate": ("decoupled_lr", "decoupled_min_lr"),
+    # Beside every group of parameters, where nothing that is loaded is compared.
+    "update": ("adam_beta1", "adam_beta2", "adam_eps", "sgd_momentum"),
     # Saved with the schedule. Steps are counted in samples.
     "schedule": (
         *("lr_decay_style", "lr_warmup_steps", "lr_decay_steps", "start_weight_decay", "end_weight_decay"),
@@ -70,7 +74,12 @@ _CORE: Final = "megatron/core"
 _SCHEDULER: Final = f"{_CORE}/optimizer_param_scheduler.py OptimizerParamScheduler._check_and_set"
 _GROUPS: Final = f"{_CORE}/optimizer/optimizer.py _filter_and_reorder_param_groups"
 _LOAD: Final = "training/checkpointing.py load_checkpoint"
+_PARTS: Final = f"{_CORE}/optimizer/__init__.py _get_param_groups"
 _RANDOM: Final = "training/checkpointing.py get_rng_state"
+
+
+_ANEW: Final = "--no-load-optim starts optimizer and schedule anew"
+_FOUND_BY: Final = "the groups of parameters are found by it, and the checkpoint has none with this value"
 
 
 class Verdict(Record):
@@ -105,6 +114,7 @@ class Continued(Record):
         vocabulary: Megatron-LM compares tokenizers too (``--vocab-file``).
         experts: in how many parts the experts were, and are.
         sizes: tensor and pipeline sizes are the same.
+        own_rate: both have a rate of their own for the embedding and the head, or neither.
         reruns: a state of ``--rerun-mode`` was saved for each process (``SAVES_RERUNS``).
     """
 
@@ -121,6 +131,7 @@ class Continued(Record):
     vocabulary: bool = False
     experts: tuple[int, int] = (1, 1)
     sizes: bool = True
+    own_rate: bool = True
     reruns: bool = False
 
     @property
@@ -137,6 +148,8 @@ def verdict(name: str, how: Continued) -> Verdict:
     match KIND_OF.get(name):
         case "rate" | "schedule" as kind:
             return _scheduled(kind, how)
+        case "own rate" | "update" as kind if how.loads_optimizer:
+            return _of_groups(kind, how)
         case "optimizer" if how.loads_optimizer:
             return Verdict(
                 "refused", "the states of the optimizer do not fit", _LOAD, "--no-load-optim starts them anew"
@@ -170,25 +183,39 @@ def _is_compared(name: str, how: Continued) -> bool:
 def _scheduled(kind: str, how: Continued) -> Verdict:
     if not how.loads_optimizer:
         return Verdict("flag", "the schedule is not loaded", _LOAD)
-    anew = "--no-load-optim starts optimizer and schedule anew"
-    if kind == "rate" and holds("megatron >=0.19", Versions(how.core, "0")):
-        why = "the groups of parameters are found by it, and the checkpoint has none with this value"
-        return Verdict("refused", why, _GROUPS, anew)
+    if kind == "rate" and _by_rate(how):
+        return Verdict("refused", _FOUND_BY, _GROUPS, _ANEW)
     if kind == "rate" and how.override:
         why = "the groups of parameters have theirs from the checkpoint, whatever the schedule says"
-        return Verdict("checkpoint", why, _GROUPS, anew)
+        return Verdict("checkpoint", why, _GROUPS, _ANEW)
     if how.override:
         return Verdict("flag", "--override-opt-param-scheduler is given", _SCHEDULER)
     if how.use_checkpoint:
         why = "--use-checkpoint-opt-param-scheduler is given"
-        return Verdict("checkpoint", why, _SCHEDULER, anew if kind == "rate" else "--override-opt-param-scheduler")
-    remedy = anew if kind == "rate" else "--override-opt-param-scheduler"
+        return Verdict("checkpoint", why, _SCHEDULER, _ANEW if kind == "rate" else "--override-opt-param-scheduler")
+    remedy = _ANEW if kind == "rate" else "--override-opt-param-scheduler"
     return Verdict(
         "refused",
         "the schedule in the checkpoint has another value",
         _SCHEDULER,
         f"{remedy}; --use-checkpoint-opt-param-scheduler keeps that of the checkpoint",
     )
+
+
+def _of_groups(kind: str, how: Continued) -> Verdict:
+    """What stands beside every group of parameters, and not in the schedule."""
+    if kind == "own rate" and not how.own_rate:
+        why = "the optimizer has groups of parameters for the decoupled learning rate on one side only"
+        return Verdict("refused", why, _PARTS, _ANEW)
+    if kind == "own rate" and _by_rate(how):
+        return Verdict("refused", _FOUND_BY, _GROUPS, _ANEW)
+    why = "the groups of parameters have theirs from the checkpoint, and nothing is compared"
+    return Verdict("checkpoint", why, _GROUPS, _ANEW)
+
+
+def _by_rate(how: Continued) -> bool:
+    """Are groups of parameters found by their rates?"""
+    return holds("megatron >=0.19", Versions(how.core, "0"))
 
 
 def _laid_out(how: Continued) -> Verdict:

@@ -79,8 +79,12 @@ CHANGES = [
     Change("--position-embedding-type=rope --no-rope-fusion", "position_embedding_type"),
     Change("--squared-relu --no-bias-gelu-fusion", "activation_func"),
     Change("--bf16", "bf16"),
+    Change("--adam-beta1=0.5", "adam_beta1"),
+    Change("--adam-eps=1e-2", "adam_eps"),
+    Change("--adam-beta1=0.5 --no-load-optim", "adam_beta1"),
+    Change("--decoupled-lr=1e-2", "decoupled_lr"),
 ]
-SOME = (1, 6, 9, 19)
+SOME = (1, 6, 9, 19, 28)
 
 
 def words(change: str = "", **folders: Path) -> list[str]:
@@ -161,15 +165,17 @@ def test_who_wins(change: Change, trained: Trained) -> None:
     (row,) = (row for row in found.rows if row.name == change.setting)
     told = row.bridge if trained.program == "bridge" else row.megatron_lm
     assert told is not None
-    ran = trained.go_on(change.words)
+    # What an update is made with shows in the step after it.
+    steps = 2 if KIND_OF[change.setting] == "update" else 1
+    ran = trained.go_on(change.words, steps)
     refused = [one.name for one in found.rows if (v := _of(one, trained)) is not None and v.winner == "refused"]
     assert bool(ran.error) == bool(refused), (refused, ran.error)
     if ran.error:
         assert ran.steps == 0
         return
-    kept = trained.go_on("")
+    kept = trained.go_on("", steps)
     counted = next(_of(one, trained) for one in found.rows if one.name == "iteration")
-    assert counted is not None and (ran.iteration == 3) is (counted.winner == "checkpoint")
+    assert counted is not None and (ran.iteration == 2 + steps) is (counted.winner == "checkpoint")
     if KIND_OF[change.setting] in ("rate", "schedule"):
         assert (ran.rate == kept.rate) is (told.winner == "checkpoint"), (ran, kept, told)
     else:
@@ -293,6 +299,16 @@ def test_the_rate_is_a_matter_of_the_core(saved: Path) -> None:
     assert winners(told(saved, f"--lr=2e-3 {OVERRIDE}", "0.16.1", "0.6.2"), "lr") == ("checkpoint", "refused")
 
 
+def test_what_stands_beside_the_groups_of_parameters(saved: Path) -> None:
+    """Betas are compared by nothing; a rate of its own makes another group."""
+    assert winners(told(saved, "--adam-beta1=0.5"), "adam_beta1") == ("checkpoint", "checkpoint")
+    assert winners(told(saved, "--adam-beta1=0.5 --no-load-optim"), "adam_beta1") == ("flag", "flag")
+    assert winners(told(saved, "--decoupled-lr=1e-2"), "decoupled_lr") == ("refused", "refused")
+    both = Continued("bridge", "0.16.1")
+    assert verdict("decoupled_lr", both).winner == "checkpoint"
+    assert verdict("decoupled_lr", both._replace(core="0.19.0")).winner == "refused"
+
+
 def test_each_program_has_its_own_word(saved: Path) -> None:
     assert winners(told(saved, "--num-attention-heads=2"), "num_attention_heads") == ("refused", "flag")
 
@@ -369,6 +385,15 @@ def test_a_configuration_of_little_is_compared_as_far_as_it_goes(tmp_path: Path)
     found = compare.resumption(compare.read(tmp_path, "0.6.2"), made)
     assert [row.name for row in found.refused] == ["num_layers"]
     assert "num_layers" in tell.as_text(found) and json.loads(tell.as_json(found))["refused"] == ["num_layers"]
+
+
+def test_a_member_of_an_enum_is_the_same_with_its_name(tmp_path: Path) -> None:
+    """Bridge writes the name of the member beside its value."""
+    made = translate(words())
+    settings = bridge_args.to_run_config(made)
+    settings["model"]["attention_backend"] = {**settings["model"]["attention_backend"], "_name_": "auto"}
+    saved = compare.Saved("", "Megatron Bridge", 5, None, settings)
+    assert "attention_backend" not in [row.name for row in compare.resumption(saved, made).rows]
 
 
 @pytest.mark.parametrize(
