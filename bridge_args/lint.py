@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from bridge_args.bridge import checkpoint_rules, targets
 from bridge_args.bridge import schema as schemas
-from bridge_args.bridge.choices import choices_of, is_taken, near
+from bridge_args.bridge.choices import choices_of, is_taken, near, needs_newer_core
 from bridge_args.bridge.deprecated import deprecated
 from bridge_args.bridge.schema import Field, Schema, Section
 from bridge_args.bridge.types import accepts
@@ -47,6 +47,7 @@ LEVELS: Final[dict[str, Level]] = {
     "one-iteration": "warning",
     "given-twice": "warning",
     "without-effect": "warning",
+    "newer-core": "warning",
     "deprecated": "warning",
     "not-checked": "note",
 }
@@ -242,6 +243,8 @@ class _Linter:
         value = self._plain(node)
         if value == field.default and isinstance(value, bool) is isinstance(field.default, bool):
             return True
+        if told := needs_newer_core(path, value, self.schema.version):
+            self._add("newer-core", path, told, node.place)
         if not is_taken(path, field, value, self.schema.version):
             taken = choices_of(path, field, self.schema.version) or field.choices or ()
             offered = f"one of {', '.join(map(str, taken))}" if taken else field.type

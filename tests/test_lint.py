@@ -63,6 +63,10 @@ def test_for_another_version_it_is_wrong() -> None:
         ("mixed_precision: bf16_mixed\n", []),
         ("train:\n  micro_batch_siz: 2\n", [(2, "unknown-setting", "train.micro_batch_siz")]),
         ("train:\n  global_batch_size: ???\n", [(2, "missing", "train.global_batch_size")]),
+        (
+            "model:\n  experimental_attention_variant: dsv4_hybrid\n",
+            [(2, "newer-core", "model.experimental_attention_variant")],
+        ),
         ("checkpoint:\n  ckpt_format: zarr3\n", [(2, "wrong-value", "checkpoint.ckpt_format")]),
         ("checkpoint:\n  save_retain_interval: 3\n", [(2, "without-effect", "checkpoint.save_retain_interval")]),
         ("checkpoint:\n  save_retain_interval: null\n", []),

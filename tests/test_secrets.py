@@ -36,7 +36,7 @@ def test_names_of_secrets(name: str) -> None:
         "MAX_TOKENS TRAIN_TOKENS NUM_TOKENS PAD_TOKEN EOD_TOKEN FIM_PREFIX_TOKEN TOKENIZER_MODEL TOKENIZER TOKENS "
         "KEY KEYS SORT_KEY JSON_KEYS TEXT_KEY KEY_VALUE_HEADS NUM_KEY_VALUE_HEADS KEYBOARD MONKEY PWD OLDPWD PATH "
         "SSH_KEY_PATH TOKEN_FILE --tokenizer-model --moe-token-dispatcher-type --max-tokens-to-oom AUTHOR BYPASS "
-        "PASSES NUM_PASS WANDB_PROJECT CACHE_KEY x"
+        "PASSES NUM_PASS WANDB_PROJECT CACHE_KEY config_key x"
     ).split(),
 )
 def test_names_of_other_things(name: str) -> None:

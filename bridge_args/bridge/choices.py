@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from bridge_args.bridge.schema import Field, Schema
+from bridge_args.bridge.series import SERIES
 from bridge_args.bridge.types import accepts
 from bridge_args.records import Record
 from bridge_args.versions import Versions, holds
@@ -23,11 +24,13 @@ class Choices(Record):
         when: for which versions of Bridge.
         values: all that work.
         see: where this can be verified.
+        newer: those that Bridge sets, and the Megatron Core that is published with it does not have.
     """
 
     when: str
     values: tuple[str, ...]
     see: str
+    newer: tuple[str, ...] = ()
 
 
 _FSDP: Final = "megatron/core/distributed/fsdp/src/megatron_fsdp/param_and_grad_buffer.py"
@@ -46,8 +49,17 @@ CHOICES: Final[dict[str, Choices]] = {
     ),
     "ddp.outer_dp_sharding_strategy": Choices("bridge >=0.3", ("no_shard", "optim"), _FSDP),
     "optimizer.muon_scale_mode": Choices("bridge >=0.3", ("spectral", "unit_rms_norm", "shape_scaling"), _MUON),
-    "optimizer.muon_fp32_matmul_prec": Choices("bridge >=0.3", ("low", "medium", "high"), _MUON),
+    "optimizer.muon_fp32_matmul_prec": Choices(
+        "bridge >=0.3", ("low", "medium", "high", "highest"), f"{_MUON}; torch.set_float32_matmul_precision"
+    ),
     "optimizer.muon_tp_mode": Choices("bridge >=0.3", ("blockwise", "duplicated", "distributed"), _MUON),
+    "model.experimental_attention_variant": Choices(
+        "bridge >=0.5",
+        ("gated_delta_net", "dsa", "dsv4_hybrid"),
+        "megatron/bridge/models/deepseek/deepseek_v4_bridge.py; megatron/core/models/gpt/"
+        "experimental_attention_variant_module_specs.py get_experimental_attention_variant_module_spec",
+        newer=("dsv4_hybrid",),
+    ),
     "model.position_embedding_type": Choices(
         "bridge >=0.2",
         ("learned_absolute", "rope", "mrope", "yarn", "relative", "none"),
@@ -83,6 +95,27 @@ def is_taken(path: str, field: Field, value: Any, bridge: str) -> bool:
     if path in CHOICES and isinstance(value, str) and (taken := choices_of(path, field, bridge)):
         return value in taken
     return accepts(field, value)
+
+
+def needs_newer_core(path: str, value: Any, bridge: str) -> str:
+    """A sentence about a value that only a later Megatron Core has; empty of any other."""
+    known = CHOICES.get(path)
+    if known is None or value not in known.newer or not holds(known.when, Versions("0", bridge)):
+        return ""
+    core = next((one.core for one in SERIES if one.bridge == bridge), "")
+    return (
+        f"{path} {value} is known to Bridge {bridge}, and not to the Megatron Core"
+        f"{f' {core}' if core else ''} that is published with it, which stops when it builds the model"
+    )
+
+
+def newer(run_config: Mapping[str, Any], schema: Schema) -> Iterator[str]:
+    """What ``needs_newer_core`` has to say of a run config."""
+    for path in CHOICES:
+        section, _, name = path.partition(".")
+        body = run_config.get(section)
+        if isinstance(body, Mapping) and (told := needs_newer_core(path, body.get(name), schema.version)):
+            yield told
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -107,6 +107,8 @@ def load(run_config: Mapping[str, Any]) -> Any:
     schema = schemas.load(_checked_with())
     for path, message in choices.wrong(run_config, schema):
         raise BridgeRejects(message, (path,))
+    for message in choices.newer(run_config, schema):
+        log.warning("%s", message)
     for one in checkpoint_rules.broken(run_config, schema):
         if one.late and one.kind == "together":
             raise BridgeRejects(one.message, (one.path,))

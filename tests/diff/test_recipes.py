@@ -6,15 +6,17 @@ Bridge 0.3.1 has both a class of the model (``Llama3ModelProvider8B``) and a rec
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from bridge_args.bridge import installed, providers
+from bridge_args.bridge import choices, installed, providers, schema
 from bridge_args.dev import recipes as maker
 from bridge_args.diff import nearest
+from bridge_args.secret_names import is_secret
 
 VERSION = "0.3.1"
 MODELS: dict[str, dict[str, Any]] = yaml.safe_load(
@@ -31,6 +33,7 @@ KNOWN = {
     "mtp_num_layers": "the recipe asks for it",
     "vocab_size": "Moonlight: see `disagree`",
 }
+_SAID = re.compile(r"^ *(?:- )?(\w+): (.+)$", re.MULTILINE)
 IN_ALL = {"num_layers", "hidden_size", "ffn_hidden_size"}
 # Set for the way of running, by the recipe.
 RUNNING = set(
@@ -68,6 +71,20 @@ def test_a_recipe_and_the_class_have_the_same_numbers(recipe: str, provider: str
     differing = {name: (value, model[name]) for name, value in numbers.items()
                  if isinstance(value, (int, float, str, list)) and value != model[name]}  # fmt: skip
     assert differing.keys() <= KNOWN.keys(), differing
+
+
+@pytest.mark.parametrize("bridge", sorted(path.name.removesuffix(".json.gz") for path in nearest.FOLDER.iterdir()))
+def test_what_recipes_of_bridge_say_is_taken_and_is_no_secret(bridge: str) -> None:
+    known, recipes = schema.load(bridge), nearest._held(bridge)[0]
+    refused, secrets = set(), set()
+    for text in recipes.values():
+        config: dict[str, dict[str, Any]] = {}
+        for path, value in nearest._lines(text).items():
+            section, _, name = path.partition(".")
+            config.setdefault(section, {})[name] = value
+        refused |= set(choices.wrong(config, known))
+        secrets |= {name for name, value in _SAID.findall(text) if value != "null" and is_secret(name)}
+    assert not refused and not secrets
 
 
 @pytest.mark.parametrize("model", MODELS)
