@@ -5,12 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bridge_args import children
+
+_SECTION: Final = re.compile(r"^(?=\S)", re.MULTILINE)
 
 
 def from_installed() -> dict[str, Any]:
@@ -31,6 +34,17 @@ def from_installed() -> dict[str, Any]:
 
 
 def content(found: dict[str, Any]) -> bytes:
-    """What the package ships of them: compressed; the same bytes each time. Of those left out, the names."""
-    data = {"recipes": dict(sorted(found["recipes"].items())), "left_out": sorted(found["left_out"])}
+    """What the package ships of them: compressed; the same bytes each time. Of those left out, the names.
+
+    Most sections are the same in many recipes. Each is there once, those that are alike one after the other, and a
+    recipe is the numbers of its sections.
+    """
+    recipes = {name: _SECTION.split(text) for name, text in sorted(found["recipes"].items())}
+    sections = sorted({section for parts in recipes.values() for section in parts})
+    number = {section: index for index, section in enumerate(sections)}
+    data = {
+        "sections": sections,
+        "recipes": {name: [number[section] for section in parts] for name, parts in recipes.items()},
+        "left_out": sorted(found["left_out"]),
+    }
     return gzip.compress(json.dumps(data, indent=0).encode(), mtime=0)

@@ -148,4 +148,5 @@ def _held(bridge: str) -> tuple[dict[str, str], list[str]]:
         known = ", ".join(sorted(path.name.removesuffix(".json.gz") for path in FOLDER.glob("*.json.gz")))
         raise UserError(f"no recipes of Bridge {bridge} are known; there are those of {known}")
     data = json.loads(gzip.decompress(file.read_bytes()))
-    return data["recipes"], data["left_out"]
+    sections = data["sections"]
+    return {name: "".join(sections[one] for one in parts) for name, parts in data["recipes"].items()}, data["left_out"]
