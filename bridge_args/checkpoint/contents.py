@@ -194,6 +194,7 @@ class _Look:
         if saved is None and self.common is not None and self.kind.name in _SAVE_ARGS:
             saved = saved_args.read_part(self.weights, self.common)
             parallel = _sizes(saved.values)
+        self.counted(saved)
         about = self.about()
         marker = self.folder.parent / f"{self.folder.name}-unfinished"
         if self.kind.name == "nemo2" and marker.exists():
@@ -213,6 +214,12 @@ class _Look:
             links,
             saved,
         )
+
+    def counted(self, saved: saved_args.Saved | None) -> None:
+        """A folder that was renamed is one iteration by its name, and another by what lies in it."""
+        named, said = self.place.iteration, saved.iteration if saved is not None else None
+        if saved is not None and None not in (named, said) and named != said:
+            self.problems.append(f"{self.folder} is called iteration {named}, and {saved.file} says it is {said}")
 
     def there(self, needed: str) -> None:
         names = needed.split("|")
@@ -279,7 +286,7 @@ class _Look:
         if format == "torch_dist":
             metadata = self.weights / "metadata.json"
             if metadata.is_file():
-                self.attempt(metadata, read.mapping_in)
+                self.backend(metadata)
             elif f"{metadata} is missing" not in self.problems:
                 self.problems.append(f"{metadata} is missing")
         for name in (COMMON, "train_state.pt"):
@@ -296,6 +303,15 @@ class _Look:
         if self.common is not None and self.common.file in short:
             self.common = None
         self.together([short[name] for name in sorted(short)])
+
+    def backend(self, metadata: Path) -> None:
+        """Megatron Core reads what this file says. Verify: megatron/core/dist_checkpointing/core.py."""
+        said = self.attempt(metadata, read.mapping_in)
+        backend = "torch_dist" if said is None else said.get("sharded_backend")
+        if not isinstance(backend, str):
+            self.problems.append(f"{metadata} does not say by sharded_backend how the tensors were saved")
+        elif backend != "torch_dist":
+            self.problems.append(f"{metadata} says that the tensors were saved as {backend[:40]}, not as torch_dist")
 
     def legacy(self, parallel: Mapping[str, int]) -> None:
         """Verify: Megatron-LM, training/checkpointing.py, get_checkpoint_name."""

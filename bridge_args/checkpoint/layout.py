@@ -6,7 +6,6 @@ Nothing else in bridge_args knows a name of a file that marks a checkpoint.
 from __future__ import annotations
 
 import importlib
-import json
 import re
 import zipfile
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from typing import Final
 
 from bridge_args.bridge.checkpoint_rules import TAKES_AN_ITERATION, TAKES_HUGGING_FACE
 from bridge_args.errors import UserError
-from bridge_args.files import read_bytes
+from bridge_args.files import json_of, read_bytes
 from bridge_args.records import Record
 from bridge_args.versions import Versions, holds
 
@@ -89,7 +88,7 @@ KINDS: Final = (
     Kind(
         "megatron-lm-torch_dist",
         "Megatron-LM, torch_dist",
-        ((("metadata.json", "sharded_backend"),), ((COMMON, ""),)),
+        ((("metadata.json", "sharded_backend"),), (("metadata.json", ""), (INDEX, "")), ((COMMON, ""),)),
         (INDEX, "metadata.json"),
     ),
     Kind("fsdp_dtensor", "Megatron-LM, fsdp_dtensor or torch_dcp", (((INDEX, ""),),), (INDEX,)),
@@ -147,7 +146,9 @@ def place_of(path: Path) -> Place:
             iteration = of_tracker(tracker)
             folder = path / "release" if iteration is None else folder_of(path, iteration)
             if not folder.is_dir():
-                raise CheckpointError(f"{tracker} names {folder.name}, and there is no such folder beside it")
+                raise CheckpointError(
+                    f"{tracker} names {folder.name}, and there is no such folder beside it{_newest(path)}"
+                )
             return Place(folder, kind_of(folder), tracker, iteration)
     if path.name in ("weights", "context") and (kind := kind_of(path.parent)) and kind.name == "nemo2":
         path = path.parent
@@ -157,6 +158,11 @@ def place_of(path: Path) -> Place:
         raise CheckpointError(f"{path} has checkpoints up to {folder_of(path, steps[0]).name} and no tracker; name one")
     numbers = re.search(r"^(?:iter_|checkpoint-)(\d{1,12})$|[-_]step=(\d{1,12})(?!\d)", path.resolve().name)
     return Place(path, kind, None, int(numbers[1] or numbers[2]) if numbers else None)
+
+
+def _newest(save: Path) -> str:
+    steps = steps_of(save)
+    return f"; {folder_of(save, steps[0])} is the newest that is there" if steps else ""
 
 
 def kind_of(folder: Path, but: str = "") -> Kind | None:
@@ -210,7 +216,7 @@ def iteration_in(tracker: Path) -> int | None:
     except OSError as error:
         raise CheckpointError(f"{tracker} cannot be read: {error.strerror or error}") from error
     if said != "release" and not re.fullmatch(r"[0-9]{1,12}", said):
-        raise CheckpointError(f'{tracker} names no iteration: "{said[:40]}"')
+        raise CheckpointError(f'{tracker} names no iteration: "{" ".join(said.split())[:40]}"')
     return None if said == "release" else int(said)
 
 
@@ -248,7 +254,7 @@ def folder_of(save: Path, step: int) -> Path:
 
 def is_complete(folder: Path) -> bool:
     """Was the save of this checkpoint finished?"""
-    tensors = _is_json(folder / "metadata.json") if (folder / "common.pt").exists() else (folder / ".metadata").exists()
+    tensors = _is_mapping(folder / "metadata.json") if (folder / COMMON).exists() else (folder / INDEX).exists()
     return tensors and zipfile.is_zipfile(folder / "train_state.pt") and _is_run_config(folder / "run_config.yaml")
 
 
@@ -283,15 +289,14 @@ def steps_of(save: Path) -> list[int]:
 
 def is_megatron_lms(folder: Path) -> bool:
     """Has Megatron-LM written it? Then it is complete as far as can be told."""
-    return _is_json(folder / "metadata.json") or any(folder.glob("mp_rank_*"))
+    return _is_mapping(folder / "metadata.json") or any(folder.glob("mp_rank_*"))
 
 
-def _is_json(file: Path) -> bool:
+def _is_mapping(file: Path) -> bool:
     try:
-        json.loads(file.read_text(encoding="utf-8"))
+        return isinstance(json_of(read_bytes(file, _LARGEST).decode("utf-8")), dict)
     except (OSError, ValueError):
         return False
-    return True
 
 
 def _is_run_config(file: Path) -> bool:

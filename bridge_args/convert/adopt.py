@@ -182,7 +182,6 @@ class _Preflight:
             self.reasons.append(_of_bridge(found.place.folder))
         elif found.saved is None and not found.problems:
             self.reasons.append(f"{found.place.folder} holds no arguments of Megatron-LM that can be read")
-        self.about_iteration(found)
         self.about_tensors(found)
         return found
 
@@ -210,14 +209,6 @@ class _Preflight:
         steps = [str(step) for step in reversed(layout.steps_of(path))]
         has = f"it has {listed(steps)}" if steps else "it has none"
         raise CheckpointError(f"{path} has no checkpoint of iteration {wanted}; {has}")
-
-    def about_iteration(self, found: Contents) -> None:
-        place, saved = found.place, found.saved
-        if saved is None or place.iteration is None or saved.iteration in (None, place.iteration):
-            return
-        self.reasons.append(
-            f"{place.folder} is called iteration {place.iteration}, and {saved.file} says it is {saved.iteration}"
-        )
 
     def about_settings(self, file: Path) -> None:
         """A configuration that is there stays, so Bridge must be able to read it."""

@@ -110,7 +110,7 @@ def test_a_bomb_of_another_kind_is_told(name: str, tmp_path: Path) -> None:
     file, content = OF_OTHER_KINDS[name]
     (tmp_path / file).write_bytes(content)
     done = inspected(tmp_path)
-    assert done.returncode == 0 and done.stderr == "", (done.returncode, done.stderr[-300:])
+    assert done.returncode == 1 and done.stderr == "", (done.returncode, done.stderr[-300:])
     assert "complete: no" in done.stdout and str(tmp_path / file) in done.stdout and len(done.stdout) < 3000
 
 

@@ -22,6 +22,7 @@ from saved_checkpoints import (
     distributed,
     effective,
     index,
+    of_core_019,
     pickled,
     safetensors,
     tracker,
@@ -134,8 +135,9 @@ KINDS: dict[str, tuple[Callable[[Path], Path], str, int | None, int, int, dict[s
 
 
 def told(path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    assert main(["checkpoint", "inspect", "--format", "json", str(path)]) == 0
+    status = main(["checkpoint", "inspect", "--format", "json", str(path)])
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert status == (0 if document["complete"] is True else 1), "a script asks for it"
     return document
 
 
@@ -240,6 +242,41 @@ def test_tensors_of_zarr_are_not_called_complete(tmp_path: Path, capsys: pytest.
     assert document["args"]["num_layers"] == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('["sharded_backend"]', "no mapping"),
+        ("[1]", "no mapping"),
+        ("", "no JSON"),
+        ("{}", "does not say by sharded_backend"),
+        ('{"sharded_backend": 7}', "does not say by sharded_backend"),
+        ('{"sharded_backend": "xyz"}', "saved as xyz, not as torch_dist"),
+    ],
+)
+@pytest.mark.parametrize("common", [True, False])
+def test_an_index_of_megatron_core_that_says_something_else(
+    text: str, said: str, common: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if common:
+        folder = megatron_lm(tmp_path) / "iter_0000005"
+    else:
+        folder = of_core_019(tmp_path / "iter_0000005", effective())
+    (folder / "metadata.json").write_text(text)
+    document = told(folder, capsys)
+    assert (document["kind"], document["complete"]) == ("megatron-lm-torch_dist", False)
+    (problem,) = document["problems"]
+    assert problem.startswith(f"{folder / 'metadata.json'}") and said in problem
+    assert not layout.is_megatron_lms(folder) or text.startswith("{")
+
+
+def test_a_folder_that_was_renamed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    megatron_lm(tmp_path)
+    (tmp_path / "iter_0000005").rename(tmp_path / "iter_0000008")
+    (tmp_path / layout.MEGATRON_TRACKER).write_text("8")
+    (problem,) = told(tmp_path, capsys)["problems"]
+    assert "is called iteration 8" in problem and problem.endswith("says it is 5")
+
+
 def test_a_save_that_has_only_begun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "iter_0000005"
     folder.mkdir()
@@ -271,14 +308,22 @@ def test_a_tensor_that_the_index_promises(tmp_path: Path, capsys: pytest.Capture
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [(layout.MEGATRON_TRACKER, b"../../etc"), (layout.MEGATRON_TRACKER, b"9"), (layout.TRACKER, b"PK\x03\x04")],
+    [
+        (layout.MEGATRON_TRACKER, b"../../etc"),
+        (layout.MEGATRON_TRACKER, b"5\n\n6"),
+        (layout.MEGATRON_TRACKER, b"9"),
+        (layout.TRACKER, b"PK\x03\x04"),
+    ],
 )
 def test_a_tracker_that_names_nothing(
     name: str, content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / name).write_bytes(content)
+    (tmp_path / "iter_0000004").mkdir()
     assert main(["checkpoint", "inspect", str(tmp_path)]) == 1
-    assert name in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert name in said and len(said.splitlines()) == 1
+    assert content != b"9" or said.endswith("iter_0000004 is the newest that is there\n")
 
 
 def test_bridges_own_tracker_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -443,11 +443,11 @@ def test_the_command_line(checkpoint: Path, capsys: pytest.CaptureFixture[str]) 
     out, err = capsys.readouterr()
     assert "num_layers: 2  # --num-layers 2" in out
     assert "note: Megatron-LM 0.16.1 is assumed: " in err
-    assert main(["checkpoint", "inspect", str(checkpoint)]) == 0
+    assert main(["checkpoint", "inspect", str(checkpoint)]) == 1, "it has no tensors"
     out, _ = capsys.readouterr()
     assert "iteration: 5\n" in out
     assert "  --num-layers 2 \\\n" in out
-    assert main(["checkpoint", "inspect", "--format", "json", str(checkpoint)]) == 0
+    assert main(["checkpoint", "inspect", "--format", "json", str(checkpoint)]) == 1
     told = json.loads(capsys.readouterr().out)
     assert told["args"]["params_dtype"] == "torch.bfloat16"
     assert told["consumed_train_samples"] == 40

@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     saved = saved_args.read(options.path) if found is None else found.saved
     translation = None if saved is None else translate_saved(saved.values, options.megatron_lm)
     write(checkpoint.about(found, saved, translation, options.format), None)
-    return 0
+    return 0 if found is None or found.complete else 1
 
 
 ACTION: Final = Command("what a checkpoint is, and what it holds", run, add_options)
