@@ -23,6 +23,7 @@ _MEANING: Final = (
     "yarn_beta_slow yarn_mscale yarn_mscale_all_dim rotary_base_local mtp_num_layers"
 ).split()
 _OF_ROPE: Final = frozenset("rotary_base rotary_percent rotary_interleaved rope_scaling rope_scaling_factor".split())
+_GROUPS: Final = ("moe_router_num_groups", "moe_router_group_topk")
 _OF_MOE: Final = frozenset(name for name in _MEANING if name.startswith("moe_"))
 
 
@@ -65,6 +66,8 @@ def _value(config: Any, name: str) -> Any:
         return 4 * config.hidden_size
     if name == "moe_ffn_hidden_size" and value is None:
         return _value(config, "ffn_hidden_size")
+    if name in _GROUPS and getattr(config, _GROUPS[0], None) == 1:
+        return None  # one group of experts is as good as none
     if name == "moe_layer_freq":
         return _every(value, config.num_layers)
     if name == "softmax_scale" and value is not None and not getattr(config, "multi_latent_attention", False):

@@ -46,6 +46,8 @@ def reasons_against(path: Path, inputs: Sequence[Path], size: int = 0) -> list[s
             reasons.append(f"{path} lies inside of the input {one}; name a folder outside of it")
         elif source.is_relative_to(real):
             reasons.append(f"the input {one} lies inside of {path}; name a folder of its own for the result")
+    if not _is_text(real):
+        reasons.append(f"{path} has bytes in its name that are no UTF-8, and files of the result name it; name another")
     if reasons:
         return reasons
     try:
@@ -64,6 +66,14 @@ def reasons_against(path: Path, inputs: Sequence[Path], size: int = 0) -> list[s
     except OSError as error:
         reasons.append(f"{error.filename or path} cannot be looked at: {error.strerror or error}")
     return reasons
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def left_beside(path: Path) -> list[Path]:

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
+import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +31,11 @@ from bridge_args.wording import listed
 
 Record = dict[str, Any]
 Receive = Callable[[Record], None]
+
+# How Bridge says that one side has a tensor and the other has none.
+_NO_COUNTERPART: Final = re.compile(
+    r"(?:No mapping found for \w+: |Can't find (?:the following HF parameters in hf_keys: )?)(.*)"
+)
 
 # A buffer that transformers once saved and computes: it is no weight. Verify: the same name in its _keys_to_ignore.
 _COMPUTED: Final = (".rotary_emb.inv_freq", ".masked_bias", ".attn.bias")
@@ -88,7 +96,40 @@ def _run(plan: Plan, receive: Receive) -> None:
         if plan.emulate:
             stack.enter_context(placeholders.fused_functions())
         stack.enter_context(foreign.ONE_PROCESS.get()(backend="gloo"))
-        (_export if plan.action == "export" else _import)(plan, auto, receive)
+        said = stack.enter_context(_heard())
+        try:
+            (_export if plan.action == "export" else _import)(plan, auto, receive)
+        except Exception as error:
+            if not said:
+                raise
+            receive({"refused": [_without_counterpart(plan, said)]})
+            traceback.print_exception(error)
+
+
+@contextlib.contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Names of what Bridge finds no counterpart for. It says so in a warning, and goes on to some error without names.
+
+    Verify: megatron/bridge/models/conversion/model_bridge.py, build_conversion_tasks, in Bridge 0.3 and 0.6.
+    """
+    found: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if said := _NO_COUNTERPART.search(record.getMessage()):
+                found.append(said[1].removesuffix(" in hf_keys")[:200])
+
+    logger, listener = logging.getLogger("megatron.bridge"), Listener()
+    logger.addHandler(listener)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(listener)
+
+
+def _without_counterpart(plan: Plan, names: Sequence[str]) -> str:
+    some = listed([*dict.fromkeys(names)][:4])
+    return f"the installed Bridge does not convert a model like {plan.model}: it has no counterpart for {some}"
 
 
 def _unsupported(auto: Any, model: Path) -> list[str]:

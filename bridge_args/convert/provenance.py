@@ -72,7 +72,8 @@ class Provenance:
         self.said["outputs"] = dict(outputs)
         self.said["seconds"] = round(self.seconds, 3)
         self.said["peak_memory_bytes"] = peak_memory()
-        return json.dumps(self.said, indent=2, ensure_ascii=False) + "\n"
+        said = json.dumps(self.said, indent=2, ensure_ascii=False) + "\n"
+        return said.encode("utf-8", "backslashreplace").decode()  # bytes of a name that are no text; JSON reads them so
 
 
 def versions() -> dict[str, str]:

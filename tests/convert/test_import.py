@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import logging
 import os
 import random
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -186,6 +189,40 @@ def test_a_quantized_model(tmp_path: Path, machine: Machine) -> None:
     quantized = tiny_models.make(tmp_path / "model")
     tiny_models.edit(quantized, quantization_config={"quant_method": "fp8"})
     assert "is quantized" in _refused(from_hugging_face.Asked(str(quantized), tmp_path / "out"), machine)[0]
+
+
+def test_what_bridge_has_no_counterpart_for() -> None:
+    """Its warnings are its only words about that; those of the installed one are the ones that are heard."""
+    from bridge_args.convert import process
+
+    said = Path(_bridge(), "models/conversion/model_bridge.py").read_text()
+    with process._heard() as heard:
+        log = logging.getLogger("megatron.bridge.models.conversion.model_bridge")
+        for text in re.findall(r'f"(?:WARNING: )?(?:No mapping found|Can\'t find)[^"]*"', said):
+            log.warning(re.sub(r"\{\w+(\.\w+)?\}", "a.weight", text[2:-1]))
+        log.warning("something else")
+    log.warning("No mapping found for megatron_param: b.weight")
+    assert len(heard) >= 3 and set(heard) == {"a.weight"}
+    plan = process.Plan("import", "my/model", "", "", "")
+    assert process._without_counterpart(plan, heard).endswith(
+        "a model like my/model: it has no counterpart for a.weight"
+    )
+
+
+def _bridge() -> str:
+    found = importlib.util.find_spec("megatron.bridge")
+    assert found is not None and found.origin is not None
+    return os.path.dirname(found.origin)
+
+
+@everything
+@pytest.mark.skipif((installed.version() or "0") < "0.6", reason="Megatron Core before 0.19 has no norm there")
+def test_a_model_without_a_counterpart_is_refused(tmp_path: Path) -> None:
+    """DeepSeek-V2-Lite: its queries have no rank of their own, and Megatron Core since 0.19 has a norm before them."""
+    model = tiny_models.make(tmp_path / "model", "deepseek_v2", q_lora_rank=None)
+    said = converting.checkpoint(tmp_path, "import", model, "-o", "made", code=1)
+    assert "it has no counterpart for decoder.layers.0.self_attention.linear_q_proj.layer_norm_weight" in said
+    assert "Error" not in said and not (tmp_path / "made").exists()
 
 
 def test_what_bridge_does_not_convert(tmp_path: Path) -> None:

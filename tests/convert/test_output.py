@@ -41,6 +41,19 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     assert [file.name for file in result.iterdir()] == ["file"]
 
 
+def test_names_that_are_no_text(tmp_path: Path, source: Path) -> None:
+    """A result names itself in files of UTF-8; what is only read may be called as it likes."""
+    name = os.fsdecode(b"\xff\xfe")
+    (reason,) = output.reasons_against(tmp_path / name / "result", [source])
+    assert "no UTF-8" in reason
+    source = source.rename(tmp_path / name)
+    made = provenance.Provenance("step", [name])
+    made.input("source", source, provenance.hashes(source))
+    (tmp_path / "result").mkdir()
+    made.write(tmp_path / "result")
+    assert json.loads((tmp_path / "result" / provenance.NAME).read_text())["inputs"]["source"]["path"] == str(source)
+
+
 def test_what_is_filled_meanwhile_stays(tmp_path: Path) -> None:
     result = tmp_path / "result"
     with pytest.raises(OSError), output.new_folder(result) as unfinished:
