@@ -17,6 +17,7 @@ from bridge_args.errors import UserError
 from bridge_args.files import json_of, read_bytes
 from bridge_args.records import Record
 from bridge_args.versions import Versions, holds
+from bridge_args.wording import listed
 
 TRACKER: Final = "latest_train_state.pt"
 MEGATRON_TRACKER: Final = "latest_checkpointed_iteration.txt"
@@ -111,6 +112,7 @@ KINDS: Final = (
 _OF_ONE: Final = (RUN_CONFIG, "train_state.pt", "metadata.json", INDEX)  # each marks the folder of one iteration
 _SECTION: Final = re.compile(r"([A-Za-z_]\w*):")
 _LARGEST: Final = 4 << 20  # bytes of a file in which a mark is looked for
+_LISTED: Final = 5  # iterations
 
 
 class Place(Record):
@@ -129,15 +131,18 @@ class Place(Record):
     iteration: int | None
 
 
-def place_of(path: Path) -> Place:
+def place_of(path: Path, iteration: int | None = None) -> Place:
     """The checkpoint that a folder is, or that its tracker names.
 
     Args:
         path: the folder that a run saves to, or one checkpoint.
+        iteration: the one that is meant; None: the tracker's.
 
     Raises:
-        CheckpointError: it is no folder, or is one of several checkpoints and names none.
+        CheckpointError: it is no folder, or is one of several checkpoints and names none, or has no such iteration.
     """
+    if iteration is not None and path.is_dir():
+        return _of_iteration(path, iteration)
     if not path.is_dir():
         raise CheckpointError(f"{path} does not exist" if not path.exists() else f"{path} is no folder")
     for name, of_tracker in ((TRACKER, step_in), (MEGATRON_TRACKER, iteration_in)):
@@ -158,6 +163,18 @@ def place_of(path: Path) -> Place:
         raise CheckpointError(f"{path} has checkpoints up to {folder_of(path, steps[0]).name} and no tracker; name one")
     numbers = re.search(r"^(?:iter_|checkpoint-)(\d{1,12})$|[-_]step=(\d{1,12})(?!\d)", path.resolve().name)
     return Place(path, kind, None, int(numbers[1] or numbers[2]) if numbers else None)
+
+
+def _of_iteration(path: Path, iteration: int) -> Place:
+    folder = folder_of(path, iteration)
+    if folder.is_dir():
+        return Place(folder, kind_of(folder), None, iteration)
+    steps = steps_of(path)
+    if not steps and (here := place_of(path)).iteration == iteration:
+        return here
+    more = [f"{len(steps) - _LISTED} more"] if len(steps) > _LISTED else []
+    has = f"it has {listed([*map(str, sorted(steps[:_LISTED])), *more])}" if steps else "it has none"
+    raise CheckpointError(f"{path} has no checkpoint of iteration {iteration}; {has}")
 
 
 def _newest(save: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 from bridge_args.versions import PROVEN
 
 DEVICES: Final = ("auto", "cpu", "cuda")
+_PLACES: Final = frozenset("ADAPTER CHECKOUT DIR FILE FOLDER NEW OUT".split())  # in the help, for what is a path
 REPORTS: Final = ("text", "json", "markdown", "html")
 
 
@@ -60,6 +61,20 @@ def unsaid(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the script")
     command.add_argument("--mappings", metavar="FILE", help="rows of your own, for the flags of a fork")
+
+
+def without_empty_names(command: argparse.ArgumentParser) -> None:
+    """An empty name of a file is a variable without a value; the current folder or no file at all is not meant."""
+    for one in (command, *commands_in(command).values()):
+        for action in one._actions:
+            if action.type is None and isinstance(action.metavar, str) and _PLACES & set(action.metavar.split("|")):
+                action.type = _named
+
+
+def _named(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; has the variable in its place no value?")
+    return text
 
 
 def positive(text: str) -> int:

@@ -53,6 +53,7 @@ def parser_of(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         shared.versions(options)
         if command.from_source:
             shared.source(options)
+        shared.without_empty_names(options)
     return parser
 
 

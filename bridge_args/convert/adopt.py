@@ -35,7 +35,7 @@ from bridge_args.records import Record
 from bridge_args.source.yaml import plain
 from bridge_args.source.yaml.nodes import YamlProblem
 from bridge_args.steps import translate_saved
-from bridge_args.wording import counted, listed
+from bridge_args.wording import counted
 
 TRAIN_STATE: Final = "train_state.pt"
 _OTHERS: Final = ("encoder.", "binary_head.", "vision_model.", "language_model.")  # names of tensors that no GPT has
@@ -198,17 +198,7 @@ class _Preflight:
 
     def chosen(self) -> Place:
         """The one iteration that is meant; the tracker's, not the largest."""
-        path, wanted = self.request.path, self.request.iteration
-        if wanted is None:
-            return layout.place_of(path)
-        if not path.is_dir():
-            return layout.place_of(path)  # which says so
-        folder = layout.folder_of(path, wanted)
-        if folder.is_dir():
-            return Place(folder, layout.kind_of(folder), None, wanted)
-        steps = [str(step) for step in reversed(layout.steps_of(path))]
-        has = f"it has {listed(steps)}" if steps else "it has none"
-        raise CheckpointError(f"{path} has no checkpoint of iteration {wanted}; {has}")
+        return layout.place_of(self.request.path, self.request.iteration)
 
     def about_settings(self, file: Path) -> None:
         """A configuration that is there stays, so Bridge must be able to read it."""

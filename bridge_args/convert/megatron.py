@@ -16,7 +16,7 @@ from typing import Any, Final
 from bridge_args.bridge import installed
 from bridge_args.checkpoint import contents
 from bridge_args.checkpoint.contents import Contents
-from bridge_args.checkpoint.layout import COMMON, RUN_CONFIG, CheckpointError, folder_of, place_of
+from bridge_args.checkpoint.layout import COMMON, RUN_CONFIG, CheckpointError, place_of
 from bridge_args.checkpoint.saved_args import SavedArgsError
 from bridge_args.errors import WrongValue
 from bridge_args.records import Record
@@ -73,7 +73,7 @@ def read(path: Path, iteration: int | None, megatron_lm: str | None = None) -> t
         megatron_lm: version that has saved it, where it is one of Megatron-LM's.
     """
     try:
-        found = contents.look_into(of_iteration(path, iteration))
+        found = contents.look_into(place_of(path, iteration))
     except (CheckpointError, SavedArgsError) as error:
         return None, [str(error)]
     kind = found.place.kind
@@ -99,26 +99,6 @@ def of_newer_core(folder: Path, bridge: str) -> str:
     if (folder / COMMON).is_file() or holds("bridge >=0.6", Versions("0", bridge)):
         return ""
     return f"Megatron Bridge {bridge} looks for {folder / COMMON}, which Megatron Core since 0.19 does not write"
-
-
-def of_iteration(path: Path, iteration: int | None) -> Path:
-    """The folder to look into.
-
-    Args:
-        path, iteration: as for ``read``.
-
-    Raises:
-        CheckpointError: there is no such checkpoint.
-    """
-    if iteration is None:
-        return path
-    folder = folder_of(path, iteration)
-    if folder.is_dir():
-        return folder
-    here = place_of(path)  # one checkpoint: is it that one?
-    if here.iteration == iteration:
-        return here.folder
-    raise CheckpointError(f"{path} has no {folder.name}")
 
 
 def _run_config(found: Contents, megatron_lm: str | None) -> tuple[Mapping[str, Any] | None, list[str]]:

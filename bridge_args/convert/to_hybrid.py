@@ -23,7 +23,6 @@ from bridge_args.checkpoint.saved_args import Saved, SavedArgsError
 from bridge_args.checkpoint.unpickle import Refused
 from bridge_args.convert import output, renamed
 from bridge_args.convert.adopt import into
-from bridge_args.convert.megatron import of_iteration
 from bridge_args.convert.progress import Progress
 from bridge_args.convert.provenance import Provenance, hashes
 from bridge_args.convert.renamed import Move, Renaming
@@ -97,7 +96,7 @@ def plan(path: Path, iteration: int | None, to: Path, megatron_lm: str | None = 
         Refused: of ``convert.output``; every reason.
     """
     try:
-        source = contents.look_into(of_iteration(path, iteration))
+        source = contents.look_into(layout.place_of(path, iteration))
     except (CheckpointError, SavedArgsError) as error:
         raise output.Refused([str(error)]) from None
     saved, folder = source.saved, source.place.folder

@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+from bridge_args.checkpoint import tensors
+from bridge_args.convert import hugging_face
 from bridge_args.convert.provenance import hashes
 from bridge_args.errors import UserError
 from bridge_args.files import json_of, read_bytes
@@ -19,10 +21,10 @@ from bridge_args.wording import listed
 
 _LARGEST: Final = 128 << 20  # bytes of tokenizer.json; those with 250,000 tokens have 35 MB
 _HUGGING_FACE: Final = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "chat_template.jinja",
-    "chat_template.json",
-)  # fmt: skip
+    *hugging_face.TOKENIZER,
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt"),
+    *("chat_template.jinja", "chat_template.json"),
+)
 # Type to the files it needs, and the setting that names each; the first is the folder's where there is no file.
 _OF_FILES: Final = {
     "GPT2BPETokenizer": {"vocab.json": "tokenizer.vocab_file", "merges.txt": "tokenizer.merge_file"},
@@ -87,9 +89,14 @@ def find(folder: Path, kind: str | None, rows: int | None) -> Tokenizer:
     if needed and all((folder / name).is_file() for name in needed):
         return Tokenizer(folder, kind or "", tuple(folder / name for name in needed), ())
     files = tuple(folder / name for name in _HUGGING_FACE if (folder / name).is_file())
-    if not files or not any(name in ("tokenizer.json", "tokenizer_config.json") for name in map(_name, files)):
-        wanted = listed([*needed] or ["tokenizer.json"])
+    if not {"tokenizer.json", "tokenizer_config.json"}.intersection(file.name for file in files):
+        wanted = listed([*needed]) if needed else "tokenizer.json, or tokenizer_config.json with a vocabulary"
         raise UserError(f"{folder} has no tokenizer: it needs {wanted}")
+    vocabularies = [file for file in files if file.name in hugging_face.TOKENIZER]
+    if not vocabularies:
+        raise UserError(f"{folder} has no vocabulary: neither tokenizer.json, nor tokenizer.model, nor another")
+    if pointer := next((file for file in vocabularies if tensors.is_pointer(file)), None):
+        raise UserError(tensors.said_of_pointer(pointer))
     notes = []
     if kind != "HuggingFaceTokenizer":
         notes.append(
@@ -101,10 +108,6 @@ def find(folder: Path, kind: str | None, rows: int | None) -> Tokenizer:
     if (folder / "tokenizer_config.json").is_file() and "auto_map" in _mapping(folder / "tokenizer_config.json"):
         notes.append(f"{folder} names code of its own, which is not copied")
     return Tokenizer(folder, "HuggingFaceTokenizer", files, tuple(notes))
-
-
-def _name(file: Path) -> str:
-    return file.name
 
 
 def _last_token(file: Path) -> int | None:

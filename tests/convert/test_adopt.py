@@ -196,6 +196,32 @@ def test_one_that_is_named_by_where_one_stands(source: Path, monkeypatch: pytest
     assert (source / layout.TRACKER).exists() and (source / "iter_0000005" / "run_config.yaml").exists()
 
 
+def test_an_iteration_of_one_checkpoint(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = source / "iter_0000005"
+    assert adopt(folder, "-o", tmp_path / "new", "--iteration", "5") == 0
+    assert adopt(folder, "-o", tmp_path / "other", "--iteration", "6") == 1
+    assert f"{folder} has no checkpoint of iteration 6; it has none" in capsys.readouterr().err
+    for step in range(10, 100):
+        (source / f"iter_{step:07d}").mkdir()
+    assert adopt(source, "-o", tmp_path / "other", "--iteration", "6") == 1
+    assert "it has 95, 96, 97, 98, 99 and 86 more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["DIR", "-o", ""], ["", "--in-place"], ["DIR", "-o", "NEW", "--tokenizer", ""]])
+def test_a_variable_without_a_value(
+    words: list[str], source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``-o "$OUT"`` is not ``--in-place``, and ``"$DIR"`` not the folder where one stands."""
+    monkeypatch.chdir(source)
+    before = hashes(source)
+    places = {"DIR": str(source), "NEW": str(tmp_path / "new")}
+    with pytest.raises(SystemExit) as ended:
+        adopt(*(places.get(word, word) for word in words))
+    assert ended.value.code == 2
+    assert "it is empty; has the variable in its place no value?" in capsys.readouterr().err
+    assert hashes(source) == before and not (tmp_path / "new").exists()
+
+
 def test_one_checkpoint_by_itself_and_a_release(source: Path, tmp_path: Path) -> None:
     moved = tmp_path / "other" / "mine"
     shutil.copytree(source / "iter_0000005", moved)
@@ -262,6 +288,30 @@ def test_the_tokenizer_goes_with_it(source: Path, tmp_path: Path, capsys: pytest
     assert "the run used NullTokenizer; the configuration now says HuggingFaceTokenizer" in capsys.readouterr().err
     assert adopt(source, "--in-place", "--tokenizer", given) == 0
     assert config_of(source / "iter_0000005")["tokenizer"]["tokenizer_model"] == f"{source}/iter_0000005/tokenizer"
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"README.md": "x"}, "it needs tokenizer.json, or tokenizer_config.json with a vocabulary"),
+        ({"tokenizer.model": "x"}, "it needs tokenizer.json, or tokenizer_config.json with a vocabulary"),
+        ({"tokenizer_config.json": "{}"}, "has no vocabulary"),
+        ({"tokenizer.json": "version https://git-lfs.github.com/spec/v1\n"}, "is a pointer of Git LFS"),
+        ({"tokenizer_config.json": "{}", "tekken.json": "{}"}, ""),
+    ],
+)
+def test_a_tokenizer_without_a_vocabulary(
+    files: dict[str, str], said: str, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "given").mkdir()
+    for name, text in files.items():
+        (tmp_path / "given" / name).write_text(text)
+    code = adopt(source, "-o", tmp_path / "new", "--tokenizer", tmp_path / "given")
+    if said:
+        assert code == 1 and said in capsys.readouterr().err and not (tmp_path / "new").exists()
+    else:
+        held = (tmp_path / "new" / "iter_0000005" / "tokenizer").iterdir()
+        assert code == 0 and {file.name for file in held} == set(files)
 
 
 def test_a_tokenizer_of_the_type_that_was_used(tmp_path: Path) -> None:
