@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from bridge_args.convert import weights
@@ -41,6 +42,7 @@ class _Way(Record):
         kind: of the pair.
         b, a: shapes of the two matrices.
         dtype: of the weight.
+        wide: of the sums.
         scaling: of the product.
         at_once: product, scaling and sum are one operation.
     """
@@ -49,44 +51,54 @@ class _Way(Record):
     b: tuple[int, ...]
     a: tuple[int, ...]
     dtype: Any
+    wide: Any
     scaling: float
     at_once: bool
 
 
 class Merger:
-    """Turns tensors of the base into merged ones, one after the other.
+    """Turns tensors of the base into merged ones.
+
+    Several threads may change tensors of files that are ``by_rows``; a whole product has all processors, and what
+    else multiplies meanwhile would have them, too.
 
     Args:
         adapter: whom a number that is none is blamed on.
+        changes: name of a tensor of the base to what becomes of it.
     """
 
-    def __init__(self, adapter: str) -> None:
+    def __init__(self, adapter: str, changes: Mapping[str, Change]) -> None:
         self._torch = importlib.import_module("torch")
         self._adapter = adapter
+        self._changes = changes
         self._threads = self._torch.get_num_threads()
-        self._rooms: dict[str, Any] = {}  # memory that is new to a process costs more than a product
+        self._of_thread = threading.local()
+        self._ways: dict[tuple[Pair, str], _Way] = {}
         self._same: dict[_Way, bool] = {}
 
     def __enter__(self) -> Merger:
-        # One for pieces: hashing has the other cores, and threads that wait for one another cost more than they do.
+        # One for pieces: the others have work of their own, and threads that wait for one another cost more than that.
         self._torch.set_num_threads(1)
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._torch.set_num_threads(self._threads)
 
-    def change_of(self, change: Change) -> Callable[[Entry], tuple[int, weights.Change]]:
-        """What is done to one tensor, when its turn comes."""
-        return lambda entry: self._begin(change, entry)
+    def by_rows(self, entries: Iterable[Entry]) -> bool:
+        """Is no product for these tensors made whole? Each shape that is new is tried."""
+        changed = [(entry.dtype, self._changes[entry.name]) for entry in entries if entry.name in self._changes]
+        return all(self._is_same(self._way(pair, dtype)) for dtype, change in changed for pair in change.pairs)
 
-    def _begin(self, change: Change, entry: Entry) -> tuple[int, weights.Change]:
-        torch = self._torch
+    def begun(self, entry: Entry) -> tuple[int, weights.Change]:
+        """What is done to one tensor, when its turn comes: bytes that a piece is a multiple of, and the change."""
+        torch, change = self._torch, self._changes[entry.name]
+        torch.set_num_threads(1)  # of this thread
         dtype = getattr(torch, DTYPES[entry.dtype])
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         length = entry.shape[-1] if len(entry.shape) > 1 else 1
         row = length * dtype.itemsize
         put = None if change.put is None else _tensor(change.put).to(dtype).reshape(-1)
-        adds = [self._add(pair, dtype, wide, f"product {number}") for number, pair in enumerate(change.pairs)]
+        adds = [self._add(pair, entry.dtype, f"product {number}") for number, pair in enumerate(change.pairs)]
         biases = [_tensor(one).to(wide) * scaling for one, scaling in change.bias]
 
         def apply(at: int, held: memoryview, new: memoryview) -> None:
@@ -109,18 +121,37 @@ class Merger:
 
         return _ROWS * row, apply
 
-    def _add(self, pair: Pair, dtype: Any, wide: Any, room: str) -> _Add:
+    def _add(self, pair: Pair, dtype: str, room: str) -> _Add:
         """By rows where that is the same to the last bit, else whole."""
-        b, a = (_tensor(half).to(wide, copy=True) for half in (pair.b, pair.a))
-        at_once = pair.kind == "linear" and _is_exact(b, a, pair.scaling)
-        way = _Way(pair.kind, tuple(b.shape), tuple(a.shape), dtype, pair.scaling, at_once)
-        if way not in self._same:
-            self._same[way] = self._is_same(way, wide)
-        return self._by_rows(way, b, a) if self._same[way] else self._whole(way, b, a, room)
+        way = self._way(pair, dtype)
+        b, a = self._halves(pair, way.wide)
+        return self._by_rows(way, b, a) if self._is_same(way) else self._whole(way, b, a, room)
 
-    def _is_same(self, way: _Way, wide: Any) -> bool:
-        """Tried with numbers that every sum rounds."""
-        torch = self._torch
+    def _way(self, pair: Pair, dtype: str) -> _Way:
+        found = self._ways.get((pair, dtype))
+        if found is None:
+            torch = self._torch
+            of_torch = getattr(torch, DTYPES[dtype])
+            wide = torch.float64 if of_torch == torch.float64 else torch.float32
+            at_once = pair.kind == "linear" and _is_exact(*self._halves(pair, wide), pair.scaling)
+            found = _Way(pair.kind, pair.b.shape, pair.a.shape, of_torch, wide, pair.scaling, at_once)
+            self._ways[pair, dtype] = found
+        return found
+
+    @staticmethod
+    def _halves(pair: Pair, wide: Any) -> tuple[Any, Any]:
+        b, a = (_tensor(half).to(wide, copy=True) for half in (pair.b, pair.a))
+        return b, a
+
+    def _is_same(self, way: _Way) -> bool:
+        found = self._same.get(way)
+        if found is None:
+            found = self._same[way] = self._tried(way)
+        return found
+
+    def _tried(self, way: _Way) -> bool:
+        """With numbers that every sum rounds."""
+        torch, wide = self._torch, way.wide
         random = torch.Generator().manual_seed(0)
         b, a = (torch.rand(shape, dtype=wide, generator=random) - 0.5 for shape in (way.b, way.a))
         rows, length = (way.b[0], way.a[1]) if way.kind == "linear" else (way.a[1], way.b[0])
@@ -161,10 +192,11 @@ class Merger:
     def _room(self, name: str, dtype: Any, rows: int, columns: int) -> Any:
         """Memory for a matrix, the same as the last time of that name where it is large enough."""
         size = rows * columns
-        room = self._rooms.get(name)
+        rooms = self._of_thread.__dict__  # memory that is new to a process costs more than a product
+        room = rooms.get(name)
         if room is None or room.dtype != dtype or room.numel() < size:
-            room = self._rooms[name] = None  # given back before there is a larger one
-            room = self._rooms[name] = self._torch.empty(size, dtype=dtype)
+            room = rooms[name] = None  # given back before there is a larger one
+            room = rooms[name] = self._torch.empty(size, dtype=dtype)
         return room[:size].view(rows, columns)
 
     def _is_finite(self, numbers: Any, dtype: str) -> bool:

@@ -341,14 +341,21 @@ def _written(
     more = [merge.new(*head)] if head is not None else []
     with (
         Progress("merging", tensors + len(more), size, stream, say) as progress,
-        merge.Merger(str(asked.adapter)) as merger,
+        merge.Merger(str(asked.adapter), plan.changes.of) as merger,
         weights.Copier() as copier,
     ):
-        make = {name: merger.change_of(change) for name, change in plan.changes.of.items()}
-        for held in plan.files:
+        make = dict.fromkeys(plan.changes.of, merger.begun)
+
+        def write(by: weights.Copier, held: Weights) -> None:
             name, target = _target(held.path, asked.base, folder)
             here = more if head is not None and held.path == head[2].file else []
-            read[name], written[name] = copier.weights(held, target, make, progress.did, here)
+            read[name], written[name] = by.weights(held, target, make, progress.did, here)
+
+        by_rows = [held for held in plan.files if merger.by_rows(held.entries)]
+        weights.several(by_rows, write)
+        for held in plan.files:
+            if held not in by_rows:
+                write(copier, held)
         for path in plan.others:
             name, target = _target(path, asked.base, folder)
             read[name], written[name] = copier.copy(path, target)

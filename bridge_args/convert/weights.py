@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any, BinaryIO, Final
 
 from bridge_args.checkpoint.tensors import LARGEST_HEADER, of_safetensors
@@ -17,6 +18,7 @@ from bridge_args.records import Record
 
 PIECE: Final = 1 << 19  # bytes that are read, hashed and written at once: what a processor keeps in its own cache
 _BUFFERS: Final = 8  # pieces that hashing may be behind
+_MOST_AT_ONCE: Final = 8  # files: more than that no disk writes faster
 
 
 class Entry(Record):
@@ -153,14 +155,18 @@ class Copied(Record):
 class Copier:
     """Copies files, hashing what is read and what is written while it passes; on disk when ``finished`` has ended.
 
-    Hashing has a thread of its own, and so has what becomes of a changed tensor: the system does both at once.
+    Args:
+        apart: hashing has threads of its own, one for what is read and one for what is written, where there are
+            processors for them. Else a piece is hashed by whom it is changed by, while it is in his cache.
+        stop: nothing more is copied once this is set.
     """
 
-    def __init__(self) -> None:
-        self._read, self._written = (ThreadPoolExecutor(1) for _ in range(2))
+    def __init__(self, apart: bool = True, stop: Event | None = None) -> None:
+        self._read, self._written = (ThreadPoolExecutor(1) if apart else _AtOnce() for _ in range(2))
         self._flusher = ThreadPoolExecutor(1)
         self._flushed: list[Future[None]] = []
-        self._rings = [_Ring() for _ in range(2)]
+        self._rings = [_Ring(_BUFFERS if apart else 1) for _ in range(2)]
+        self._stop = stop or Event()
 
     def __enter__(self) -> Copier:
         return self
@@ -237,7 +243,7 @@ class Copier:
         made.write(new)
 
     def _same(self, opened: BinaryIO, made: BinaryIO, size: int, sums: _Sums) -> None:
-        for count in _pieces(size, PIECE):
+        for count in self._pieces(size, PIECE):
             slot, held = self._rings[0].next(count)
             filled(opened, held)
             slot.waits_for(*sums.same(held))
@@ -245,7 +251,7 @@ class Copier:
 
     def _changed(self, opened: BinaryIO, made: BinaryIO, size: int, piece: int, change: Change, sums: _Sums) -> None:
         at = 0
-        for count in _pieces(size, piece):
+        for count in self._pieces(size, piece):
             slot, held = self._rings[0].next(count)
             other, new = self._rings[1].next(count)
             filled(opened, held)
@@ -255,6 +261,12 @@ class Copier:
             other.waits_for(after)
             made.write(new)
             at += count
+
+    def _pieces(self, size: int, piece: int) -> Iterator[int]:
+        for begin in range(0, size, piece):
+            if self._stop.is_set():
+                raise _Stopped
+            yield min(piece, size - begin)
 
     def _flush(self, made: BinaryIO) -> None:
         handle = os.dup(made.fileno())
@@ -266,6 +278,42 @@ class Copier:
                 os.close(handle)
 
         self._flushed.append(self._flusher.submit(flush))
+
+
+def several(files: Sequence[Weights], copy: Callable[[Copier, Weights], None]) -> None:
+    """Copies files, one for each processor at a time, the largest first; all of them are on disk when it ends.
+
+    Raises:
+        Exception: what the first raises that fails; the others stop then, as they do when a signal comes.
+    """
+    left = sorted(files, key=lambda one: one.size)
+    processors = len(os.sched_getaffinity(0))
+    at_once = min(len(left), processors, _MOST_AT_ONCE)
+    if not at_once:
+        return
+    stop = Event()
+
+    def work() -> None:
+        with Copier(2 * at_once <= processors, stop) as copier:
+            while not stop.is_set() and (one := _taken(left)) is not None:
+                copy(copier, one)
+            copier.finished()
+
+    with ThreadPoolExecutor(at_once) as pool:
+        try:
+            for done in as_completed([pool.submit(work) for _ in range(at_once)]):
+                done.result()
+        except BaseException:
+            stop.set()
+            raise
+
+
+def _taken(left: list[Weights]) -> Weights | None:
+    """The last one; another thread may have been quicker."""
+    try:
+        return left.pop()
+    except IndexError:
+        return None
 
 
 def _longer(source: Weights, more: Sequence[New]) -> bytes:
@@ -285,11 +333,6 @@ def piece_of(rows: int) -> int:
     return max(rows, PIECE // rows * rows)
 
 
-def _pieces(size: int, piece: int) -> Iterator[int]:
-    for begin in range(0, size, piece):
-        yield min(piece, size - begin)
-
-
 @contextmanager
 def _new(path: Path) -> Iterator[BinaryIO]:
     with open(path, "xb", buffering=0) as made:
@@ -306,6 +349,27 @@ class _Whole:
     def write(self, held: memoryview) -> None:
         while held:
             held = held[self._made.write(held) :]
+
+
+class _Stopped(Exception):
+    """Another file has failed."""
+
+
+class _AtOnce:
+    """Does what a pool would leave to a thread."""
+
+    _done: Final[Future[None]] = Future()
+    _done.set_result(None)
+
+    def submit(self, what: Callable[[memoryview], None], held: memoryview) -> Future[None]:
+        what(held)
+        return self._done
+
+    def shutdown(self, cancel_futures: bool) -> None:
+        pass
+
+
+_Hashing = ThreadPoolExecutor | _AtOnce
 
 
 class _Slot:
@@ -328,8 +392,8 @@ class _Slot:
 
 
 class _Ring:
-    def __init__(self) -> None:
-        self._slots = [_Slot() for _ in range(_BUFFERS)]
+    def __init__(self, slots: int) -> None:
+        self._slots = [_Slot() for _ in range(slots)]
 
     def next(self, size: int) -> tuple[_Slot, memoryview]:
         slot = self._slots.pop(0)
@@ -340,7 +404,7 @@ class _Ring:
 class _Sums:
     """What was read and what was written: one sum as long as both are the same."""
 
-    def __init__(self, read: ThreadPoolExecutor, written: ThreadPoolExecutor) -> None:
+    def __init__(self, read: _Hashing, written: _Hashing) -> None:
         self._pools = read, written
         self._read = hashlib.sha256()
         self._written: Any = None

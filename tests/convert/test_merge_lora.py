@@ -280,6 +280,35 @@ def test_a_weight_of_many_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert different(tensors_of(tmp_path / "merged"), tensors_of(tmp_path / "peft")) == []
 
 
+def test_shards_at_once_and_those_that_are_merged_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where some shapes are the same by rows and others are not: both kinds of files in one model."""
+    from bridge_args.convert import weights
+
+    pytest.importorskip("peft")
+    monkeypatch.setattr(weights, "PIECE", 10_000)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2})
+    whole = tiny_models.make(tmp_path / "whole", "llama", intermediate_size=1041, num_hidden_layers=4)
+    base = tmp_path / "base"
+    model = transformers.AutoModelForCausalLM.from_pretrained(whole, dtype="auto")
+    model.save_pretrained(base, max_shard_size="150KB")
+    tiny_models.tokenizer(base)
+    apart, together = set(), set()
+    merger = merge_lora.merge.Merger
+    by_rows, tried = merger.by_rows, merger._tried
+
+    def asked(self: Any, entries: list[weights.Entry]) -> bool:
+        found = by_rows(self, entries)
+        (together if found else apart).add(entries[0].file.name)
+        return found
+
+    monkeypatch.setattr(merger, "by_rows", asked)
+    monkeypatch.setattr(merger, "_tried", lambda self, way: tried(self, way) and 1041 not in (*way.b, *way.a))
+    by_peft(tmp_path, base, dict(r=3, target_modules=ALL), None)
+    merged(tmp_path / "adapter", base, tmp_path / "merged")
+    assert len(apart) > 2 and len(together) > 2, (apart, together)
+    assert different(tensors_of(tmp_path / "merged"), tensors_of(tmp_path / "peft")) == []
+
+
 @pytest.mark.parametrize("scaling", [2.0, 0.3], ids=["a power of two", "another"])
 @pytest.mark.parametrize("kind", ["linear", "transposed", "embedding"])
 @pytest.mark.parametrize(
@@ -299,8 +328,8 @@ def test_pieces_are_the_whole(
     safetensors.save_file({"a": a, "b": b, "weight": weight}, tmp_path / "all")
     entries = {entry.name: entry for entry in weights.read(tmp_path / "all").entries}
     change = lora.Change(pairs=(lora.Pair(kind, entries["a"], entries["b"], scaling),))
-    with merge.Merger("") as merger, weights.Copier() as copier:
-        make = {"weight": merger.change_of(change)}
+    with merge.Merger("", {"weight": change}) as merger, weights.Copier() as copier:
+        make = {"weight": merger.begun}
         copier.weights(weights.read(tmp_path / "all"), tmp_path / "made", make, lambda size: None)
     delta = product * scaling
     weight += delta.bfloat16() if kind == "embedding" else delta

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,75 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     with Copier() as copier, pytest.raises(FileExistsError):
         copier.copy(source, source)
     assert tensors_of(source) == {"a": b"first"}
+
+
+@pytest.mark.parametrize("processors", [1, 2, 3, 64])
+def test_several_files(processors: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(processors)))
+    monkeypatch.setattr(weights, "PIECE", 3)
+    files = [file_of(tmp_path / f"{number}", a=b"first" * number, b=b"second") for number in range(5)]
+    told = {}
+
+    def copy(by: Copier, held: weights.Weights) -> None:
+        told[held.path.name] = by.weights(held, held.path.with_suffix(".made"), {"b": more_by_one}, lambda size: None)
+
+    weights.several([weights.read(file) for file in files], copy)
+    for number, file in enumerate(files):
+        made = file.with_suffix(".made")
+        assert tensors_of(made) == {"a": b"first" * number, "b": b"tfdpoe"}
+        for one, said in ((file, told[file.name].read), (made, told[file.name].written)):
+            assert said["sha256"] == hashlib.sha256(one.read_bytes()).hexdigest()
+    weights.several([], copy)
+
+
+@pytest.mark.parametrize("processors", [1, 2, 8])
+def test_the_others_stop_where_one_fails(processors: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that fails is not the one that goes first; who waits for the disk ends, too."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(processors)))
+    files = [weights.read(file_of(tmp_path / f"{size}", a=b"x" * size)) for size in (40, 30, 20)]
+    failed, begun = threading.Event(), []
+
+    def copy(by: Copier, held: weights.Weights) -> None:
+        begun.append(held.path.name)
+        if held.path.name == "30":
+            failed.set()
+            raise OSError(28, "No space left on device")
+
+        def change(entry: Entry) -> tuple[int, Change]:
+            def endless(at: int, old: memoryview, new: memoryview) -> None:
+                assert processors == 1 or failed.wait(60)
+
+            return 1, endless
+
+        while not failed.is_set() or processors > 1:
+            by.weights(held, tmp_path / f"made{len(list(tmp_path.iterdir()))}", {"a": change}, lambda size: None)
+            if processors == 1:
+                break
+
+    with pytest.raises(OSError, match="No space left"):
+        weights.several(files, copy)
+    assert processors > 2 or "20" not in begun
+
+
+def test_a_signal_stops_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    files = [weights.read(file_of(tmp_path / name, a=b"x" * 10)) for name in "ab"]
+    both = threading.Barrier(3)
+    ended = []
+
+    def copy(by: Copier, held: weights.Weights) -> None:
+        both.wait(60)
+        try:
+            for number in range(1_000_000):
+                by.copy(held.path, tmp_path / f"{held.path.name}{number}")
+        finally:
+            ended.append(held.path.name)
+
+    def signalled(futures: object) -> object:
+        both.wait(60)
+        raise SystemExit(143)
+
+    monkeypatch.setattr(weights, "as_completed", signalled)
+    with pytest.raises(SystemExit):
+        weights.several(files, copy)
+    assert sorted(ended) == ["a", "b"]
