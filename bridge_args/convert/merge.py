@@ -115,11 +115,32 @@ class Merger:
             for bias in biases:
                 merged.add_(bias[first : first + count])
             if not self._is_finite(merged, entry.dtype):
-                base = torch.frombuffer(held, dtype=dtype)
-                whose = "in the base" if not self._is_finite(base, entry.dtype) else f"once {self._adapter} is merged"
-                raise NotFinite(f"{entry.name} has numbers that are not finite {whose}; nothing was written")
+                self.look(entry, held)
+                raise _not_finite(entry.name, f"once {self._adapter} is merged")
 
         return _ROWS * row, apply
+
+    def look(self, entry: Entry, held: memoryview) -> None:
+        """At a part of a tensor of the base.
+
+        Raises:
+            NotFinite: it has a number that is none.
+        """
+        if entry.dtype in _INFINITE:
+            numbers = self._torch.frombuffer(held, dtype=getattr(self._torch, DTYPES[entry.dtype]))
+            if not self._is_finite(numbers, entry.dtype):
+                raise _not_finite(entry.name, "in the base")
+
+    def new(self, name: str, values: Entry, like: Entry) -> weights.New:
+        """A tensor of those values, of the type of another one."""
+
+        def made() -> bytes | bytearray:
+            numbers = _tensor(values).to(getattr(self._torch, DTYPES[like.dtype])).reshape(-1)
+            if not self._is_finite(numbers, like.dtype):
+                raise _not_finite(name, f"in {values.file}")
+            return bytes(numbers.view(self._torch.uint8).numpy())
+
+        return weights.New(name, like.dtype, like.shape, like.size, made)
 
     def _add(self, pair: Pair, dtype: str, room: str) -> _Add:
         """By rows where that is the same to the last bit, else whole."""
@@ -229,17 +250,8 @@ def _is_exact(b: Any, a: Any, scaling: float) -> bool:
     return largest < 2.0**126 and smallest * 2.0**-46 > 2.0**-126
 
 
-def new(name: str, values: Entry, like: Entry) -> weights.New:
-    """A tensor of those values, of the type of another one."""
-
-    def made() -> bytes | bytearray:
-        if values.dtype == like.dtype:
-            return weights.bytes_of(values)
-        torch = importlib.import_module("torch")
-        numbers = _tensor(values).to(getattr(torch, DTYPES[like.dtype]))
-        return bytes(numbers.contiguous().view(torch.uint8).numpy())
-
-    return weights.New(name, like.dtype, like.shape, like.size, made)
+def _not_finite(name: str, whose: str) -> NotFinite:
+    return NotFinite(f"{name} has numbers that are not finite {whose}; nothing was written")
 
 
 def _tensor(entry: Entry) -> Any:

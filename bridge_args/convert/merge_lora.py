@@ -120,7 +120,8 @@ def merged(asked: Asked, words: Sequence[str], stream: TextIO | None, say: Calla
         seconds, worked, peak = provenance.seconds - begun, time.process_time() - worked, peak_memory()
         smoke, why_not = _smoke(asked, plan)
         try:
-            checked = [*hugging_face.checked(folder, asked.base, smoke, asked.trust_remote_code), *why_not]
+            checked = hugging_face.checked(folder, asked.base, smoke, asked.trust_remote_code, numbers=False)
+            checked += ["every number is finite", *why_not]  # looked at while they were written
         except UserError as error:
             raise type(error)(str(error).replace(str(folder), str(asked.to))) from error
         found = Merged(
@@ -338,9 +339,8 @@ def _written(
     read: dict[str, dict[str, Any]] = {}
     written: dict[str, dict[str, Any]] = {}
     head = plan.changes.head
-    more = [merge.new(*head)] if head is not None else []
     with (
-        Progress("merging", tensors + len(more), size, stream, say) as progress,
+        Progress("merging", tensors + (head is not None), size, stream, say) as progress,
         merge.Merger(str(asked.adapter), plan.changes.of) as merger,
         weights.Copier() as copier,
     ):
@@ -348,8 +348,8 @@ def _written(
 
         def write(by: weights.Copier, held: Weights) -> None:
             name, target = _target(held.path, asked.base, folder)
-            here = more if head is not None and held.path == head[2].file else []
-            read[name], written[name] = by.weights(held, target, make, progress.did, here)
+            more = [merger.new(*head)] if head is not None and held.path == head[2].file else []
+            read[name], written[name] = by.weights(held, target, make, progress.did, more, merger.look)
 
         by_rows = [held for held in plan.files if merger.by_rows(held.entries)]
         weights.several(by_rows, write)

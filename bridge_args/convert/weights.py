@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any, BinaryIO, Final
@@ -202,6 +203,7 @@ class Copier:
         changes: Mapping[str, Callable[[Entry], tuple[int, Change]]],
         did: Callable[[int], None],
         more: Sequence[New] = (),
+        look: Callable[[Entry, memoryview], None] | None = None,
     ) -> Copied:
         """A file of safetensors with the same header, in which some tensors are others.
 
@@ -210,6 +212,7 @@ class Copier:
                 of, and the change.
             did: is told of each tensor that is done, with its bytes.
             more: tensors that come after the others; the header has them too, then.
+            look: is shown each piece of a tensor that stays as it is.
         """
         with open_regular(source.path) as opened, _new(target) as made:
             sums = _Sums(self._read, self._written)
@@ -220,7 +223,7 @@ class Copier:
             for entry in source.entries:
                 make = changes.get(entry.name)
                 if make is None:
-                    self._same(opened, made, entry.size, sums)
+                    self._same(opened, made, entry.size, sums, partial(look, entry) if look is not None else None)
                 else:
                     rows, change = make(entry)
                     self._changed(opened, made, entry.size, piece_of(rows), change, sums)
@@ -242,10 +245,19 @@ class Copier:
         sums.changed(old, new)
         made.write(new)
 
-    def _same(self, opened: BinaryIO, made: BinaryIO, size: int, sums: _Sums) -> None:
+    def _same(
+        self,
+        opened: BinaryIO,
+        made: BinaryIO,
+        size: int,
+        sums: _Sums,
+        look: Callable[[memoryview], None] | None = None,
+    ) -> None:
         for count in self._pieces(size, PIECE):
             slot, held = self._rings[0].next(count)
             filled(opened, held)
+            if look is not None:
+                look(held)
             slot.waits_for(*sums.same(held))
             made.write(held)
 

@@ -667,13 +667,37 @@ def test_numbers_that_are_not_finite(base: Path, tmp_path: Path) -> None:
     adapter = made(tmp_path / "adapter", base, low)
     with pytest.raises(UserError, match=r"q_proj.weight has numbers that are not finite once .*adapter is merged"):
         merged(adapter, base, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists() and output.left_beside(tmp_path / "merged") == []
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
+@pytest.mark.parametrize("number", [float("nan"), float("-inf")])
+@pytest.mark.parametrize("name", [f"{Q.format(0)}.weight", "lm_head.weight", "model.norm.weight"])
+def test_numbers_of_the_base_that_are_not_finite(
+    name: str, number: float, dtype: str, adapter: Path, base: Path, tmp_path: Path
+) -> None:
+    """Told when they are met, whether or not the adapter changes that tensor."""
     own = shutil.copytree(base, tmp_path / "base")
-    held = tensors_of(own)
-    held["model.layers.0.self_attn.q_proj.weight"][3, 4] = float("nan")
+    held = {one: numbers.to(getattr(torch, dtype)) for one, numbers in tensors_of(own).items()}
+    held[name].view(-1)[-1] = number
     safetensors.save_file(held, own / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match="q_proj.weight has numbers that are not finite in the base"):
+    with pytest.raises(UserError, match=f"{name} has numbers that are not finite in the base"):
         merged(adapter, own, tmp_path / "merged", base_is=str(base))
     assert not (tmp_path / "merged").exists() and output.left_beside(tmp_path / "merged") == []
+
+
+def test_numbers_of_a_head_that_comes_with_an_adapter(tmp_path: Path) -> None:
+    base = tiny_models.make(tmp_path / "base", "llama_tied")
+    head = torch.ones(1024, 64)
+    head[1023, 63] = float("inf")
+    low = {"base_model.model.lm_head.weight": head, f"{PREFIX}.lora_A.weight": torch.ones(4, 64)}
+    low[f"{PREFIX}.lora_B.weight"] = torch.ones(64, 4)
+    adapter = made(tmp_path / "adapter", base, low, modules_to_save=["lm_head"])
+    with pytest.raises(UserError, match="lm_head.weight has numbers that are not finite in .*adapter_model"):
+        merged(adapter, base, tmp_path / "merged")
+    head[1023, 63] = 65504.0
+    safetensors.save_file(low, adapter / "adapter_model.safetensors")
+    merged(adapter, base, tmp_path / "merged")
 
 
 # ---------------------------------------------------------------- what is in the way meanwhile
@@ -763,7 +787,7 @@ def test_an_input_that_changes_meanwhile(
 def test_a_result_that_is_not_right_does_not_appear(
     adapter: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(folder: Path, *words: object) -> list[str]:
+    def wrong(folder: Path, *words: object, numbers: bool) -> list[str]:
         raise hugging_face.NotRight(f"{folder} has no tensors")
 
     monkeypatch.setattr(hugging_face, "checked", wrong)
