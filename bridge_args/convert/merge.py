@@ -25,7 +25,6 @@ from bridge_args.errors import UserError
 from bridge_args.records import Record
 
 _ROWS: Final = 16  # at once, or a multiple: matrices begin where a processor likes them to
-_INFINITE: Final = {"F64": 0x7FF << 52, "F32": 0xFF << 23, "F16": 0x1F << 10, "BF16": 0xFF << 7}  # bits of infinity
 
 # Adds rows of a product to rows of a weight, from the first one on.
 _Add = Callable[[int, Any], None]
@@ -114,7 +113,7 @@ class Merger:
                 before = merged.copy_(rows.view(-1))
             for bias in biases:
                 merged.add_(bias[first : first + count])
-            if not self._is_finite(merged, entry.dtype):
+            if not self._is_finite(merged):
                 self.look(entry, held)
                 raise _not_finite(entry.name, f"once {self._adapter} is merged")
 
@@ -126,9 +125,9 @@ class Merger:
         Raises:
             NotFinite: it has a number that is none.
         """
-        if entry.dtype in _INFINITE:
+        if entry.dtype in DTYPES:
             numbers = self._torch.frombuffer(held, dtype=getattr(self._torch, DTYPES[entry.dtype]))
-            if not self._is_finite(numbers, entry.dtype):
+            if not self._is_finite(numbers):
                 raise _not_finite(entry.name, "in the base")
 
     def new(self, name: str, values: Entry, like: Entry) -> weights.New:
@@ -136,7 +135,7 @@ class Merger:
 
         def made() -> bytes | bytearray:
             numbers = _tensor(values).to(getattr(self._torch, DTYPES[like.dtype])).reshape(-1)
-            if not self._is_finite(numbers, like.dtype):
+            if not self._is_finite(numbers):
                 raise _not_finite(name, f"in {values.file}")
             return bytes(numbers.view(self._torch.uint8).numpy())
 
@@ -220,15 +219,9 @@ class Merger:
             room = rooms[name] = self._torch.empty(size, dtype=dtype)
         return room[:size].view(rows, columns)
 
-    def _is_finite(self, numbers: Any, dtype: str) -> bool:
-        """By its bits: all of the exponent are set in a number that is none, and without its sign none is larger."""
-        infinite = _INFINITE[dtype]
-        if not numbers.numel():
-            return True
-        bits = numbers.view({2: self._torch.int16, 4: self._torch.int32, 8: self._torch.int64}[numbers.itemsize])
-        without = self._room(f"bits of {dtype}", bits.dtype, 1, bits.numel())[0]
-        sign = 1 << (8 * numbers.itemsize - 1)
-        return int(self._torch.bitwise_and(bits, sign - 1, out=without).max()) < infinite
+    def _is_finite(self, numbers: Any) -> bool:
+        """The smallest and the largest tell; of a number that is none they are none, too."""
+        return not numbers.numel() or all(math.isfinite(one) for one in self._torch.aminmax(numbers))
 
 
 def _scaled(product: Any, way: _Way) -> Any:
