@@ -181,9 +181,9 @@ class Merger:
         bits = torch.int64 if wide == torch.float64 else torch.int32
         ways = self._whole(way, b, a, "product 0"), self._by_rows(way, b, a)
         for first in range(0, rows, piece):
-            tried = [torch.full((min(piece, rows - first), length), 0.7, dtype=wide) for _ in ways]
+            tried = [self._room(f"tried {number}", wide, min(piece, rows - first), length) for number in range(2)]
             for add, numbers in zip(ways, tried, strict=True):
-                add(first, numbers)
+                add(first, numbers.fill_(0.7))
             if not torch.equal(*(numbers.view(bits) for numbers in tried)):
                 return False
         return True

@@ -19,7 +19,10 @@ from bridge_args.records import Record
 
 PIECE: Final = 1 << 19  # bytes that are read, hashed and written at once: what a processor keeps in its own cache
 _BUFFERS: Final = 8  # pieces that hashing may be behind
+_UNFLUSHED: Final = 1 << 25  # bytes after which a disk is asked to begin, or it would stand still until a file is done
 _MOST_AT_ONCE: Final = 8  # files: more than that no disk writes faster
+_DONE: Final[Future[None]] = Future()
+_DONE.set_result(None)
 
 
 class Entry(Record):
@@ -157,24 +160,26 @@ class Copier:
     """Copies files, hashing what is read and what is written while it passes; on disk when ``finished`` has ended.
 
     Args:
-        apart: hashing has threads of its own, one for what is read and one for what is written, where there are
-            processors for them. Else a piece is hashed by whom it is changed by, while it is in his cache.
+        apart: are there processors for hashing in threads of its own, one for what is read and one for what is
+            written? Else a piece is hashed by whom it is changed by, while it is in his cache.
         stop: nothing more is copied once this is set.
     """
 
-    def __init__(self, apart: bool = True, stop: Event | None = None) -> None:
-        self._read, self._written = (ThreadPoolExecutor(1) if apart else _AtOnce() for _ in range(2))
+    def __init__(self, apart: Callable[[], bool] = lambda: True, stop: Event | None = None) -> None:
+        self._read, self._written = (_Hashing(apart) for _ in range(2))
         self._flusher = ThreadPoolExecutor(1)
-        self._flushed: list[Future[None]] = []
-        self._rings = [_Ring(_BUFFERS if apart else 1) for _ in range(2)]
+        self._flushed = [_DONE]
+        self._unflushed = 0
+        self._rings = [_Ring() for _ in range(2)]
         self._stop = stop or Event()
 
     def __enter__(self) -> Copier:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for pool in (self._read, self._written, self._flusher):
-            pool.shutdown(cancel_futures=True)
+        for hashing in (self._read, self._written):
+            hashing.pool.shutdown(cancel_futures=True)
+        self._flusher.shutdown()  # whatever it was given it closes
 
     def finished(self) -> None:
         """Waits for the disk.
@@ -184,7 +189,7 @@ class Copier:
         """
         for one in self._flushed:
             one.result()
-        self._flushed = []
+        self._flushed = [_DONE]
 
     def copy(self, source: Path, target: Path, did: Callable[[int], None] | None = None) -> Copied:
         """A file as it is."""
@@ -231,7 +236,7 @@ class Copier:
             for new in more:
                 held = memoryview(new.values())
                 sums.more(held)
-                made.write(held)
+                self._put(made, held)
                 did(len(held))
             self._flush(made)
             return sums.told()
@@ -243,7 +248,7 @@ class Copier:
         filled(opened, old)
         new = memoryview(_longer(source, more))
         sums.changed(old, new)
-        made.write(new)
+        self._put(made, new)
 
     def _same(
         self,
@@ -259,7 +264,7 @@ class Copier:
             if look is not None:
                 look(held)
             slot.waits_for(*sums.same(held))
-            made.write(held)
+            self._put(made, held)
 
     def _changed(self, opened: BinaryIO, made: BinaryIO, size: int, piece: int, change: Change, sums: _Sums) -> None:
         at = 0
@@ -271,7 +276,7 @@ class Copier:
             before, after = sums.changed(held, new)
             slot.waits_for(before)
             other.waits_for(after)
-            made.write(new)
+            self._put(made, new)
             at += count
 
     def _pieces(self, size: int, piece: int) -> Iterator[int]:
@@ -280,8 +285,15 @@ class Copier:
                 raise _Stopped
             yield min(piece, size - begin)
 
+    def _put(self, made: BinaryIO, held: memoryview) -> None:
+        made.write(held)
+        self._unflushed += len(held)
+        if self._unflushed > _UNFLUSHED and self._flushed[-1].done():
+            self._flushed.pop().result()
+            self._flush(made)
+
     def _flush(self, made: BinaryIO) -> None:
-        handle = os.dup(made.fileno())
+        handle, self._unflushed = os.dup(made.fileno()), 0
 
         def flush() -> None:
             try:
@@ -304,11 +316,13 @@ def several(files: Sequence[Weights], copy: Callable[[Copier, Weights], None]) -
     if not at_once:
         return
     stop = Event()
+    busy = [None] * at_once
 
     def work() -> None:
-        with Copier(2 * at_once <= processors, stop) as copier:
+        with Copier(lambda: 2 * len(busy) <= processors, stop) as copier:
             while not stop.is_set() and (one := _taken(left)) is not None:
                 copy(copier, one)
+            busy.pop()
             copier.finished()
 
     with ThreadPoolExecutor(at_once) as pool:
@@ -367,21 +381,26 @@ class _Stopped(Exception):
     """Another file has failed."""
 
 
-class _AtOnce:
-    """Does what a pool would leave to a thread."""
+class _Hashing:
+    """Hashes one piece after the other: in a thread of its own, or at once."""
 
-    _done: Final[Future[None]] = Future()
-    _done.set_result(None)
+    def __init__(self, apart: Callable[[], bool]) -> None:
+        self.pool = ThreadPoolExecutor(1)
+        self._apart = apart
+        self._last: Future[None] | None = None
 
-    def submit(self, what: Callable[[memoryview], None], held: memoryview) -> Future[None]:
-        what(held)
-        return self._done
+    def submit(self, update: Callable[[memoryview], None], held: memoryview) -> Future[None]:
+        if self._apart():
+            self._last = self.pool.submit(update, held)
+        else:
+            self.wait()
+            update(held)
+            self._last = _DONE
+        return self._last
 
-    def shutdown(self, cancel_futures: bool) -> None:
-        pass
-
-
-_Hashing = ThreadPoolExecutor | _AtOnce
+    def wait(self) -> None:
+        if self._last is not None:
+            self._last.result()
 
 
 class _Slot:
@@ -394,6 +413,9 @@ class _Slot:
     def waits_for(self, *readers: Future[None]) -> None:
         self._readers = readers
 
+    def is_ready(self) -> bool:
+        return all(one.done() for one in self._readers)
+
     def ready(self, size: int) -> memoryview:
         for one in self._readers:
             one.result()
@@ -404,11 +426,13 @@ class _Slot:
 
 
 class _Ring:
-    def __init__(self, slots: int) -> None:
-        self._slots = [_Slot() for _ in range(slots)]
+    """The last buffer again where it was hashed, as a processor has that in its cache; else the oldest."""
+
+    def __init__(self) -> None:
+        self._slots = [_Slot() for _ in range(_BUFFERS)]
 
     def next(self, size: int) -> tuple[_Slot, memoryview]:
-        slot = self._slots.pop(0)
+        slot = self._slots.pop(-1 if self._slots[-1].is_ready() else 0)
         self._slots.append(slot)
         return slot, slot.ready(size)
 
@@ -417,41 +441,32 @@ class _Sums:
     """What was read and what was written: one sum as long as both are the same."""
 
     def __init__(self, read: _Hashing, written: _Hashing) -> None:
-        self._pools = read, written
+        self._by = read, written
         self._read = hashlib.sha256()
         self._written: Any = None
-        self._last: list[Future[None]] = []
         self._size = self._size_written = 0
 
     def same(self, held: memoryview) -> list[Future[None]]:
+        if self._written is not None:
+            return self.changed(held, held)
         self._size += len(held)
         self._size_written += len(held)
-        self._last = [self._pools[0].submit(self._read.update, held)]
-        if self._written is not None:
-            self._last.append(self._pools[1].submit(self._written.update, held))
-        return self._last
+        return [self._by[0].submit(self._read.update, held)]
 
     def changed(self, held: memoryview, new: memoryview) -> list[Future[None]]:
         if self._written is None:
-            self._wait()
+            self._by[0].wait()
             self._written = self._read.copy()
         self._size += len(held)
         self._size_written += len(new)
-        self._last = [
-            self._pools[0].submit(self._read.update, held),
-            self._pools[1].submit(self._written.update, new),
-        ]
-        return self._last
+        return [self._by[0].submit(self._read.update, held), self._by[1].submit(self._written.update, new)]
 
     def more(self, new: memoryview) -> None:
         """What was written and not read."""
         self.changed(memoryview(b""), new)
 
     def told(self) -> Copied:
-        self._wait()
+        for one in self._by:
+            one.wait()
         read, written = (one.hexdigest() for one in (self._read, self._written or self._read))
         return Copied({"bytes": self._size, "sha256": read}, {"bytes": self._size_written, "sha256": written})
-
-    def _wait(self) -> None:
-        for one in self._last:
-            one.result()
