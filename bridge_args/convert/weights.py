@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -282,7 +282,7 @@ class Copier:
     def _pieces(self, size: int, piece: int) -> Iterator[int]:
         for begin in range(0, size, piece):
             if self._stop.is_set():
-                raise _Stopped
+                raise CancelledError  # another file has failed
             yield min(piece, size - begin)
 
     def _put(self, made: BinaryIO, held: memoryview) -> None:
@@ -375,10 +375,6 @@ class _Whole:
     def write(self, held: memoryview) -> None:
         while held:
             held = held[self._made.write(held) :]
-
-
-class _Stopped(Exception):
-    """Another file has failed."""
 
 
 class _Hashing:
