@@ -280,7 +280,8 @@ def _of_either(values: Any, steps: Mapping[str, Any], name: str) -> Any:
         return steps[name]
     if isinstance(values, _Paths):
         return values.get(name)
-    return to_plain(values[name]) if name in values else ...
+    value = values[name] if name in values else ...
+    return value if isinstance(value, Unread) else to_plain(value)  # which takes it for a list
 
 
 def _differ(one: Any, other: Any) -> bool:

@@ -23,6 +23,7 @@ from bridge_args.cli.main import main
 from bridge_args.errors import UserError
 from bridge_args.files import finder
 from bridge_args.mapping.translation import Translation
+from bridge_args.megatron_lm.resolvers.overlay import Unread
 from bridge_args.pairs.pairs import megatron_version, usual_megatron_lm
 from bridge_args.resume import compare, tell
 from bridge_args.resume.rules import KIND_OF, Continued, verdict
@@ -385,6 +386,12 @@ def test_a_configuration_of_little_is_compared_as_far_as_it_goes(tmp_path: Path)
     found = compare.resumption(compare.read(tmp_path, "0.6.2"), made)
     assert [row.name for row in found.refused] == ["num_layers"]
     assert "num_layers" in tell.as_text(found) and json.loads(tell.as_json(found))["refused"] == ["num_layers"]
+
+
+def test_an_object_that_was_not_looked_at_is_no_difference(saved: Path) -> None:
+    args = {**compare.read(saved, "0.3.1").args, "optimizer": Unread("some.Optimizer")}  # type: ignore[dict-item]
+    found = compare.resumption(compare.read(saved, "0.3.1")._replace(args=args), translate(words(load=saved), "0.16.1"))
+    assert "optimizer" not in [row.name for row in found.rows if row.megatron_lm is not None]
 
 
 def test_a_member_of_an_enum_is_the_same_with_its_name(tmp_path: Path) -> None:
