@@ -36,6 +36,8 @@ _ELSEWHERE: Final = {
     "activation_func": "model.activation_func",
     "max_position_embeddings": "model.seq_length",
 }
+# What an argument is called now, where both names go to one setting.
+_NOW: Final = {"norm_epsilon": "layernorm_epsilon", "apply_layernorm_1p": "layernorm_zero_centered_gamma"}
 # Written for one process or one run, or another form of what is compared anyway.
 _NOT_COMPARED: Final = frozenset(
     (
@@ -270,6 +272,7 @@ def _is_member(value: Any) -> bool:
 def _names(saved: Saved, t: Translation) -> list[str]:
     """What is compared: settings with a rule in their order, then all others by name."""
     ruled = [name for kind, names in KINDS.items() if kind != "counter" for name in names]
+    ruled = [name for name in ruled if _NOW.get(name) not in t.catalog.defaults]
     compared = [name for name in (*COMPARED, *COMPARED_WITH_VOCABULARY) if name not in KIND_OF]
     others = sorted(set(t.catalog.defaults) - set(ruled) - set(compared) - _NOT_COMPARED)
     return [*ruled, *compared, *others]

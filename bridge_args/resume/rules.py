@@ -37,6 +37,8 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
         *("swiglu", "untie_embeddings_and_output_weights", "max_position_embeddings", "num_experts", "qk_layernorm"),
         *("moe_ffn_hidden_size", "moe_shared_expert_intermediate_size", "multi_latent_attention", "q_lora_rank"),
         *("kv_lora_rank", "mtp_num_layers", "hybrid_layer_pattern", "hybrid_override_pattern", "mamba_state_dim"),
+        *("mamba_head_dim", "mamba_num_groups", "mamba_num_heads", "qk_head_dim", "qk_pos_emb_head_dim", "v_head_dim"),
+        *("moe_layer_freq", "moe_latent_size", "attention_output_gate", "experimental_attention_variant"),
     ),
     # The weights fit, and were trained with another value.
     "meaning": (
@@ -50,7 +52,11 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
             "norm_epsilon",
         ),
         "activation_func",
-        *("apply_layernorm_1p", "rotary_interleaved", "use_rope_scaling", "window_size", "moe_router_topk"),
+        *("layernorm_epsilon", "layernorm_zero_centered_gamma", "apply_residual_connection_post_layernorm"),
+        *("apply_layernorm_1p", "rotary_interleaved", "use_rope_scaling", "rope_scaling_factor", "rope_type"),
+        *("rotary_scaling_factor", "rotary_seq_len_interpolation_factor", "no_rope_freq", "qk_l2_norm"),
+        *("window_size", "window_attn_skip_freq", "moe_router_topk", "moe_router_pre_softmax", "moe_router_num_groups"),
+        *("moe_router_group_topk", "moe_apply_probs_on_input", "glu_linear_offset", "activation_func_clamp_value"),
         *("moe_router_score_function", "moe_router_topk_scaling_factor", "seq_length"),
     ),
     "positions": ("position_embedding_type",),
