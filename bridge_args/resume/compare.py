@@ -17,8 +17,10 @@ from bridge_args.records import Record
 from bridge_args.resume.rules import (
     COMPARED,
     COMPARED_WITH_VOCABULARY,
+    EXPERTS_BY_TENSORS,
     KIND_OF,
     KINDS,
+    LEFT_OUT,
     SAVES_RERUNS,
     Continued,
     Verdict,
@@ -198,11 +200,23 @@ def _continued(program: Any, core: str, saved: Saved, t: Translation) -> Continu
         before.on("dist_ckpt_optim_fully_reshardable"),
         "position_embedding_type" in args and args["position_embedding_type"] == "learned_absolute",
         on("vocab_file"),
+        own_group=(_own_group(before.__getitem__, core), _own_group(args.__getitem__, core)),
+        fewer=frozenset(name for name in LEFT_OUT if before.on(name) and not on(name)),
+        all_keys="dist_ckpt_strictness" in args and args["dist_ckpt_strictness"] == "raise_all",
         experts=(_size(before["expert_model_parallel_size"]), _size(args["expert_model_parallel_size"])),
         sizes=sizes,
         own_rate=(before["decoupled_lr"] in (..., None)) is not on("decoupled_lr"),
         reruns=_reruns(saved, t),
     )
+
+
+def _own_group(value: Callable[[str], Any], core: str) -> bool:
+    """Are experts groups of parameters of their own?"""
+    if _size(value("expert_model_parallel_size")) > 1:
+        return True
+    whole, of_experts = value("tensor_model_parallel_size"), value("expert_tensor_parallel_size")
+    otherwise = type(of_experts) is int and of_experts != _size(whole)
+    return otherwise and holds(EXPERTS_BY_TENSORS, Versions(core, "0"))
 
 
 def _reruns(saved: Saved, t: Translation) -> bool:
@@ -227,7 +241,7 @@ class _Either:
 
     def on(self, name: str) -> bool:
         value = self[name]
-        if self._saved.args is None and name.startswith("no_"):  # Bridge has the positive
+        if self._saved.args is None and name.startswith(("no_", "untie_")):  # Bridge has the positive
             return value is False
         return value is not ... and bool(value)
 

@@ -62,12 +62,18 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     "positions": ("position_embedding_type",),
     "vocabulary": ("padded_vocab_size",),
     "layout": ("tensor_model_parallel_size", "pipeline_model_parallel_size"),
-    "experts": ("expert_model_parallel_size",),
+    "experts": ("expert_model_parallel_size", "expert_tensor_parallel_size"),
     "processes": ("world_size",),
     "seed": ("seed",),
     "counter": ("iteration", "consumed_train_samples", "random_state"),
 }
 KIND_OF: Final = {name: kind for kind, names in KINDS.items() for name in names}
+
+# What a run may have less of than the checkpoint: the rest of its weights is loaded.
+LEFT_OUT: Final = (
+    *("add_bias_linear", "add_qkv_bias", "qk_layernorm", "untie_embeddings_and_output_weights", "mtp_num_layers"),
+    "moe_shared_expert_intermediate_size",
+)
 
 # What Megatron-LM compares itself, before the weights: the run stops where they differ.
 COMPARED: Final = ("num_layers", "hidden_size", "num_attention_heads", "add_position_embedding")
@@ -75,6 +81,9 @@ COMPARED_WITH_VOCABULARY: Final = ("max_position_embeddings", "make_vocab_size_d
 
 # Megatron Core that saves a state of --rerun-mode for every process always, and not only when one has to run again.
 SAVES_RERUNS: Final = "megatron >=0.18"  # core/rerun_state_machine.py RerunStateMachine.state_dict
+
+# Megatron Core for which experts are divided, too, where their tensors are divided otherwise than other layers.
+EXPERTS_BY_TENSORS: Final = "megatron >=0.19"  # core/tensor_parallel/layers.py use_expert_pgs
 
 _CORE: Final = "megatron/core"
 _SCHEDULER: Final = f"{_CORE}/optimizer_param_scheduler.py OptimizerParamScheduler._check_and_set"
@@ -119,6 +128,9 @@ class Continued(Record):
         learned_positions: positions have weights.
         vocabulary: Megatron-LM compares tokenizers too (``--vocab-file``).
         experts: in how many parts the experts were, and are.
+        own_group: the optimizer had, and has, groups of parameters for experts.
+        fewer: settings of ``LEFT_OUT`` by which the run has weights less.
+        all_keys: weights that the run does not have stop it (``--dist-ckpt-strictness raise_all``).
         sizes: tensor and pipeline sizes are the same.
         own_rate: both have a rate of their own for the embedding and the head, or neither.
         reruns: a state of ``--rerun-mode`` was saved for each process (``SAVES_RERUNS``).
@@ -136,6 +148,9 @@ class Continued(Record):
     learned_positions: bool = False
     vocabulary: bool = False
     experts: tuple[int, int] = (1, 1)
+    own_group: tuple[bool, bool] = (False, False)
+    fewer: frozenset[str] = frozenset()
+    all_keys: bool = False
     sizes: bool = True
     own_rate: bool = True
     reruns: bool = False
@@ -160,6 +175,8 @@ def verdict(name: str, how: Continued) -> Verdict:
             return Verdict(
                 "refused", "the states of the optimizer do not fit", _LOAD, "--no-load-optim starts them anew"
             )
+        case "shape" if name in how.fewer and not how.all_keys:
+            return Verdict("flag", "its weights in the checkpoint are left out, without a word", _LOAD)
         case "shape" if name != "max_position_embeddings" or how.learned_positions:
             return Verdict("refused", "the weights in the checkpoint have other shapes, or are others", _LOAD)
         case "positions" if how.learned_positions:
@@ -232,14 +249,15 @@ def _laid_out(how: Continued) -> Verdict:
 
 
 def _of_experts(how: Continued) -> Verdict:
-    """A group of parameters is a process's own experts; where every process has all of them there is none."""
+    """Experts that are divided otherwise than other layers are groups of parameters of their own."""
     if how.finetune:
         return Verdict("flag", "the weights are divided anew", _LOAD)
-    begin_or_end = min(how.experts) == 1 != max(how.experts)
-    by_process = begin_or_end and how.loads_random and how.random_by_process
+    by_process = (min(how.experts) == 1 != max(how.experts)) and how.loads_random and how.random_by_process
     more = " with --no-load-rng" if by_process else ""
-    if how.loads_optimizer and begin_or_end:
-        why = "the optimizer has groups of parameters for experts only where they are divided"
+    if how.loads_optimizer and how.own_group[0] != how.own_group[1]:
+        why = (
+            "the optimizer has groups of parameters for experts only where they are divided otherwise than other layers"
+        )
         return Verdict("refused", why, _GROUPS, f"--no-load-optim{more} starts it anew")
     if how.loads_optimizer and how.distributed and not how.reshardable:
         why = "the distributed optimizer was saved for this size only"

@@ -84,6 +84,7 @@ CHANGES = [
     Change("--adam-eps=1e-2", "adam_eps"),
     Change("--adam-beta1=0.5 --no-load-optim", "adam_beta1"),
     Change("--decoupled-lr=1e-2", "decoupled_lr"),
+    Change("--disable-bias-linear", "add_bias_linear"),
 ]
 SOME = (1, 6, 9, 19, 28)
 
@@ -325,7 +326,8 @@ def test_layout_and_the_distributed_optimizer() -> None:
 
 def test_experts_that_are_divided_otherwise() -> None:
     def ends(program: Any, core: str, *experts: int, **more: Any) -> tuple[str, bool]:
-        how = Continued(program, core, experts=experts, **more)  # type: ignore[arg-type]
+        of_their_own = tuple(number > 1 for number in experts)
+        how = Continued(program, core, experts=experts, own_group=of_their_own, **more)  # type: ignore[arg-type]
         found = verdict("expert_model_parallel_size", how)
         return found.winner, "--no-load-rng" in found.remedy
 
@@ -337,6 +339,52 @@ def test_experts_that_are_divided_otherwise() -> None:
     assert ends("bridge", "0.19.0", 2, 4, distributed=True) == ("refused", False)
     assert ends("bridge", "0.19.0", 2, 4, distributed=True, reshardable=True) == ("flag", False)
     assert ends("bridge", "0.19.0", 1, 2, finetune=True) == ("flag", False)
+
+
+@pytest.mark.parametrize(
+    ("core", "saved", "run", "winner"),
+    [
+        ("0.16.1", (2, 2, 1), (2, 1, 1), "flag"),
+        ("0.19.0", (2, 2, 1), (2, 1, 1), "refused"),
+        ("0.19.0", (2, 1, 2), (2, 1, 1), "flag"),
+        ("0.19.0", (2, None, 1), (1, 1, 1), "flag"),
+        ("0.16.1", (2, 1, 2), (2, 2, 1), "refused"),
+    ],
+)
+def test_tensors_of_experts_that_are_divided_otherwise(
+    core: str, saved: tuple[Any, ...], run: tuple[Any, ...], winner: str
+) -> None:
+    """Tensor, expert tensor and expert size; as trainings of two processes with each of these cores have shown."""
+    names = ("tensor_model_parallel_size", "expert_tensor_parallel_size", "expert_model_parallel_size")
+    groups = tuple(compare._own_group(dict(zip(names, one, strict=True)).__getitem__, core) for one in (saved, run))
+    how = Continued("megatron_lm", core, own_group=groups, loads_random=False)  # type: ignore[arg-type]
+    assert verdict("expert_tensor_parallel_size", how).winner == winner
+
+
+@pytest.mark.parametrize(
+    ("saved_with", "run_with", "name"),
+    [
+        ("", "--disable-bias-linear", "add_bias_linear"),
+        ("--qk-layernorm", "", "qk_layernorm"),
+        ("--untie-embeddings-and-output-weights", "", "untie_embeddings_and_output_weights"),
+    ],
+)
+def test_weights_that_the_run_does_not_have_are_left_out(saved_with: str, run_with: str, name: str) -> None:
+    """Unless every key is asked for; the other way round they are missing."""
+    made = translate(words(saved_with), "0.16.1")
+    of_bridge = compare.Saved("", "Megatron Bridge", 5, None, bridge_args.to_run_config(made))
+    of_megatron = of_bridge._replace(args={one: made.args[one] for one in made.args})
+
+    def winner(saved: compare.Saved, change: str) -> list[str]:
+        (row,) = (row for row in compare.resumption(saved, translate(words(change), "0.16.1")).rows if row.name == name)
+        return [one.winner for one in (row.megatron_lm, row.bridge) if one is not None]
+
+    assert winner(of_bridge, run_with) == ["flag"] and winner(of_megatron, run_with) == ["flag", "flag"]
+    strictly = f"{run_with} --dist-ckpt-strictness=raise_all"
+    assert winner(of_megatron, strictly) == ["refused", "refused"]
+    made = translate(words(run_with), "0.16.1")
+    less = compare.Saved("", "Megatron Bridge", 5, None, bridge_args.to_run_config(made))
+    assert winner(less, saved_with) == ["refused"]
 
 
 def test_another_number_of_processes(saved: Path) -> None:
