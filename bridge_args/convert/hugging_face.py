@@ -291,6 +291,16 @@ def why_no_tokenizer(folder: Path, trust_remote_code: bool = False) -> str:
     return ""
 
 
+def why_no_configuration(folder: Path, trust_remote_code: bool = False) -> str:
+    """What transformers says of a ``config.json`` that it does not take; empty: it does."""
+    try:
+        with _quiet():
+            _config(folder, trust_remote_code)
+    except NotRight as error:
+        return str(error)
+    return ""
+
+
 def _loaded_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
     automatic = importlib.import_module("transformers").AutoTokenizer
     try:

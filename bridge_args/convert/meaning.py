@@ -20,9 +20,22 @@ _MEANING: Final = (
     "moe_router_topk_scaling_factor moe_router_num_groups moe_router_group_topk moe_router_enable_expert_bias "
     "attn_logit_softcapping final_logit_softcapping query_pre_attn_scalar glu_linear_offset "
     "activation_func_clamp_value yarn_rotary_scaling_factor yarn_original_max_position_embeddings yarn_beta_fast "
-    "yarn_beta_slow yarn_mscale yarn_mscale_all_dim rotary_base_local mtp_num_layers"
+    "yarn_beta_slow yarn_mscale yarn_mscale_all_dim rotary_base_local mtp_num_layers seq_len_interpolation_factor "
+    "no_rope_freq window_attn_skip_freq attention_output_gate experimental_attention_variant linear_attention_freq "
+    "moe_latent_size moe_apply_probs_on_input moe_mlp_glu_interleave_size moe_shared_expert_glu_interleave_size "
+    "use_mup rope_type rotary_scaling_factor original_max_position_embeddings beta_fast beta_slow mscale mscale_all_dim"
 ).split()
-_OF_ROPE: Final = frozenset("rotary_base rotary_percent rotary_interleaved rope_scaling rope_scaling_factor".split())
+# Of multi-latent attention. Verify: megatron/core/transformer/multi_latent_attention.py.
+_LATENT: Final = frozenset(
+    "rope_type rotary_scaling_factor original_max_position_embeddings beta_fast beta_slow mscale mscale_all_dim".split()
+)
+_OF_ROPE: Final = frozenset(
+    "rotary_base rotary_percent rotary_interleaved rope_scaling rope_scaling_factor seq_len_interpolation_factor "
+    "no_rope_freq".split()
+)
+# Every n-th layer is another: without positions, or without a window. Verify: megatron/core/transformer/
+# transformer_config.py __post_init__, and utils.py is_layer_window_attention.
+_LAST_OF: Final = {"no_rope_freq": 1, "window_attn_skip_freq": 0}
 _GROUPS: Final = ("moe_router_num_groups", "moe_router_group_topk")
 _OF_MOE: Final = frozenset(name for name in _MEANING if name.startswith("moe_"))
 
@@ -70,6 +83,12 @@ def _value(config: Any, name: str) -> Any:
         return None  # one group of experts is as good as none
     if name == "moe_layer_freq":
         return _every(value, config.num_layers)
+    if name == "window_attn_skip_freq" and not getattr(config, "window_size", None):
+        return None
+    if name in _LAST_OF:
+        return _last_of(value, config.num_layers, _LAST_OF[name]) if value else None
+    if name in _LATENT and not _is_scaled(config):
+        return None
     if name == "softmax_scale" and value is not None and not getattr(config, "multi_latent_attention", False):
         return None if _near(value, _value(config, "kv_channels") ** -0.5) else value
     if isinstance(value, (list, tuple)):
@@ -81,6 +100,18 @@ def _every(value: Any, layers: int) -> list[int]:
     if isinstance(value, (list, tuple)):
         return [int(one) for one in value]
     return [int(number % (value or 1) == 0) for number in range(layers)]
+
+
+def _last_of(value: Any, layers: int, mark: int) -> list[int]:
+    """Which layers are the others, by a list that marks each, or by a number: the last of so many."""
+    if isinstance(value, (list, tuple)):
+        return [number for number, one in enumerate(value, 1) if int(one) == mark]
+    return list(range(value, layers + 1, value))
+
+
+def _is_scaled(config: Any) -> bool:
+    """Does multi-latent attention stretch its positions? With a factor of 1 nothing that belongs to it counts."""
+    return bool(getattr(config, "multi_latent_attention", False)) and (config.rotary_scaling_factor or 1) > 1
 
 
 def _same(ours: Any, theirs: Any) -> bool:

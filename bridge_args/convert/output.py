@@ -24,8 +24,8 @@ class Refused(UserError):
     """A conversion that is not begun: the message has a line for every reason, all of them."""
 
     def __init__(self, reasons: Sequence[str]) -> None:
-        super().__init__("\n".join(reasons))
-        self.reasons = tuple(reasons)
+        self.reasons = tuple(dict.fromkeys(reasons))
+        super().__init__("\n".join(self.reasons))
 
 
 def reasons_against(path: Path, inputs: Sequence[Path], size: int = 0) -> list[str]:

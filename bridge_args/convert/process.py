@@ -89,7 +89,7 @@ def _run(plan: Plan, receive: Receive) -> None:
         return
     if plan.only_ask:
         return
-    if reasons := _against_tokenizer(plan):
+    if reasons := _against_files(plan):
         receive({"refused": reasons})
         return
     with contextlib.ExitStack() as stack:
@@ -239,8 +239,10 @@ def _import(plan: Plan, auto: Any, receive: Receive) -> None:
         receive({"told": {"tokenizer": told}})
 
 
-def _against_tokenizer(plan: Plan) -> list[str]:
-    """It comes last, and would stop everything then."""
+def _against_files(plan: Plan) -> list[str]:
+    """What transformers does not take; the tokenizer would stop everything at the end."""
+    if why := hugging_face.why_no_configuration(Path(plan.model), plan.trust_remote_code):
+        return [why]
     why = "" if plan.tokenizer is None else hugging_face.why_no_tokenizer(Path(plan.tokenizer), plan.trust_remote_code)
     return [why] if why else []
 

@@ -86,7 +86,7 @@ def export(asked: Asked, machine: Machine) -> Done:
         if source is None or model is None or reasons:
             if model is not None and not hugging_face.reasons_against_model(model, "none", tokenizer=False):
                 reasons += auto_bridge.unsupported(_asking(asked, model, scratch, emulate), machine)
-            raise Refused(list(dict.fromkeys(reasons)))
+            raise Refused(reasons)
         run_config, stand_ins = auto_bridge.on_cpu(source.run_config, bridge)
         view = megatron.linked(source, run_config if emulate else source.run_config, Path(scratch, "iter_0000000"))
         for name, folder in _read_from(asked, source, model).items():

@@ -1,0 +1,61 @@
+"""Two configurations of Megatron's that the same weights fit: are they the same model?"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bridge_args.convert import meaning
+
+DENSE: dict[str, Any] = dict(
+    num_layers=4, hidden_size=64, num_attention_heads=4, position_embedding_type="rope", rotary_base=10000
+)
+LATENT = DENSE | dict(multi_latent_attention=True, num_moe_experts=4, rotary_scaling_factor=1.0, mscale_all_dim=1.0)
+
+
+def differences(base: dict[str, Any], one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    return meaning.differences(SimpleNamespace(**base | one), SimpleNamespace(**base | other))
+
+
+SAME: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    (DENSE, {}, {"num_query_groups": 4, "kv_channels": 16, "ffn_hidden_size": 256, "use_mup": False}),
+    (DENSE, {"window_attn_skip_freq": 2}, {}),
+    (
+        DENSE,
+        {"window_size": (8, 0), "window_attn_skip_freq": 2},
+        {"window_size": [8, 0], "window_attn_skip_freq": [1, 0, 1, 0]},
+    ),
+    (DENSE, {"window_size": (8, 0), "window_attn_skip_freq": [1, 1, 1, 1]}, {"window_size": [8, 0]}),
+    (DENSE, {"no_rope_freq": 4}, {"no_rope_freq": [0, 0, 0, 1]}),
+    (DENSE, {"no_rope_freq": [0, 0, 0, 0]}, {}),
+    (DENSE | {"num_moe_experts": 4}, {"moe_router_num_groups": 1, "moe_router_group_topk": 1}, {}),
+    (LATENT, {}, {"mscale_all_dim": 0.0, "mscale": 1.0, "rope_type": "rope", "beta_fast": 32}),
+]
+OTHER: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] = [
+    (DENSE, {"seq_len_interpolation_factor": 4.0}, {}, "seq_len_interpolation_factor 4.0, and config.json means none"),
+    (DENSE, {"no_rope_freq": 2}, {}, "no_rope_freq"),
+    (DENSE, {"window_size": (8, 0), "window_attn_skip_freq": 2}, {"window_size": (8, 0)}, "window_attn_skip_freq"),
+    (DENSE, {"use_mup": True}, {}, "use_mup True"),
+    (DENSE | {"num_moe_experts": 4}, {"moe_mlp_glu_interleave_size": 32}, {}, "moe_mlp_glu_interleave_size 32"),
+    (
+        DENSE | {"num_moe_experts": 4},
+        {"moe_router_num_groups": 2, "moe_router_group_topk": 1},
+        {},
+        "moe_router_num_groups 2",
+    ),
+    (LATENT, {"rotary_scaling_factor": 40.0}, {}, "rotary_scaling_factor 40.0, and config.json means none"),
+    (LATENT | {"rotary_scaling_factor": 40.0}, {"mscale_all_dim": 0.0}, {}, "mscale_all_dim"),
+]
+
+
+@pytest.mark.parametrize(("base", "one", "other"), SAME)
+def test_said_in_other_words(base: dict[str, Any], one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert differences(base, one, other) == differences(base, other, one) == []
+
+
+@pytest.mark.parametrize(("base", "one", "other", "said"), OTHER)
+def test_another_model(base: dict[str, Any], one: dict[str, Any], other: dict[str, Any], said: str) -> None:
+    found = differences(base, one, other)
+    assert any(said in line for line in found) and differences(base, other, one)
