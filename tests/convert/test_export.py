@@ -145,7 +145,7 @@ def test_one_of_several_iterations(tmp_path: Path, made: Path, machine: Machine)
     source, reasons = megatron.read(checkpoint, None)
     assert source is not None and (source.contents.place.iteration, reasons) == (0, [])
     assert megatron.read(checkpoint, 9)[0] is None
-    assert megatron.read(checkpoint, 5)[1] == [f"{checkpoint} has no iter_0000005"]
+    assert megatron.read(checkpoint, 5)[1] == [f"{checkpoint} has no checkpoint of iteration 5; it has 0 and 9"]
 
 
 def test_what_training_has_left_in_a_configuration(tmp_path: Path, made: Path) -> None:
