@@ -94,6 +94,9 @@ _RANDOM: Final = "training/checkpointing.py get_rng_state"
 
 
 _ANEW: Final = "--no-load-optim starts optimizer and schedule anew"
+_OWN_GROUPS: Final = (
+    "the optimizer has groups of parameters for experts only where they are divided otherwise than other layers"
+)
 _FOUND_BY: Final = "the groups of parameters are found by it, and the checkpoint has none with this value"
 
 
@@ -187,7 +190,7 @@ def verdict(name: str, how: Continued) -> Verdict:
             why = "the embedding is loaded as far as it goes; rows that the checkpoint lacks start from random"
             return Verdict("flag", why, f"{_CORE}/tensor_parallel/layers.py allow_shape_mismatch")
         case "layout":
-            return _laid_out(how)
+            return _laid_out(name, how)
         case "experts":
             return _of_experts(how)
         case "processes":
@@ -241,7 +244,9 @@ def _by_rate(how: Continued) -> bool:
     return holds("megatron >=0.19", Versions(how.core, "0"))
 
 
-def _laid_out(how: Continued) -> Verdict:
+def _laid_out(name: str, how: Continued) -> Verdict:
+    if how.loads_optimizer and name == "tensor_model_parallel_size" and how.own_group[0] != how.own_group[1]:
+        return Verdict("refused", _OWN_GROUPS, _GROUPS, _ANEW)
     if how.loads_optimizer and how.distributed and not how.reshardable:
         why = "the distributed optimizer was saved for these sizes only"
         return Verdict("refused", why, _LOAD, "save with --dist-ckpt-optim-fully-reshardable, or --no-load-optim")
@@ -255,10 +260,7 @@ def _of_experts(how: Continued) -> Verdict:
     by_process = (min(how.experts) == 1 != max(how.experts)) and how.loads_random and how.random_by_process
     more = " with --no-load-rng" if by_process else ""
     if how.loads_optimizer and how.own_group[0] != how.own_group[1]:
-        why = (
-            "the optimizer has groups of parameters for experts only where they are divided otherwise than other layers"
-        )
-        return Verdict("refused", why, _GROUPS, f"--no-load-optim{more} starts it anew")
+        return Verdict("refused", _OWN_GROUPS, _GROUPS, f"--no-load-optim{more} starts it anew")
     if how.loads_optimizer and how.distributed and not how.reshardable:
         why = "the distributed optimizer was saved for this size only"
         return Verdict("refused", why, _LOAD, "save with --dist-ckpt-optim-fully-reshardable, or --no-load-optim")

@@ -348,6 +348,7 @@ def test_experts_that_are_divided_otherwise() -> None:
         ("0.19.0", (2, 2, 1), (2, 1, 1), "refused"),
         ("0.19.0", (2, 1, 2), (2, 1, 1), "flag"),
         ("0.19.0", (2, None, 1), (1, 1, 1), "flag"),
+        ("0.19.0", (2, 1, 1), (1, 1, 1), "refused"),
         ("0.16.1", (2, 1, 2), (2, 2, 1), "refused"),
     ],
 )
@@ -359,6 +360,8 @@ def test_tensors_of_experts_that_are_divided_otherwise(
     groups = tuple(compare._own_group(dict(zip(names, one, strict=True)).__getitem__, core) for one in (saved, run))
     how = Continued("megatron_lm", core, own_group=groups, loads_random=False)  # type: ignore[arg-type]
     assert verdict("expert_tensor_parallel_size", how).winner == winner
+    assert verdict("tensor_model_parallel_size", how).winner == winner
+    assert verdict("pipeline_model_parallel_size", how).winner == "flag"
 
 
 @pytest.mark.parametrize(
