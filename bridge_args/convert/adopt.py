@@ -385,6 +385,7 @@ def carry_out(plan: Plan, provenance: Provenance, tell: Callable[[str], None]) -
     if plan.request.output is None:
         _write(plan, plan.root, provenance, write_new)
         return
+    seen = output.Seen(folder)
     with output.new_folder(plan.request.output) as unfinished:
         if _is_legacy(plan.source):
             legacy.convert(plan.translation, folder, unfinished / plan.name, tell)
@@ -393,7 +394,23 @@ def carry_out(plan: Plan, provenance: Provenance, tell: Callable[[str], None]) -
             provenance.tell(linked=plan.source.files - copied, copied=copied)
             if copied:
                 tell(f"{counted(copied, 'file')} could not be linked, and {'was' if copied == 1 else 'were'} copied")
+            _as_planned(plan.source, unfinished / plan.name)
+        seen.unchanged()
         _write(plan, unfinished, provenance, into)
+
+
+def _as_planned(source: Contents, made: Path) -> None:
+    """Since it was looked at a run may have deleted of it, or saved again.
+
+    Raises:
+        UserError: it is not the checkpoint any more that was planned with.
+    """
+    found = contents.look_into(source.place._replace(folder=made))
+    if (found.problems, found.files, found.bytes) != ([], source.files, source.bytes):
+        raise UserError(
+            f"{source.place.folder} changed while it was adopted, so nothing was made; begin again when nothing writes "
+            "there"
+        )
 
 
 def _write(plan: Plan, root: Path, provenance: Provenance, write: Callable[[Path, bytes], None]) -> None:

@@ -73,6 +73,7 @@ def import_(asked: Asked, machine: Machine) -> Done:
             if not hugging_face.reasons_against_model(model, "none", tokenizer=False):
                 reasons += auto_bridge.unsupported(replace(plan, only_ask=True), machine)
             raise Refused(reasons)
+        seen = output.Seen(model)
         provenance.input("hf_model", model, hashes(model))
         try:
             with new_folder(asked.output) as unfinished:
@@ -85,6 +86,7 @@ def import_(asked: Asked, machine: Machine) -> Done:
                 )
                 checked = _checked(unfinished, asked, model)
                 checked += [told.pop("tokenizer")] if "tokenizer" in told else []
+                seen.unchanged()
                 provenance.tell(checked=checked, **told)
                 provenance.write(unfinished)
         except OSError as error:

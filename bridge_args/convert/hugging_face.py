@@ -26,6 +26,13 @@ TOKENIZER: Final = (
 ).split()
 # What transformers' Trainer and DeepSpeed leave beside a model. Verify: transformers, trainer.py, _save_checkpoint.
 OF_A_TRAINER: Final = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "training_args.bin", "zero_to_fp32.py")
+# Of which every one has a tensor of its own, and of which every one has a number.
+_LAYERS: Final = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_WIDTHS: Final = (
+    "vocab_size hidden_size n_embd intermediate_size n_inner num_attention_heads n_head num_key_value_heads head_dim "
+    "num_experts num_local_experts n_routed_experts n_shared_experts moe_intermediate_size q_lora_rank kv_lora_rank "
+    "qk_rope_head_dim qk_nope_head_dim v_head_dim"
+).split()
 _TEXT: Final = "Hello world! 1 + 1 = 2, für alle:\n\tdef f(x): return x  # 你好"
 _MESSAGES: Final = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
 _TOKENS: Final = 8  # of the text that the model is tried on
@@ -60,6 +67,7 @@ def reasons_against_model(folder: Path, weights: Weights = "needed", tokenizer: 
     if not (folder / "config.json").exists() and (hint := contents.hint(folder)):
         return [f"{folder} is no model of Hugging Face's{hint}"]
     reasons = _against_config(folder / "config.json")
+    sizes = [] if reasons else _sizes(folder)
     if tokenizer and not has_tokenizer(folder):
         reasons.append(f"{folder} has no tokenizer: neither {' nor '.join(TOKENIZER[:2])}, nor another vocabulary")
     elif tokenizer:
@@ -67,7 +75,7 @@ def reasons_against_model(folder: Path, weights: Weights = "needed", tokenizer: 
         reasons += [tensors.said_of_pointer(file) for file in found if tensors.is_pointer(file)]
     has = any(folder.glob("*.safetensors")) or (folder / INDEX).exists()
     if weights == "needed" or (weights == "if any" and has):
-        reasons += _against_weights(folder, has)
+        reasons += _against_weights(folder, has, sizes)
     return reasons
 
 
@@ -129,7 +137,20 @@ def _against_config(file: Path) -> list[str]:
     return []
 
 
-def _against_weights(folder: Path, has: bool) -> list[str]:
+def layers_of(folder: Path) -> int | None:
+    """How many layers ``config.json`` says; None where it does not."""
+    return next((size for name, size in _sizes(folder) if name in _LAYERS), None)
+
+
+def _sizes(folder: Path) -> list[tuple[str, int]]:
+    """What ``config.json`` says of how large the model is."""
+    said = config_of(folder)
+    text = said.get("text_config")
+    parts = [said, *([text] if isinstance(text, dict) else [])]
+    return [(name, part[name]) for part in parts for name in (*_LAYERS, *_WIDTHS) if type(part.get(name)) is int]
+
+
+def _against_weights(folder: Path, has: bool, sizes: Sequence[tuple[str, int]] = ()) -> list[str]:
     if not has:
         pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pth"))
         why = "; it has pickled ones, which are not loaded: save them with safe_serialization=True" if pickled else ""
@@ -141,6 +162,8 @@ def _against_weights(folder: Path, has: bool) -> list[str]:
     missing = f"{folder / 'config.json'} is missing"
     problems = [problem for problem in found.problems if problem != missing]
     indexed, single = (folder / INDEX).exists(), (folder / "model.safetensors").is_file()
+    if not problems:
+        problems += _too_large(folder, sizes, found.tensors)
     if not problems and not indexed and not single:
         problems.append(f"{folder / INDEX} is missing, and there is no model.safetensors")
     if (
@@ -154,6 +177,17 @@ def _against_weights(folder: Path, has: bool) -> list[str]:
             "which other programs do; leave one of them"
         )
     return problems
+
+
+def _too_large(folder: Path, sizes: Sequence[tuple[str, int]], held: Sequence[Tensor]) -> list[str]:
+    """A model that its weights cannot be of: building it would take all memory, and no end."""
+    numbers = sum(tensor.numbers for tensor in held)
+    return [
+        f"{folder / 'config.json'} says {name} {size}, and the weights have {counted(len(held), 'tensor')} with "
+        f"{numbers:,} numbers"
+        for name, size in sizes
+        if size > (len(held) if name in _LAYERS else numbers)
+    ]
 
 
 # Afterwards -----------------------------------------------------------------------------------------------------------

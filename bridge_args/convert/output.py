@@ -112,6 +112,40 @@ def new_folder(path: Path) -> Iterator[Path]:
     _flushed(real.parent)
 
 
+class Seen:
+    """Files that a conversion reads, as they are when it begins: a run may save, or delete, while it works."""
+
+    def __init__(self, *folders: Path) -> None:
+        self._before = {folder: _stamps(folder) for folder in folders}
+
+    def unchanged(self) -> None:
+        """
+        Raises:
+            UserError: one is another by now, or there is one more or less.
+        """
+        for folder, before in self._before.items():
+            now = _stamps(folder)
+            if changed := sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name)):
+                raise UserError(
+                    f"{folder / changed[0]} changed while it was read, so nothing was made; begin again when nothing "
+                    "writes there"
+                )
+
+
+def _stamps(folder: Path) -> dict[str, tuple[int, int, int]]:
+    found = {}
+    for above, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # a link that leads nowhere, or what was deleted just now
+                state = os.stat(os.path.join(above, name))
+                found[os.path.relpath(os.path.join(above, name), folder)] = (
+                    state.st_ino,
+                    state.st_size,
+                    state.st_mtime_ns,
+                )
+    return found
+
+
 def on_disk(folder: Path) -> None:
     """Whoever throws the source away afterwards loses nothing when the power fails."""
     for above, _, names in os.walk(folder):

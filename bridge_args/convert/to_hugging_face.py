@@ -89,7 +89,9 @@ def export(asked: Asked, machine: Machine) -> Done:
             raise Refused(reasons)
         run_config, stand_ins = auto_bridge.on_cpu(source.run_config, bridge)
         view = megatron.linked(source, run_config if emulate else source.run_config, Path(scratch, "iter_0000000"))
-        for name, folder in _read_from(asked, source, model).items():
+        read = _read_from(asked, source, model)
+        seen = output.Seen(*read.values())
+        for name, folder in read.items():
             provenance.input(name, folder, hashes(folder, largest=_HASHED))
         try:
             with new_folder(asked.output) as unfinished:
@@ -105,6 +107,7 @@ def export(asked: Asked, machine: Machine) -> Done:
                 notes = _beside(asked, model, unfinished) + _padding(told["rows_of_padding_left_out"])
                 tokenizer = model if asked.model is not None else asked.tokenizer
                 checked = hugging_face.checked(unfinished, tokenizer, asked.smoke, asked.trust_remote_code)
+                seen.unchanged()
                 provenance.tell(checked=checked, notes=notes, iteration=source.contents.place.iteration, **told)
                 provenance.write(unfinished)
         except OSError as error:
@@ -155,11 +158,19 @@ def _inputs(asked: Asked, scratch: Path) -> tuple[Megatron | None, Path | None, 
         elif model is not None:
             _copy_beside(asked.tokenizer, model, asked.trust_remote_code)  # to be tried with this configuration
     if source is not None and model is not None and asked.model is not None and not reasons:
-        reasons += _of_vocabulary(source, model)
+        reasons += _of_vocabulary(source, model) + _of_layers(source, model)
     inputs = [asked.checkpoint, *([source.contents.place.folder] if source else [])]
     inputs += [one for one in (model if asked.model else None, asked.tokenizer) if one is not None and one.exists()]
     reasons += output.reasons_against(asked.output, inputs, _size(source) if source else 0)
     return source, model, reasons
+
+
+def _of_layers(source: Megatron, model: Path) -> list[str]:
+    """Before a model is built of a configuration: one of another size may take all memory."""
+    ours, theirs = source.model.get("num_layers"), hugging_face.layers_of(model)
+    if type(ours) is int and theirs is not None and ours != theirs:
+        return [f"the checkpoint has {ours} layers, and {model / 'config.json'} says {theirs}"]
+    return []
 
 
 def _of_vocabulary(source: Megatron, model: Path) -> list[str]:

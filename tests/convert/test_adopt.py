@@ -42,6 +42,7 @@ from saved_checkpoints import (
 import bridge_args
 from bridge_args.checkpoint import contents, layout, train_state, unpickle
 from bridge_args.cli.main import main
+from bridge_args.convert import adopt as adopt_of
 from bridge_args.convert import legacy
 from bridge_args.convert.provenance import hashes
 
@@ -247,6 +248,32 @@ def test_where_no_link_can_be_made(
     for name in names:
         one, other = (folder / "iter_0000005" / name for folder in (source, tmp_path / "new"))
         assert one.read_bytes() == other.read_bytes() and not os.path.samefile(one, other)
+
+
+@pytest.mark.parametrize("moment", ["before it is linked", "while it is copied"])
+def test_a_source_that_changes_meanwhile(
+    moment: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that keeps its last checkpoints only, or saves one again."""
+    file = source / "iter_0000005" / "__1_0.distcp"
+    linked = adopt_of._linked
+
+    def deleted(*words: Any) -> int:
+        file.unlink()
+        return linked(*words)
+
+    def written(*words: Any) -> int:
+        copied = linked(*words)
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content)
+        return copied
+
+    monkeypatch.setattr(adopt_of, "_linked", deleted if moment == "before it is linked" else written)
+    assert adopt(source, "-o", tmp_path / "new") == 1
+    said = capsys.readouterr().err
+    assert "changed while it was" in said and "so nothing was made" in said
+    assert [one.name for one in tmp_path.iterdir()] == ["run"]
 
 
 def test_links_of_the_source_stay_links(source: Path, tmp_path: Path) -> None:

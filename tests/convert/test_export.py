@@ -91,6 +91,10 @@ def _harm(name: str) -> Callable[[Path, Path], object]:
         ),
         "an adapter": lambda c, m: _edited(c, lambda y: y.update(peft={"_target_": "megatron.bridge.peft.lora.LoRA"})),
         "too small a vocabulary": lambda c, m: tiny_models.edit(m, vocab_size=1025),
+        "too many layers": lambda c, m: (
+            (m / "model.safetensors").unlink(),
+            tiny_models.edit(m, num_hidden_layers=10**9),
+        ),
         "too large a vocabulary": lambda c, m: tiny_models.edit(m, vocab_size=800),
         "an adapter's folder": lambda c, m: (m / "adapter_config.json").write_text("{}"),
         "a trainer's folder": lambda c, m: (m / "trainer_state.json").write_text("{}"),
@@ -112,6 +116,7 @@ def _harm(name: str) -> Callable[[Path, Path], object]:
         ("an adapter", "is an adapter"),
         ("too small a vocabulary", "1024 tokens, and"),
         ("too large a vocabulary", "224 are more than padding"),
+        ("too many layers", "the checkpoint has 2 layers, and"),
         ("an adapter's folder", "is an adapter and no model"),
         ("a trainer's folder", "state of a trainer"),
         ("no tokenizer", "has no tokenizer"),

@@ -55,6 +55,8 @@ def _without_tokenizer(model: Path) -> None:
         (lambda model: (model / "config.json").unlink(), "config.json is missing"),
         (lambda model: (model / "config.json").write_text("{"), "it is no JSON"),
         (lambda model: tiny_models.edit(model, architectures="Llama"), "names no architecture"),
+        (lambda model: tiny_models.edit(model, num_hidden_layers=10**9), "says num_hidden_layers 1000000000, and the"),
+        (lambda model: tiny_models.edit(model, vocab_size=10**15), "says vocab_size 1000000000000000, and the weights"),
         (_without_tokenizer, "has no tokenizer"),
         (lambda model: (model / "model.safetensors").unlink(), "has no weights"),
         (_cut, "is not whole"),

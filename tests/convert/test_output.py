@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bridge_args.convert import output, progress, provenance
+from bridge_args.errors import UserError
 
 
 @pytest.fixture
@@ -52,6 +53,22 @@ def test_names_that_are_no_text(tmp_path: Path, source: Path) -> None:
     (tmp_path / "result").mkdir()
     made.write(tmp_path / "result")
     assert json.loads((tmp_path / "result" / provenance.NAME).read_text())["inputs"]["source"]["path"] == str(source)
+
+
+@pytest.mark.parametrize("change", ["written", "deleted", "added", "replaced"])
+def test_an_input_that_changes_meanwhile(tmp_path: Path, source: Path, change: str) -> None:
+    seen = output.Seen(source)
+    seen.unchanged()
+    file = source / "model.safetensors"
+    if change == "replaced":
+        (tmp_path / "other").write_bytes(file.read_bytes())
+        os.rename(tmp_path / "other", file)
+    elif change == "deleted":
+        file.unlink()
+    else:
+        (file if change == "written" else source / "new").write_bytes(b"weight!")
+    with pytest.raises(UserError, match="changed while it was read, so nothing was made"):
+        seen.unchanged()
 
 
 def test_what_is_filled_meanwhile_stays(tmp_path: Path) -> None:
