@@ -153,7 +153,18 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
-    return os.fdopen(handle, "rb")
+    return open(path, "rb", opener=lambda name, flags: handle)  # and has its name
+
+
+@contextmanager
+def named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """An error of the system has this name within, where it has none, as those of write(2), read(2) and fsync(2)."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def remember(path: str | os.PathLike[str]) -> None:
@@ -183,6 +194,35 @@ def write_whole(path: Path, content: str | bytes, over_source: bool = False) -> 
         OSError: the folder, its disk or the file does not take it; or this command has read the file as a source.
     """
     data = content.encode() if isinstance(content, str) else content
+    with named(path):
+        _write(path, data, over_source)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Writes a file that is not there yet; it appears whole, and what is there is never written over.
+
+    Raises:
+        OSError: the folder or its disk does not take it; or there is something of that name.
+    """
+    target = os.path.join(os.path.realpath(path.parent), path.name)
+    with named(path):
+        temporary = _beside(target, content, 0o666 & ~umask(), None)
+    try:
+        try:
+            os.link(temporary, target)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                raise
+            if os.path.lexists(target):  # a disk without hard links
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from error
+            os.rename(temporary, target)
+            temporary = ""
+    finally:
+        if temporary:
+            os.unlink(temporary)
+
+
+def _write(path: Path, data: bytes, over_source: bool) -> None:
     target = _target_of(path)
     if isinstance(target, int):
         return _through(os.dup(target), data)
@@ -199,29 +239,6 @@ def write_whole(path: Path, content: str | bytes, over_source: bool = False) -> 
         what = "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is a disk"
         raise OSError(number, what, str(path))
     _through(os.open(target, os.O_WRONLY | os.O_NOCTTY), data)
-
-
-def write_new(path: Path, content: bytes) -> None:
-    """Writes a file that is not there yet; it appears whole, and what is there is never written over.
-
-    Raises:
-        OSError: the folder or its disk does not take it; or there is something of that name.
-    """
-    target = os.path.join(os.path.realpath(path.parent), path.name)
-    temporary = _beside(target, content, 0o666 & ~umask(), None)
-    try:
-        try:
-            os.link(temporary, target)
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-                raise
-            if os.path.lexists(target):  # a disk without hard links
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from error
-            os.rename(temporary, target)
-            temporary = ""
-    finally:
-        if temporary:
-            os.unlink(temporary)
 
 
 def _target_of(path: Path) -> str | int:

@@ -102,7 +102,9 @@ def new_folder(path: Path) -> Iterator[Path]:
         yield unfinished
         on_disk(unfinished)
         os.rename(unfinished, real)  # onto nothing, or onto an empty folder
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            _called(error, unfinished, path)
         if unfinished is not None:
             shutil.rmtree(unfinished, ignore_errors=True)
         for folder in reversed(made):
@@ -144,6 +146,13 @@ def _stamps(folder: Path) -> dict[str, tuple[int, int, int]]:
                     state.st_mtime_ns,
                 )
     return found
+
+
+def _called(error: OSError, unfinished: Path | None, path: Path) -> None:
+    """By the name that the user knows; what stands in a folder that is gone has none."""
+    name = error.filename
+    if name is None or (unfinished is not None and Path(os.fsdecode(name)).is_relative_to(unfinished)):
+        error.filename = str(path)
 
 
 def on_disk(folder: Path) -> None:

@@ -14,7 +14,7 @@ from threading import Event
 from typing import Any, BinaryIO, Final
 
 from bridge_args.checkpoint.tensors import LARGEST_HEADER, of_safetensors
-from bridge_args.files import json_of, open_regular
+from bridge_args.files import json_of, named, open_regular
 from bridge_args.records import Record
 
 PIECE: Final = 1 << 19  # bytes that are read, hashed and written at once: what a processor keeps in its own cache
@@ -117,7 +117,8 @@ def filled(opened: BinaryIO, held: memoryview) -> None:
     """
     at = 0
     while at < len(held):
-        count = opened.readinto(held[at:])  # type: ignore[attr-defined]
+        with named(opened.name):
+            count = opened.readinto(held[at:])  # type: ignore[attr-defined]
         if not count:
             raise OSError(f"{opened.name} has become shorter while it was read")
         at += count

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge_args.convert import weights
+from bridge_args import files
+from bridge_args.convert import output, weights
 from bridge_args.convert.weights import Change, Copier, Entry, New
 
 
@@ -71,8 +72,25 @@ def test_a_file_that_becomes_shorter(tmp_path: Path) -> None:
     source = file_of(tmp_path / "source", a=b"first", b=b"second")
     held = weights.read(source)
     os.truncate(source, source.stat().st_size - 3)
-    with Copier() as copier, pytest.raises(OSError, match="has become shorter"):
+    with Copier() as copier, pytest.raises(OSError, match=f"{source} has become shorter"):
         copier.weights(held, tmp_path / "made", {}, lambda size: None)
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """read(2), write(2) and fsync(2) say none."""
+    source = file_of(tmp_path / "source", a=b"first", b=b"second")
+
+    def torn(handle: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", torn)
+    with pytest.raises(OSError) as error, output.new_folder(tmp_path / "result") as folder, Copier() as copier:
+        copier.copy(source, folder / "made")
+        copier.finished()
+    assert error.value.filename == str(tmp_path / "result")
+    with pytest.raises(OSError) as error, files.named(source):
+        torn(0)
+    assert error.value.filename == str(source)
 
 
 def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
@@ -86,14 +104,14 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
 def test_several_files(processors: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(processors)))
     monkeypatch.setattr(weights, "PIECE", 3)
-    files = [file_of(tmp_path / f"{number}", a=b"first" * number, b=b"second") for number in range(5)]
+    sources = [file_of(tmp_path / f"{number}", a=b"first" * number, b=b"second") for number in range(5)]
     told = {}
 
     def copy(by: Copier, held: weights.Weights) -> None:
         told[held.path.name] = by.weights(held, held.path.with_suffix(".made"), {"b": more_by_one}, lambda size: None)
 
-    weights.several([weights.read(file) for file in files], copy)
-    for number, file in enumerate(files):
+    weights.several([weights.read(file) for file in sources], copy)
+    for number, file in enumerate(sources):
         made = file.with_suffix(".made")
         assert tensors_of(made) == {"a": b"first" * number, "b": b"tfdpoe"}
         for one, said in ((file, told[file.name].read), (made, told[file.name].written)):
@@ -105,7 +123,7 @@ def test_several_files(processors: int, tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_others_stop_where_one_fails(processors: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that fails is not the one that goes first; who waits for the disk ends, too."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(processors)))
-    files = [weights.read(file_of(tmp_path / f"{size}", a=b"x" * size)) for size in (40, 30, 20)]
+    held = [weights.read(file_of(tmp_path / f"{size}", a=b"x" * size)) for size in (40, 30, 20)]
     failed, begun = threading.Event(), []
 
     def copy(by: Copier, held: weights.Weights) -> None:
@@ -126,13 +144,13 @@ def test_the_others_stop_where_one_fails(processors: int, tmp_path: Path, monkey
                 break
 
     with pytest.raises(OSError, match="No space left"):
-        weights.several(files, copy)
+        weights.several(held, copy)
     assert processors > 2 or "20" not in begun
 
 
 def test_a_signal_stops_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
-    files = [weights.read(file_of(tmp_path / name, a=b"x" * 10)) for name in "ab"]
+    held = [weights.read(file_of(tmp_path / name, a=b"x" * 10)) for name in "ab"]
     both = threading.Barrier(3)
     ended = []
 
@@ -150,5 +168,5 @@ def test_a_signal_stops_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(weights, "as_completed", signalled)
     with pytest.raises(SystemExit):
-        weights.several(files, copy)
+        weights.several(held, copy)
     assert sorted(ended) == ["a", "b"]
