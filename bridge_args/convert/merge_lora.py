@@ -105,18 +105,15 @@ def merged(asked: Asked, words: Sequence[str], stream: TextIO | None, say: Calla
     """
     _needed()
     provenance = Provenance("checkpoint merge-lora", words)
+    seen = output.Seen(asked.adapter, asked.base)
     plan = _plan(asked)
     for note in plan.notes:
         say(note)
-    inputs = [asked.adapter / name for name in (lora.CONFIG, lora.FILE)]
-    inputs += [*(held.path for held in plan.files), *plan.others]
-    before = _states(inputs)
     importlib.import_module("torch")
     with ended_by_signals(), output.new_folder(asked.to) as folder:
         begun, worked = provenance.seconds, time.process_time()
         read, written = _written(asked, plan, folder, stream, say)
-        if changed := [path for path, state in _states(inputs).items() if state != before[path]]:
-            raise UserError(f"{changed[0]} has changed while it was read; nothing was made of it")
+        seen.unchanged()
         seconds, worked, peak = provenance.seconds - begun, time.process_time() - worked, peak_memory()
         smoke, why_not = _smoke(asked, plan)
         try:
@@ -321,11 +318,6 @@ def _same(one: Path, other: Path) -> bool:
         return one.stat().st_size == other.stat().st_size and filecmp.cmp(one, other, shallow=False)
     except OSError:
         return False
-
-
-def _states(paths: Sequence[Path]) -> dict[Path, tuple[int, int, int]]:
-    found = {path: path.stat() for path in paths}
-    return {path: (state.st_ino, state.st_size, state.st_mtime_ns) for path, state in found.items()}
 
 
 # Meanwhile ------------------------------------------------------------------------------------------------------------
