@@ -75,7 +75,8 @@ def test_a_script_of_llama_3_8b(bridge: str, tmp_path: Path, capsys: pytest.Capt
     told = [line for line in err.splitlines() if line.startswith("Llama 3 8B pretraining")]
     assert told and "change the numbers" in told[0] and "more that neither run reads" in told[0]
     assert "train.global_batch_size=128\n" in out and "model.num_layers" not in out and "hidden_size" not in out
-    assert "of this Bridge could not be read: " in err and "decided by the machine" not in out
+    assert ("of this Bridge could not be read: " in err) is bool(recipes._held(bridge)[1])
+    assert "decided by the machine" not in out
 
 
 def test_what_nothing_reads_is_no_difference_of_the_numbers() -> None:
@@ -113,9 +114,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_a_version_without_recipes() -> None:
     run = translated(from_text("train: {train_iters: 5}\nmodel: {num_layers: 2}\n", "run.yaml"), Asked(bridge="0.2.2"))
-    with pytest.raises(
-        UserError, match=f"no recipes of Bridge 0.2.2 are known; there are those of {', '.join(VERSIONS)}"
-    ):
+    with pytest.raises(UserError, match=f"no recipes of Bridge 0.2.2 are known; there are those of {VERSIONS[0]}, "):
         nearest(run)
 
 
