@@ -18,15 +18,18 @@ import os
 import re
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bridge_args.bridge import checkpoint_rules, choices, installed
 from bridge_args.bridge import schema as schemas
+from bridge_args.bridge.types import accepts
 from bridge_args.emulation import placeholders
 from bridge_args.errors import UserError
 from bridge_args.secrets import masked
+from bridge_args.training.valueless import valueless
 from bridge_args.versions import PROVEN, nearest
+from bridge_args.wording import listed
 
 if TYPE_CHECKING:
     from bridge_args.mapping.translation import Translation
@@ -47,12 +50,14 @@ class BridgeRejects(UserError, ValueError):
     Attributes:
         message: Bridge's own words; where it has none, the condition that does not hold.
         paths: settings the message is about, ``model.num_layers``; empty where it names none.
+        valueless: those of them that have no value, where that is what stops Bridge.
     """
 
-    def __init__(self, message: str, paths: tuple[str, ...] = ()) -> None:
+    def __init__(self, message: str, paths: tuple[str, ...] = (), valueless: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.paths = paths
+        self.valueless = valueless
 
 
 def to_container(t: Translation) -> Any:
@@ -79,9 +84,21 @@ def in_terms_of(t: Translation, rejection: BridgeRejects) -> BridgeRejects:
         for assignment in t.assignments
         if assignment.path in rejection.paths
     ]
-    if not origins:
-        return BridgeRejects(masked(rejection.message, t.secrets), rejection.paths)
-    return BridgeRejects("\n    ".join([masked(rejection.message, t.secrets), *origins]), rejection.paths)
+    message = masked(rejection.message, t.secrets)
+    if rejection.valueless:
+        message += f"; {_how_to_give(t, rejection.valueless)}"
+    return BridgeRejects("\n    ".join([message, *origins]), rejection.paths, rejection.valueless)
+
+
+def _how_to_give(t: Translation, paths: tuple[str, ...]) -> str:
+    """Where a value is written that is missing."""
+    names = {name for name, outcome in t.outcomes.items() if set(outcome.row.to) & set(paths)}
+    if t.program and names:
+        return f"give it with {listed(sorted(t.catalog.flags_of(name)[0] for name in names))}"
+    if names:
+        return f"give {listed(sorted(names))} a value in the file"
+    (section, _, name), words = paths[0].partition("."), " ".join(f"{path}=VALUE" for path in paths)
+    return f"write {name} below {section} in the YAML, or {words} among the overrides"
 
 
 def load(run_config: Mapping[str, Any]) -> Any:
@@ -258,7 +275,30 @@ def _said_to_log() -> Iterator[None]:
 def rejection(error: Exception, container: Any) -> BridgeRejects:
     """What Bridge raised while it built or validated a container (None: it was not built), as a rejection."""
     message = " ".join(str(error).split()) or _condition(error)
+    if missing := _needed(valueless(error, _sections_of(container))):
+        has = "has no value" if len(missing) == 1 else "have no value"
+        told = f"{listed(missing)} {has}, and Bridge stops there ({type(error).__name__}: {message})"
+        return BridgeRejects(told, missing, missing)
     return BridgeRejects(message, _paths(message, error, container))
+
+
+def _needed(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Of settings without a value those that must have one by their type; all, where none must."""
+    if len(paths) < 2:
+        return paths
+    schema = schemas.load(_checked_with())
+    return tuple(path for path in paths if (field := schema.find(path)) and not accepts(field, None)) or paths
+
+
+def _sections_of(container: Any) -> Callable[[Any], str]:
+    """The section that an object is: by itself, or where the container is not built yet by its class."""
+    if container is not None:
+        sections = {id(getattr(container, field.name)): field.name for field in dataclasses.fields(container)}
+        return lambda value: sections.get(id(value), "") if dataclasses.is_dataclass(value) else ""
+    classes = {
+        name: section.name for section in schemas.load(_checked_with()).sections.values() for name in section.classes
+    }
+    return lambda value: classes.get(f"{type(value).__module__}.{type(value).__qualname__}", "")
 
 
 def _condition(error: Exception) -> str:
