@@ -19,6 +19,7 @@ from bridge_args.mapping.apply import apply
 from bridge_args.mapping.own import without_row
 from bridge_args.mapping.table import Table
 from bridge_args.mapping.translation import Assignment, Origin, Translation
+from bridge_args.mapping.unread import told_by_rows
 from bridge_args.megatron_lm.catalog import Argument, Catalog
 from bridge_args.megatron_lm.parse import Given, Typed
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs, Setting
@@ -164,7 +165,7 @@ def translated(
     return Translation(
         assignments=assigned,
         outcomes=done.outcomes,
-        findings=(*findings, *done.findings, *lost),
+        findings=(*findings, *done.findings, *lost, *told_by_rows(given, table.rows, catalog)),
         args=args,
         classes=done.classes,
         schema=schema,

@@ -64,6 +64,15 @@ def told(
     return tuple(findings), names_unread
 
 
+def told_by_rows(given: Given, rows: Mapping[str, Row], catalog: Catalog) -> Iterator[Finding]:
+    """What rows with ``tell`` say of the settings of a file; nothing of what is the default of its program."""
+    for name, value in given.values.items():
+        row = rows.get(name)
+        if row is not None and row.tell and _differs(name, given, catalog):
+            kind = "ignored-by-megatron" if row.tell == "warning" else "no-effect"
+            yield _about(kind, f"{name} = {shown(value)} has no effect: {row.reason}", (name,), given)
+
+
 def _differs(name: str, given: Given, catalog: Catalog) -> bool:
     default = catalog.defaults.get(name)
     if default is None:

@@ -325,7 +325,8 @@ def test_defaults_that_a_context_writes_out_are_no_wishes(tmp_path: Path) -> Non
         "nemo.utils.os.system",
         "nemo.collections.llm.__import__",
         "megatron.core.sys.exit",
-        "my_project.MyCallback",
+        "my_project.os.MyCallback",
+        "numpy.load",
         "",
     ],
 )
@@ -443,6 +444,41 @@ def test_nothing_is_written_where_the_source_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.sh").write_text("torchrun pretrain_gpt.py --num-layers 2\n")
     other = command("train.sh", cwd=tmp_path)
     assert other.returncode == 1 and "no configuration of NeMo 2.0" in other.stderr
+
+
+def test_a_class_of_ones_own_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    made = with_callback(recipe(), "my_team.callbacks.Probe", every=3, deeper={"_target_": "my_team.Other"})
+    made["model"]["config"]["init_method"] = {"_target_": "my_team.init", "_call_": False}
+    made["log"]["tensorboard"] = {"_target_": "my_team.board.Logger", "save_dir": "/board"}
+    t = translated_from(made, tmp_path)
+    lost = {finding.arguments[0]: finding for finding in t.losses if "of your own" in finding.message}
+    assert lost.keys() == {"callbacks", "model.init_method", "tensorboard"}
+    assert all(finding.place and "my_team." in finding.message for finding in lost.values())
+    assert settings(t).items() >= {"train.train_iters": 100, "model.num_layers": 2}.items()
+    assert "my_team" not in str(bridge_args.to_run_config(t))
+    file = written(made, tmp_path)
+    assert command(file, "-o", "out.yaml", "--strict", "--bridge", "0.3.1", cwd=tmp_path).returncode == 1
+    assert not (tmp_path / "out.yaml").exists()
+    assert command(file, "-o", "out.yaml", "--bridge", "0.3.1", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("part", ["config", "model"])
+def test_a_model_of_ones_own_is_refused_by_its_name(part: str, tmp_path: Path) -> None:
+    made = recipe()
+    holder = made["model"] if part == "config" else made
+    holder[part]["_target_"] = "my_team.Mine"
+    with pytest.raises(SourceError, match="my_team.Mine"):
+        translated_from(made, tmp_path)
+
+
+def test_weights_that_wait_for_a_checkpoint_are_not_groups_that_wait(tmp_path: Path) -> None:
+    made = recipe()
+    made["trainer"]["strategy"]["lazy_init"] = True
+    for bridge in ("0.3.1", "0.6.2"):
+        t = translated_from(made, tmp_path, bridge)
+        told = [finding for finding in t.findings if finding.message.startswith("strategy.lazy_init = True has no")]
+        assert [finding.kind for finding in told] == ["ignored-by-megatron"] and told[0].place
+        assert not any("lazy" in path for path in settings(t))
 
 
 def test_adapters_of_parts_of_a_layer_keep_their_own_table(tmp_path: Path) -> None:

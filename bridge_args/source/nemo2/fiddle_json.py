@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from bridge_args.files import json_of
-from bridge_args.source.nemo2.objects import Given, Made, Nemo2Problem, checked, symbol
+from bridge_args.source.nemo2.objects import Given, Made, Nemo2Problem, checked, is_own, symbol
 from bridge_args.words import Place
 
 MAX_TEXT: Final = 8_000_000  # characters; that of a model of 1 billion parameters has 24 000
@@ -102,6 +102,8 @@ class _Reader:
                 match = _KEY.fullmatch(name)
                 found[match[1] if match else name] = self.item(value, above)
             return found
+        if is_own(kind_name):
+            return Made(kind_name, {}, self.place)
         if len(items) == 1 and items[0][0] == "IdentityElement()":
             value = self.item(items[0][1], above)
             if isinstance(value, str) and _FILE.fullmatch(value):

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bridge_args.findings import Finding
+from bridge_args.findings import CHANGES, Finding
 from bridge_args.mapping.settings import Stated
 from bridge_args.records import Record
 from bridge_args.source.nemo2.defaults import Class, find
-from bridge_args.source.nemo2.objects import Given, Made, Nemo2Problem
+from bridge_args.source.nemo2.objects import Given, Made, Nemo2Problem, is_own, own_in
 from bridge_args.values import Built, Member, Symbol
 
 # What the name of an object begins with, by the class that it is made from.
@@ -115,7 +115,29 @@ class _Walk:
         self.peft: Class | None = None
         self.lr_scheduler: Class | None = None
 
+    def own(self, made: Made, field: str) -> None:
+        """A class of the user's own, which may be any part of a run but its model."""
+        if field in ("config", "model", ""):
+            raise Nemo2Problem(
+                f"{made.place}: {made.target} is of your own; what model it makes is not known without running it"
+            )
+        self.not_read(field, made.target, made)
+
+    def not_read(self, setting: str, own: str, at: Given | Made) -> None:
+        """A class of the user's own is named; nothing of it is imported, so nobody knows what it does."""
+        message = (
+            f"{setting} is {own}, of your own, and was not read. This changes {CHANGES['numbers']}, unless it does "
+            "nothing that the training depends on."
+        )
+        remedy = "say in Bridge's own way what it does"
+        found = Finding("no-equivalent", message, remedy, (setting,), at.place, changes="numbers")
+        if all(str(found) != str(one) for one in self.findings):
+            self.findings.append(found)
+
     def visit(self, made: Made, field: str) -> None:
+        if is_own(made.target):
+            self.own(made, field)
+            return
         known = find(made.target)
         prefix = self.prefix(made, known, field)
         if prefix == "ModelCheckpoint":
@@ -168,6 +190,10 @@ class _Walk:
 
     def field(self, made: Made, known: Class | None, prefix: str, name: str, given: Given) -> None:
         value, setting = _member(given.value), f"{prefix}.{name}" if prefix and prefix != "model_class" else name
+        parts = isinstance(value, Made) or isinstance(value, list) and any(isinstance(one, Made) for one in value)
+        if own := next(own_in(value), "") if not parts or name == _OVERLAP else "":
+            self.not_read(setting, own, given)
+            return
         if made.complete and known is not None and name in known.fields and known.fields[name] == value:
             return  # a checkpoint keeps defaults too
         if isinstance(value, Made) and value.name == "timedelta":

@@ -7,6 +7,7 @@ JSON of a checkpoint's ``io.json`` or, for a part of it, in a pickle.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -73,8 +74,8 @@ class Made(Record):
                 ahead += one.values()
 
 
-# What a configuration of NeMo is made of. None of it is imported; a name that is not here says that the file wants
-# something else than a configuration.
+# What a configuration of NeMo is made of. None of it is imported. Another name is a class of the user's own, or says
+# that the file wants something else than a configuration.
 _KNOWN: Final = re.compile(
     r"nemo\.(collections|lightning|utils|core)\.[\w.]+|nemo_run\.[\w.]+|megatron\.core\.[\w.]+"
     r"|(lightning|pytorch_lightning)\.[\w.]+|transformers\.[\w.]+"
@@ -88,12 +89,43 @@ _MODULES: Final = frozenset(
 )
 
 
+# Packages that are nobody's own: what they have and is not known above is no part of a configuration.
+_OTHERS: Final = sys.stdlib_module_names | frozenset(
+    "nemo nemo_run megatron lightning pytorch_lightning transformers torch numpy fiddle cloudpickle dill joblib yaml "
+    "omegaconf hydra pip setuptools pkg_resources".split()
+)
+_OWN: Final = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+")
+
+
+def is_own(target: object) -> bool:
+    """Is it a class or function of the user's own: a dotted name in a package that is nobody else's?"""
+    if not isinstance(target, str) or len(target) > 200 or not _OWN.fullmatch(target):
+        return False
+    first, *rest = target.split(".")
+    return first not in _OTHERS and not _MODULES.intersection((first, *rest))
+
+
+def own_in(value: Any) -> Iterator[str]:
+    """The names of the user's own that a value holds."""
+    if isinstance(value, (Made, Symbol)):
+        target = value.target if isinstance(value, Made) else value.path
+        if is_own(target):
+            yield target
+            return
+    if isinstance(value, Made):
+        value = [given.value for given in value.given.values()]
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from own_in(one)
+
+
 def checked(target: Any, place: object) -> str:
-    """The name of a class or function, if a configuration of NeMo may have it.
+    """The name of a class or function, if a configuration of NeMo may have it, or it is one of the user's own.
 
     Raises:
         Nemo2Problem: it is no such name.
     """
+    if is_own(target):
+        return str(target)
     steps = target.split(".")[1:] if isinstance(target, str) else []
     hidden = any(not step or step.startswith("__") for step in steps)
     through = set(steps[:-1]) & (_MODULES - ({"io"} if str(target).startswith("nemo.lightning.io.") else set()))
