@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 pytest.importorskip("torch")
 
+from nemo2_recipes import recipe, written
 from small import SMALL_TEXT
 
+from bridge_args.bridge import installed
 from bridge_args.cli.main import main
 from bridge_args.emit.run_config import to_run_config
 from bridge_args.source.read import from_text
@@ -38,7 +39,6 @@ def config() -> dict[str, Any]:
         "model.pipeline_model_parallel_size",
         "model.init_method_std",
         "model.seq_length",
-        "train.micro_batch_size",
     ],
 )
 def test_what_has_no_value_is_named(path: str, config: dict[str, Any]) -> None:
@@ -50,13 +50,9 @@ def test_what_has_no_value_is_named(path: str, config: dict[str, Any]) -> None:
     assert path in rejected.value.message and rejected.value.paths == (path,)
 
 
-def test_a_model_of_nemos_without_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = {
-        "_target_": "nemo.collections.llm.gpt.model.llama.LlamaModel",
-        "config": {"_target_": "nemo.collections.llm.gpt.model.llama.Llama31Config8B", "num_layers": 2},
-    }
-    file = tmp_path / "model.yaml"
-    file.write_text(yaml.safe_dump(made))
-    assert main(["validate", str(file)]) == 1
-    err = capsys.readouterr().err
-    assert "batch_size" in err.splitlines()[-1] and "write " in err.splitlines()[-1]
+def test_a_run_of_nemos_without_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = recipe()
+    del made["data"]
+    assert main(["validate", written(made, tmp_path), "--bridge", installed.version() or ""]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "train.global_batch_size" in told and "'NoneType' and 'int'" not in told.partition("(")[0]
