@@ -244,6 +244,7 @@ def _cuts(texts: Mapping[str, str], spans: Sequence[Span]) -> Iterator[list[Span
     yield [_with_blanks(texts, group, before=True) for group in groups]
     yield [_with_blanks(texts, group, before=False) for group in groups]
     yield [_line_of(texts, group) for group in groups]
+    yield [_with_comma(texts, group) for group in groups]
     plain = _together(texts, list(spans))
     yield [_with_blanks(texts, group, before=False) for group in plain]
     yield [_with_blanks(texts, group, before=True) for group in plain]
@@ -309,6 +310,15 @@ def _with_blanks(texts: Mapping[str, str], span: Span, before: bool) -> Span:
     while end < len(text) and text[end] in " \t":
         end += 1
     return Span(span.file, start, end)
+
+
+def _with_comma(texts: Mapping[str, str], span: Span) -> Span:
+    """An item of a list in brackets, with the comma behind it, or before it where it is the last."""
+    text = texts[span.file]
+    if behind := re.match(r"[ \t]*,[ \t]*", text[span.end :]):
+        return Span(span.file, span.start, span.end + behind.end())
+    before = re.search(r",[ \t]*$", text[: span.start])
+    return Span(span.file, before.start() if before else span.start, span.end)
 
 
 def _added(
@@ -402,13 +412,23 @@ def _continues(text: str, start: int) -> bool:
 
 
 def _added_to_yaml(texts: Mapping[str, str], anchor: _Anchor, new: Sequence[str]) -> Iterator[Mapping[str, str]]:
-    """``--flag: value`` on a line of its own, or items of a list."""
+    """``--flag: value`` on a line of its own, or items of a list, which may stand in brackets."""
     file, end = anchor.last.file, _line_of(texts, anchor.last).end
     closed = "" if texts[file][:end].endswith(("\n", "\r")) else anchor.newline
     value = "true" if len(new) == 1 else " ".join(new[1:])
     items = anchor.newline.join(f"{anchor.indent}- {_text_of_yaml(word)}" for word in new)
+    in_brackets = "".join(f", {_as_quoted(texts, anchor.last, word)}" for word in new)
+    yield _with(texts, [(Span(file, anchor.last.end, anchor.last.end), in_brackets)])
     for said in (f"{anchor.indent}{new[0]}: {value}", f"{anchor.indent}{new[0]}: {json.dumps(value)}", items):
         yield _with(texts, [(Span(file, end, end), f"{closed}{said}{anchor.newline}")])
+
+
+def _as_quoted(texts: Mapping[str, str], like: Span, word: str) -> str:
+    """A word in the quotes in which another one stands."""
+    quote = texts[like.file][like.start]
+    if quote == "'":
+        return "'" + word.replace("'", "''") + "'"
+    return json.dumps(word) if quote == '"' else _text_of_yaml(word)
 
 
 def _text_of_yaml(word: str) -> str:

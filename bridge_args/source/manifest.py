@@ -46,4 +46,4 @@ def from_manifest(text: str, name: str, variables: Mapping[str, str], number: in
         options["nproc_per_node"] = container.gpus
     exports = {**container.environment, **chosen.exports}
     findings = (*script.findings, *chosen.findings)
-    return Source(command._replace(launcher_options=options), exports, findings, text, name)
+    return Source(command._replace(launcher_options=options), exports, findings, text, name, chosen.words)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from bridge_args.findings import Finding
@@ -29,6 +30,8 @@ _NAMES_FILES: Final = frozenset(
 )
 # What a script has in it that starts Megatron-LM in a way that is not read; ``--pretrained-model`` is nothing of ours.
 _MENTIONED: Final = re.compile(r"\bpretrain_\w*\.py\b|\bpretrain_(gpt|mamba|hybrid)\b|[Mm]egatron-LM\b")
+_SPLITS: Final = re.compile(r"-[A-Za-z0]*S|--split-string")  # options of env that take a text apart
+_ASSIGNS: Final = re.compile(r"[A-Za-z_]\w*=")
 _SHOWN: Final = 12  # commands in a list for people
 
 
@@ -69,12 +72,32 @@ def of_script(script: Script, text: str, name: str, number: int | None = None, j
     if chosen.when:
         message = f"this command depends on what reading cannot tell: {'; '.join(chosen.when)}"
         findings.append(Finding("not-read", message, place=chosen.words[0].place))
+    findings += [*_more_from_xargs(chosen, len(command.argv)), *_split_by_env(script.commands)]
     also = tuple(one for one in script.commands if one not in found and not same_shell(one, chosen))
     siblings = tuple(one for one in found if one is not chosen and one not in others and same_shell(one, chosen))
     exports = {**(script.job or {}), **chosen.exports}
     return Source(
         command, exports, tuple(findings), text, name, chosen.words, chosen, also, tuple(others), siblings, of_job
     )
+
+
+def _more_from_xargs(started: Started, arguments: int) -> Iterator[Finding]:
+    """``xargs torchrun pretrain_gpt.py``: what it reads becomes more arguments."""
+    for word in started.words[: len(started.words) - arguments]:
+        if word.text.rsplit("/", 1)[-1] == "xargs":
+            message = "xargs adds words to this command, which it reads when it runs; they are not read here"
+            yield Finding("not-read", message, "write the whole command line without xargs", place=word.place)
+
+
+def _split_by_env(commands: Iterable[Started]) -> Iterator[Finding]:
+    """``env -S "A=1 torchrun pretrain_gpt.py"``: env makes words of one text by rules of its own."""
+    for one in commands:
+        names = [word.text.rsplit("/", 1)[-1] for word in one.words]
+        options = names[names.index("env") + 1 :] if "env" in names else []
+        front = itertools.takewhile(lambda text: text.startswith("-") or _ASSIGNS.match(text), options)
+        if any(map(_SPLITS.match, front)) and any(_MENTIONED.search(word.text) for word in one.words):
+            message = "env -S makes the words of this command out of one text, which is not read"
+            yield Finding("not-read", message, "write them behind env, without -S", place=one.words[0].place)
 
 
 def megatron_commands(script: Script) -> list[Started]:
@@ -192,4 +215,5 @@ def _nothing_found(script: Script, name: str) -> str:
 def reasons(script: Script) -> Iterable[str]:
     for finding in script.findings:
         yield f"  {finding}"
+    yield from (f"  {finding}" for finding in _split_by_env(script.commands))
     yield from (f"  {reason}" for reason in script.reasons)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 import re
+import shlex
 from pathlib import Path
 
 import by_bash
 import pytest
 
 from bridge_args.modernize import move, page
+from bridge_args.source.yaml.kubernetes import containers
 from bridge_args.steps import Asked
 
 SMALL = (
@@ -79,6 +83,49 @@ def test_yaml(tmp_path: Path) -> None:
     found = moved(tmp_path, text, "0.11.0", "model_config.yaml")
     assert found.is_same_run, (found.not_done, found.plans[0].refused)
     assert f"  A: 1\n  {ONE}: 8  # one\n" in found.files[0].after
+
+
+LAUNCHED = f"python -m torch.distributed.launch --use_env --nproc_per_node=8 pretrain_gpt.py {SMALL}"
+MANIFEST = """apiVersion: kubeflow.org/v1
+kind: PyTorchJob
+metadata: {{name: old}}  # as it was
+spec:
+  pytorchReplicaSpecs:
+    Worker:
+      replicas: 1
+      template:
+        spec:
+          containers:
+            - name: pytorch
+              {command}
+              resources: {{limits: {{nvidia.com/gpu: 8}}}}
+"""
+STYLES = {
+    "double": 'command: ["{}"]'.format('", "'.join(LAUNCHED.split())),
+    "single": "command: ['{}']  # in single quotes".format("', '".join(LAUNCHED.split())),
+    "bare": f"command: [{', '.join(LAUNCHED.split())}]",
+    "lines": "command:\n                - " + "\n                - ".join(json.dumps(one) for one in LAUNCHED.split()),
+    "split": "command: [python]\n              args: ["
+    + ", ".join(json.dumps(one) for one in LAUNCHED.split()[1:])
+    + "]",
+    "shell": f"command: [bash, -c]\n              args:\n                - |\n                  {LAUNCHED}",
+    "one text": f'command: [bash, -c, "{LAUNCHED}"]',
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_launcher_in_a_manifest(style: str, tmp_path: Path) -> None:
+    text = MANIFEST.format(command=STYLES[style])
+    found = moved(tmp_path, text, "0.16.1", "job.yaml")
+    left = [(one.item.was, one.place and one.place.line) for one in found.not_done]
+    assert left == ([(("--vocab-size", "128"), 12)] if style == "one text" else []) and not found.plans[0].refused
+    after = found.files[0].after
+    ((container,), (_,)) = containers(after, "job.yaml"), containers(text, "job.yaml")
+    words = list(map(str, container.words)) or shlex.split(container.text or "")
+    assert words[:4] == ["python", "-m", "torch.distributed.run", "--nproc_per_node=8"]
+    assert sorted(words[5:]) == sorted(found.plans[0].argv) or left
+    changed = difflib.ndiff(text.splitlines(), after.splitlines())
+    assert not [line for line in changed if line[0] in "-+" and ("resources" in line or "metadata" in line)]
 
 
 SEGMENTS = "expandable_segments:True"

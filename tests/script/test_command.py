@@ -7,6 +7,8 @@ import shlex
 import pytest
 
 from bridge_args.script.command import Command, read_command, world_size_of
+from bridge_args.source.read import from_text
+from bridge_args.source.source import SourceError
 from bridge_args.words import Place, Word
 
 
@@ -155,3 +157,28 @@ def test_plain_arguments_are_handed_on_as_they_are() -> None:
 def test_one_string_is_not_a_list_of_words() -> None:
     with pytest.raises(TypeError):
         read_command("torchrun a.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("cat flags | xargs torchrun pretrain_gpt.py --num-layers 2\n", "train.sh:1: xargs adds words"),
+        ("ls | xargs -n 9 env A=1 python pretrain_gpt.py --num-layers 2\n", "train.sh:1: xargs adds words"),
+        (":\nenv -S 'A=1 torchrun pretrain_gpt.py --num-layers 2'\n", "train.sh:2: env -S makes"),
+        (":\nenv -iS 'A=1 torchrun pretrain_gpt.py' --num-layers 2\n", "train.sh:2: env -S makes"),
+        (":\nenv B=1 --split-string='torchrun pretrain_gpt.py --num-layers 2'\n", "train.sh:2: env -S makes"),
+        ("env -S 'python pretrain_gpt.py'\npython pretrain_gpt.py --num-layers 2\n", "train.sh:1: env -S makes"),
+        (":\ncoproc torchrun pretrain_gpt.py --num-layers 2\n", "train.sh:2: the construct `coproc` is not read"),
+    ],
+)
+def test_words_that_another_program_makes_are_told(text: str, told: str) -> None:
+    try:
+        said = list(map(str, from_text(text, "train.sh").findings))
+    except SourceError as problem:
+        said = str(problem).splitlines()
+    assert any(told in line for line in said), said
+
+
+def test_env_and_xargs_for_something_else_are_not_told() -> None:
+    text = "env -S 'A=1 date'\nls | xargs rm\nenv A=1 torchrun pretrain_gpt.py --num-layers 2\n"
+    assert from_text(text, "train.sh").findings == ()
