@@ -167,9 +167,19 @@ ELSEWHERE = {
     f'{RUN} {SMALL} "${{A[@]}}" --train-iters 3\n',
     "braces": f"{RUN} {SMALL} --{{moe-extended-tp,bf16}} --train-iters 3\n",
     "a replaced text": f"A='--moe_extended_tp'\n{RUN} {SMALL} ${{A//_/-}} --train-iters 3\n",
-    "a text split at commas": f"IFS=,\nA='--moe-extended-tp,--seed,5'\n{RUN} {SMALL} --train-iters 3 $A\n",
     "a word over two lines": f"{RUN} {SMALL} --moe-ext\\\nended-tp --train-iters 3\n",
 }
+
+
+@pytest.mark.skipif(not by_bash.available, reason="bash is not installed")
+def test_a_text_split_at_commas_loses_one_comma(tmp_path: Path) -> None:
+    text = f"IFS=,\nA='--moe-extended-tp,--seed,5'\n{RUN} {SMALL} --train-iters 3 $A\n"
+    (tmp_path / "here").mkdir()
+    found = moved(tmp_path / "here", text, {}, False)
+    assert found.is_same_run and "A='--seed,5'\n" in found.files[0].after
+    judge = by_bash.Judge(tmp_path)
+    ((*before,),), ((*after,),) = judge.passed(text), judge.passed(found.files[0].after)
+    assert [word for word in after if word != "--enable-msc"] == [w for w in before if w != "--moe-extended-tp"]
 
 
 @pytest.mark.skipif(not by_bash.available, reason="bash is not installed")
