@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ Receive = Callable[[Record], None]
 
 _TOKENS: Final = 8  # that the model is tried on
 _ADAPTER: Final = ".adapter."
+_OF_EXPERTS: Final = re.compile(
+    r"layers\.(?P<layer>\d+\.)?.*\.experts\.linear_fc[12]\.adapter\.linear_(in|out)\.weight$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ def _run(plan: Plan, receive: Receive) -> None:
         with foreign.ONE_PROCESS.get()(backend="gloo" if plan.emulate else "nccl"), torch.no_grad():
             loaded = load(plan.base, use_cpu_init=plan.emulate)
             chunks = [_inside(chunk) for chunk in (loaded if isinstance(loaded, list) else [loaded])]
-            chunks = lora(**_settings(torch, lora, plan.settings))(chunks, training=False)
+            chunks = lora(**_settings(torch, lora, plan))(chunks, training=False)
             wanted = _of_adapter(plan, chunks)
             if reasons := _differences(plan, wanted):
                 receive({"refused": reasons})
@@ -97,15 +101,31 @@ def _inside(chunk: Any) -> Any:
     return chunk
 
 
-def _settings(torch: Any, lora: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that this Bridge's LoRA has; a dtype as torch has it."""
-    known = {one.name for one in dataclasses.fields(lora) if one.init}
+def _settings(torch: Any, lora: Any, plan: Plan) -> dict[str, Any]:
+    """Those that this Bridge's LoRA has; a dtype as torch has it.
+
+    Experts that share an adapter on the process that has them have others on another process. Where the checkpoint says
+    it for every expert, every expert gets its own: of several Bridge would make one, their mean. Verify:
+    megatron/bridge/peft/utils.py ParallelLinearAdapter._apply_expert_axis_factory.
+    """
+    settings, known = plan.settings, {one.name for one in dataclasses.fields(lora) if one.init}
     if unknown := sorted(settings.keys() - known):
         raise ValueError(f"LoRA of the installed Bridge has no {', '.join(unknown)}")
     made = dict(settings)
     if made.get("lora_dtype") is not None:
         made["lora_dtype"] = getattr(torch, str(made["lora_dtype"]).removeprefix("torch."))
+    if "share_expert_adapters" in known and not made.get("experts_shared_outer_loras") and any(by_expert(plan.shapes)):
+        made["share_expert_adapters"] = False
     return made
+
+
+def by_expert(shapes: Mapping[str, Sequence[int]]) -> list[bool]:
+    """For every matrix of an adapter of experts that are one weight: does it have a part for each expert?
+
+    Layers that are saved together are an axis of their own, as are experts; what is left is the matrix.
+    """
+    found = ((_OF_EXPERTS.search(name), len(shape)) for name, shape in shapes.items())
+    return [axes - (0 if match["layer"] else 1) > 2 for match, axes in found if match]
 
 
 # What the adapter holds -----------------------------------------------------------------------------------------------

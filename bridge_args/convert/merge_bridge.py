@@ -6,7 +6,7 @@ import importlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from bridge_args.checkpoint.saved_args import SavedArgsError
 from bridge_args.children import ended_by_signals
 from bridge_args.convert import auto_bridge, hugging_face, megatron, output, to_hugging_face
 from bridge_args.convert.auto_bridge import Machine
-from bridge_args.convert.lora_process import Plan
+from bridge_args.convert.lora_process import Plan, by_expert
 from bridge_args.convert.megatron import Megatron
 from bridge_args.convert.output import Refused, new_folder
 from bridge_args.convert.provenance import Provenance, hashes
@@ -70,11 +70,13 @@ class Adapter(Record):
         contents: of one iteration.
         settings: of its LoRA, as plain values.
         base: the checkpoint that it was trained on, as its run names it.
+        notes: what is to be known of a merge.
     """
 
     contents: Contents
     settings: Mapping[str, Any]
     base: str
+    notes: tuple[str, ...] = ()
 
 
 def merged(asked: Asked, machine: Machine) -> Done:
@@ -118,7 +120,7 @@ def merged(asked: Asked, machine: Machine) -> Done:
                 provenance.write(unfinished)
         except OSError as error:
             raise UserError(f"{error.filename or asked.to}: {error.strerror or error}; nothing was made") from error
-    return Done(asked.to, checked, [])
+    return Done(asked.to, checked, list(adapter.notes))
 
 
 # Before ---------------------------------------------------------------------------------------------------------------
@@ -180,7 +182,18 @@ def read(path: Path) -> tuple[Adapter | None, list[str]]:
     reasons += wrong
     checkpoint = config.get("checkpoint")
     base = checkpoint.get("pretrained_checkpoint") if isinstance(checkpoint, dict) else None
-    return Adapter(found, settings, str(base or "")), reasons
+    return Adapter(found, settings, str(base or ""), tuple(_notes(found, config.get("model")))), reasons
+
+
+def _notes(found: Contents, model: object) -> Iterator[str]:
+    """Bridge before 0.6 saves the adapter of the first process's experts, and not those of the others."""
+    parts = model.get("expert_model_parallel_size") if isinstance(model, dict) else None
+    held = by_expert({tensor.name: tensor.shape for tensor in found.of_model})
+    if isinstance(parts, int) and parts > 1 and held and not all(held):
+        yield (
+            f"{found.place.folder} was trained with experts in {parts} parts, each with an adapter of its own, and has "
+            "only that of the first: it is merged into all experts, as Bridge itself would go on with it"
+        )
 
 
 def _config(file: Path) -> tuple[dict[str, Any], list[str]]:

@@ -179,7 +179,7 @@ def verdict(name: str, how: Continued) -> Verdict:
                 "refused", "the states of the optimizer do not fit", _LOAD, "--no-load-optim starts them anew"
             )
         case "shape" if name in how.fewer and not how.all_keys:
-            return Verdict("flag", "its weights in the checkpoint are left out, without a word", _LOAD)
+            return _with_fewer(how)
         case "shape" if name != "max_position_embeddings" or how.learned_positions:
             return Verdict("refused", "the weights in the checkpoint have other shapes, or are others", _LOAD)
         case "positions" if how.learned_positions:
@@ -204,6 +204,14 @@ def verdict(name: str, how: Continued) -> Verdict:
 
 def _is_compared(name: str, how: Continued) -> bool:
     return name in COMPARED or (how.vocabulary and name in COMPARED_WITH_VOCABULARY)
+
+
+def _with_fewer(how: Continued) -> Verdict:
+    """The run has not all of the weights."""
+    if how.loads_optimizer and how.distributed and not how.reshardable:
+        why = "the distributed optimizer was saved for all weights that there were"
+        return Verdict("refused", why, _LOAD, "save with --dist-ckpt-optim-fully-reshardable, or --no-load-optim")
+    return Verdict("flag", "its weights in the checkpoint are left out, without a word", _LOAD)
 
 
 def _scheduled(kind: str, how: Continued) -> Verdict:

@@ -250,6 +250,60 @@ def test_every_reason_is_told_at_once(
         assert why in said, said
 
 
+EXPERTS = "decoder.layers.mlp.experts.experts.linear_fc1.adapter.linear_in.weight"
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "of_each"),
+    [
+        (EXPERTS, (2, 4, 8, 64), [True]),
+        (EXPERTS, (2, 8, 64), [False]),
+        (EXPERTS.replace("layers.", "layers.1."), (4, 8, 64), [True]),
+        (EXPERTS.replace("layers.", "layers.1."), (8, 64), [False]),
+        (EXPERTS.replace(".experts.experts", ""), (2, 8, 64), []),
+    ],
+)
+def test_what_experts_of_several_processes_have_learned_is_theirs(
+    name: str, shape: tuple[int, ...], of_each: list[bool]
+) -> None:
+    """An adapter for every expert is read as one, and not as the mean of them."""
+    from dataclasses import dataclass
+
+    from bridge_args.convert import lora_process
+
+    @dataclass
+    class LoRA:
+        share_expert_adapters: bool = True
+
+    assert lora_process.by_expert({name: shape}) == of_each
+    plan = lora_process.Plan("", "", {name: shape}, {"share_expert_adapters": True}, "")
+    made = lora_process._settings(None, LoRA, plan)
+    assert made == {"share_expert_adapters": of_each != [True]}
+
+
+def test_an_adapter_of_the_first_experts_alone_is_told(folder: Path) -> None:
+    found = contents.look_into(folder / "adapter")
+    part = next(tensor for tensor in found.tensors if tensor.name.endswith("linear_fc1.adapter.linear_in.weight"))
+    of_experts = found._replace(tensors=(part._replace(name=EXPERTS),))
+    (note,) = merge_bridge._notes(of_experts, {"expert_model_parallel_size": 2})
+    assert "experts in 2 parts" in note and "only that of the first" in note
+    assert [*merge_bridge._notes(of_experts, {"expert_model_parallel_size": 1})] == []
+    assert [*merge_bridge._notes(found, {"expert_model_parallel_size": 2})] == []
+
+
+@THOROUGH
+@pytest.mark.skipif((installed.version() or "") < "0.6", reason="older ones save one adapter for all experts")
+def test_experts_that_were_divided_among_processes(tmp_path: Path) -> None:
+    """What two processes save that share an adapter among their experts is what one saves with an adapter for each."""
+    tiny_models.make(tmp_path / "hf", "qwen3_moe", "float32")
+    converting.checkpoint(tmp_path, "import", "hf", "-o", "base")
+    settings: dict[str, Any] = dict(dim=8, alpha=16, share_expert_adapters=False)
+    adapter(tmp_path, settings)
+    peft(share_expert_adapters=True)(tmp_path)
+    merge(tmp_path)
+    assert_merged(tmp_path, settings)
+
+
 def test_a_head_that_shares_its_weight_is_not_merged() -> None:
     from types import SimpleNamespace as Object
 

@@ -385,6 +385,9 @@ def test_weights_that_the_run_does_not_have_are_left_out(saved_with: str, run_wi
     assert winner(of_bridge, run_with) == ["flag"] and winner(of_megatron, run_with) == ["flag", "flag"]
     strictly = f"{run_with} --dist-ckpt-strictness=raise_all"
     assert winner(of_megatron, strictly) == ["refused", "refused"]
+    how = Continued("bridge", "0.16.1", fewer=frozenset((name,)), distributed=True)
+    assert verdict(name, how).winner == "refused"
+    assert verdict(name, how._replace(loads_optimizer=False)).winner == "flag"
     made = translate(words(run_with), "0.16.1")
     less = compare.Saved("", "Megatron Bridge", 5, None, bridge_args.to_run_config(made))
     assert winner(less, saved_with) == ["refused"]
