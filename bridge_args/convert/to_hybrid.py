@@ -258,6 +258,7 @@ def carry_out(made: Plan, to: Path, provenance: Provenance, stream: TextIO | Non
     """
     folder, renaming = made.source.place.folder, made.renaming
     size = 2 * sum(move.piece.part.length for move in renaming.moves)  # once written, once compared
+    seen = output.Seen(folder)
     with output.new_folder(to) as unfinished, Progress("renaming", len(renaming.moves), size, stream, say) as progress:
         target = unfinished / made.name
         target.mkdir()
@@ -272,6 +273,7 @@ def carry_out(made: Plan, to: Path, provenance: Provenance, stream: TextIO | Non
         tracked = made.name if made.name == "release" else str(_step(made.source))
         (unfinished / layout.MEGATRON_TRACKER).write_text(f"{tracked}\n")
         _looked_at(target, made)
+        seen.unchanged()
         done = Done(
             tensors,
             len(renaming.rewritten),

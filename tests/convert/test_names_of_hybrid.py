@@ -326,6 +326,23 @@ def test_a_full_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     _refused(source, tmp_path / "hybrid", capsys, "No space left on device; there is no new folder")
 
 
+def test_a_source_that_is_saved_again_meanwhile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _ = dense(tmp_path / "gpt")
+    made = renamed._new_objects
+
+    def again(*words: Any) -> Any:
+        file = source / "iter_0000005" / "metadata.json"
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content)
+        return made(*words)
+
+    monkeypatch.setattr(renamed, "_new_objects", again)
+    _refused(source, tmp_path / "hybrid", capsys, "metadata.json changed while it was read")
+
+
 def test_into_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, _ = dense(tmp_path / "gpt")
     _refused(source, source / "hybrid", capsys, "lies inside of the input")
