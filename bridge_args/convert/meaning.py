@@ -5,6 +5,7 @@ Weights may fit and numbers still be others: another base of the rotary embeddin
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 # What decides which numbers a model of given weights says; not its size in a machine, its precision, how it is trained.
@@ -37,6 +38,9 @@ _OF_ROPE: Final = frozenset(
 # transformer_config.py __post_init__, and utils.py is_layer_window_attention.
 _LAST_OF: Final = {"no_rope_freq": 1, "window_attn_skip_freq": 0}
 _GROUPS: Final = ("moe_router_num_groups", "moe_router_group_topk")
+_NOT_STRETCHED: Final = (None, "default", "mrope", "proportional")  # or by the model's own code
+_BY_FACTOR: Final = ("linear", "yarn", "dynamic")
+_LLAMA3: Final = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192.0}
 _OF_MOE: Final = frozenset(name for name in _MEANING if name.startswith("moe_"))
 
 
@@ -66,6 +70,58 @@ def differences(checkpoint: Any, model: Any) -> list[str]:
         if name not in without and not _same(ours, theirs):
             found.append(f"the checkpoint has {name} {_said(ours)}, and config.json means {_said(theirs)}")
     return found
+
+
+def left_out(said: Mapping[str, Any], provider: Any) -> list[str]:
+    """What ``config.json`` says of stretched positions, and Bridge does not take over; the weights fit without it.
+
+    Verify: megatron/bridge/models/conversion/model_bridge.py hf_config_to_provider_kwargs, llama/llama_bridge.py and
+    gemma/gemma3_bridge.py; megatron/core/models/common/embeddings/rotary_pos_embedding.py _apply_scaling.
+
+    Args:
+        said: the configuration of Hugging Face's.
+        provider: what Bridge has made of it.
+    """
+    text = said.get("text_config")
+    found = []
+    for rope in _ropes(text if isinstance(text, Mapping) else said):
+        kind, factor = rope.get("rope_type", rope.get("type")), rope.get("factor")
+        if kind in _NOT_STRETCHED or (kind in _BY_FACTOR and factor in (None, 1)):
+            continue
+        if not _is_taken(str(kind), rope, provider):
+            told = ", ".join(f"{name} {_said(rope[name])}" for name in (*_LLAMA3, "factor") if name in rope)
+            found.append(
+                f"config.json stretches its positions by rope_type {_said(kind)}{f' ({told})' if told else ''}, which "
+                "the installed Bridge leaves out: the same weights would say something else"
+            )
+    return list(dict.fromkeys(found))
+
+
+def _ropes(said: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """One for all layers, or one for each kind of layer."""
+    for name in ("rope_scaling", "rope_parameters"):
+        if isinstance(rope := said.get(name), Mapping):
+            yield from [rope] if "rope_type" in rope or "type" in rope else filter(_is_mapping, rope.values())
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _is_taken(kind: str, rope: Mapping[str, Any], provider: Any) -> bool:
+    def has(name: str) -> bool:
+        value = getattr(provider, name, None)
+        return isinstance(value, (int, float)) and _same(float(value), rope.get("factor"))
+
+    if kind == "llama3":
+        fixed = all(_same(value, rope.get(name, value)) for name, value in _LLAMA3.items())
+        return fixed and getattr(provider, "rope_scaling", None) is True and has("rope_scaling_factor")
+    if kind == "yarn":
+        return has("yarn_rotary_scaling_factor") or (_is_scaled(provider) and has("rotary_scaling_factor"))
+    if kind == "linear":  # Gemma 3 divides its frequencies itself
+        own = type(provider).__name__.startswith("Gemma3") and has("rope_scaling_factor")
+        return own or has("seq_len_interpolation_factor")
+    return False
 
 
 def _value(config: Any, name: str) -> Any:

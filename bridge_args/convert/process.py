@@ -133,9 +133,17 @@ def _without_counterpart(plan: Plan, names: Sequence[str]) -> str:
 
 
 def _unsupported(auto: Any, model: Path) -> list[str]:
-    said = hugging_face.config_of(model).get("architectures")
+    config = hugging_face.config_of(model)
+    said, mapped = config.get("architectures"), config.get("auto_map")
     known = auto.list_supported_models()
     names = [name for name in said if isinstance(name, str)] if isinstance(said, list) else []
+    # Bridge goes by the class of the model's own code, where one is named (get_causal_lm_class_name_via_auto_map).
+    own = str(mapped.get("AutoModelForCausalLM", "")).rpartition(".")[2] if isinstance(mapped, Mapping) else ""
+    if own and own not in known and not set(names).isdisjoint(known):
+        return [
+            f"{model / 'config.json'} names {own[:80]} of the model's own code (auto_map), which the installed Bridge "
+            f"does not convert; where {listed(names)} of transformers is the same model, take auto_map out of a copy"
+        ]
     if not names:
         return [f"{model / 'config.json'} names no architecture, by which Bridge finds its conversion"]
     if set(names).isdisjoint(known):
@@ -156,7 +164,7 @@ def _export(plan: Plan, auto: Any, receive: Receive) -> None:
     bridge = auto.from_hf_pretrained(str(_with_weights(model, meant, plan)), trust_remote_code=plan.trust_remote_code)
     saved, _ = foreign.MODEL_OF_CHECKPOINT.get()(plan.checkpoint)
     provider = bridge.to_megatron_provider(load_weights=False)
-    if reasons := meaning.differences(saved, provider):
+    if reasons := meaning.left_out(hugging_face.config_of(model), provider) + meaning.differences(saved, provider):
         receive({"refused": reasons})
         return
     foreign.MODEL_OF_CHECKPOINT.hook(lambda load: lambda path: _completed(load(path), provider))
@@ -220,6 +228,9 @@ def _import(plan: Plan, auto: Any, receive: Receive) -> None:
     held = hugging_face.tensors_of(Path(plan.model))
     receive({"tensors": len(held)})
     provider = bridge.to_megatron_provider(load_weights=True)
+    if reasons := meaning.left_out(hugging_face.config_of(Path(plan.model)), provider):
+        receive({"refused": reasons})
+        return
     if plan.dtype is not None:
         _in_type(provider, plan.dtype)
     provider.register_pre_wrap_hook(_nothing_known, prepend=True)

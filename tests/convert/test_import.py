@@ -225,6 +225,23 @@ def test_a_model_without_a_counterpart_is_refused(tmp_path: Path) -> None:
     assert "Error" not in said and not (tmp_path / "made").exists()
 
 
+def test_a_class_of_the_models_own_code(tmp_path: Path) -> None:
+    from bridge_args.convert import process
+
+    class Auto:
+        @staticmethod
+        def list_supported_models() -> list[str]:
+            return ["LlamaForCausalLM"]
+
+    def reasons(**said: Any) -> list[str]:
+        (tmp_path / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], **said}))
+        return process._unsupported(Auto, tmp_path)
+
+    assert reasons() == reasons(auto_map={"AutoModelForCausalLM": "modeling.LlamaForCausalLM"}) == []
+    (reason,) = reasons(auto_map={"AutoModelForCausalLM": "modeling.Mine"})
+    assert "names Mine of the model's own code (auto_map)" in reason
+
+
 def test_what_bridge_does_not_convert(tmp_path: Path) -> None:
     """Bridge itself is asked, before it loads anything."""
     other = tiny_models.make(tmp_path / "model")

@@ -59,3 +59,47 @@ def test_said_in_other_words(base: dict[str, Any], one: dict[str, Any], other: d
 def test_another_model(base: dict[str, Any], one: dict[str, Any], other: dict[str, Any], said: str) -> None:
     found = differences(base, one, other)
     assert any(said in line for line in found) and differences(base, other, one)
+
+
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+
+
+class Gemma3Model(SimpleNamespace):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("rope", "provider", "taken"),
+    [
+        (None, {}, True),
+        ({"rope_type": "default", "rope_theta": 10000.0}, {}, True),
+        ({"type": "linear", "factor": 1.0}, {}, True),
+        ({"type": "linear", "factor": 4.0}, {}, False),
+        ({"rope_type": "linear", "factor": 4.0}, {"seq_len_interpolation_factor": 4}, True),
+        ({"rope_type": "dynamic", "factor": 2.0}, {}, False),
+        ({"rope_type": "longrope", "long_factor": [1.0]}, {}, False),
+        ({"rope_type": "os.system"}, {}, False),
+        (LLAMA3 | {"original_max_position_embeddings": 8192}, {"rope_scaling": True, "rope_scaling_factor": 8.0}, True),
+        (LLAMA3 | {"original_max_position_embeddings": 64}, {"rope_scaling": True, "rope_scaling_factor": 8.0}, False),
+        (LLAMA3, {"rope_scaling": False, "rope_scaling_factor": 8.0}, False),
+        ({"rope_type": "yarn", "factor": 32.0}, {"yarn_rotary_scaling_factor": 32.0}, True),
+        ({"rope_type": "yarn", "factor": 16.0}, {"yarn_rotary_scaling_factor": 32.0}, False),
+        ({"type": "yarn", "factor": 40}, {"multi_latent_attention": True, "rotary_scaling_factor": 40.0}, True),
+        ({"type": "yarn", "factor": 40}, {}, False),
+        ({"full": {"rope_type": "linear", "factor": 8.0}, "sliding": {"rope_type": "default"}}, {}, False),
+        (["no mapping"], {}, True),
+    ],
+)
+@pytest.mark.parametrize("name", ["rope_scaling", "rope_parameters"])
+def test_stretched_positions_that_bridge_leaves_out(
+    name: str, rope: Any, provider: dict[str, Any], taken: bool
+) -> None:
+    for said in ({name: rope}, {"text_config": {name: rope}}):
+        found = meaning.left_out(said, SimpleNamespace(**provider))
+        assert len(found) == (not taken) and all("the installed Bridge leaves out" in reason for reason in found)
+
+
+def test_gemma_3_stretches_its_own() -> None:
+    said = {"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8.0}}}
+    assert meaning.left_out(said, Gemma3Model(rope_scaling_factor=8.0)) == []
+    assert len(meaning.left_out(said, Gemma3Model(rope_scaling_factor=1.0))) == 1

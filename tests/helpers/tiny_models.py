@@ -34,7 +34,7 @@ _MLA: dict[str, Any] = dict(
 # Name to the class of its configuration, and what differs from _SIZES.
 DENSE: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", {}),
-    "llama31": ("LlamaConfig", dict(rope_scaling={**_ROPE, "original_max_position_embeddings": 64})),
+    "llama31": ("LlamaConfig", dict(rope_scaling={**_ROPE, "original_max_position_embeddings": 8192})),
     "llama_tied": ("LlamaConfig", dict(tie_word_embeddings=True)),
     "qwen2": ("Qwen2Config", {}),
     "qwen3": ("Qwen3Config", dict(head_dim=16)),
