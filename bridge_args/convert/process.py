@@ -33,8 +33,9 @@ Record = dict[str, Any]
 Receive = Callable[[Record], None]
 
 # How Bridge says that one side has a tensor and the other has none.
-_NO_COUNTERPART: Final = re.compile(
-    r"(?:No mapping found for \w+: |Can't find (?:the following HF parameters in hf_keys: )?)(.*)"
+_NO_COUNTERPART: Final = re.compile(r"No mapping found for \w+: (.+)")
+_NOT_IN_SOURCE: Final = re.compile(
+    r"Can't find (?:the following HF parameters in hf_keys: )?\W*(.+?)\W*(?: in hf_keys)?$"
 )
 
 # A buffer that transformers once saved and computes: it is no weight. Verify: the same name in its _keys_to_ignore.
@@ -107,17 +108,20 @@ def _run(plan: Plan, receive: Receive) -> None:
 
 
 @contextlib.contextmanager
-def _heard() -> Iterator[list[str]]:
-    """Names of what Bridge finds no counterpart for. It says so in a warning, and goes on to some error without names.
+def _heard() -> Iterator[dict[str, bool]]:
+    """What Bridge finds no counterpart for: of its own (true), or of what Hugging Face's model should have (false).
+
+    It says so in a warning, and goes on to some error without names.
 
     Verify: megatron/bridge/models/conversion/model_bridge.py, build_conversion_tasks, in Bridge 0.3 and 0.6.
     """
-    found: list[str] = []
+    found: dict[str, bool] = {}
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if said := _NO_COUNTERPART.search(record.getMessage()):
-                found.append(said[1].removesuffix(" in hf_keys")[:200])
+            for kind in (_NO_COUNTERPART, _NOT_IN_SOURCE):
+                if said := kind.search(record.getMessage()):
+                    found[said[1][:200]] = kind is _NO_COUNTERPART
 
     logger, listener = logging.getLogger("megatron.bridge"), Listener()
     logger.addHandler(listener)
@@ -127,9 +131,11 @@ def _heard() -> Iterator[list[str]]:
         logger.removeHandler(listener)
 
 
-def _without_counterpart(plan: Plan, names: Sequence[str]) -> str:
-    some = listed([*dict.fromkeys(names)][:4])
-    return f"the installed Bridge does not convert a model like {plan.model}: it has no counterpart for {some}"
+def _without_counterpart(plan: Plan, heard: Mapping[str, bool]) -> str:
+    if own := [name for name, is_own in heard.items() if is_own]:
+        told = listed(own[:4])
+        return f"the installed Bridge does not convert a model like {plan.model}: it has no counterpart for {told}"
+    return f"{plan.model} has no {listed([*heard][:4])}, which Bridge makes a weight of Megatron's of"
 
 
 def _unsupported(auto: Any, model: Path) -> list[str]:

@@ -199,14 +199,17 @@ def test_what_bridge_has_no_counterpart_for() -> None:
     with process._heard() as heard:
         log = logging.getLogger("megatron.bridge.models.conversion.model_bridge")
         for text in re.findall(r'f"(?:WARNING: )?(?:No mapping found|Can\'t find)[^"]*"', said):
-            log.warning(re.sub(r"\{\w+(\.\w+)?\}", "a.weight", text[2:-1]))
+            mapped, many = "No mapping" in text, "missing_params" in text
+            name = "b.weight" if mapped else "['c.weight', 'd.weight']" if many else "c.weight"
+            log.warning(re.sub(r"\{\w+(\.\w+)?\}", name, text[2:-1]))
         log.warning("something else")
-    log.warning("No mapping found for megatron_param: b.weight")
-    assert len(heard) >= 3 and set(heard) == {"a.weight"}
+    log.warning("No mapping found for megatron_param: e.weight")
+    assert heard == {"b.weight": True, "c.weight": False, "c.weight', 'd.weight": False}
     plan = process.Plan("import", "my/model", "", "", "")
     assert process._without_counterpart(plan, heard).endswith(
-        "a model like my/model: it has no counterpart for a.weight"
+        "a model like my/model: it has no counterpart for b.weight"
     )
+    assert process._without_counterpart(plan, {"c.weight": False}).startswith("my/model has no c.weight, which")
 
 
 def _bridge() -> str:
