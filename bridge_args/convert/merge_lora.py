@@ -105,7 +105,7 @@ def merged(asked: Asked, words: Sequence[str], stream: TextIO | None, say: Calla
     """
     _needed()
     provenance = Provenance("checkpoint merge-lora", words)
-    seen = output.Seen(asked.adapter, asked.base)
+    seen = output.Seen(*(asked.adapter / name for name in (lora.CONFIG, lora.FILE)), asked.base)
     plan = _plan(asked)
     for note in plan.notes:
         say(note)

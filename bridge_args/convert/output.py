@@ -115,36 +115,36 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 class Seen:
-    """Files that a conversion reads, as they are when it begins: a run may save, or delete, while it works."""
+    """What a conversion reads, as it is when it begins: a run may save, or delete, while it works.
 
-    def __init__(self, *folders: Path) -> None:
-        self._before = {folder: _stamps(folder) for folder in folders}
+    Args:
+        paths: folders, of which every file counts, and single files.
+    """
+
+    def __init__(self, *paths: Path) -> None:
+        self._before = {path: _stamps(path) for path in paths}
 
     def unchanged(self) -> None:
         """
         Raises:
             UserError: one is another by now, or there is one more or less.
         """
-        for folder, before in self._before.items():
-            now = _stamps(folder)
+        for path, before in self._before.items():
+            now = _stamps(path)
             if changed := sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name)):
                 raise UserError(
-                    f"{folder / changed[0]} changed while it was read, so nothing was made; begin again when nothing "
+                    f"{path / changed[0]} changed while it was read, so nothing was made; begin again when nothing "
                     "writes there"
                 )
 
 
-def _stamps(folder: Path) -> dict[str, tuple[int, int, int]]:
+def _stamps(path: Path) -> dict[str, tuple[int, int, int]]:
+    inside = [os.path.join(above, name) for above, _, names in os.walk(path) for name in names]
     found = {}
-    for above, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):  # a link that leads nowhere, or what was deleted just now
-                state = os.stat(os.path.join(above, name))
-                found[os.path.relpath(os.path.join(above, name), folder)] = (
-                    state.st_ino,
-                    state.st_size,
-                    state.st_mtime_ns,
-                )
+    for name in inside if path.is_dir() else [str(path)]:
+        with contextlib.suppress(OSError):  # a link that leads nowhere, or what was deleted just now
+            state = os.stat(name)
+            found[os.path.relpath(name, path)] = (state.st_ino, state.st_size, state.st_mtime_ns)
     return found
 
 

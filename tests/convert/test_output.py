@@ -71,6 +71,16 @@ def test_an_input_that_changes_meanwhile(tmp_path: Path, source: Path, change: s
         seen.unchanged()
 
 
+def test_what_lies_beside_a_file_that_is_read_may_change(tmp_path: Path, source: Path) -> None:
+    file = source / "model.safetensors"
+    seen = output.Seen(file)
+    (source / "log.txt").write_text("of a run that goes on")
+    seen.unchanged()
+    file.unlink()
+    with pytest.raises(UserError, match=f"^{file} changed"):
+        seen.unchanged()
+
+
 def test_what_is_filled_meanwhile_stays(tmp_path: Path) -> None:
     result = tmp_path / "result"
     with pytest.raises(OSError), output.new_folder(result) as unfinished:
