@@ -104,9 +104,9 @@ def _inside(chunk: Any) -> Any:
 def _settings(torch: Any, lora: Any, plan: Plan) -> dict[str, Any]:
     """Those that this Bridge's LoRA has; a dtype as torch has it.
 
-    Experts that share an adapter on the process that has them have others on another process. Where the checkpoint says
-    it for every expert, every expert gets its own: of several Bridge would make one, their mean. Verify:
-    megatron/bridge/peft/utils.py ParallelLinearAdapter._apply_expert_axis_factory.
+    Where the checkpoint has an adapter for every expert, every expert gets its own: for experts that share one Bridge
+    would make one of all, their mean. Verify: megatron/bridge/peft/utils.py
+    ParallelLinearAdapter._apply_expert_axis_factory.
     """
     settings, known = plan.settings, {one.name for one in dataclasses.fields(lora) if one.init}
     if unknown := sorted(settings.keys() - known):

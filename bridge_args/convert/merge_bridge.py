@@ -186,7 +186,7 @@ def read(path: Path) -> tuple[Adapter | None, list[str]]:
 
 
 def _notes(found: Contents, model: object) -> Iterator[str]:
-    """Bridge before 0.6 saves the adapter of the first process's experts, and not those of the others."""
+    """Bridge 0.3 saves the adapter of the first process's experts, and not those of the others."""
     parts = model.get("expert_model_parallel_size") if isinstance(model, dict) else None
     held = by_expert({tensor.name: tensor.shape for tensor in found.of_model})
     if isinstance(parts, int) and parts > 1 and held and not all(held):
