@@ -240,9 +240,13 @@ def _import(plan: Plan, auto: Any, receive: Receive) -> None:
     if plan.dtype is not None:
         _in_type(provider, plan.dtype)
     provider.register_pre_wrap_hook(_nothing_known, prepend=True)
+    exact = list[tuple[Any, Any]]()
+    provider.register_pre_wrap_hook(lambda chunks: _biases(chunks, exact))
     if hasattr(provider, "finalize"):
         provider.finalize()
     chunks = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
+    for router, bias in exact:
+        router.expert_bias.data = bias
     _all_finite(chunks)
     _comes_back(bridge, chunks, Path(plan.model), receive)
     words = bridge._model_bridge.get_hf_tokenizer_kwargs() if _has_words(bridge) else None
@@ -284,6 +288,15 @@ def _nothing_known(chunks: list[Any]) -> list[Any]:
             for parameter in chunk.parameters():
                 if parameter.is_floating_point():
                     parameter.fill_(float("nan"))
+    return chunks
+
+
+def _biases(chunks: list[Any], exact: list[tuple[Any, Any]]) -> list[Any]:
+    """Of routers, in float32 as they were loaded: Bridge 0.3 rounds them with the rest of a model of 16 bits."""
+    for chunk in chunks:
+        for module in chunk.modules():
+            if (bias := getattr(module, "expert_bias", None)) is not None:
+                exact.append((module, bias.detach().clone()))
     return chunks
 
 
