@@ -100,6 +100,8 @@ def fit(value: Any, field: Field, schema: Schema) -> Any:
         return value
     if isinstance(value, list):
         return [fit(item, field, schema) for item in value]
+    if isinstance(value, Member) and value.enum == field.enum and field.by_number:
+        return value.value
     if isinstance(value, str) and value in schema.enums[field.enum]:
         number = schema.enums[field.enum][value]
         return number if field.by_number else Member(field.enum, value, number)

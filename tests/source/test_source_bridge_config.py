@@ -157,3 +157,12 @@ train: {train_iters: 5}
     assert made["model"]["_target_"].endswith(".Gemma2ModelProvider9B")
     assert (made["model"]["attn_logit_softcapping"], made["model"]["final_logit_softcapping"]) == (40.0, 30.0)
     assert made["ddp"]["_target_"] == "megatron.bridge.training.config.DistributedDataParallelConfig"
+
+
+@pytest.mark.parametrize(("bridge", "is_number"), [("0.3.1", False), ("0.4.2", True), ("0.5.1", False)])
+def test_a_signal_is_written_as_the_version_reads_one(bridge: str, is_number: bool) -> None:
+    """Bridge 0.4 writes a signal by the name of its class, and refuses to read it."""
+    text = "train: {train_iters: 5, exit_signal: {_target_: signal.Signals, _call_: true, _args_: [10]}}\n"
+    made = translated(from_text(f"{text}model: {{num_layers: 2}}\n", "run.yaml"), Asked(bridge=bridge))
+    signal = bridge_args.to_run_config(made)["train"]["exit_signal"]
+    assert signal == (10 if is_number else {"_target_": "signal.Signals", "_call_": True, "_args_": [10]})
