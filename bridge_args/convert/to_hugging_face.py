@@ -198,6 +198,9 @@ def _tokens(asked: Asked, source: Megatron) -> tuple[int | None, list[str]]:
         return None, []
     if size > source.rows:
         return None, [f"the checkpoint has {source.rows} tokens, and {asked.tokenizer} {size}: it is another tokenizer"]
+    said = source.model.get("vocab_size")
+    if source.model.get("should_pad_vocab") and type(said) is int and size <= said <= source.rows:
+        return said, []  # it knows which rows are padding; a model may have more of its own than its tokenizer
     return (size if source.rows - size < _most_padding(source) else None), []
 
 

@@ -153,6 +153,21 @@ def test_one_of_several_iterations(tmp_path: Path, made: Path, machine: Machine)
     assert megatron.read(checkpoint, 5)[1] == [f"{checkpoint} has no checkpoint of iteration 5; it has 0 and 9"]
 
 
+@pytest.mark.parametrize(("padded", "tokens"), [(True, 1001), (False, 300)])
+def test_rows_that_are_no_padding_stay(tmp_path: Path, made: Path, padded: bool, tokens: int) -> None:
+    """A model with more rows than its tokenizer has tokens; where the checkpoint knows them, they are not padding."""
+    checkpoint = Path(shutil.copytree(made / "checkpoint", tmp_path / "checkpoint"))
+    known = {"vocab_size": 1001, "should_pad_vocab": padded, "make_vocab_size_divisible_by": 3200}
+    _edited(checkpoint, lambda y: y["model"].update(known))
+    (tmp_path / "tokenizer").mkdir()
+    words = {"model": {"vocab": {str(number): number for number in range(300)}}}
+    (tmp_path / "tokenizer" / "tokenizer.json").write_text(json.dumps(words))
+    source, _ = megatron.read(checkpoint, None)
+    assert source is not None and source.rows == 1024
+    asked = Asked(checkpoint, tmp_path / "out", tokenizer=tmp_path / "tokenizer")
+    assert to_hugging_face._tokens(asked, source) == (tokens, [])
+
+
 def test_what_training_has_left_in_a_configuration(tmp_path: Path, made: Path) -> None:
     """Objects of the run are no part of its model; the file stays as it is."""
     checkpoint = Path(shutil.copytree(made / "checkpoint", tmp_path / "checkpoint"))
