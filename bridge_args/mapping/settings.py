@@ -7,10 +7,11 @@ reports, fates, losses) is the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from bridge_args.bridge import checkpoint_rules, choices
 from bridge_args.bridge import schema as schemas
 from bridge_args.bridge.schema import Schema
 from bridge_args.files import read_nothing
@@ -99,6 +100,25 @@ class Statements(Record):
     bridge: str | None = None
 
 
+def _refused(assigned: Iterable[Assignment], given: Given, schema: Schema) -> Iterator[Finding]:
+    """What Bridge stops at, with these settings: it checks some when it starts, and others when it saves."""
+    config: dict[str, dict[str, Any]] = {}
+    origins: dict[str, Assignment] = {}
+    for one in assigned:
+        section, _, name = one.path.partition(".")
+        if name and "." not in name:
+            config.setdefault(section, {})[name] = one.value
+            origins[one.path] = one
+    found = [(path, "bridge-rejects", message, "") for path, message in choices.wrong(config, schema)]
+    for rule in checkpoint_rules.broken(config, schema):
+        kind = "one-iteration" if rule.kind == "one-iteration" else "bridge-rejects"
+        found.append((rule.path, kind, rule.message, rule.remedy))
+    for path, kind, message, remedy in found:
+        names = origins[path].origin.arguments if path in origins else ()
+        place = next((place for name in names if (place := given.place(name))), None)
+        yield Finding(kind, message, remedy, names, place)
+
+
 def translated(
     stated: Iterable[Stated],
     *,
@@ -165,7 +185,13 @@ def translated(
     return Translation(
         assignments=assigned,
         outcomes=done.outcomes,
-        findings=(*findings, *done.findings, *lost, *told_by_rows(given, table.rows, catalog)),
+        findings=(
+            *findings,
+            *done.findings,
+            *lost,
+            *told_by_rows(given, table.rows, catalog),
+            *_refused(assigned, given, schema),
+        ),
         args=args,
         classes=done.classes,
         schema=schema,

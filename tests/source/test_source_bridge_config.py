@@ -12,6 +12,7 @@ import bridge_args
 from bridge_args.bridge import schema as schemas
 from bridge_args.emit.effective import effective
 from bridge_args.errors import UserError
+from bridge_args.lint import lint_text
 from bridge_args.mapping.translation import Translation
 from bridge_args.source.read import from_text
 from bridge_args.steps import Asked, translated
@@ -166,3 +167,24 @@ def test_a_signal_is_written_as_the_version_reads_one(bridge: str, is_number: bo
     made = translated(from_text(f"{text}model: {{num_layers: 2}}\n", "run.yaml"), Asked(bridge=bridge))
     signal = bridge_args.to_run_config(made)["train"]["exit_signal"]
     assert signal == (10 if is_number else {"_target_": "signal.Signals", "_call_": True, "_args_": [10]})
+
+
+@pytest.mark.parametrize("bridge", ["0.3.1", "0.6.2"])
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("checkpoint.ckpt_format: zarr", "checkpoint.ckpt_format takes torch_dist"),
+        ("checkpoint.ckpt_format: torch-dist", "did you mean torch_dist?"),
+        ("checkpoint.dist_ckpt_strictness: Log_all", "did you mean log_all?"),
+        ("scheduler.lr_decay_style: Cosine", "did you mean cosine?"),
+    ],
+)
+def test_a_value_that_bridge_stops_at_sooner_or_later(line: str, why: str, bridge: str) -> None:
+    """lint, with the file's own words, and a translation say the same."""
+    path, _, value = line.partition(": ")
+    section, _, name = path.partition(".")
+    text = f"model:\n  num_layers: 2\n{section}:\n  {name}: {value}\n"
+    (error,) = of(text, bridge=bridge).errors
+    assert error.kind == "bridge-rejects" and why in str(error) and str(error).startswith("run_config.yaml:4: ")
+    assert [problem for problem in lint_text(text, "run_config.yaml", bridge) if problem.path == path]
+    assert not of(text.replace(value, "${oc.env:VALUE}"), bridge=bridge).errors
