@@ -41,6 +41,12 @@ _GROUPS: Final = ("moe_router_num_groups", "moe_router_group_topk")
 _NOT_STRETCHED: Final = (None, "default", "mrope", "proportional")  # or by the model's own code
 _BY_FACTOR: Final = ("linear", "yarn", "dynamic")
 _LLAMA3: Final = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192.0}
+# Models of transformers' whose router looks at norm_topk_prob, and its default: config.json may leave that out.
+# Verify: transformers, models/*/configuration_*.py, and modeling_*.py.
+NORMALIZING: Final[Mapping[str, bool]] = {
+    **dict.fromkeys(("qwen2_moe", "qwen3_moe", "olmoe"), False),
+    **dict.fromkeys(("qwen3_next", "deepseek_v3", "glm4_moe", "glm4v_moe_text"), True),
+}
 _OF_MOE: Final = frozenset(name for name in _MEANING if name.startswith("moe_"))
 
 
@@ -73,18 +79,24 @@ def differences(checkpoint: Any, model: Any) -> list[str]:
 
 
 def left_out(said: Mapping[str, Any], provider: Any) -> list[str]:
-    """What ``config.json`` says of stretched positions, and Bridge does not take over; the weights fit without it.
+    """What ``config.json`` says of stretched positions and of experts' shares, and Bridge does not take over.
+
+    The weights fit without it.
 
     Verify: megatron/bridge/models/conversion/model_bridge.py hf_config_to_provider_kwargs, llama/llama_bridge.py and
-    gemma/gemma3_bridge.py; megatron/core/models/common/embeddings/rotary_pos_embedding.py _apply_scaling.
+    gemma/gemma3_bridge.py; megatron/core/models/common/embeddings/rotary_pos_embedding.py _apply_scaling; and
+    megatron/core/transformer/moe/moe_utils.py topk_routing_with_score_function.
 
     Args:
         said: the configuration of Hugging Face's.
         provider: what Bridge has made of it.
     """
-    text = said.get("text_config")
+    inside = said.get("text_config")
+    text = inside if isinstance(inside, Mapping) else said
     found = []
-    for rope in _ropes(text if isinstance(text, Mapping) else said):
+    if (shares := _shares(text, provider)) is not None:
+        found.append(shares)
+    for rope in _ropes(text):
         kind, factor = rope.get("rope_type", rope.get("type")), rope.get("factor")
         if kind in _NOT_STRETCHED or (kind in _BY_FACTOR and factor in (None, 1)):
             continue
@@ -95,6 +107,24 @@ def left_out(said: Mapping[str, Any], provider: Any) -> list[str]:
                 "the installed Bridge leaves out: the same weights would say something else"
             )
     return list(dict.fromkeys(found))
+
+
+def _shares(said: Mapping[str, Any], provider: Any) -> str | None:
+    """Do the shares of the chosen experts add up to one in one program, and not in the other?"""
+    kind = said.get("model_type")
+    if not (isinstance(kind, str) and kind in NORMALIZING and _value(provider, "num_moe_experts")):
+        return None
+    meant = bool(said.get("norm_topk_prob", NORMALIZING[kind]))
+    softmax = _value(provider, "moe_router_score_function") == "softmax"
+    if meant == (
+        not _value(provider, "moe_router_pre_softmax") if softmax else _value(provider, "moe_router_topk") > 1
+    ):
+        return None
+    do = "leave the shares of a token's experts as they are" if meant else "make a token's experts share one whole"
+    return (
+        f"config.json means norm_topk_prob {_said(meant)}, and the routers that the installed Bridge makes of it {do}: "
+        "the same weights would say something else"
+    )
 
 
 def _ropes(said: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

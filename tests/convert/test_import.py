@@ -245,6 +245,16 @@ def test_a_class_of_the_models_own_code(tmp_path: Path) -> None:
     assert "names Mine of the model's own code (auto_map)" in reason
 
 
+@everything
+@pytest.mark.parametrize(("name", "since"), [("qwen3_moe", "0.6"), ("deepseek_v3", "")])
+def test_shares_of_experts_that_do_not_add_up_to_one(tmp_path: Path, name: str, since: str) -> None:
+    """Bridge before 0.6 makes every qwen3_moe one whose do; and every router with a sigmoid is one."""
+    model = tiny_models.make(tmp_path / "model", name, norm_topk_prob=False)
+    refused = not since or (installed.version() or "0") < since
+    said = converting.checkpoint(tmp_path, "import", model, "-o", "made", code=int(refused))
+    assert ("norm_topk_prob False" in said) == refused == (not (tmp_path / "made").exists())
+
+
 def test_what_bridge_does_not_convert(tmp_path: Path) -> None:
     """Bridge itself is asked, before it loads anything."""
     other = tiny_models.make(tmp_path / "model")

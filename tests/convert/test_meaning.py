@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -103,3 +105,36 @@ def test_gemma_3_stretches_its_own() -> None:
     said = {"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8.0}}}
     assert meaning.left_out(said, Gemma3Model(rope_scaling_factor=8.0)) == []
     assert len(meaning.left_out(said, Gemma3Model(rope_scaling_factor=1.0))) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "provider", "same"),
+    [
+        ({"model_type": "qwen3_moe"}, {"moe_router_pre_softmax": True}, True),
+        ({"model_type": "qwen3_moe"}, {"moe_router_pre_softmax": False}, False),
+        ({"model_type": "qwen3_moe", "norm_topk_prob": True}, {"moe_router_pre_softmax": False}, True),
+        ({"model_type": "olmoe", "norm_topk_prob": True}, {"moe_router_pre_softmax": True}, False),
+        ({"model_type": "glm4_moe"}, {"moe_router_score_function": "sigmoid"}, True),
+        ({"model_type": "glm4_moe", "norm_topk_prob": False}, {"moe_router_score_function": "sigmoid"}, False),
+        ({"model_type": "deepseek_v3"}, {"moe_router_score_function": "sigmoid", "moe_router_topk": 1}, False),
+        ({"model_type": "deepseek_v2", "norm_topk_prob": True}, {"moe_router_pre_softmax": True}, True),
+        ({"model_type": "qwen3_moe"}, {"num_moe_experts": None}, True),
+        ({"model_type": ["qwen3_moe"]}, {}, True),
+    ],
+)
+def test_shares_of_experts_that_add_up_to_one(said: dict[str, Any], provider: dict[str, Any], same: bool) -> None:
+    usual = {"num_moe_experts": 4, "moe_router_topk": 2, "moe_router_score_function": "softmax"}
+    of_moe = SimpleNamespace(**usual | provider)
+    for config in (said, {"text_config": said}):
+        found = meaning.left_out(config, of_moe)
+        assert len(found) == (not same) and all("norm_topk_prob" in reason for reason in found)
+
+
+@pytest.mark.parametrize("kind", meaning.NORMALIZING)
+def test_models_that_look_at_norm_topk_prob(kind: str) -> None:
+    """Transformers itself is asked."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.CONFIG_MAPPING[kind]
+    folder = Path(inspect.getfile(config)).parent
+    assert any("norm_topk_prob" in file.read_text(encoding="utf-8") for file in folder.glob("modeling_*.py"))
+    assert config().norm_topk_prob is meaning.NORMALIZING[kind]

@@ -47,7 +47,14 @@ DENSE: dict[str, tuple[str, dict[str, Any]]] = {
 MOE: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3_moe": (
         "Qwen3MoeConfig",
-        dict(head_dim=16, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32, decoder_sparse_step=1),
+        dict(
+            head_dim=16,
+            num_experts=4,
+            num_experts_per_tok=2,
+            moe_intermediate_size=32,
+            decoder_sparse_step=1,
+            norm_topk_prob=True,  # as the published ones
+        ),
     ),
     "olmoe": ("OlmoeConfig", dict(num_key_value_heads=4, num_experts=4, num_experts_per_tok=2, intermediate_size=32)),
     "deepseek_v2": ("DeepseekV2Config", dict(_MLA, head_dim=16)),
