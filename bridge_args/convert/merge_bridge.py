@@ -92,6 +92,7 @@ def merged(asked: Asked, machine: Machine) -> Done:
     adapter, base, same_by, reasons = _inputs(asked)
     if adapter is None or base is None or reasons:
         raise Refused(reasons)
+    seen = output.Seen(base.contents.place.folder, adapter.contents.place.folder)
     run_config, stand_ins = auto_bridge.on_cpu(base.run_config, bridge)
     for name, folder in (("base", base.contents.place.folder), ("adapter", adapter.contents.place.folder)):
         more = {"base": adapter.base, "base_is_by": same_by} if name == "adapter" else {}
@@ -116,6 +117,7 @@ def merged(asked: Asked, machine: Machine) -> Done:
                 told = auto_bridge.run(plan, machine, "the merge", size, "bridge_args.convert.lora_process", unfinished)
                 _with_the_base_s_settings(unfinished, base, asked.to)
                 checked = _checked(unfinished, base, told)
+                seen.unchanged()
                 provenance.tell(backend="megatron_bridge", checked=checked, lora=dict(adapter.settings), **told)
                 provenance.write(unfinished)
         except OSError as error:

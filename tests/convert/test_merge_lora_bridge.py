@@ -356,6 +356,29 @@ def test_a_full_disk_leaves_nothing(place: str, folder: Path, tmp_path: Path, mo
     assert to_a_full_disk(folder, tmp_path) == "merged: No space left on device; nothing was made"
 
 
+@pytest.mark.parametrize("changed", ["base", "adapter"])
+def test_an_input_that_is_saved_again_meanwhile(
+    changed: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for one in ("base", "adapter"):
+        shutil.copytree(folder / one, tmp_path / one)
+
+    def run(*words: object) -> dict[str, int]:
+        file = next((tmp_path / changed).rglob("run_config.yaml"))
+        file.write_bytes(file.read_bytes() + b"\n")
+        return {"merged": 1}
+
+    monkeypatch.setattr(auto_bridge, "run", run)
+    for name in ("_with_the_base_s_settings", "_checked"):
+        monkeypatch.setattr(merge_bridge, name, lambda *words: [])
+    asked = merge_bridge.Asked(
+        tmp_path / "adapter", tmp_path / "base", tmp_path / "merged", base_is="base", smoke=False
+    )
+    with pytest.raises(UserError, match="run_config.yaml changed while it was read"):
+        merge_bridge.merged(asked, Machine("cpu", lambda line: None))
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["adapter", "base"]
+
+
 @THOROUGH
 @pytest.mark.parametrize("size", ["100k", "700k"])
 def test_a_disk_that_is_full_while_bridge_saves(
