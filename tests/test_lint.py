@@ -132,6 +132,36 @@ def test_a_folder_of_one_iteration(settings: str, bridge: str, said: str) -> Non
     assert all(said in one.message and one.level == "warning" for one in found)
 
 
+@pytest.mark.parametrize(
+    ("name", "setting", "bridge", "said", "remedy"),
+    [
+        ("release", "load", "0.3.1", "trains from random weights", "set checkpoint.load to {}"),
+        ("release", "load", "0.6.2", "", ""),
+        ("step-500", "load", "0.3.1", "trains from random weights", "folders like iter_0000100 in it"),
+        ("step-500", "pretrained_checkpoint", "0.3.1", "trains from random weights", "the folder that has the tracker"),
+        ("step-500", "save", "0.6.2", "checkpoints are written to folders in it", "set checkpoint.save to {}"),
+        ("iter_0000005/mp_rank_00", "load", "0.6.2", "random weights", "to {} and checkpoint.ckpt_step to 5"),
+    ],
+)
+def test_a_checkpoint_is_known_by_what_is_in_it(
+    name: str, setting: str, bridge: str, said: str, remedy: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir(parents=True)
+
+    def found() -> list[lint.Problem]:
+        return lint.lint_text(CHECKPOINT.format(f"{setting}: {folder}"), "x.yaml", bridge)
+
+    if not name.startswith("iter_"):
+        (folder / "metadata.json").write_text("{}")
+        assert found() == []  # anybody may have such a file
+        (folder / ".metadata").write_bytes(b"\x80")
+    assert [one.kind for one in found()] == (["one-iteration"] if said else [])
+    assert all(said in one.message and remedy.format(tmp_path) in one.remedy for one in found())
+    (folder / "latest_train_state.pt").write_bytes(b"")
+    assert found() == []
+
+
 def test_of_a_part_of_a_configuration_only_what_it_says_counts() -> None:
     assert problems("checkpoint: {async_save: true}\n") == []
     assert problems("checkpoint: {async_save: true, save: '${oc.env:OUT}'}\n") == []

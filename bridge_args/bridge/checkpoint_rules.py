@@ -18,7 +18,11 @@ from bridge_args.bridge.schema import Schema
 from bridge_args.records import Record
 from bridge_args.versions import Versions, holds
 
-ITERATION: Final = re.compile(r"(?:(?P<parent>.*)/)?iter_(?P<iteration>\d{7,})/*")  # get_checkpoint_name
+# Megatron-LM, training/checkpointing.py get_checkpoint_name.
+_ITERATION: Final = re.compile(r"(?:(?P<parent>.*)/)?iter_(?P<iteration>\d{7,})(?P<rank>/mp_rank_\w+)?/*")
+# In the folder of one checkpoint, whatever it is called: the index of its tensors, and one of these.
+_INDEX: Final = ".metadata"
+_MARKS: Final = ("metadata.json", "run_config.yaml")
 TAKES_AN_ITERATION: Final = "bridge >=0.4"  # utils/checkpoint_utils.py is_checkpoint_iteration_directory
 TAKES_HUGGING_FACE: Final = "bridge >=0.6"  # utils/checkpoint_utils.py is_hf_checkpoint_dir, for a pretrained one
 _TRACKERS: Final = ("latest_train_state.pt", "latest_checkpointed_iteration.txt")
@@ -41,6 +45,40 @@ class Broken(Record):
     remedy: str
     kind: Literal["together", "one-iteration"] = "together"
     late: bool = False
+
+
+class OneCheckpoint(Record):
+    """The folder of one checkpoint, where that of the checkpoints belongs.
+
+    Attributes:
+        above: the folder that it is in.
+        iteration: by its name; None where that does not say it.
+        is_release: it is called as a checkpoint is that was converted.
+        whole: all of it, not the part of one rank.
+    """
+
+    above: str
+    iteration: int | None
+    is_release: bool = False
+    whole: bool = True
+
+
+def one_checkpoint(folder: str, has: Callable[[str], bool]) -> OneCheckpoint | None:
+    """By the folder's name, or by what is in it; None for every other folder, and where a tracker is in it.
+
+    Args:
+        has: is there a file of that path?
+    """
+    inside = folder.rstrip("/")
+    if not inside or any(has(f"{inside}/{tracker}") for tracker in _TRACKERS):
+        return None
+    if named := _ITERATION.fullmatch(folder):
+        above = named["parent"] or ("/" if named["parent"] == "" else ".")
+        return OneCheckpoint(above, int(named["iteration"]), whole=not named["rank"])
+    if not (any(has(f"{inside}/{mark}") for mark in _MARKS) and has(f"{inside}/{_INDEX}")):
+        return None
+    above, slash, name = inside.rpartition("/")
+    return OneCheckpoint(above or slash or ".", None, name == "release")
 
 
 class Said:
@@ -207,43 +245,49 @@ def _strictness(said: Said) -> Iterator[Broken]:
 
 def _one_iteration(said: Said) -> Iterator[Broken]:
     """The folder of one iteration where that of the checkpoints belongs."""
-    direct = said.holds(TAKES_AN_ITERATION)
     for name, tell in (("load", _load), ("pretrained_checkpoint", _pretrained), ("save", _save)):
         path = f"checkpoint.{name}"
         value = said.text(path)
-        found = ITERATION.fullmatch(value)
-        if found is None or any(os.path.exists(os.path.join(value, tracker)) for tracker in _TRACKERS):
+        one = one_checkpoint(value, os.path.exists)
+        if one is None or not (told := tell(said, one)):
             continue
-        parent = found["parent"] or ("/" if found["parent"] == "" else ".")
-        told = tell(said, parent, int(found["iteration"]), direct)
-        if told is not None:
-            message = f"{path} is {value}, the folder of one iteration, not the one of the checkpoints: {told[0]}"
-            yield Broken(path, message, told[1], "one-iteration", late=True)
+        message = f"{path} is {value}, the folder of one iteration, not the one of the checkpoints: {told}"
+        yield Broken(path, message, _instead(path, one), "one-iteration", late=True)
 
 
-def _load(said: Said, parent: str, step: int, direct: bool) -> tuple[str, str] | None:
-    remedy = f"set checkpoint.load to {parent} and checkpoint.ckpt_step to {step}"
-    if direct:
-        again = said.text("checkpoint.save").rstrip("/") == parent
-        return ("a restart loads it again, not what is saved later", remedy) if again else None
+def _instead(path: str, one: OneCheckpoint) -> str:
+    if path == "checkpoint.save":
+        return f"set {path} to {one.above}"
+    if one.iteration is None and not one.is_release:
+        return f"set {path} to the folder that has the tracker ({_TRACKERS[0]}), and folders like iter_0000100 in it"
+    if path == "checkpoint.load":
+        return f"set {path} to {one.above}" + (
+            "" if one.iteration is None else f" and checkpoint.ckpt_step to {one.iteration}"
+        )
+    return f"set {path} to {one.above}, of which the newest iteration is taken"
+
+
+def _load(said: Said, one: OneCheckpoint) -> str:
+    if said.holds(TAKES_AN_ITERATION) and one.whole:
+        again = said.text("checkpoint.save").rstrip("/") == one.above
+        return "a restart loads it again, not what is saved later" if again else ""
     version = said.versions.bridge
     if said.on("checkpoint.pretrained_checkpoint"):
-        return f"Bridge {version} finds no checkpoint in it and starts from checkpoint.pretrained_checkpoint", remedy
-    return f"Bridge {version} finds no checkpoint in it and trains from random weights", remedy
+        return f"Bridge {version} finds no checkpoint in it and starts from checkpoint.pretrained_checkpoint"
+    return f"Bridge {version} finds no checkpoint in it and trains from random weights"
 
 
-def _pretrained(said: Said, parent: str, step: int, direct: bool) -> tuple[str, str] | None:
-    remedy = f"set checkpoint.pretrained_checkpoint to {parent}, of which the newest iteration is taken"
-    if direct:
-        return None
+def _pretrained(said: Said, one: OneCheckpoint) -> str:
+    if said.holds(TAKES_AN_ITERATION) and one.whole:
+        return ""
     version = said.versions.bridge
     if isinstance(said.get("peft"), Mapping):
-        return f"Bridge {version} finds no checkpoint in it and stops", remedy
-    return f"Bridge {version} finds no checkpoint in it and trains from random weights", remedy
+        return f"Bridge {version} finds no checkpoint in it and stops"
+    return f"Bridge {version} finds no checkpoint in it and trains from random weights"
 
 
-def _save(said: Said, parent: str, step: int, direct: bool) -> tuple[str, str]:
-    return "checkpoints are written to folders in it", f"set checkpoint.save to {parent}"
+def _save(said: Said, one: OneCheckpoint) -> str:
+    return "checkpoints are written to folders in it"
 
 
 RULES: Final[tuple[Callable[[Said], Iterator[Broken]], ...]] = (

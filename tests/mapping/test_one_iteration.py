@@ -112,3 +112,47 @@ def test_the_users_own_line_and_a_folder_that_has_a_tracker(tmp_path: Path) -> N
     (tmp_path / "iter_0000010").mkdir()
     (tmp_path / "iter_0000010" / "latest_checkpointed_iteration.txt").write_text("5", encoding="utf-8")
     assert said() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "bridge", "said", "remedy"),
+    [
+        ("release", "--load", "0.6.2", "Bridge 0.6.2 loads that iteration", "write --load {}"),
+        (
+            "step-5",
+            "--load",
+            "0.3.1",
+            "trains from random weights, and so does Bridge",
+            "write --load with the folder that",
+        ),
+        (
+            "release",
+            "--pretrained-checkpoint",
+            "0.3.1",
+            "stops; Bridge 0.3.1 trains",
+            "write --pretrained-checkpoint {}",
+        ),
+        ("step-5", "--save", "0.3.1", "checkpoints are written to folders in it", "write --save {}"),
+        ("iter_0000005/mp_rank_00", "--load", "0.6.2", "and so does Bridge", "write --load {} --ckpt-step 5"),
+    ],
+)
+def test_a_checkpoint_is_known_by_what_is_in_it(
+    name: str, flag: str, bridge: str, said: str, remedy: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir(parents=True)
+    script = tmp_path / "train.sh"
+    script.write_text(f"torchrun {SMALL} {flag} {folder} --save-interval 5\n", encoding="utf-8")
+
+    def told() -> list[Finding]:
+        made = translated(from_path(str(script)), Asked(bridge=bridge))
+        return [finding for finding in made.findings if finding.kind == "one-iteration"]
+
+    if not name.startswith("iter_"):
+        (folder / "metadata.json").write_text("{}")
+        assert told() == []
+        (folder / ".metadata").write_bytes(b"\x80\x02\xff")
+    [finding] = told()
+    assert said in finding.message and finding.remedy.startswith(remedy.format(tmp_path))
+    (folder / "latest_checkpointed_iteration.txt").write_text("5")
+    assert told() == []
