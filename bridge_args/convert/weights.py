@@ -312,7 +312,7 @@ def several(files: Sequence[Weights], copy: Callable[[Copier, Weights], None]) -
         Exception: what the first raises that fails; the others stop then, as they do when a signal comes.
     """
     left = sorted(files, key=lambda one: one.size)
-    processors = len(os.sched_getaffinity(0))
+    processors = _processors()
     at_once = min(len(left), processors, _MOST_AT_ONCE)
     if not at_once:
         return
@@ -333,6 +333,12 @@ def several(files: Sequence[Weights], copy: Callable[[Copier, Weights], None]) -
         except BaseException:
             stop.set()
             raise
+
+
+def _processors() -> int:
+    """Those that this process may use, where the system says it; macOS does not."""
+    asked = getattr(os, "sched_getaffinity", None)
+    return len(asked(0)) if asked is not None else os.cpu_count() or 1
 
 
 def _taken(left: list[Weights]) -> Weights | None:

@@ -100,9 +100,12 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     assert tensors_of(source) == {"a": b"first"}
 
 
-@pytest.mark.parametrize("processors", [1, 2, 3, 64])
-def test_several_files(processors: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(processors)))
+@pytest.mark.parametrize("processors", [1, 2, 3, 64, None])
+def test_several_files(processors: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if processors is None:  # as on macOS
+        monkeypatch.delattr(os, "sched_getaffinity")
+    else:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(processors)))
     monkeypatch.setattr(weights, "PIECE", 3)
     sources = [file_of(tmp_path / f"{number}", a=b"first" * number, b=b"second") for number in range(5)]
     told = {}
