@@ -92,6 +92,7 @@ def test_a_rejection_names_settings(section: str, field: str, value: object, pat
         container.build(given, 2, {})
     assert rejection.value.message
     assert set(paths) <= set(rejection.value.paths)
+    assert rejection.value.valueless == ()
 
 
 def test_nothing_but_the_result_goes_to_stdout() -> None:
