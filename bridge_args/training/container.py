@@ -275,19 +275,22 @@ def _said_to_log() -> Iterator[None]:
 def rejection(error: Exception, container: Any) -> BridgeRejects:
     """What Bridge raised while it built or validated a container (None: it was not built), as a rejection."""
     message = " ".join(str(error).split()) or _condition(error)
-    if missing := _needed(valueless(error, _sections_of(container))):
+    if missing := _needed(valueless(error, _sections_of(container)), error):
         has = "has no value" if len(missing) == 1 else "have no value"
         told = f"{listed(missing)} {has}, and Bridge stops there ({type(error).__name__}: {message})"
         return BridgeRejects(told, missing, missing)
     return BridgeRejects(message, _paths(message, error, container))
 
 
-def _needed(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Of settings without a value those that must have one by their type; all, where none must."""
-    if len(paths) < 2:
-        return paths
+def _needed(paths: tuple[str, ...], error: Exception) -> tuple[str, ...]:
+    """Of settings without a value those that must have one by their type.
+
+    All, where none must and Python stopped, not Bridge: words of Bridge's may also list values that may be None.
+    """
     schema = schemas.load(_checked_with())
-    return tuple(path for path in paths if (field := schema.find(path)) and not accepts(field, None)) or paths
+    needed = tuple(path for path in paths if (field := schema.find(path)) and not accepts(field, None))
+    in_words = not isinstance(error, TypeError) and bool(str(error))
+    return needed if needed or in_words else paths
 
 
 def _sections_of(container: Any) -> Callable[[Any], str]:
