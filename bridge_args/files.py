@@ -81,12 +81,18 @@ def reader(folders: Sequence[str | os.PathLike[str]] = (), within: Sequence[str]
     def read(name: str) -> str:
         places = [os.path.join(folder, name) for folder in folders]
         path = next((place for place in places if "\0" not in place and os.path.exists(place)), name)
-        real = os.path.realpath(path) if "\0" not in path else path
-        if within and not _is_within(real, within):
+        if within and not _is_within(_real(path), within):
             raise OSError(errno.EACCES, "it lies outside of the folders that may be read", name)
         return read_file(path)
 
     return read
+
+
+def _real(path: str) -> str:
+    try:
+        return os.path.realpath(path)
+    except ValueError as error:  # a NUL in it, or letters that the locale's file names do not have
+        raise OSError(errno.EINVAL, "no file can have such a name", repr(path)) from error
 
 
 def finder(folders: Sequence[str | os.PathLike[str]] = (), within: Sequence[str] = ()) -> Callable[[str], Path | None]:
