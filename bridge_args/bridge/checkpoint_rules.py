@@ -25,7 +25,7 @@ _INDEX: Final = ".metadata"
 _MARKS: Final = ("metadata.json", "run_config.yaml")
 TAKES_AN_ITERATION: Final = "bridge >=0.4"  # utils/checkpoint_utils.py is_checkpoint_iteration_directory
 TAKES_HUGGING_FACE: Final = "bridge >=0.6"  # utils/checkpoint_utils.py is_hf_checkpoint_dir, for a pretrained one
-_TRACKERS: Final = ("latest_train_state.pt", "latest_checkpointed_iteration.txt")
+TRACKERS: Final = ("latest_train_state.pt", "latest_checkpointed_iteration.txt")
 
 
 class Broken(Record):
@@ -70,7 +70,7 @@ def one_checkpoint(folder: str, has: Callable[[str], bool]) -> OneCheckpoint | N
         has: is there a file of that path?
     """
     inside = folder.rstrip("/")
-    if not inside or any(has(f"{inside}/{tracker}") for tracker in _TRACKERS):
+    if not inside or any(has(f"{inside}/{tracker}") for tracker in TRACKERS):
         return None
     if named := _ITERATION.fullmatch(folder):
         above = named["parent"] or ("/" if named["parent"] == "" else ".")
@@ -259,7 +259,7 @@ def _instead(path: str, one: OneCheckpoint) -> str:
     if path == "checkpoint.save":
         return f"set {path} to {one.above}"
     if one.iteration is None and not one.is_release:
-        return f"set {path} to the folder that has the tracker ({_TRACKERS[0]}), and folders like iter_0000100 in it"
+        return f"set {path} to the folder that has the tracker ({TRACKERS[0]}), and folders like iter_0000100 in it"
     if path == "checkpoint.load":
         return f"set {path} to {one.above}" + (
             "" if one.iteration is None else f" and checkpoint.ckpt_step to {one.iteration}"

@@ -12,15 +12,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from bridge_args.bridge.checkpoint_rules import TAKES_AN_ITERATION, TAKES_HUGGING_FACE
+from bridge_args.bridge.checkpoint_rules import TAKES_AN_ITERATION, TAKES_HUGGING_FACE, TRACKERS
 from bridge_args.errors import UserError
 from bridge_args.files import json_of, read_bytes
 from bridge_args.records import Record
 from bridge_args.versions import Versions, holds
 from bridge_args.wording import listed
 
-TRACKER: Final = "latest_train_state.pt"
-MEGATRON_TRACKER: Final = "latest_checkpointed_iteration.txt"
+TRACKER, MEGATRON_TRACKER = TRACKERS
 COMMON: Final = "common.pt"
 COMMON_STATE: Final = "common_state/shard_0_1"  # its name among the tensors, where Megatron Core >= 0.19 has put it
 INDEX: Final = ".metadata"  # of torch.distributed.checkpoint: every tensor, and where its bytes are

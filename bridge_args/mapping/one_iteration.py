@@ -10,14 +10,14 @@ import errno
 from collections.abc import Iterator
 from typing import Final
 
-from bridge_args.bridge.checkpoint_rules import TAKES_AN_ITERATION, OneCheckpoint, one_checkpoint
+from bridge_args.bridge.checkpoint_rules import TAKES_AN_ITERATION, TRACKERS, OneCheckpoint, one_checkpoint
 from bridge_args.findings import Finding
 from bridge_args.megatron_lm.parse import Given
 from bridge_args.megatron_lm.resolvers.built_in import MegatronArgs
 from bridge_args.megatron_lm.run import Read
 from bridge_args.versions import Versions, holds
 
-_TRACKER: Final = "latest_checkpointed_iteration.txt"
+_TRACKER: Final = TRACKERS[-1]  # that of Megatron-LM
 
 
 def findings(args: MegatronArgs, given: Given, versions: Versions, read: Read) -> Iterator[Finding]:
