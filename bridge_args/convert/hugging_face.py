@@ -7,7 +7,7 @@ import importlib
 import io
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -317,19 +317,18 @@ def _class_of(transformers: Any, config: Any) -> Any:
 
 def why_no_tokenizer(folder: Path, trust_remote_code: bool = False) -> str:
     """What transformers says of a tokenizer that it does not load; empty: it does."""
-    try:
-        with _quiet():
-            _loaded_tokenizer(folder, trust_remote_code)
-    except NotRight as error:
-        return str(error)
-    return ""
+    return _why_not(_loaded_tokenizer, folder, trust_remote_code)
 
 
 def why_no_configuration(folder: Path, trust_remote_code: bool = False) -> str:
     """What transformers says of a ``config.json`` that it does not take; empty: it does."""
+    return _why_not(_config, folder, trust_remote_code)
+
+
+def _why_not(load: Callable[[Path, bool], Any], folder: Path, trust_remote_code: bool) -> str:
     try:
         with _quiet():
-            _config(folder, trust_remote_code)
+            load(folder, trust_remote_code)
     except NotRight as error:
         return str(error)
     return ""

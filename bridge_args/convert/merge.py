@@ -92,8 +92,7 @@ class Merger:
         """What is done to one tensor, when its turn comes: bytes that a piece is a multiple of, and the change."""
         torch, change = self._torch, self._changes[entry.name]
         torch.set_num_threads(1)  # of this thread
-        dtype = getattr(torch, DTYPES[entry.dtype])
-        wide = torch.float64 if dtype == torch.float64 else torch.float32
+        dtype, wide = self._types(entry.dtype)
         length = entry.shape[-1] if len(entry.shape) > 1 else 1
         row = length * dtype.itemsize
         put = None if change.put is None else _tensor(change.put).to(dtype).reshape(-1)
@@ -150,13 +149,16 @@ class Merger:
     def _way(self, pair: Pair, dtype: str) -> _Way:
         found = self._ways.get((pair, dtype))
         if found is None:
-            torch = self._torch
-            of_torch = getattr(torch, DTYPES[dtype])
-            wide = torch.float64 if of_torch == torch.float64 else torch.float32
+            of_torch, wide = self._types(dtype)
             at_once = pair.kind == "linear" and _is_exact(*self._halves(pair, wide), pair.scaling)
             found = _Way(pair.kind, pair.b.shape, pair.a.shape, of_torch, wide, pair.scaling, at_once)
             self._ways[pair, dtype] = found
         return found
+
+    def _types(self, dtype: str) -> tuple[Any, Any]:
+        """Of a weight, and of the sums that it is made of."""
+        of_torch = getattr(self._torch, DTYPES[dtype])
+        return of_torch, self._torch.float64 if of_torch == self._torch.float64 else self._torch.float32
 
     @staticmethod
     def _halves(pair: Pair, wide: Any) -> tuple[Any, Any]:
